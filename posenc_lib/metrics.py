@@ -1,0 +1,79 @@
+"""Scores and their intervals; scipy where it has them.  Accuracies are in 0..1; percent is for figures and tables."""
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy import stats
+from torch import Tensor
+
+from posenc_lib.shapes import Features, Labels, Latents, Logits
+
+
+def accuracy(logits: Logits, labels: Labels) -> float:
+    """Part of the batch whose highest logit is the label's."""
+    return (logits.argmax(1) == labels).double().mean().item()
+
+
+def chance(labels: Labels) -> float:
+    """The best accuracy without looking: the share of the most frequent label."""
+    return labels.bincount().max().item() / len(labels)
+
+
+def above_chance(accuracy: float, chance: float) -> float:
+    """(accuracy - chance) / (1 - chance): 0 is chance, 1 is always right; compares tasks of unlike class counts."""
+    return (accuracy - chance) / (1 - chance)
+
+
+def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
+    """Mean of independent runs and Student's t interval: (mean, low, high); the bounds are nan for a single run."""
+    values = np.asarray(values, dtype=float)
+    if len(values) == 0:
+        raise ValueError("mean_interval: no value to average")
+    if len(values) == 1:
+        return float(values[0]), float("nan"), float("nan")
+    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values)
+    return float(values.mean()), float(values.mean() - half), float(values.mean() + half)
+
+
+def proportion_interval(share: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of a share measured on n items; stays inside 0..1 and has a width at 0 and at 1."""
+    interval = stats.binomtest(round(share * n), n).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def border_energy(f: Features, ring: int = 1) -> Float[Tensor, " batch"]:
+    """How much a feature map's border stands out: log2 of its energy there over that in the interior.
+
+        e = log2( mean over the border of (f - m)^2 / mean over the interior of (f - m)^2 ),   m_c the interior's mean
+
+    averaged over space and channels before the ratio is taken.  ring is the border's width in pixels of f.
+    0 when the border is like the interior, 1 when it has twice its energy; inf where only the border varies (a
+    constant image under zero padding), nan where nothing does.  ValueError when the map has no interior.
+    """
+    rows, cols = f.shape[-2:]
+    if ring < 1 or min(rows, cols) <= 2 * ring:
+        raise ValueError(f"border_energy: a ring of {ring} leaves no interior of a {rows}x{cols} map; take an earlier layer "
+                         "or a larger image")
+    inside = torch.zeros(rows, cols, dtype=torch.bool, device=f.device)
+    inside[ring:-ring, ring:-ring] = True
+    f = f.double()
+    squared = (f - f[..., inside].mean(-1)[..., None, None]).square().mean(1)   # (batch, row, col)
+    return (squared[:, ~inside].mean(-1) / squared[:, inside].mean(-1)).log2()
+
+
+def place_fields(z: Latents, location: Labels, k: int) -> tuple[Float[Tensor, "channel {k} {k}"], Float[Tensor, " channel"]]:
+    """Mean response of each channel by cell, and the share of its variance that the cell explains.
+
+        eta2_c = variance over cells of mean z_c  /  variance of z_c          in 0..1, nan for a constant channel
+
+    z         pooled latents of images, location the cell each was placed in; every cell must occur
+    """
+    z, cells = z.double(), k * k
+    count = location.bincount(minlength=cells)
+    if (count == 0).any():
+        raise ValueError(f"place_fields: {int((count == 0).sum())} of the {cells} cells hold no image; give more images")
+    total = torch.zeros(cells, z.shape[1], dtype=z.dtype, device=z.device).index_add_(0, location, z)
+    means = total / count[:, None]                                              # (cell, channel)
+    between = (count[:, None] * (means - z.mean(0)).square()).sum(0) / len(z)
+    return means.T.reshape(-1, k, k), between / z.var(0, correction=0)

@@ -1,0 +1,56 @@
+"""Any padding mode on any model.  Built up by hand in page 01.
+
+    zeros  1234 -> 00123400      reflect   1234 -> 32123432
+                                 replicate 1234 -> 11123444      circular 1234 -> 34123412      (2 on each side)
+"""
+from functools import partial
+
+from torch import Tensor, nn
+
+from posenc_lib.config import PADDING_MODES, choose
+
+
+def set_padding_mode(model: nn.Module, mode: str) -> nn.Module:
+    """Make every convolution of `model` pad by `mode`; the same as a model built with it.  Returns the model.
+
+    mode  "zeros", "reflect", "replicate" or "circular", as in `torch.nn.Conv2d`
+
+    Pooling is not touched: max-pooling pads by minus infinity whatever the convolutions do.  "No padding" is
+    another experiment, not a mode.  Under reflect and circular padding a layer that is handed a map too small to pad
+    says so by name.
+    Refused with a ValueError that names the layer, because the mode would be ignored or be wrong:
+    a convolution whose `padding` was edited after it was built (Conv2d keeps a copy of it: pytorch #51711), and one
+    that pads in a forward of its own (timm's Conv2dSame).
+    """
+    choose("padding_mode", mode, PADDING_MODES)
+    convolutions = [(name or "model", m) for name, m in model.named_modules() if isinstance(m, nn.Conv2d)]
+    for name, conv in convolutions:
+        if type(conv).forward is not nn.Conv2d.forward:
+            raise ValueError(f"set_padding_mode: layer {name} is a {type(conv).__name__}, which pads in its own way and "
+                             f"would ignore {mode!r}; build the model with plain Conv2d layers")
+        if list(conv._reversed_padding_repeated_twice) != _amounts(conv):
+            raise ValueError(f"set_padding_mode: layer {name} was built with another padding than the {conv.padding} it "
+                             "has now; build it anew with the padding it should have")
+    for name, conv in convolutions:
+        conv.padding_mode = mode
+        for key in [key for key, hook in conv._forward_pre_hooks.items()
+                    if isinstance(hook, partial) and hook.func is _check_size]:
+            del conv._forward_pre_hooks[key]
+        if mode in ("reflect", "circular") and any(_amounts(conv)):
+            conv.register_forward_pre_hook(partial(_check_size, name, mode))
+    return model
+
+
+def _amounts(conv: nn.Conv2d) -> list[int]:
+    """What Conv2d computes from its padding when it is built: [left, right, top, bottom]."""
+    return list(nn.Conv2d(1, 1, conv.kernel_size, padding=conv.padding, dilation=conv.dilation,
+                          device="meta")._reversed_padding_repeated_twice)
+
+
+def _check_size(name: str, mode: str, conv: nn.Conv2d, inputs: tuple[Tensor, ...]) -> None:
+    left, right, top, bottom = _amounts(conv)
+    row, col = inputs[0].shape[-2:]
+    spare = 1 if mode == "reflect" else 0
+    if max(top, bottom) > row - spare or max(left, right) > col - spare:
+        raise ValueError(f"layer {name}: {mode} padding of {conv.padding} needs a larger map than the {row}x{col} it was "
+                         "given; use larger images or another padding mode")

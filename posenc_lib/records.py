@@ -1,0 +1,148 @@
+"""Results: one line of JSON a claim, configuration and seed; computed once, read by every page and figure.
+
+A file is only ever added to: one write a line, under a lock, on the disk before the run counts as done.
+"""
+import json
+import os
+import platform
+import subprocess
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+import torch
+from filelock import FileLock
+
+from posenc_lib import progress
+from posenc_lib.config import PROJECT, Workspace, describe, digest
+
+Run = Callable[..., dict]   # (config, seed, checkpoint) -> results by name
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one run gave.
+
+    results  numbers by name; None is an undefined one, and results["<name>_reason"] says why
+    source   where the numbers come from: device, versions, commit, seconds, time of the run
+    """
+    claim: str
+    digest: str
+    seed: int
+    config: dict
+    results: dict
+    source: dict = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.digest, self.seed
+
+
+def append(path: Path | str, record: Record) -> None:
+    """Add one record to a file, atomically and durably.  A torn last line is moved to FILE.torn first.
+
+    ValueError for nan or infinity: an undefined number is None, with its reason.
+    """
+    path = Path(path)
+    try:
+        line = json.dumps(asdict(record), allow_nan=False) + "\n"
+    except ValueError as error:
+        raise ValueError(f"records: {record.claim} {record.digest} has a number that is not finite ({error}); store None "
+                         "and its reason") from None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"), open(path, "a+b") as file:
+        _set_torn_aside(path, file)
+        file.write(line.encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _set_torn_aside(path: Path, file) -> None:
+    file.seek(0)
+    content = file.read()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        with open(f"{path}.torn", "ab") as torn:
+            torn.write(content[whole:] + b"\n")
+        file.truncate(whole)
+
+
+def load(path: Path | str) -> list[Record]:
+    """The records of a file, in order; of a folder, those of all its *.jsonl files.  No file: no records.
+
+    A last line without its end, left by a killed run, is passed over with a warning.  Any other line that is no record
+    is a ValueError with its number; so is one whose digest does not belong to its configuration.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return [record for file in sorted(path.glob("*.jsonl")) for record in load(file)]
+    if not path.exists():
+        return []
+    *lines, rest = path.read_bytes().split(b"\n")
+    if rest:
+        warnings.warn(f"records: the last line of {path} is torn (a run was killed while writing it); it is not read, and that "
+                      "run will be done again", stacklevel=2)
+    return [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
+
+
+TYPES = {"claim": str, "digest": str, "seed": int, "config": dict, "results": dict, "source": dict}
+
+
+def _parse(line: bytes, where: str) -> Record:
+    try:
+        values = json.loads(line)
+        if not isinstance(values, dict) or set(values) != set(TYPES):
+            raise ValueError(f"it needs exactly the keys {', '.join(TYPES)}")
+        wrong = [name for name, kind in TYPES.items() if type(values[name]) is not kind]
+        if wrong:
+            raise ValueError(f"{wrong[0]} is no {TYPES[wrong[0]].__name__}")
+        if values["digest"] != digest(values["config"]):
+            raise ValueError("its digest does not belong to its configuration")
+    except ValueError as error:   # JSONDecodeError and UnicodeDecodeError are ValueErrors
+        raise ValueError(f"records: {where} is no record ({error}); take that line away, its run will be done again") from None
+    return Record(**values)
+
+
+@cache
+def _machine() -> dict:
+    commit = subprocess.run(["git", "-C", PROJECT, "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True)
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
+    return {"device": device, "threads": torch.get_num_threads(), "python": platform.python_version(),
+            "torch": version("torch"), "torchvision": version("torchvision"), "commit": commit.stdout.strip() or "unknown"}
+
+
+def run_or_load(claim: str, configs: Sequence, run: Run, *, seeds: Sequence[int], workspace: Workspace) -> list[Record]:
+    """The record of every configuration and seed: read where it is on file, computed and appended where it is not.
+
+    claim    names the file, records/<profile>/<claim>.jsonl
+    configs  frozen dataclasses; equal ones run once
+    run      (config, seed, checkpoint) -> results; `checkpoint` is a path to go on from after a kill (`training.fit`)
+
+    A run counts once its line is on the disk, so a page that was killed goes on where it stopped.  In the order of
+    configs, then seeds.
+    """
+    path = workspace.records(claim)
+    wanted = {(digest(config), seed): config for config in configs for seed in seeds}
+    on_file = {record.key: record for record in load(path) if record.key in wanted}
+    missing = [key for key in wanted if key not in on_file]
+    for key in progress.told(missing, claim, f"{len(on_file)} were on file"):
+        config, seed = wanted[key], key[1]
+        checkpoint = workspace.checkpoint(config, seed)
+        start = time.time()
+        results = run(config, seed, checkpoint)
+        source = {**_machine(), "seconds": round(time.time() - start, 1), "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(start))}
+        on_file[key] = Record(claim, key[0], seed, describe(config), results, source)
+        append(path, on_file[key])
+        checkpoint.unlink(missing_ok=True)
+    return [on_file[key] for key in wanted]
+
+
+def frame(records: Sequence[Record]) -> pd.DataFrame:
+    """One row a record: seed, every configuration value and every result as columns (nested values as name.inner)."""
+    rows = [{"seed": r.seed, **r.config, **r.results} for r in records]
+    return pd.json_normalize(rows) if rows else pd.DataFrame()

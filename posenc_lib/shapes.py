@@ -1,0 +1,16 @@
+"""The tensor shapes the whole book speaks of.
+
+Checked in the tests (`pytest --jaxtyping-packages=posenc_lib,beartype.beartype`), free elsewhere.
+Two traps: an axis name binds once per call, result included, so `canvas.place` names its result
+"batch rgb {k}*row {k}*col"; and a shaped annotation never goes inside a container, where a ragged last
+batch would fail at random.
+"""
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+Pixels = UInt8[Tensor, "batch rgb row col"]        # as stored, 0..255
+Images = Float[Tensor, "batch rgb row col"]        # as a network reads them, normalised
+Features = Float[Tensor, "batch channel row col"]  # f, a feature map
+Latents = Float[Tensor, "batch channel"]           # z, a feature map averaged over space
+Logits = Float[Tensor, "batch label"]
+Labels = Int[Tensor, " batch"]

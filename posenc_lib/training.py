@@ -1,0 +1,110 @@
+"""One visible training loop, on Lightning Fabric: precision and device are its business, the steps are read here."""
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+
+from posenc_lib import progress
+from posenc_lib.config import Recipe
+from posenc_lib.data import ImageSet
+from posenc_lib.shapes import Images, Labels
+
+CHECK_EVERY = 50   # steps between two looks at the loss: each look makes a GPU wait
+
+Loss = Callable[[nn.Module, Images, Labels, torch.Generator], Tensor]
+
+
+def fit(model: nn.Module, train: ImageSet, loss: Loss, recipe: Recipe, *, seed: int,
+        evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+        checkpoint: Path | None = None) -> list[dict[str, float]]:
+    """Train `model` in place by `recipe`; returns what `evaluate` said after each epoch.
+
+    train       images on any device; they are moved to the device once and normalised by batch
+    loss        (model, images, labels, generator) -> mean loss of the batch; draws whatever it needs (where to place
+                an image, say) from the generator
+    evaluate    called after each epoch with the model in evaluation mode; "loss", the epoch's mean, is added
+    checkpoint  file to go on from if it is there, and to write after each epoch (atomic; read with weights_only)
+
+    On a GPU in bfloat16 where it is safe (autocast), else in float32; channels last on both.  All randomness of an
+    epoch comes from (seed, epoch), so on a CPU a resumed run equals an uninterrupted one bit by bit.
+    FloatingPointError when the loss is not finite; ValueError for a checkpoint that cannot be read.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    fabric = Fabric(accelerator=device.type, devices=1, precision="bf16-mixed" if device.type == "cuda" else "32-true")
+    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, betas=recipe.betas)
+    model.to(device, memory_format=torch.channels_last)
+    wrapped, optimizer = fabric.setup(model, optimizer)
+    train = train.to(device)
+    history = _restore(checkpoint, model, optimizer, device)
+
+    steps = recipe.epoch_steps or -(-len(train) // recipe.batch_size)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        for epoch in range(len(history), recipe.epochs):
+            torch.manual_seed((seed << 20) + epoch)
+            generator = torch.Generator(device).manual_seed((seed << 20) + epoch)
+            batches = _batches(len(train), steps, recipe.batch_size, generator)
+            model.train()
+            total = torch.zeros((), device=device)
+            for step, index in enumerate(progress.quiet(batches, f"epoch {epoch + 1}/{recipe.epochs}"), start=1):
+                images, labels = train.batch(index)
+                if recipe.flip:
+                    images = _mirror_half(images, generator)
+                batch_loss = loss(wrapped, images, labels, generator)
+                optimizer.zero_grad()
+                fabric.backward(batch_loss)
+                optimizer.step()
+                total += batch_loss.detach()
+                if (step % CHECK_EVERY == 0 or step == steps) and not torch.isfinite(total):
+                    raise FloatingPointError(f"fit: the loss is {float(batch_loss)} by step {step} of epoch {epoch + 1}; lower the "
+                                             f"learning rate ({recipe.learning_rate}) or look at the images")
+            model.eval()
+            with torch.no_grad():
+                scores = evaluate(model) if evaluate else {}
+            history.append({"loss": float(total) / steps, **scores})
+            _save(checkpoint, model, optimizer, history)
+    model.eval()
+    return history
+
+
+def _batches(n: int, steps: int, size: int, generator: torch.Generator) -> list[Tensor]:
+    """Indices of `steps` batches: whole passes over the set, each in a new order; only the last may be smaller."""
+    passes = -(-steps * size // n)
+    order = torch.cat([torch.randperm(n, generator=generator, device=generator.device) for _ in range(passes)])
+    return list(order.split(size)[:steps])
+
+
+def _mirror_half(images: Images, generator: torch.Generator) -> Images:
+    chosen = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device) < 0.5
+    return torch.where(chosen, images.flip(-1), images)
+
+
+def save_atomically(state: dict, path: Path) -> None:
+    """Write tensors and plain values so that `path` is either the old file or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with open(partial, "wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def _save(path: Path | None, model: nn.Module, optimizer, history: list[dict[str, float]]) -> None:
+    if path is not None:
+        save_atomically({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": history}, path)
+
+
+def _restore(path: Path | None, model: nn.Module, optimizer, device: torch.device) -> list[dict[str, float]]:
+    if path is None or not path.is_file():
+        return []
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"fit: checkpoint {path} cannot be gone on from ({reason}); delete it to start this run anew") from None
+    return state["history"]
