@@ -1,0 +1,90 @@
+"""The HTML book.  `run_all.sh` copies this folder beside the executed pages (NN_name.ipynb) and the
+profile's `figures/`, and builds there with `sphinx-build -n -W --keep-going -b html`.
+
+Everything it needs travels with it: no page asks any other machine for anything, and all of it reads
+from file://.
+"""
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+project = "Where is it?"
+author = "the authors of this reproduction"
+html_title = "Where is it?"
+html_short_title = html_title
+profile = os.environ.get("POSENC_PROFILE", "quick")
+
+root_doc = "00_index"        # its toctree lists the pages by glob
+language = "en"
+exclude_patterns = ["_build", "figures", "jupyter_execute", "*.partial.ipynb", ".*"]
+extensions = ["myst_nb", "sphinx_design", "sphinx_copybutton", "sphinx_togglebutton", "sphinxcontrib.bibtex"]
+suppress_warnings = []       # -W means every one
+
+# Pages: executed before, never here.
+nb_execution_mode = "off"
+nb_merge_streams = True
+nb_output_stderr = "remove"
+nb_ipywidgets_js = {}        # from a CDN otherwise
+nb_render_markdown_format = "myst"
+nb_mime_priority_overrides = [("html", "text/markdown", 0)]   # a cell's directive, not the same thing in HTML for JupyterLab
+myst_enable_extensions = ["amsmath", "attrs_block", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+copybutton_selector = ".cell_input pre, div.highlight-bash pre"
+copybutton_exclude = ".linenos, .gp"
+togglebutton_hint = "Show"
+togglebutton_hint_hide = "Hide"
+
+bibtex_bibfiles = ["references.bib"]
+bibtex_default_style = "alpha"
+bibtex_reference_style = "author_year"
+
+# Maths: one local file, and an unknown macro is an error node (a test counts them), not red text.
+mathjax_source = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static/mathjax/tex-svg-full.js"
+mathjax_path = mathjax_source.name
+mathjax4_config = {
+    "tex": {"packages": {"[-]": ["noundefined"]}},
+    "options": {"menuOptions": {"settings": {"enrich": False}}},   # speech needs a worker, which file:// forbids
+}
+
+numfig = True
+numfig_format = {"figure": "Figure %s", "table": "Table %s", "code-block": "Listing %s", "section": "Section %s"}
+math_numfig = True
+
+html_theme = "sphinx_book_theme"
+html_static_path = ["_static", str(mathjax_source)]
+templates_path = ["_templates"]
+html_additional_pages = {"index": "landing.html"}   # what a folder's or a server's reader opens first
+html_css_files = ["custom.css"]
+html_logo = "_static/logo.svg"
+html_favicon = "_static/favicon.svg"
+html_use_index = False
+html_show_search_summary = False   # would fetch() the pages, which file:// forbids
+html_show_sphinx = False
+html_last_updated_fmt = None
+html_context = {"default_mode": "auto"}
+html_theme_options = {
+    "navbar_persistent": [],       # a second search box and a dead toggle on phones otherwise
+    "logo": {"text": html_title, "alt_text": f"{html_title} - start page"},
+    "home_page_in_toc": True,
+    "show_toc_level": 2,
+    "toc_title": "On this page",
+    "use_download_button": True,
+    "use_fullscreen_button": False,
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+    "extra_footer": f"<p>Every number and figure here was computed by the run that built this book, "
+                    f"profile <code>{profile}</code>, unless it says otherwise.</p>",
+}
+
+
+def number_by_page(app, env):
+    """The second figure of page 03 is Figure 3.2, whichever other pages are in this build."""
+    for page, by_kind in env.toc_fignumbers.items():
+        if page[:2].isdigit():
+            for figures in by_kind.values():
+                figures.update({label: (int(page[:2]), n) for n, label in enumerate(figures, start=1)})
+    return []
+
+
+def setup(app):
+    app.connect("env-get-updated", number_by_page, priority=900)   # after Sphinx has numbered them

@@ -1,0 +1,325 @@
+"""Run the pages, then build the book.  Called by run_all.sh, which first makes the environment.
+
+    notebooks/NN_name.py --papermill--> build/notebooks/NN_name.ipynb --sphinx--> book/_build/html/
+
+A page runs as NN_name.partial.ipynb and gets its own name when its last cell has passed; the book is built aside and
+swapped in when Sphinx has no complaint.  So whatever stands under a final name is whole, whenever a run was cut off.
+
+Everything is imported where it is needed, but for the standard library: run_all.sh has the arguments checked (--check)
+before there is an environment.
+"""
+import argparse
+import ast
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PROFILES = ("smoke", "quick", "paper")
+STANDARD = ("profile", "data_root", "out")  # parameters that every page has and that have options of their own
+INDEX = "00"  # the page made from all records, so the last to run
+
+
+def fail(sentence: str, code: int = 2):
+    print(f"run_all.sh: {sentence}", file=sys.stderr)
+    sys.exit(code)
+
+
+# ---------------------------------------------------------------------------------------------- arguments
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The arguments, checked; `pages` are the chosen ones, all paths are absolute."""
+    parser = argparse.ArgumentParser(prog="run_all.sh", allow_abbrev=False, add_help=False)
+    parser.error = lambda message: fail(f"{message}; ./run_all.sh help lists the options.")
+    parser.add_argument("--profile", default="quick")
+    parser.add_argument("--data", default=os.environ.get("POSENC_DATA", ""))
+    parser.add_argument("--only", default="")
+    parser.add_argument("-p", dest="given", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    parser.add_argument("--jobs", default="1")
+    parser.add_argument("--out", default="")
+    # for tests and for whoever has pages of their own
+    parser.add_argument("--notebooks", type=Path, default=ROOT / "notebooks", help="another folder of pages")
+    parser.add_argument("--book", type=Path, default=ROOT / "book", help="another Sphinx configuration")
+    parser.add_argument("--check", action="store_true", help="check the arguments and stop")
+    args = parser.parse_args(argv)
+
+    if args.profile not in PROFILES:
+        fail(f"there is no profile '{args.profile}'; there are {', '.join(PROFILES)}.")
+    if not args.jobs.isdecimal() or int(args.jobs) < 1:
+        fail(f"--jobs takes a whole number from 1, not '{args.jobs}'.")
+    if args.data and not Path(args.data).is_dir():
+        fail(f"the data folder {args.data} does not exist; --data (or POSENC_DATA) names the folder that holds the data sets.")
+    args.jobs = int(args.jobs)
+    args.data_root = os.path.abspath(args.data) if args.data else ""  # "" is data/, or what is embedded
+    args.base = Path(args.out).absolute() if args.out else ROOT
+    args.notebooks, args.book = args.notebooks.absolute(), args.book.absolute()
+    args.given = {name: literal(value) for name, value in args.given}
+    for name in STANDARD:
+        if name in args.given:
+            fail(f"-p {name} is not possible; use --{name.removesuffix('_root')}.")
+    args.pages = choose(sorted(args.notebooks.glob("[0-9][0-9]_*.py")), args)
+    return args
+
+
+def literal(text: str):
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def choose(pages: list[Path], args: argparse.Namespace) -> list[Path]:
+    """The pages that --only names, in order, the index last whether named or not."""
+    if not pages:
+        fail(f"there are no pages in {args.notebooks}; a page is called NN_name.py.")
+    names = [name.strip() for name in args.only.split(",") if name.strip()]
+    chosen = set()
+    for name in names:
+        found = [page for page in pages if name in (page.stem, page.stem[3:]) or name.zfill(2) == page.stem[:2]]
+        if not found:
+            fail(f"--only: there is no page '{name}'; there are {', '.join(page.stem for page in pages)}.")
+        chosen.update(found)
+    chosen = [page for page in pages if page in chosen or not names or page.stem[:2] == INDEX]
+    return sorted(chosen, key=lambda page: (page.stem[:2] == INDEX, page.stem))
+
+
+def prepare_output(args: argparse.Namespace):
+    """Make the folders that a run writes to."""
+    try:
+        for folder in ("build/notebooks", f"records/{args.profile}", f"figures/{args.profile}", "book/_build"):
+            (args.base / folder).mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=args.base / folder).close()
+    except OSError as error:
+        fail(f"cannot write to {args.base} ({error.strerror}: {error.filename}); give --out a folder that can be written to.")
+
+
+# ---------------------------------------------------------------------------------------------- pages
+
+def parameters(page: Path) -> tuple[object, dict]:
+    """A page as a notebook, and the names in its cell tagged `parameters`.
+
+    Read by `ast`, as papermill's own inspection loses a line with a second `=` in its comment.
+    """
+    import jupytext
+
+    notebook = jupytext.read(page)
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    names = [target.id for cell in cells[:1] for node in ast.parse(cell.source).body
+             for target in getattr(node, "targets", [getattr(node, "target", None)]) if isinstance(target, ast.Name)]
+    lacking = [name for name in STANDARD if name not in names]
+    if lacking:
+        fail(f"{page} has no parameter {', '.join(lacking)}; its cell tagged `parameters` must set {', '.join(STANDARD)}.")
+    return notebook, names
+
+
+class Page:
+    """One page on its way from source to executed notebook."""
+
+    def __init__(self, source: Path, args: argparse.Namespace):
+        self.source, self.args, self.name, self.failure = source, args, source.stem, ""
+        self.notebook, self.names = parameters(source)
+        self.values = {"profile": args.profile, "data_root": args.data_root, "out": str(args.base),
+                       **{name: value for name, value in args.given.items() if name in self.names}}
+        self.executed = args.base / "build" / "notebooks" / f"{self.name}.ipynb"
+        self.partial = self.executed.with_suffix(".partial.ipynb")
+        self.stamp = self.executed.with_suffix(".json")
+        library = sorted((ROOT / "posenc_lib").glob("*.py"))
+        self.inputs = digest(self.values, contents([source, *library, ROOT / "requirements.lock"]))
+
+    def unchanged(self) -> dict | None:
+        """The stamp of the last run, if running again would give what is there."""
+        try:
+            stamp = json.loads(self.stamp.read_text())
+        except (OSError, ValueError):
+            return None
+        there = self.executed.exists() and all((self.args.base / figure).exists() for figure in stamp["figures"])
+        return stamp if there and (stamp["inputs"], stamp["files"]) == (self.inputs, files(self.args)) else None
+
+    def write_stamp(self, seconds: float, files: str):
+        figures = (self.args.base / "figures" / self.args.profile).glob(f"{self.name[:3]}*")
+        stamp = {"profile": self.args.profile, "seconds": seconds, "inputs": self.inputs, "files": files,
+                 "figures": sorted(str(figure.relative_to(self.args.base)) for figure in figures)}
+        self.stamp.write_text(json.dumps(stamp, indent=1))
+
+    def run(self) -> float:
+        """Execute in a kernel of its own; -> seconds; `failure` is the report of a page that failed."""
+        import papermill
+        from papermill.exceptions import PapermillExecutionError
+        from traitlets.config import Config
+
+        print(f"  {self.name} runs", flush=True)
+        start = time.monotonic()
+        try:
+            notebook = papermill.execute_notebook(
+                self.notebook, self.partial, self.values, progress_bar=False,
+                config=Config(KernelManager={"transport": "ipc"}),  # TCP would be open to every user of the machine
+                resources={"metadata": {"path": str(self.args.notebooks)}})  # the kernel's working directory
+        except PapermillExecutionError as error:
+            self.failure = self.report(error)
+        except Exception as error:  # the kernel died or never started
+            self.failure = f"{self.name} failed: {type(error).__name__}: {error}"
+        seconds = round(time.monotonic() - start, 1)
+        if not self.failure:
+            self.write_stamp(seconds, files="")  # complete only when every page has written its records
+            clean(notebook, self.partial)
+            os.replace(self.partial, self.executed)
+        print(f"  {self.name} {'FAILED after' if self.failure else 'took'} {seconds:.1f} s", flush=True)
+        return seconds
+
+    def report(self, error) -> str:
+        """The error's own sentence, the cell, the last lines of the traceback."""
+        tagged = ["parameters" in cell.metadata.get("tags", []) for cell in self.notebook.cells]
+        number = error.cell_index + (error.cell_index <= tagged.index(True))  # papermill put one cell in after it
+        first = next((line for line in error.source.splitlines() if line.strip()), "")
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback)).splitlines()
+        return "\n".join([f"{self.name} failed in cell {number}, `{first}`:", f"  {error.ename}: {error.evalue}",
+                          *(f"    | {line}" for line in lines[-12:]),
+                          f"  the page up to there: {self.partial}"])
+
+
+def clean(notebook, path: Path):
+    """Drop papermill's paths and times; keep the cell of absolute paths it put in out of the book."""
+    import nbformat
+
+    notebook.metadata.pop("papermill", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.metadata["tags"].append("remove-cell")
+    nbformat.write(notebook, path)
+
+
+def contents(paths) -> list:
+    return [(path.name, hashlib.sha256(path.read_bytes()).hexdigest()) for path in paths if path.is_file()]
+
+
+def digest(*parts) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def files(args: argparse.Namespace) -> str:
+    """Digest of what pages read and write: records by content, data by name, size and time two levels down."""
+    data = Path(args.data_root or ROOT / "data")
+    data_files = [(str(path.relative_to(data)), path.stat().st_size, path.stat().st_mtime_ns)
+                  for pattern in ("*", "*/*") for path in sorted(data.glob(pattern))]
+    folders = (args.base / "records" / args.profile, ROOT / "records" / "paper")
+    return digest(data_files, [contents(sorted(folder.glob("*.jsonl"))) for folder in folders])
+
+
+def run_pages(args: argparse.Namespace) -> list[Page]:
+    """Run the chosen pages, the index after the others, and print how each went."""
+    pages = [Page(source, args) for source in args.pages]
+    known = sorted({name for page in pages for name in page.names} - set(STANDARD))
+    for name in args.given:
+        if name not in known:
+            fail(f"-p {name}: no chosen page has this parameter; they have {', '.join(known) or 'none to set'}.")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, str(max(1, cores // args.jobs)))
+
+    print(f"profile {args.profile}, {len(pages)} page(s), data in {args.data_root or 'the book itself'}", flush=True)
+    ran = {}
+    for group in ([page for page in pages if page.name[:2] != INDEX], [page for page in pages if page.name[:2] == INDEX]):
+        stale = []
+        for page in group:
+            if stamp := page.unchanged():
+                print(f"  {page.name} is unchanged (took {stamp['seconds']:.1f} s when it ran)", flush=True)
+            else:
+                stale.append(page)
+        with ThreadPoolExecutor(args.jobs) as pool:
+            ran.update(zip(stale, pool.map(Page.run, stale), strict=True))
+    after = files(args)
+    for page, seconds in ran.items():
+        if not page.failure:
+            page.write_stamp(seconds, after)
+    return pages
+
+
+# ---------------------------------------------------------------------------------------------- book
+
+def build_book(args: argparse.Namespace) -> Path:
+    """Put the sources together in build/book, build them aside, swap the result in; -> index.html."""
+    build, html = args.base / "build", args.base / "book" / "_build" / "html"
+    sources, fresh, old = build / "book", html.with_name("html.new"), html.with_name("html.old")
+    for folder in (sources, fresh, old):
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(args.book, sources, ignore=shutil.ignore_patterns("_build", "__pycache__", "make.py", "check_environment.py"))
+    for stamp in (build / "notebooks").glob("*.json"):  # also pages not chosen now, if of the same profile
+        page = args.notebooks / f"{stamp.stem}.py"
+        if page.exists() and json.loads(stamp.read_text())["profile"] == args.profile:
+            shutil.copy2(stamp.with_suffix(".ipynb"), sources)
+    shutil.copytree(args.base / "figures" / args.profile, sources / "figures")
+
+    everything = sorted(path for path in sources.rglob("*") if path.is_file())
+    key = digest(args.profile, contents([*everything, ROOT / "requirements.lock"]), [str(path) for path in everything])
+    stamp = build / "book.sha256"
+    if not (html.exists() and stamp.exists() and stamp.read_text() == key):
+        done = subprocess.run(  # nothing is kept from build to build: Sphinx tells a warning only once
+            [sys.executable, "-m", "sphinx", "-q", "-n", "-W", "--keep-going", "-b", "html",
+             "-d", str(build / "doctrees"), "-E", str(sources), str(fresh)],
+            env={**os.environ, "POSENC_PROFILE": args.profile}, capture_output=True, text=True)
+        if done.returncode:
+            fail(f"Sphinx is not content, so the book in {html} was left as it was:\n{done.stdout}{done.stderr}", 1)
+        if html.exists():
+            html.rename(old)
+        fresh.rename(html)
+        shutil.rmtree(old, ignore_errors=True)
+        stamp.write_text(key)
+    return html / "index.html"
+
+
+# ---------------------------------------------------------------------------------------------- all of it
+
+def main(argv: list[str]) -> int:
+    args = parse(argv)
+    if args.check:
+        return 0
+    prepare_output(args)
+    import filelock
+
+    lock = filelock.FileLock(args.base / "build" / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        print(f"another run is at work in {args.base}; waiting for it to end", flush=True)
+        lock.acquire()
+
+    with tempfile.TemporaryDirectory(prefix="nb", dir="/tmp") as runtime:  # a socket's path must be short
+        os.environ |= {"JUPYTER_RUNTIME_DIR": runtime, "JUPYTER_PREFER_ENV_PATH": "1"}
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda number, frame: stop(number, runtime))
+        pages = run_pages(args)
+        failures = [page.failure for page in pages if page.failure]
+        if failures:
+            print("\n" + "\n\n".join(failures), file=sys.stderr)
+            fail(f"{len(failures)} of {len(pages)} page(s) failed, so the book was left as it was.", 1)
+        index = build_book(args)
+    print(f"The book: {index.as_uri()}")
+    return 0
+
+
+def stop(number: int, runtime: str):
+    """End at once with every kernel and what it started; what was on file stays whole."""
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        try:
+            child.kill()
+        except psutil.NoSuchProcess:
+            pass
+    shutil.rmtree(runtime, ignore_errors=True)
+    print(f"\nrun_all.sh: stopped by {signal.Signals(number).name}; the same command goes on from here.", file=sys.stderr, flush=True)
+    os._exit(128 + number)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
