@@ -3,6 +3,7 @@
 Looks up every requirement of pyproject.toml, then runs one torchvision operator, because a torch and a torchvision
 that were not built for each other import (or half import) and fail only there.
 """
+import contextlib
 import hashlib
 import sys
 import sysconfig
@@ -54,8 +55,9 @@ def main(extras: list[str]) -> None:
     except Exception as error:
         sys.exit(f"run_all.sh: torch {metadata.version('torch')} and torchvision {metadata.version('torchvision')} in "
                  f"{sys.executable} do not fit each other ({str(error).strip().splitlines()[0]}); {REMEDY}")
-    memory.parent.mkdir(exist_ok=True)
-    memory.touch()
+    with contextlib.suppress(OSError):
+        memory.parent.mkdir(exist_ok=True)
+        memory.touch()
 
 
 if __name__ == "__main__":

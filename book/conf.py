@@ -9,16 +9,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 project = "Where is it?"
-author = "the authors of this reproduction"
-html_title = "Where is it?"
-html_short_title = html_title
+html_title = project
 profile = os.environ.get("POSENC_PROFILE", "quick")
 
 root_doc = "00_index"        # its toctree lists the pages by glob
 language = "en"
 exclude_patterns = ["_build", "figures", "jupyter_execute", "*.partial.ipynb", ".*"]
 extensions = ["myst_nb", "sphinx_design", "sphinx_copybutton", "sphinx_togglebutton", "sphinxcontrib.bibtex"]
-suppress_warnings = []       # -W means every one
 
 # Pages: executed before, never here.
 nb_execution_mode = "off"
@@ -26,7 +23,7 @@ nb_merge_streams = True
 nb_output_stderr = "remove"
 nb_ipywidgets_js = {}        # from a CDN otherwise
 nb_render_markdown_format = "myst"
-nb_mime_priority_overrides = [("html", "text/markdown", 0)]   # a cell's directive, not the same thing in HTML for JupyterLab
+nb_mime_priority_overrides = [("html", "text/markdown", 0)]   # figures and tables come as text/html too, for JupyterLab
 myst_enable_extensions = ["amsmath", "attrs_block", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 copybutton_selector = ".cell_input pre, div.highlight-bash pre"
@@ -35,16 +32,13 @@ togglebutton_hint = "Show"
 togglebutton_hint_hide = "Hide"
 
 bibtex_bibfiles = ["references.bib"]
-bibtex_default_style = "alpha"
+bibtex_default_style = "plain"     # sorted by author; its numbers are hidden, as the text cites by author and year
 bibtex_reference_style = "author_year"
 
 # Maths: one local file, and an unknown macro is an error node (a test counts them), not red text.
 mathjax_source = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static/mathjax/tex-svg-full.js"
 mathjax_path = mathjax_source.name
-mathjax4_config = {
-    "tex": {"packages": {"[-]": ["noundefined"]}},
-    "options": {"menuOptions": {"settings": {"enrich": False}}},   # speech needs a worker, which file:// forbids
-}
+mathjax4_config = {"tex": {"packages": {"[-]": ["noundefined"]}}}
 
 numfig = True
 numfig_format = {"figure": "Figure %s", "table": "Table %s", "code-block": "Listing %s", "section": "Section %s"}
@@ -60,7 +54,6 @@ html_favicon = "_static/favicon.svg"
 html_use_index = False
 html_show_search_summary = False   # would fetch() the pages, which file:// forbids
 html_show_sphinx = False
-html_last_updated_fmt = None
 html_context = {"default_mode": "auto"}
 html_theme_options = {
     "navbar_persistent": [],       # a second search box and a dead toggle on phones otherwise
@@ -72,6 +65,7 @@ html_theme_options = {
     "use_fullscreen_button": False,
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
+    "footer_content_items": ["extra-footer.html"],
     "extra_footer": f"<p>Every number and figure here was computed by the run that built this book, "
                     f"profile <code>{profile}</code>, unless it says otherwise.</p>",
 }
@@ -86,5 +80,12 @@ def number_by_page(app, env):
     return []
 
 
+def plain_citations(app, page, template, context, doctree):
+    """Sphinx calls the bibliography a list, and its entries something that no list may hold."""
+    if "body" in context:
+        context["body"] = context["body"].replace(' role="list" class="citation-list"', ' class="citation-list"')
+
+
 def setup(app):
     app.connect("env-get-updated", number_by_page, priority=900)   # after Sphinx has numbered them
+    app.connect("html-page-context", plain_citations)

@@ -12,6 +12,7 @@ import argparse
 import ast
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -71,9 +72,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def literal(text: str):
+    """A Python literal as its value (3, [0, 1], None), anything else as the text it is."""
     try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+        return json.loads(json.dumps(ast.literal_eval(text)))  # (0, 1) -> [0, 1]; papermill would make it "(0, 1)"
+    except (ValueError, SyntaxError, TypeError):
         return text
 
 
@@ -104,17 +106,21 @@ def prepare_output(args: argparse.Namespace):
 
 # ---------------------------------------------------------------------------------------------- pages
 
-def parameters(page: Path) -> tuple[object, dict]:
-    """A page as a notebook, and the names in its cell tagged `parameters`.
+def parameters(page: Path):
+    """-> the page as a notebook, and the names set by its cell tagged `parameters`.
 
     Read by `ast`, as papermill's own inspection loses a line with a second `=` in its comment.
     """
     import jupytext
 
     notebook = jupytext.read(page)
-    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    names = [target.id for cell in cells[:1] for node in ast.parse(cell.source).body
-             for target in getattr(node, "targets", [getattr(node, "target", None)]) if isinstance(target, ast.Name)]
+    source = next((cell.source for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])), "")
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError as error:
+        fail(f"{page} has a mistake in its cell tagged `parameters`: {error.msg}, `{(error.text or '').strip()}`.")
+    names = [target.id for statement in statements for target in
+             getattr(statement, "targets", [getattr(statement, "target", None)]) if isinstance(target, ast.Name)]
     lacking = [name for name in STANDARD if name not in names]
     if lacking:
         fail(f"{page} has no parameter {', '.join(lacking)}; its cell tagged `parameters` must set {', '.join(STANDARD)}.")
@@ -161,7 +167,7 @@ class Page:
         try:
             notebook = papermill.execute_notebook(
                 self.notebook, self.partial, self.values, progress_bar=False,
-                config=Config(KernelManager={"transport": "ipc"}),  # TCP would be open to every user of the machine
+                config=Config(KernelManager={"transport": "ipc", "ip": f"{self.args.runtime}/{self.name[:2]}"}),
                 resources={"metadata": {"path": str(self.args.notebooks)}})  # the kernel's working directory
         except PapermillExecutionError as error:
             self.failure = self.report(error)
@@ -187,7 +193,7 @@ class Page:
 
 
 def clean(notebook, path: Path):
-    """Drop papermill's paths and times; keep the cell of absolute paths it put in out of the book."""
+    """Write the notebook without papermill's paths and times; keep the cell of absolute paths it put in out of the book."""
     import nbformat
 
     notebook.metadata.pop("papermill", None)
@@ -209,7 +215,7 @@ def digest(*parts) -> str:
 def files(args: argparse.Namespace) -> str:
     """Digest of what pages read and write: records by content, data by name, size and time two levels down."""
     data = Path(args.data_root or ROOT / "data")
-    data_files = [(str(path.relative_to(data)), path.stat().st_size, path.stat().st_mtime_ns)
+    data_files = [(str(path.relative_to(data)), path.lstat().st_size, path.lstat().st_mtime_ns)
                   for pattern in ("*", "*/*") for path in sorted(data.glob(pattern))]
     folders = (args.base / "records" / args.profile, ROOT / "records" / "paper")
     return digest(data_files, [contents(sorted(folder.glob("*.jsonl"))) for folder in folders])
@@ -222,6 +228,8 @@ def run_pages(args: argparse.Namespace) -> list[Page]:
     for name in args.given:
         if name not in known:
             fail(f"-p {name}: no chosen page has this parameter; they have {', '.join(known) or 'none to set'}.")
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of parameters that its own reader missed
+    os.environ |= {"JUPYTER_RUNTIME_DIR": args.runtime, "JUPYTER_PREFER_ENV_PATH": "1", "POSENC_HEADLESS": "1"}
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, str(max(1, cores // args.jobs)))
@@ -249,7 +257,7 @@ def run_pages(args: argparse.Namespace) -> list[Page]:
 def build_book(args: argparse.Namespace) -> Path:
     """Put the sources together in build/book, build them aside, swap the result in; -> index.html."""
     build, html = args.base / "build", args.base / "book" / "_build" / "html"
-    sources, fresh, old = build / "book", html.with_name("html.new"), html.with_name("html.old")
+    sources, fresh, old = build / "book", build / "html", build / "html.old"
     for folder in (sources, fresh, old):
         shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(args.book, sources, ignore=shutil.ignore_patterns("_build", "__pycache__", "make.py", "check_environment.py"))
@@ -286,17 +294,15 @@ def main(argv: list[str]) -> int:
     prepare_output(args)
     import filelock
 
-    lock = filelock.FileLock(args.base / "build" / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        print(f"another run is at work in {args.base}; waiting for it to end", flush=True)
-        lock.acquire()
-
-    with tempfile.TemporaryDirectory(prefix="nb", dir="/tmp") as runtime:  # a socket's path must be short
-        os.environ |= {"JUPYTER_RUNTIME_DIR": runtime, "JUPYTER_PREFER_ENV_PATH": "1"}
+    with tempfile.TemporaryDirectory(prefix="nb", dir="/tmp") as args.runtime:  # a socket's path must be short
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda number, frame: stop(number, runtime))
+            signal.signal(number, lambda number, frame: stop(number, args.runtime))
+        lock = filelock.FileLock(args.base / "build" / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            print(f"another run is at work in {args.base}; waiting for it to end", flush=True)
+            lock.acquire()
         pages = run_pages(args)
         failures = [page.failure for page in pages if page.failure]
         if failures:

@@ -1,0 +1,219 @@
+"""The built book, as a reader meets it: in a real browser, from file://, with no network.
+
+Every check is a function that returns what it found wrong, as sentences. `test_book` wants none on any page, in the
+light, in the dark and on a phone; `test_check_finds` puts one fault into a page of the same book and wants it found.
+"""
+import os
+import re
+import shutil
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+VIEWS = {  # name: what the browser pretends to be
+    "light": dict(color_scheme="light", viewport=dict(width=1280, height=900)),
+    "dark": dict(color_scheme="dark", viewport=dict(width=1280, height=900)),
+    "phone": dict(color_scheme="light", viewport=dict(width=390, height=844)),
+}
+OUTSIDE = re.compile(r"^(?!file:|data:|blob:|about:)")
+
+
+def missing(what):
+    """Skips in plain sight where a reader has no browser; CI has to have one."""
+    (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"the book was not tested: {what}")
+
+
+@pytest.fixture(scope="module")   # not longer: Playwright keeps an event loop running
+def browser():
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+    if chromium is None:
+        missing("no chromium on PATH (Debian: apt-get install chromium)")
+    if not (find_spec("playwright") and find_spec("axe_playwright_python")):
+        missing("playwright and axe-playwright-python are not installed (the `test` extra)")
+    from playwright.sync_api import sync_playwright
+
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+             "--disable-sync", "--no-first-run", "--disable-dev-shm-usage"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=quiet)
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """One page in one view, loaded and typeset, with what was complained of and asked for on the way."""
+
+    def __init__(self, browser, path, view="light", query=""):
+        self.context = browser.new_context(**VIEWS[view])
+        self.context.set_default_timeout(20_000)
+        self.errors, self.outside = [], []
+        self.context.route(OUTSIDE, lambda route: (self.outside.append(route.request.url), route.abort()))
+        self.page = self.context.new_page()
+        self.page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("requestfailed", lambda request: self.errors.append(f"{request.url}: {request.failure}"))
+        self.page.goto(path.as_uri() + query)
+        self.run("window.MathJax?.startup?.promise.then(() => null)")
+
+    def run(self, script):
+        return self.page.evaluate(script)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.context.close()
+
+
+# Checks: Visit -> what is wrong
+
+def console_errors(visit):
+    return visit.errors
+
+
+def outside_requests(visit):
+    return visit.outside
+
+
+def images(visit):
+    """All there, and said in words."""
+    return visit.run("""async () => {
+        const images = [...document.images];
+        images.forEach(image => image.loading = "eager");
+        await Promise.all(images.map(image => image.decode().catch(() => null)));
+        return images.flatMap(image => [
+            ...(image.naturalWidth ? [] : [`not loaded: ${image.outerHTML.slice(0, 200)}`]),
+            ...(image.alt.trim() ? [] : [`no alt text: ${image.outerHTML.slice(0, 200)}`])]);
+    }""")
+
+
+def maths(visit):
+    """No macro unknown, nothing left as TeX."""
+    return visit.run(r"""() => [
+        ...[...document.querySelectorAll('mjx-merror, [data-mml-node="merror"]')].map(e => `merror: ${e.textContent}`),
+        ...[...document.querySelectorAll(".math")].filter(e => !e.querySelector("mjx-container"))
+            .map(e => `not typeset: ${e.textContent}`)]""")
+
+
+@cache
+def anchors(path):
+    return set(re.findall(r'\b(?:id|name)="([^"]+)"', path.read_text(encoding="utf-8")))
+
+
+def links(visit):
+    """Each that stays in the book leads to a file, and to a place in it."""
+    dead = []
+    for href in set(visit.run("[...document.querySelectorAll('a[href]')].map(a => a.href)")):
+        parts = urlsplit(href)
+        path, anchor = Path(unquote(parts.path)), unquote(parts.fragment)
+        if parts.scheme == "file" and not (path.is_file() and (not anchor or anchor in anchors(path))):
+            dead.append(f"dead link: {'/'.join(path.parts[-2:])}#{anchor}")
+    return dead
+
+
+def overflow(visit):
+    """Nothing but what scrolls by itself is wider than the screen."""
+    return visit.run("""() => document.documentElement.scrollWidth <= innerWidth ? [] :
+        [...document.querySelectorAll("main *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1)
+            .slice(0, 3).map(e => `${Math.round(e.getBoundingClientRect().right)} px: ${e.outerHTML.slice(0, 120)}`)
+            .concat([`the page is ${document.documentElement.scrollWidth} px wide`])""")
+
+
+def accessibility(visit):
+    """axe-core's rules, those whose breach it calls serious or critical."""
+    visit.page.add_script_tag(path=Path(find_spec("axe_playwright_python").origin).with_name("axe.min.js"))
+    found = visit.run("async () => (await axe.run(document, {resultTypes: ['violations']})).violations")
+    return [f"{rule['id']} ({rule['impact']}): {node['html'][:160]}"
+            for rule in found if rule["impact"] in ("serious", "critical") for node in rule["nodes"]]
+
+
+# check: (where it is made, a fault that it has to find)
+CHECKS = {
+    console_errors: (VIEWS, "<script>throw new Error('planted')</script>"),
+    outside_requests: (VIEWS, "<link rel=stylesheet href='https://example.org/font.css'>"),
+    images: (VIEWS, "<img src='_images/no_such.svg' alt='planted'>"),
+    maths: (("light",), r"<span class='math notranslate'>\(\nosuchmacro\)</span>"),
+    links: (("light",), "<a href='glossary.html#term-no-such'>planted</a>"),
+    overflow: (("phone",), "<div style='width: 700px'>planted</div>"),
+    accessibility: (VIEWS, "<p style='color: #888; background: #999'>planted</p>"),
+}
+MORE_FAULTS = [(console_errors, "<script src='_static/no_such.js'></script>"),
+               (images, "<img src='_static/logo.svg' alt=' '>"),
+               (maths, r"<span class='math'>\frac{1}{2}</span>"),
+               (links, "<a href='09_no_such_page.html'>planted</a>"),
+               (accessibility, "<button></button>")]
+
+
+@pytest.fixture(scope="module")
+def found(browser, smoke_book):
+    """{check: what it found, page and view first}, each page loaded once a view."""
+    found = {check: [] for check in CHECKS}
+    pages = sorted(path for path in smoke_book[1].glob("*.html") if path.name != "index.html")  # that one only leads on
+    assert pages, "the book has no page"
+    for path in pages:
+        for view in VIEWS:
+            with Visit(browser, path, view) as visit:
+                for check, (views, _) in CHECKS.items():
+                    if view in views:
+                        found[check] += [f"{path.name}, {view}: {problem}" for problem in check(visit)]
+    return found
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_book(found, check):
+    assert not found[check], "\n".join(found[check])
+
+
+@pytest.mark.parametrize("check, fault", [*((check, fault) for check, (_, fault) in CHECKS.items()), *MORE_FAULTS],
+                         ids=lambda value: getattr(value, "__name__", ""))
+def test_check_finds(browser, smoke_book, tmp_path, check, fault):
+    """The same page with and without one fault, so that it is the fault that is found."""
+    for file in smoke_book[1].iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    page = next(path for path in sorted(tmp_path.glob("[0-9][0-9]_*.html")) if "tex-svg-full.js" in path.read_text())
+    planted = tmp_path / "planted.html"
+    planted.write_text(page.read_text().replace("</article>", fault + "</article>", 1))
+    view = "phone" if check is overflow else "light"
+    with Visit(browser, page, view) as sound, Visit(browser, planted, view) as faulty:
+        assert set(check(faulty)) - set(check(sound))
+
+
+def test_landing_page_leads_to_the_first(browser, smoke_book):
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.goto((smoke_book[1] / "index.html").as_uri(), wait_until="commit")
+        page.wait_for_url("**/00_index.html", timeout=20_000)
+
+
+@pytest.mark.parametrize("query, hits", [("padding", True), ("nosuchwordinthebook", False)])
+def test_search(browser, smoke_book, query, hits):
+    with Visit(browser, smoke_book[1] / "search.html", query=f"?q={query}") as visit:
+        visit.page.wait_for_selector("#search-results .search-summary:has-text('search')")
+        visit.page.wait_for_function("!document.querySelector('#search-progress')?.textContent.includes('...')")
+        assert (visit.page.locator("#search-results li").count() > 0) == hits
+        assert not visit.errors
+
+
+def test_figures_and_tables_are_numbered_by_page(smoke_book):
+    """The second figure of page 03 is Figure 3.2, whatever other pages there are."""
+    for path in smoke_book[1].glob("[0-9][0-9]_*.html"):
+        for kind in ("Figure", "Table"):
+            numbers = re.findall(rf'caption-number">{kind} ([\d.]+) ', path.read_text(encoding="utf-8"))
+            assert numbers == [f"{int(path.name[:2])}.{n}" for n in range(1, len(numbers) + 1)], path.name
+
+
+def test_what_is_downloaded_is_there(smoke_book):
+    """Each numbered figure offers svg and png, each numbered table csv, and each page its notebook."""
+    for path in smoke_book[1].glob("[0-9][0-9]_*.html"):
+        text = path.read_text(encoding="utf-8")
+        notebook = f"_sources/{path.stem}.ipynb"
+        assert f'href="{notebook}"' in text and (path.parent / notebook).is_file()
+        for kind, suffixes in (("Figure", ("svg", "png")), ("Table", ("csv",))):
+            for suffix in suffixes:
+                n = len(re.findall(rf'download="" href="_downloads/[0-9a-f]+/[\w.-]+\.{suffix}"', text))
+                assert n >= text.count(f'caption-number">{kind} '), f"{path.name}: {n} {suffix} downloads"
