@@ -1,0 +1,62 @@
+"""The pages: paired, free of outputs, with parameters, short; and every one runs."""
+import ast
+
+import jupytext
+import nbformat
+import pytest
+from conftest import ROOT
+
+PAGES = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
+page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+
+
+def cells(notebook) -> list[tuple]:
+    """What a pair has to agree on."""
+    return [(cell.cell_type, cell.source, cell.metadata.get("tags", []), cell.metadata.get("mystnb", {}))
+            for cell in notebook.cells]
+
+
+def test_every_page_is_a_pair_and_there_is_an_index():
+    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    assert [page.stem for page in PAGES] == [notebook.stem for notebook in notebooks]
+    assert PAGES[0].stem == "00_index"
+
+
+@page
+def test_the_pair_is_in_sync(page):
+    notebook = nbformat.read(page.with_suffix(".ipynb"), as_version=4)
+    assert cells(jupytext.read(page)) == cells(notebook), f"run: jupytext --sync notebooks/{page.name}"
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+@page
+def test_the_notebook_is_free_of_outputs(page):
+    for cell in nbformat.read(page.with_suffix(".ipynb"), as_version=4).cells:
+        assert not cell.get("outputs") and cell.get("execution_count") is None, cell.source
+
+
+@page
+def test_a_parameters_cell_sets_the_standard_names(page):
+    tagged = [cell for cell in jupytext.read(page).cells if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    values = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse(tagged[0].source).body}
+    assert (values["profile"], values["data_root"], values["out"]) == ("quick", "", "")
+
+
+@page
+def test_pages_and_cells_are_short(page):
+    notebook = jupytext.read(page)
+    assert len(notebook.cells) <= 34
+    for cell in notebook.cells:
+        assert cell.cell_type != "code" or len(cell.source.splitlines()) <= 25, cell.source
+
+
+@pytest.mark.slow
+@page
+def test_the_page_runs_at_smoke_and_is_in_the_book(page, smoke_book):
+    out, html = smoke_book
+    executed = nbformat.read(out / "build" / "notebooks" / f"{page.stem}.ipynb", as_version=4)
+    code = [cell for cell in executed.cells if cell.cell_type == "code" and cell.source.strip()]
+    assert all(cell.execution_count for cell in code)
+    assert not [output for cell in code for output in cell.outputs if output.output_type == "error"]
+    assert (html / f"{page.stem}.html").exists()

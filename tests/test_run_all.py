@@ -1,0 +1,315 @@
+"""The one command: its errors in one sentence, and that a run cut off or failed leaves nothing that looks whole.
+
+Runs tiny pages of its own (--notebooks) with a tiny Sphinx configuration (--book).
+"""
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+from conftest import ROOT, environment
+
+HEAD = """# ---
+# jupyter:
+#   kernelspec: {name: python3, language: python, display_name: Python 3}
+# ---
+
+# %% [markdown]
+# # A page
+
+# %% tags=["parameters"]
+profile = "quick"  # profile="smoke" would be another
+data_root = ""
+out = ""
+"""
+RECORDS = """
+# %%
+from pathlib import Path
+Path(out, "figures", profile, "01_dots.csv").write_text("1")
+print("here", Path.cwd().name)
+"""
+
+
+class Tiny:
+    """A folder with pages 00 and 01, a book configuration and an output folder."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.out = folder, folder / "out"
+        (folder / "notebooks").mkdir()
+        (folder / "book").mkdir()
+        (folder / "book" / "conf.py").touch()   # the pages are left out, which saves Sphinx seconds
+        (folder / "book" / "index.rst").write_text("Tiny\n====\n")
+        self.page("00_index", "\n# %%\nprint('index')\n")
+        self.page("01_dots", RECORDS)
+
+    def page(self, name: str, code: str):
+        (self.folder / "notebooks" / f"{name}.py").write_text(HEAD + code)
+
+    def arguments(self, *more) -> list[str]:
+        return ["--notebooks", "notebooks", "--book", "book", "--out", "out", *more]
+
+    def start(self, *more) -> subprocess.Popen:
+        return subprocess.Popen([ROOT / "run_all.sh", *self.arguments(*more)], cwd=self.folder, env=environment(),
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+    def executed(self, name: str) -> Path:
+        return self.out / "build" / "notebooks" / f"{name}.ipynb"
+
+    def printed(self, name: str) -> str:
+        cells = nbformat.read(self.executed(name), as_version=4).cells
+        return "".join(output.text for cell in cells for output in cell.get("outputs", []) if output.output_type == "stream")
+
+    @property
+    def html(self) -> Path:
+        return self.out / "book" / "_build" / "html"
+
+
+@pytest.fixture
+def tiny(tmp_path) -> Tiny:
+    return Tiny(tmp_path)
+
+
+@pytest.fixture
+def make(tiny, run_all):
+    return lambda *more, **variables: run_all(*tiny.arguments(*more), cwd=tiny.folder, **variables)
+
+
+def wait_for(true, seconds=30):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def alive(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+# ------------------------------------------------------------------------------------------ what was asked wrongly
+
+@pytest.mark.parametrize(("arguments", "sentence"), [
+    (["nonsense"], "there is no command 'nonsense'; there are run (the default), test, lab, bench, clean, lock and help."),
+    (["--nonsense"], "unrecognized arguments: --nonsense; ./run_all.sh help lists the options."),
+    (["--prof", "quick"], "unrecognized arguments: --prof quick; ./run_all.sh help lists the options."),
+    (["--only"], "argument --only: expected one argument; ./run_all.sh help lists the options."),
+    (["--profile", "fast"], "there is no profile 'fast'; there are smoke, quick, paper."),
+    (["--jobs", "0"], "--jobs takes a whole number from 1, not '0'."),
+    (["--data", "nowhere"], "the data folder nowhere does not exist; --data (or POSENC_DATA) names the folder that holds the data sets."),
+    (["--only", "01,77"], "--only: there is no page '77'; there are 00_index, 01_dots."),
+    (["--notebooks", "book"], "there are no pages in {folder}/book; a page is called NN_name.py."),
+    (["-p", "profile", "quick"], "-p profile is not possible; use --profile."),
+    (["-p", "data_root", "x"], "-p data_root is not possible; use --data."),
+    (["-p", "sedes", "3"], "-p sedes: no chosen page has this parameter; they have seeds."),
+    (["-p", "seeds", "3", "--only", "00"], "-p seeds: no chosen page has this parameter; they have none to set."),
+    (["--out", "book/conf.py/x"], "cannot write to {folder}/book/conf.py/x (Not a directory: {folder}/book/conf.py/x/build/notebooks); "
+                                  "give --out a folder that can be written to."),
+    (["bench", "nonsense"], "there is no bench/nonsense.py; there are: "),
+    (["clean", "paper"], "clean takes --all or nothing, not: paper."),
+])
+def test_a_wrong_argument_is_one_sentence_and_exit_code_2(tiny, run_all, arguments, sentence):
+    tiny.page("01_dots", "seeds = [0]\n")
+    command = arguments if not arguments[0].startswith("-") else tiny.arguments(*arguments)
+    done = run_all(*command, cwd=tiny.folder)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"run_all.sh: {sentence.format(folder=tiny.folder)}")
+    assert done.stderr.count("\n") == 1
+    assert not list(tiny.folder.glob("out/build/notebooks/*.ipynb"))
+
+
+def test_POSENC_DATA_is_held_to_the_same(make):
+    done = make(POSENC_DATA="nowhere")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and "the data folder nowhere does not exist" in done.stderr
+
+
+@pytest.mark.parametrize(("cell", "sentence"), [
+    ('profile = "quick"', "has no parameter data_root, out; its cell tagged `parameters` must set profile, data_root, out."),
+    ("profile = (", "has a mistake in its cell tagged `parameters`: '(' was never closed, `profile = (`."),
+])
+def test_a_page_without_its_parameters_is_one_sentence(tiny, make, cell, sentence):
+    (tiny.folder / "notebooks" / "02_bare.py").write_text(f'# %% tags=["parameters"]\n{cell}\n')
+    done = make()
+    assert done.returncode == 2
+    assert done.stderr == f"run_all.sh: {tiny.folder}/notebooks/02_bare.py {sentence}\n"
+
+
+def test_help_says_all_and_needs_nothing(run_all):
+    done = run_all("help", POSENC_PYTHON="/nowhere")
+    assert done.returncode == 0
+    for word in ("--profile", "--data", "--only", "-p NAME VALUE", "--jobs", "--out", "test", "lab", "bench", "clean", "lock", "POSENC_PYTHON"):
+        assert word in done.stdout
+
+
+# ------------------------------------------------------------------------------------------ the environment
+
+def test_a_python_that_is_none_is_one_sentence(run_all):
+    done = run_all(POSENC_PYTHON="/nowhere/python")
+    assert done.returncode == 1
+    assert done.stderr == "run_all.sh: POSENC_PYTHON=/nowhere/python is not a Python 3.11 or newer; name one that is, or unset it.\n"
+
+
+@pytest.fixture
+def check_environment(tmp_path):
+    """check_environment.py in a project of its own, so that nothing is remembered."""
+    for name in ("book/check_environment.py", "pyproject.toml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    return lambda: subprocess.run([sys.executable, tmp_path / "book" / "check_environment.py", "book"], capture_output=True, text=True,
+                                  env=environment(PYTHONPATH=str(tmp_path)))
+
+
+def test_a_package_that_is_missing_or_too_old_is_named(tmp_path, check_environment):
+    project = tmp_path / "pyproject.toml"
+    project.write_text(project.read_text().replace('"scipy"', '"scipy>=99", "no-such-thing>1"'))
+    done = check_environment()
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "lacks scipy>=99 (there is " in done.stderr and ", no-such-thing>1; install the pinned set" in done.stderr
+
+
+def test_torch_and_torchvision_that_do_not_fit_are_told(tmp_path, check_environment):
+    (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    done = check_environment()
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "do not fit each other (operator torchvision::nms does not exist); install the pinned set" in done.stderr
+
+
+# ------------------------------------------------------------------------------------------ a run
+
+def test_parameters_reach_the_pages_that_have_them(tiny, make):
+    tiny.page("02_more", 'seeds = [0]\ndataset = "digits"\n\n# %%\nimport os\nprint(profile, data_root, out, seeds, dataset, '
+                         'os.environ["OMP_NUM_THREADS"])\n')
+    (tiny.folder / "data").mkdir()
+    (tiny.folder / "book" / "conf.py").write_text('extensions = ["myst_nb"]\nnb_execution_mode = "off"\n')
+    (tiny.folder / "book" / "index.rst").write_text("Tiny\n====\n\n.. toctree::\n   :glob:\n\n   0*\n")
+    done = make("--profile", "smoke", "--data", "data", "-p", "seeds", "(3, 4)", "-p", "dataset", "cifar10", "--jobs", "64")
+    assert (done.returncode, done.stderr) == (0, "")   # not even a warning: kernels speak over ipc
+    assert tiny.printed("02_more") == f"smoke {tiny.folder}/data {tiny.out} [3, 4] cifar10 1\n"
+    assert tiny.printed("01_dots") == "here notebooks\n"
+    assert done.stdout.splitlines()[-1] == f"The book: {(tiny.html / 'index.html').as_uri()}"
+    assert "here notebooks" in (tiny.html / "01_dots.html").read_text()
+    assert str(tiny.out) not in (tiny.html / "01_dots.html").read_text()
+    assert sorted(os.listdir(tiny.folder / "notebooks")) == ["00_index.py", "01_dots.py", "02_more.py"]
+
+
+@pytest.mark.slow
+def test_only_what_changed_runs_again(tiny, make):
+    def states(*more):
+        done = make(*more)
+        assert done.returncode == 0, done.stderr
+        return {words[0]: words[1] for line in done.stdout.splitlines() if line.startswith("  ") and (words := line.split())}
+
+    assert states() == {"00_index": "took", "01_dots": "took"}
+    built = tiny.html.stat().st_ino
+    assert states() == {"00_index": "is", "01_dots": "is"}
+    assert tiny.html.stat().st_ino == built
+    (tiny.out / "figures" / "quick" / "01_dots.csv").unlink()
+    assert states() == {"00_index": "is", "01_dots": "took"}
+    tiny.page("00_index", "\n# %%\nprint('another')\n")
+    assert states("--only", "01") == {"00_index": "took", "01_dots": "is"}     # the index always runs
+    (tiny.out / "records" / "quick" / "dots.jsonl").write_text("{}\n")
+    assert states() == {"00_index": "took", "01_dots": "took"}
+    assert states("--profile", "smoke", "--only", "dots") == {"00_index": "took", "01_dots": "took"}
+
+
+FAILING = '''
+# %%
+x = 1
+
+# %%
+# looks
+raise FileNotFoundError("cifar10: looked in /d/cifar10 and found nothing; get it from there")
+'''
+
+
+@pytest.mark.slow
+def test_a_failing_page_is_reported_and_the_rest_runs(tiny, make):
+    assert make("--only", "00").returncode == 0
+    before = (tiny.html / "index.html").stat().st_ino
+    tiny.page("02_bad", FAILING)
+    tiny.page("03_dead", "\n# %%\nimport os\nos._exit(9)\n")
+    done = make("--jobs", "2")
+    assert done.returncode == 1
+    report = done.stderr.split("02_bad failed in cell 4, `# looks`:\n")[1].splitlines()
+    assert report[0] == "  FileNotFoundError: cifar10: looked in /d/cifar10 and found nothing; get it from there"
+    assert any("raise FileNotFoundError" in line for line in report) and "\x1b" not in done.stderr
+    assert "03_dead failed: DeadKernelError: Kernel died" in done.stderr
+    assert done.stderr.endswith("run_all.sh: 2 of 4 page(s) failed, so the book was left as it was.\n")
+    assert tiny.executed("01_dots").exists() and not tiny.executed("02_bad").exists()
+    assert tiny.executed("02_bad").with_suffix(".partial.ipynb").exists()
+    assert (tiny.html / "index.html").stat().st_ino == before
+
+
+def test_a_book_that_sphinx_complains_of_does_not_replace_the_old_one(tiny, make):
+    assert make().returncode == 0
+    before = (tiny.html / "index.html").stat().st_ino
+    (tiny.folder / "book" / "index.rst").write_text("Tiny\n====\n\n:ref:`nowhere`\n")
+    for _ in range(2):   # the second time as well: a complaint is not forgotten
+        done = make()
+        assert done.returncode == 1 and "Sphinx is not content" in done.stderr and "undefined label" in done.stderr
+    assert (tiny.html / "index.html").stat().st_ino == before
+
+
+SLEEPING = """
+# %%
+import os, time
+from pathlib import Path
+Path(out, "pid").write_text(str(os.getpid()))
+while not Path(out, "go").exists():
+    time.sleep(0.1)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_run_cut_off_leaves_no_kernel_and_no_page_and_goes_on_later(tiny, make, number):
+    tiny.page("01_dots", SLEEPING)
+    run = tiny.start()
+    wait_for(lambda: (tiny.out / "pid").exists() and (tiny.out / "pid").read_text())
+    kernel = int((tiny.out / "pid").read_text())
+    assert alive(kernel)
+    run.send_signal(number)
+    _, error = run.communicate(timeout=20)
+    if number != signal.SIGKILL:
+        assert run.returncode == 128 + number
+        assert error.strip() == f"run_all.sh: stopped by {number.name}; the same command goes on from here."
+    wait_for(lambda: not alive(kernel), 10)
+    assert not tiny.executed("01_dots").exists() and not tiny.html.exists()
+
+    (tiny.out / "go").touch()
+    assert make().returncode == 0
+    assert tiny.executed("01_dots").exists() and (tiny.html / "index.html").exists()
+
+
+@pytest.mark.slow
+def test_a_second_run_waits_for_the_first(tiny):
+    tiny.page("01_dots", SLEEPING)
+    first = tiny.start()
+    wait_for(lambda: (tiny.out / "pid").exists())
+    second = tiny.start()
+    assert second.stdout.readline() == f"another run is at work in {tiny.out}; waiting for it to end\n"
+    (tiny.out / "go").touch()
+    for run in (first, second):
+        output, error = run.communicate(timeout=60)
+        assert run.returncode == 0, error
+    assert "01_dots is unchanged" in output
+
+
+def test_clean_keeps_what_the_paper_profile_made(tmp_path):
+    shutil.copy(ROOT / "run_all.sh", tmp_path)
+    kept = {"records/paper", "figures/paper", "book/conf.py", "data"}
+    for name in kept | {"records/quick", "records/smoke", "figures/quick", "figures/smoke", "build/notebooks", "book/_build/html", ".venv/bin"}:
+        (tmp_path / name).mkdir(parents=True)
+
+    def left():
+        return {str(path.relative_to(tmp_path)) for path in [*tmp_path.glob("*"), *tmp_path.glob("*/*")]}
+
+    expected = kept | {"records", "figures", "book", "run_all.sh"}
+    subprocess.run([tmp_path / "run_all.sh", "clean"], check=True)
+    assert left() == expected | {".venv", ".venv/bin"}
+    subprocess.run([tmp_path / "run_all.sh", "clean", "--all"], check=True)
+    assert left() == expected
