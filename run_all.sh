@@ -107,7 +107,7 @@ case ${1:-} in
 esac
 case $command in
     run) find_python
-         "$python" "$root/book/make.py" --check "$@"  # a typing mistake is told before minutes of set-up
+         "$python" "$root/book/arguments.py" "$@"  # a typing mistake is told before minutes of set-up
          set_up book
          exec "$python" "$root/book/make.py" "$@" ;;
     test) find_python; set_up book test; run_tests "$@" ;;

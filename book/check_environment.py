@@ -35,7 +35,7 @@ def lacking(extras: list[str]) -> list[str]:
 
 
 def main(extras: list[str]) -> None:
-    """Exit with one sentence if something is missing; a passed check is remembered, as importing torch takes seconds."""
+    """Exit with one sentence if something is missing; a check passed is remembered, importing torch takes seconds."""
     site = Path(sysconfig.get_path("purelib"))
     state = f"{sys.executable} {extras} {site.stat().st_mtime_ns} {(ROOT / 'pyproject.toml').read_text()}"
     key = hashlib.sha256(state.encode()).hexdigest()

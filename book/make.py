@@ -4,12 +4,9 @@
 
 A page runs as NN_name.partial.ipynb and gets its own name when its last cell has passed; the book is built aside and
 swapped in when Sphinx has no complaint.  So whatever stands under a final name is whole, whenever a run was cut off.
-
-Everything is imported where it is needed, but for the standard library: run_all.sh has the arguments checked (--check)
-before there is an environment.
 """
-import argparse
 import ast
+import contextlib
 import hashlib
 import json
 import logging
@@ -24,95 +21,31 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-PROFILES = ("smoke", "quick", "paper")
-STANDARD = ("profile", "data_root", "out")  # parameters that every page has and that have options of their own
-INDEX = "00"  # the page made from all records, so the last to run
+import filelock
+import jupytext
+import nbformat
+import papermill
+import psutil
+from arguments import INDEX, ROOT, STANDARD, fail, parse
+from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
 
 
-def fail(sentence: str, code: int = 2):
-    print(f"run_all.sh: {sentence}", file=sys.stderr)
-    sys.exit(code)
-
-
-# ---------------------------------------------------------------------------------------------- arguments
-
-def parse(argv: list[str]) -> argparse.Namespace:
-    """The arguments, checked; `pages` are the chosen ones, all paths are absolute."""
-    parser = argparse.ArgumentParser(prog="run_all.sh", allow_abbrev=False, add_help=False)
-    parser.error = lambda message: fail(f"{message}; ./run_all.sh help lists the options.")
-    parser.add_argument("--profile", default="quick")
-    parser.add_argument("--data", default=os.environ.get("POSENC_DATA", ""))
-    parser.add_argument("--only", default="")
-    parser.add_argument("-p", dest="given", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
-    parser.add_argument("--jobs", default="1")
-    parser.add_argument("--out", default="")
-    # for tests and for whoever has pages of their own
-    parser.add_argument("--notebooks", type=Path, default=ROOT / "notebooks", help="another folder of pages")
-    parser.add_argument("--book", type=Path, default=ROOT / "book", help="another Sphinx configuration")
-    parser.add_argument("--check", action="store_true", help="check the arguments and stop")
-    args = parser.parse_args(argv)
-
-    if args.profile not in PROFILES:
-        fail(f"there is no profile '{args.profile}'; there are {', '.join(PROFILES)}.")
-    if not args.jobs.isdecimal() or int(args.jobs) < 1:
-        fail(f"--jobs takes a whole number from 1, not '{args.jobs}'.")
-    if args.data and not Path(args.data).is_dir():
-        fail(f"the data folder {args.data} does not exist; --data (or POSENC_DATA) names the folder that holds the data sets.")
-    args.jobs = int(args.jobs)
-    args.data_root = os.path.abspath(args.data) if args.data else ""  # "" is data/, or what is embedded
-    args.base = Path(args.out).absolute() if args.out else ROOT
-    args.notebooks, args.book = args.notebooks.absolute(), args.book.absolute()
-    args.given = {name: literal(value) for name, value in args.given}
-    for name in STANDARD:
-        if name in args.given:
-            fail(f"-p {name} is not possible; use --{name.removesuffix('_root')}.")
-    args.pages = choose(sorted(args.notebooks.glob("[0-9][0-9]_*.py")), args)
-    return args
-
-
-def literal(text: str):
-    """A Python literal as its value (3, [0, 1], None), anything else as the text it is."""
-    try:
-        return json.loads(json.dumps(ast.literal_eval(text)))  # (0, 1) -> [0, 1]; papermill would make it "(0, 1)"
-    except (ValueError, SyntaxError, TypeError):
-        return text
-
-
-def choose(pages: list[Path], args: argparse.Namespace) -> list[Path]:
-    """The pages that --only names, in order, the index last whether named or not."""
-    if not pages:
-        fail(f"there are no pages in {args.notebooks}; a page is called NN_name.py.")
-    names = [name.strip() for name in args.only.split(",") if name.strip()]
-    chosen = set()
-    for name in names:
-        found = [page for page in pages if name in (page.stem, page.stem[3:]) or name.zfill(2) == page.stem[:2]]
-        if not found:
-            fail(f"--only: there is no page '{name}'; there are {', '.join(page.stem for page in pages)}.")
-        chosen.update(found)
-    chosen = [page for page in pages if page in chosen or not names or page.stem[:2] == INDEX]
-    return sorted(chosen, key=lambda page: (page.stem[:2] == INDEX, page.stem))
-
-
-def prepare_output(args: argparse.Namespace):
+def prepare_output(args):
     """Make the folders that a run writes to."""
     try:
         for folder in ("build/notebooks", f"records/{args.profile}", f"figures/{args.profile}", "book/_build"):
             (args.base / folder).mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=args.base / folder).close()
     except OSError as error:
-        fail(f"cannot write to {args.base} ({error.strerror}: {error.filename}); give --out a folder that can be written to.")
+        fail(f"cannot write to {args.base} ({error.strerror}: {error.filename}); give --out another folder.")
 
-
-# ---------------------------------------------------------------------------------------------- pages
 
 def parameters(page: Path):
     """-> the page as a notebook, and the names set by its cell tagged `parameters`.
 
     Read by `ast`, as papermill's own inspection loses a line with a second `=` in its comment.
     """
-    import jupytext
-
     notebook = jupytext.read(page)
     source = next((cell.source for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])), "")
     try:
@@ -121,47 +54,41 @@ def parameters(page: Path):
         fail(f"{page} has a mistake in its cell tagged `parameters`: {error.msg}, `{(error.text or '').strip()}`.")
     names = [target.id for statement in statements for target in
              getattr(statement, "targets", [getattr(statement, "target", None)]) if isinstance(target, ast.Name)]
-    lacking = [name for name in STANDARD if name not in names]
-    if lacking:
-        fail(f"{page} has no parameter {', '.join(lacking)}; its cell tagged `parameters` must set {', '.join(STANDARD)}.")
+    if lacking := [name for name in STANDARD if name not in names]:
+        fail(f"{page} has no parameter {', '.join(lacking)}; its cell tagged `parameters` needs {', '.join(STANDARD)}.")
     return notebook, names
 
 
 class Page:
     """One page on its way from source to executed notebook."""
 
-    def __init__(self, source: Path, args: argparse.Namespace):
-        self.source, self.args, self.name, self.failure = source, args, source.stem, ""
+    def __init__(self, source: Path, args):
+        self.source, self.args, self.name = source, args, source.stem
+        self.failure, self.took = "", "unchanged"
         self.notebook, self.names = parameters(source)
         self.values = {"profile": args.profile, "data_root": args.data_root, "out": str(args.base),
                        **{name: value for name, value in args.given.items() if name in self.names}}
         self.executed = args.base / "build" / "notebooks" / f"{self.name}.ipynb"
         self.partial = self.executed.with_suffix(".partial.ipynb")
-        self.stamp = self.executed.with_suffix(".json")
         library = sorted((ROOT / "posenc_lib").glob("*.py"))
         self.inputs = digest(self.values, contents([source, *library, ROOT / "requirements.lock"]))
 
     def unchanged(self) -> dict | None:
         """The stamp of the last run, if running again would give what is there."""
-        try:
-            stamp = json.loads(self.stamp.read_text())
-        except (OSError, ValueError):
-            return None
-        there = self.executed.exists() and all((self.args.base / figure).exists() for figure in stamp["figures"])
-        return stamp if there and (stamp["inputs"], stamp["files"]) == (self.inputs, files(self.args)) else None
+        stamp = read_stamp(self.executed)
+        same = stamp and (stamp["inputs"], stamp["files"]) == (self.inputs, files(self.args))
+        return stamp if same and all((self.args.base / figure).exists() for figure in stamp["figures"]) else None
 
     def write_stamp(self, seconds: float, files: str):
         figures = (self.args.base / "figures" / self.args.profile).glob(f"{self.name[:3]}*")
         stamp = {"profile": self.args.profile, "seconds": seconds, "inputs": self.inputs, "files": files,
                  "figures": sorted(str(figure.relative_to(self.args.base)) for figure in figures)}
-        self.stamp.write_text(json.dumps(stamp, indent=1))
+        fresh = self.executed.with_suffix(".json.new")
+        fresh.write_text(json.dumps(stamp, indent=1))
+        os.replace(fresh, self.executed.with_suffix(".json"))
 
     def run(self) -> float:
         """Execute in a kernel of its own; -> seconds; `failure` is the report of a page that failed."""
-        import papermill
-        from papermill.exceptions import PapermillExecutionError
-        from traitlets.config import Config
-
         print(f"  {self.name} runs", flush=True)
         start = time.monotonic()
         try:
@@ -178,7 +105,8 @@ class Page:
             self.write_stamp(seconds, files="")  # complete only when every page has written its records
             clean(notebook, self.partial)
             os.replace(self.partial, self.executed)
-        print(f"  {self.name} {'FAILED after' if self.failure else 'took'} {seconds:.1f} s", flush=True)
+        self.took = f"{seconds:.1f} s"
+        print(f"  {self.name} {'FAILED after' if self.failure else 'took'} {self.took}", flush=True)
         return seconds
 
     def report(self, error) -> str:
@@ -193,15 +121,19 @@ class Page:
 
 
 def clean(notebook, path: Path):
-    """Write the notebook without papermill's paths and times; keep the cell of absolute paths it put in out of the book."""
-    import nbformat
-
+    """Write the notebook without papermill's paths and times, its cell of absolute paths kept off the book."""
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         if "injected-parameters" in cell.metadata.get("tags", []):
             cell.metadata["tags"].append("remove-cell")
     nbformat.write(notebook, path)
+
+
+def read_stamp(executed: Path) -> dict | None:
+    """What is known of the run that made an executed page; None without it."""
+    stamp = executed.with_suffix(".json")
+    return json.loads(stamp.read_text()) if executed.exists() and stamp.exists() else None
 
 
 def contents(paths) -> list:
@@ -212,7 +144,7 @@ def digest(*parts) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def files(args: argparse.Namespace) -> str:
+def files(args) -> str:
     """Digest of what pages read and write: records by content, data by name, size and time two levels down."""
     data = Path(args.data_root or ROOT / "data")
     data_files = [(str(path.relative_to(data)), path.lstat().st_size, path.lstat().st_mtime_ns)
@@ -221,7 +153,7 @@ def files(args: argparse.Namespace) -> str:
     return digest(data_files, [contents(sorted(folder.glob("*.jsonl"))) for folder in folders])
 
 
-def run_pages(args: argparse.Namespace) -> list[Page]:
+def run_pages(args) -> list[Page]:
     """Run the chosen pages, the index after the others, and print how each went."""
     pages = [Page(source, args) for source in args.pages]
     known = sorted({name for page in pages for name in page.names} - set(STANDARD))
@@ -236,7 +168,8 @@ def run_pages(args: argparse.Namespace) -> list[Page]:
 
     print(f"profile {args.profile}, {len(pages)} page(s), data in {args.data_root or 'the book itself'}", flush=True)
     ran = {}
-    for group in ([page for page in pages if page.name[:2] != INDEX], [page for page in pages if page.name[:2] == INDEX]):
+    for last in (False, True):  # the index, made from the others' records, after the others
+        group = [page for page in pages if (page.name[:2] == INDEX) == last]
         stale = []
         for page in group:
             if stamp := page.unchanged():
@@ -252,19 +185,18 @@ def run_pages(args: argparse.Namespace) -> list[Page]:
     return pages
 
 
-# ---------------------------------------------------------------------------------------------- book
-
-def build_book(args: argparse.Namespace) -> Path:
+def build_book(args) -> Path:
     """Put the sources together in build/book, build them aside, swap the result in; -> index.html."""
     build, html = args.base / "build", args.base / "book" / "_build" / "html"
     sources, fresh, old = build / "book", build / "html", build / "html.old"
     for folder in (sources, fresh, old):
         shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(args.book, sources, ignore=shutil.ignore_patterns("_build", "__pycache__", "make.py", "check_environment.py"))
-    for stamp in (build / "notebooks").glob("*.json"):  # also pages not chosen now, if of the same profile
-        page = args.notebooks / f"{stamp.stem}.py"
-        if page.exists() and json.loads(stamp.read_text())["profile"] == args.profile:
-            shutil.copy2(stamp.with_suffix(".ipynb"), sources)
+    not_book = shutil.ignore_patterns("_build", "__pycache__", "arguments.py", "check_environment.py", "make.py")
+    shutil.copytree(args.book, sources, ignore=not_book)
+    for page in args.notebooks.glob("[0-9][0-9]_*.py"):  # also pages not chosen now, if of the same profile
+        executed = build / "notebooks" / f"{page.stem}.ipynb"
+        if (stamp := read_stamp(executed)) and stamp["profile"] == args.profile:
+            shutil.copy2(executed, sources)
     shutil.copytree(args.base / "figures" / args.profile, sources / "figures")
 
     everything = sorted(path for path in sources.rglob("*") if path.is_file())
@@ -285,15 +217,9 @@ def build_book(args: argparse.Namespace) -> Path:
     return html / "index.html"
 
 
-# ---------------------------------------------------------------------------------------------- all of it
-
 def main(argv: list[str]) -> int:
     args = parse(argv)
-    if args.check:
-        return 0
     prepare_output(args)
-    import filelock
-
     with tempfile.TemporaryDirectory(prefix="nb", dir="/tmp") as args.runtime:  # a socket's path must be short
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, frame: stop(number, args.runtime))
@@ -309,21 +235,19 @@ def main(argv: list[str]) -> int:
             print("\n" + "\n\n".join(failures), file=sys.stderr)
             fail(f"{len(failures)} of {len(pages)} page(s) failed, so the book was left as it was.", 1)
         index = build_book(args)
+    print("Pages:", ", ".join(f"{page.name} {page.took}" for page in pages))
     print(f"The book: {index.as_uri()}")
     return 0
 
 
 def stop(number: int, runtime: str):
     """End at once with every kernel and what it started; what was on file stays whole."""
-    import psutil
-
     for child in psutil.Process().children(recursive=True):
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             child.kill()
-        except psutil.NoSuchProcess:
-            pass
     shutil.rmtree(runtime, ignore_errors=True)
-    print(f"\nrun_all.sh: stopped by {signal.Signals(number).name}; the same command goes on from here.", file=sys.stderr, flush=True)
+    name = signal.Signals(number).name
+    print(f"\nrun_all.sh: stopped by {name}; the same command goes on from here.", file=sys.stderr, flush=True)
     os._exit(128 + number)
 
 

@@ -1,0 +1,78 @@
+"""The arguments of a run, checked; run_all.sh does that before it sets anything up, with the standard library alone."""
+import argparse
+import ast
+import json
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PROFILES = ("smoke", "quick", "paper")
+STANDARD = ("profile", "data_root", "out")  # parameters that every page has and that have options of their own
+INDEX = "00"  # the page made from all records, so the last to run
+
+
+def fail(sentence: str, code: int = 2):
+    print(f"run_all.sh: {sentence}", file=sys.stderr)
+    sys.exit(code)
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """-> profile, jobs, pages (those chosen, in the order to run), given (parameters by name), data_root ("": none was
+    named), base (the output folder), notebooks, book; all paths absolute.  Exits with one sentence and code 2."""
+    parser = argparse.ArgumentParser(prog="run_all.sh", allow_abbrev=False, add_help=False)
+    parser.error = lambda message: fail(f"{message}; ./run_all.sh help lists the options.")
+    parser.add_argument("--profile", default="quick")
+    parser.add_argument("--data", default=os.environ.get("POSENC_DATA", ""))
+    parser.add_argument("--only", default="")
+    parser.add_argument("-p", dest="given", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    parser.add_argument("--jobs", default="1")
+    parser.add_argument("--out", default="")
+    # for tests and for whoever has pages of their own
+    parser.add_argument("--notebooks", type=Path, default=ROOT / "notebooks", help="another folder of pages")
+    parser.add_argument("--book", type=Path, default=ROOT / "book", help="another Sphinx configuration")
+    args = parser.parse_args(argv)
+
+    if args.profile not in PROFILES:
+        fail(f"there is no profile '{args.profile}'; there are {', '.join(PROFILES)}.")
+    if not args.jobs.isdecimal() or int(args.jobs) < 1:
+        fail(f"--jobs takes a whole number from 1, not '{args.jobs}'.")
+    if args.data and not Path(args.data).is_dir():
+        fail(f"there is no data folder {args.data}; --data (or POSENC_DATA) names the folder that holds the data sets.")
+    args.jobs = int(args.jobs)
+    args.data_root = os.path.abspath(args.data) if args.data else ""  # "" is data/, or what is embedded
+    args.base = Path(os.path.abspath(args.out)) if args.out else ROOT
+    args.notebooks, args.book = args.notebooks.absolute(), args.book.absolute()
+    args.given = {name: literal(value) for name, value in args.given}
+    for name in STANDARD:
+        if name in args.given:
+            fail(f"-p {name} is not possible; use --{name.removesuffix('_root')}.")
+    args.pages = choose(sorted(args.notebooks.glob("[0-9][0-9]_*.py")), args)
+    return args
+
+
+def literal(text: str):
+    """A Python literal as its value (3, [0, 1], None), anything else as the text it is."""
+    try:
+        return json.loads(json.dumps(ast.literal_eval(text)))  # (0, 1) -> [0, 1]; papermill would make it "(0, 1)"
+    except (ValueError, SyntaxError, TypeError):
+        return text
+
+
+def choose(pages: list[Path], args: argparse.Namespace) -> list[Path]:
+    """The pages that --only names, in order, the index last whether named or not."""
+    if not pages:
+        fail(f"there are no pages in {args.notebooks}; a page is called NN_name.py.")
+    names = [name.strip() for name in args.only.split(",") if name.strip()]
+    chosen = set()
+    for name in names:
+        found = [page for page in pages if name in (page.stem, page.stem[3:]) or name.zfill(2) == page.stem[:2]]
+        if not found:
+            fail(f"--only: there is no page '{name}'; there are {', '.join(page.stem for page in pages)}.")
+        chosen.update(found)
+    chosen = [page for page in pages if page in chosen or not names or page.stem[:2] == INDEX]
+    return sorted(chosen, key=lambda page: (page.stem[:2] == INDEX, page.stem))
+
+
+if __name__ == "__main__":
+    parse(sys.argv[1:])
