@@ -102,6 +102,7 @@ class PlacementConfig:
     width        channels of the first stage; the last has 8 times as many (64 in the paper)
     fill         colour of the empty canvas: "mean" is 0 after normalisation, as in the authors' code; "black" is black
     classes      labels left after merging neighbours (see `canvas.merge`); None merges nothing
+    test_images  how many test images are tried, each in every cell; None is all of them
     revision     raised by hand when a change of the library changes this experiment's numbers
     """
     profile: str
@@ -116,6 +117,7 @@ class PlacementConfig:
     grid: int = 3
     fill: str = "mean"
     classes: int | None = None
+    test_images: int | None = None
     recipe: Recipe = Recipe()
     revision: int = 1
 
@@ -124,3 +126,50 @@ class PlacementConfig:
         choose("head", self.head, ("gapnet", "permutenet"))
         choose("padding_mode", self.padding_mode, PADDING_MODES)
         choose("fill", self.fill, ("mean", "black"))
+
+
+# What a profile changes of the authors' protocol.  One seed is one initialisation and one order of the images.
+PLACEMENT = {
+    "smoke": {"width": 16, "test_images": 6, "recipe": Recipe(epochs=2, epoch_steps=1, batch_size=8)},
+    "quick": {"width": 16, "test_images": 200, "recipe": Recipe(epochs=2, epoch_steps=75)},
+    "paper": {},
+}
+SEEDS = {"smoke": 2, "quick": 3, "paper": 3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaddingConfig:
+    """One network whose feature maps page 01 looks at, under every padding mode.  The paper states no set-up.
+
+    data     fingerprint of the pictures, and of the training crops
+    net      "random", "trained" to tell photographs apart, or "imagenet": SqueezeNet 1.1 with weights from a file
+    trained  the padding mode it was trained with; None for a random one
+    weights  fingerprint of the file of weights
+    width    channels of ResNet-18's first stage (64 in its source)
+    crop     pixels a side that the network is given
+    context  pixels of real surroundings on each side, for the control: at least the reach of the deepest layer (109
+             for ResNet-18, by arithmetic), and a multiple of its stride (16)
+    """
+    profile: str
+    dataset: str
+    data: str
+    net: str = "random"
+    trained: str | None = None
+    weights: str = ""
+    width: int = 64
+    crop: int = 128
+    context: int = 112
+    recipe: Recipe | None = None
+    revision: int = 1
+
+    def __post_init__(self):
+        choose("net", self.net, ("random", "trained", "imagenet"))
+        choose("trained", self.trained, (*PADDING_MODES, None))
+
+
+# What a profile changes; "pieces" is how many are cut from each photograph, at most 2.  No schedule is the paper's.
+PADDING = {
+    "smoke": {"pieces": 1, "seeds": 2, "width": 16, "crop": 64, "recipe": Recipe(epochs=1, epoch_steps=2, batch_size=8)},
+    "quick": {"pieces": 2, "seeds": 3, "width": 16, "recipe": Recipe(epochs=1, epoch_steps=50, batch_size=32)},
+    "paper": {"pieces": 2, "seeds": 10, "recipe": Recipe(epochs=20, epoch_steps=100)},
+}

@@ -23,6 +23,7 @@ from PIL import Image, UnidentifiedImageError
 from pyarrow import ArrowException
 from torch import Tensor
 
+from posenc_lib.config import Workspace
 from posenc_lib.shapes import Images, Labels, Pixels
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))   # mean and standard deviation of torchvision's weights
@@ -118,6 +119,21 @@ def load(name: str, root: Path | str, *, size: int | None = None, validation: fl
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(SPLIT_SEED))
     n = round(validation * len(train))
     return Splits(train.take(order[n:].sort().values), train.take(order[:n].sort().values, "validation"), test)
+
+
+def load_for(workspace: Workspace, name: str, **options) -> Splits:
+    """`load` for a page: on the paper profile, also says that a GPU is missing, in the same error as missing data."""
+    gpu = ""
+    if workspace.profile == "paper" and workspace.device.type != "cuda":
+        gpu = ("profile paper: the papers' schedules need a GPU, and torch sees none here; run it where there is one, or "
+               "choose --profile quick")
+    try:
+        splits = load(name, workspace.data, **options)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}\n{gpu}".strip()) from None
+    if gpu:
+        raise RuntimeError(gpu)
+    return splits
 
 
 def download(name: str, root: Path | str) -> None:

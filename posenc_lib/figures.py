@@ -1,29 +1,20 @@
-"""Every figure and table of the book: data in, axes out; one look, one set of colours.
-
-A page calls `show` and `table`, which save what they show (figures/<profile>/NAME.svg, .png; NAME.csv, .md) and put it
-out twice: as a picture or HTML for JupyterLab, and as MyST with caption, number and downloads for the book.
-"""
-import io
+"""One function a kind of figure: data in, axes out; one look, one set of colours through the whole book."""
 from collections.abc import Sequence
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-
-from posenc_lib.config import Workspace
 
 _C = sns.color_palette("colorblind")
 PADDING_COLOURS = {"zeros": _C[0], "reflect": _C[1], "replicate": _C[2], "circular": _C[4]}   # through the whole book
 HEAD_MARKERS = {"gapnet": "o", "permutenet": "s"}
 NAMES = {"gapnet": "GAPNet", "permutenet": "PermuteNet", "zeros": "zero", "location": "location", "image": "image class"}
-PAPER = dict(color="0.25", linestyle="--", linewidth=1.2)     # the paper's value
-CHANCE = dict(color="0.55", linestyle=":", linewidth=1.2)     # what guessing gives
+PAPER = {"color": "0.25", "linestyle": "--", "linewidth": 1.2}     # the paper's value
+CHANCE = {"color": "0.45", "linestyle": ":", "linewidth": 1.4}    # what guessing gives
 
 
 def use_style() -> None:
@@ -34,56 +25,157 @@ def use_style() -> None:
                          "image.cmap": "viridis", "image.interpolation": "nearest", "svg.fonttype": "path"})
 
 
-def show(fig: Figure, name: str, caption: str, alt: str, *, workspace: Workspace, data: pd.DataFrame | None = None) -> None:
-    """Save a figure, then put it out: the picture for JupyterLab, a numbered figure with its downloads for the book.
+def accuracy_by_grid(summary: pd.DataFrame, task: str, ax: Axes) -> Axes:
+    """Table 1 as a picture: accuracy (%) by padding mode and grid, one marker a head, its interval, paper and chance.
 
-    name     of the files, and of the label: {numref}`fig-NAME` refers to it
-    caption  MyST text; says n and what the interval is
-    alt      what a reader who cannot see it should know
-    data     the numbers drawn, saved beside it as NAME.csv
+    summary  rows of task, head, padding_mode, grid, mean, low, high, chance, paper (percent)
     """
-    folder = _folder(workspace)
-    fig.savefig(folder / f"{name}.svg", metadata={"Date": None})
-    fig.savefig(folder / f"{name}.png")
-    files = ["svg", "png"]
-    if data is not None:
-        data.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
-        files.append("csv")
-    plt.close(fig)
-    downloads = " · ".join(f"[{kind}](figures/{name}.{kind})" for kind in files)
-    book = f"```{{figure}} figures/{name}.svg\n:name: fig-{name}\n:alt: {_line(alt)}\n\n{caption} ({downloads})\n```"
-    display({"image/png": (folder / f"{name}.png").read_bytes(), "text/markdown": book, "text/plain": alt}, raw=True,
-            metadata={"image/png": {"width": round(fig.get_figwidth() * 90), "alt": alt}})
+    rows = summary[summary["task"] == task]
+    columns = list(dict.fromkeys(zip(rows["grid"], rows["padding_mode"], strict=True)))
+    for x, (grid, mode) in enumerate(columns):
+        cells = rows[(rows["grid"] == grid) & (rows["padding_mode"] == mode)]
+        ax.hlines(cells["chance"].iloc[0], x - 0.4, x + 0.4, **CHANCE)
+        for row in cells.itertuples():
+            at = x + (0.15 if row.head == "permutenet" else -0.15)
+            ax.plot([at, at], [row.low, row.high], color=PADDING_COLOURS[mode], linewidth=2)
+            ax.plot(at, row.mean, HEAD_MARKERS[row.head], color=PADDING_COLOURS[mode], markersize=8,
+                    markerfacecolor="white" if row.head == "permutenet" else None)
+            ax.hlines(row.paper, at - 0.13, at + 0.13, **PAPER)
+    ax.set_xticks(range(len(columns)), [f"{NAMES.get(mode, mode)}\n{grid}×{grid}" for grid, mode in columns])
+    ax.tick_params(labelbottom=True)
+    ax.set(ylim=(-3, 104), ylabel="test accuracy (%)", title=f"Task: {NAMES[task]}")
+    ax.legend(handles=[
+        Line2D([], [], color="0.3", marker=HEAD_MARKERS["gapnet"], linestyle="", label="GAPNet"),
+        Line2D([], [], color="0.3", marker=HEAD_MARKERS["permutenet"], markerfacecolor="white", linestyle="",
+               label="PermuteNet"),
+        Line2D([], [], **PAPER, label="paper"), Line2D([], [], **CHANCE, label="chance")],
+        fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
 
 
-def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace, digits: int = 1) -> None:
-    """Save a table (NAME.csv, NAME.md), then put it out: HTML for JupyterLab, a numbered table for the book.
+def above_chance(summary: pd.DataFrame, ax: Axes) -> Axes:
+    """Both tasks with equally many answers: percent of the way from chance to 100 %, by number of answers.
 
-    Referred to as {numref}`tab-NAME`.  Numbers are shown with `digits` decimals, missing ones as a dash; the csv keeps
-    them whole.
+    summary  rows of task, classes, mean, low, high
     """
-    folder = _folder(workspace)
-    frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
-    shown = frame.map(lambda v: _cell(v, digits))
-    rows = [list(shown.columns), *shown.values.tolist()]
-    markdown = ["| " + " | ".join(str(c).replace("|", r"\|") for c in row) + " |" for row in rows]
-    markdown.insert(1, "|" + "---|" * len(shown.columns))
-    (folder / f"{name}.md").write_text("\n".join(markdown) + "\n")
-    listed = "\n".join("* - " + "\n  - ".join(str(c) for c in row) for row in rows)
-    book = (f"```{{list-table}} {caption} ([csv](figures/{name}.csv))\n:name: tab-{name}\n:header-rows: 1\n\n{listed}\n```")
-    display({"text/html": shown.to_html(index=False), "text/markdown": book, "text/plain": shown.to_string(index=False)}, raw=True)
+    for task, colour, shift in (("location", _C[3], -0.06), ("image", _C[7], 0.06)):
+        rows = summary[summary["task"] == task].sort_values("classes")
+        at = np.arange(len(rows)) + shift
+        ax.vlines(at, rows["low"], rows["high"], color=colour, linewidth=2)
+        ax.plot(at, rows["mean"], "o-" if task == "location" else "s-", color=colour, label=NAMES[task])
+        ax.set_xticks(range(len(rows)), [f"{n:.0f} answers" for n in rows["classes"]])
+    ax.axhline(0, **CHANCE)
+    ax.set(ylabel="way from chance to 100 % (%)", xlim=(-0.5, len(rows) - 0.5))
+    ax.legend(title="task, under the shuffle", loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
 
 
-def _folder(workspace: Workspace) -> Path:
-    workspace.figures.mkdir(parents=True, exist_ok=True)
-    return workspace.figures
+def bars(summary: pd.DataFrame, labels: Sequence[str], ax: Axes, *, chance: float) -> Axes:
+    """Accuracy (%) of a few conditions with interval, and the chance line.  summary: rows of mean, low, high, in order."""
+    at = np.arange(len(summary))
+    ax.bar(at, summary["mean"], color="0.75", width=0.6)
+    ax.vlines(at, summary["low"], summary["high"], color="0.15", linewidth=2)
+    ax.axhline(chance, **CHANCE)
+    ax.annotate("chance", (1, chance), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize="small",
+                color="0.35")
+    ax.set_xticks(at, labels)
+    ax.set(ylim=(0, 104), ylabel="location accuracy (%)")
+    return ax
 
 
-def _line(text: str) -> str:
-    return " ".join(text.split())
+def place_field_maps(fields: Sequence[np.ndarray], eta2: Sequence[float]) -> Figure:
+    """Mean response of single channels by cell, each on its own scale, under the variance that the cell explains.
+
+    fields  k x k arrays of mean z_c; eta2  their shares of variance explained, 0..1
+    """
+    fig, axes = plt.subplots(1, len(fields), figsize=(1.1 * len(fields), 1.5), squeeze=False, layout="constrained")
+    for ax, field, share in zip(axes[0], fields, eta2, strict=True):
+        ax.imshow(np.asarray(field))
+        ax.set(xticks=[], yticks=[])
+        ax.set_title(f"η² = {share:.0%}", fontsize="small")
+        ax.spines[:].set_visible(True)
+    return fig
 
 
-def _cell(value, digits: int) -> str:
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return "–"
-    return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+def selectivity_curve(deciles: Sequence[float], ax: Axes, **line) -> Axes:
+    """Share of each channel's variance that the cell explains, channels sorted.  deciles: 11 of it, 0..1"""
+    ax.plot(np.linspace(0, 100, len(deciles)), 100 * np.sort(deciles)[::-1], **line)
+    ax.set(xlabel="channels, from most to least selective (%)", ylabel="variance explained\nby the cell, η² (%)",
+           ylim=(-3, 103))
+    return ax
+
+
+def padded_squares(padded: dict[str, np.ndarray], margin: int) -> Figure:
+    """Small padded arrays as squares of numbers, what was added tinted in the padding mode's colour."""
+    fig, axes = plt.subplots(1, len(padded), figsize=(2.4 * len(padded), 2.7), layout="constrained")
+    for ax, (mode, values) in zip(axes, padded.items(), strict=True):
+        side = len(values)
+        for (row, col), value in np.ndenumerate(values):
+            added = min(row, col) < margin or max(row, col) >= side - margin
+            ax.add_patch(plt.Rectangle((col, row), 1, 1, edgecolor="white", linewidth=1,
+                                       facecolor=(*PADDING_COLOURS[mode], 0.3) if added else "0.92"))
+            ax.text(col + 0.5, row + 0.5, f"{value:g}", ha="center", va="center", fontsize="x-small",
+                    fontweight="normal" if added else "bold")
+        inner = side - 2 * margin
+        ax.add_patch(plt.Rectangle((margin, margin), inner, inner, fill=False, edgecolor="0.15", linewidth=1.5))
+        ax.set(xlim=(0, side), ylim=(side, 0), aspect="equal", title=NAMES.get(mode, mode))
+        ax.axis("off")
+    return fig
+
+
+def feature_maps(rows: dict[str, dict[str, np.ndarray]]) -> Figure:
+    """Maps in a grid of pictures: row label -> column label -> map.  A row shares one scale of grey.
+
+    A column named for a padding mode is framed in its colour.
+    """
+    n = max(len(row) for row in rows.values())
+    fig, axes = plt.subplots(len(rows), n, figsize=(1.75 * n + 0.4, 1.85 * len(rows)), squeeze=False, layout="constrained")
+    for number, (axes_row, (label, maps)) in enumerate(zip(axes, rows.items(), strict=True)):
+        low, high = np.percentile(np.concatenate([np.ravel(m) for m in maps.values()]), (0.5, 99.5))
+        for ax, (column, values) in zip(axes_row, maps.items(), strict=True):
+            ax.imshow(values, cmap="gray", vmin=low, vmax=high)
+            ax.spines[:].set(visible=True, linewidth=3, color=PADDING_COLOURS.get(column, "0.6"))
+            ax.set(xticks=[], yticks=[], title=NAMES.get(column, column) if number == 0 else "")
+        axes_row[0].set_ylabel(label)
+    return fig
+
+
+def excess_by_depth(summary: pd.DataFrame, ax: Axes) -> Axes:
+    """Border energy above that in true surroundings, by layer; one line a padding mode.
+
+    summary  rows of layer (in order of depth), padding_mode, mean, low, high, in doublings
+    """
+    layers = list(dict.fromkeys(summary["layer"]))
+    ax.axhline(0, color="0.25", linestyle="-.", linewidth=1.2, label="true surroundings")
+    for n, (mode, rows) in enumerate(summary.groupby("padding_mode", sort=False)):
+        at = np.array([layers.index(layer) for layer in rows["layer"]]) + 0.12 * (n - 1.5)
+        ax.vlines(at, rows["low"], rows["high"], color=PADDING_COLOURS[mode], linewidth=2, alpha=0.7)
+        ax.plot(at, rows["mean"], "o-", color=PADDING_COLOURS[mode], label=NAMES.get(mode, mode), markersize=5)
+    ax.set_xticks(range(len(layers)), layers, rotation=30)
+    return ax
+
+
+def error_by_distance(curves: pd.DataFrame, ax: Axes, floor: float = 1e-9) -> Axes:
+    """Padding error by distance to the border on a logarithmic axis; a curve ends where the error is exactly 0.
+
+    curves  rows of padding_mode, distance (pixels of the image), error
+    """
+    for mode, rows in curves.groupby("padding_mode", sort=False):
+        rows = rows[rows["error"] > floor]
+        ax.plot(rows["distance"], rows["error"], ".-", color=PADDING_COLOURS[mode], label=NAMES.get(mode, mode))
+    ax.axhline(1, **CHANCE)
+    ax.set(yscale="log", ylim=(floor, None))
+    return ax
+
+
+def mode_matrix(values: pd.DataFrame, ax: Axes, label: str) -> Axes:
+    """One number for every mode trained with (rows) and run with (columns)."""
+    sns.heatmap(values, ax=ax, annot=True, fmt="+.2f", cmap="vlag", center=0, linewidths=1, cbar_kws={"label": label})
+    ax.set(xlabel="run with", ylabel="trained with")
+    for ticks in (ax.get_xticklabels(), ax.get_yticklabels()):
+        for tick in ticks:
+            tick.set_color(PADDING_COLOURS[tick.get_text()])
+            tick.set_text(NAMES.get(tick.get_text(), tick.get_text()))
+    ax.set_xticklabels(ax.get_xticklabels())
+    ax.set_yticklabels(ax.get_yticklabels(), rotation=0)
+    return ax

@@ -77,3 +77,23 @@ def place_fields(z: Latents, location: Labels, k: int) -> tuple[Float[Tensor, "c
     means = total / count[:, None]                                              # (cell, channel)
     between = (count[:, None] * (means - z.mean(0)).square()).sum(0) / len(z)
     return means.T.reshape(-1, k, k), between / z.var(0, correction=0)
+
+
+def padding_error(f: Features, truth: Features) -> Float[Tensor, " ring"]:
+    """How wrong padding makes a feature map, by distance to the border; 0 is the outermost ring of pixels.
+
+        error_d = mean over ring d of (f - truth)^2 / mean over the map of (truth - m)^2,   m_c its mean over space
+
+    f      the map of a padded crop; truth  the same window cut out of the map of the crop in its true surroundings
+    In units of the true map's own variance, averaged over the batch: 0 is right; 1 is as wrong as knowing no more
+    than each channel's mean.  nan where the true map is constant.
+    """
+    if f.shape != truth.shape:
+        raise ValueError(f"padding_error: the maps are {tuple(f.shape)} and {tuple(truth.shape)}; cut out the same window")
+    rows, cols = f.shape[-2:]
+    row, col = (torch.minimum(torch.arange(n), torch.arange(n - 1, -1, -1)) for n in (rows, cols))
+    ring = torch.minimum(row[:, None], col[None]).to(f.device)                          # (row, col)
+    f, truth = f.double(), truth.double()
+    squared = (f - truth).square().mean(1)                                              # (batch, row, col)
+    variance = (truth - truth.mean((-2, -1), keepdim=True)).square().mean((1, 2, 3))    # (batch,)
+    return torch.stack([(squared[:, ring == d].mean(1) / variance).mean() for d in range(int(ring.max()) + 1)])

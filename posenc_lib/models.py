@@ -148,13 +148,6 @@ def gap(f: Features) -> Latents:
     return f.mean((-2, -1))
 
 
-@torch.no_grad()
-def permuted_logits(net: nn.Module, f: Features, draws: int) -> list[Logits]:
-    """The logits of the same features under `draws` draws of the head's permutation (one, if it draws none)."""
-    random = any(isinstance(m, Shuffle) and m.permutation not in ("none", "fixed") for m in net.modules())
-    return [net.head(f) for _ in range(draws if random else 1)]
-
-
 def load_weights(model: nn.Module, path: Path | str) -> nn.Module:
     """Fill `model` from a .safetensors file of its own architecture; returns the model, in evaluation mode.
 

@@ -20,6 +20,7 @@ from filelock import FileLock
 
 from posenc_lib import progress
 from posenc_lib.config import PROJECT, Workspace, describe, digest
+from posenc_lib.metrics import mean_interval
 
 Run = Callable[..., dict]   # (config, seed, checkpoint) -> results by name
 
@@ -146,3 +147,10 @@ def frame(records: Sequence[Record]) -> pd.DataFrame:
     """One row a record: seed, every configuration value and every result as columns (nested values as name.inner)."""
     rows = [{"seed": r.seed, **r.config, **r.results} for r in records]
     return pd.json_normalize(rows) if rows else pd.DataFrame()
+
+
+def summarise(runs: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
+    """Mean, 95 % interval (Student's t over seeds) and number of runs of `value`, one row a combination of `by`."""
+    rows = [(*(key if isinstance(key, tuple) else (key,)), *mean_interval(group[value]), len(group))
+            for key, group in runs.groupby(list(by), sort=False, dropna=False)]
+    return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n"])

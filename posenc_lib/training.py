@@ -35,7 +35,7 @@ def fit(model: nn.Module, train: ImageSet, loss: Loss, recipe: Recipe, *, seed: 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     fabric = Fabric(accelerator=device.type, devices=1, precision="bf16-mixed" if device.type == "cuda" else "32-true")
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, betas=recipe.betas)
-    model.to(device, memory_format=torch.channels_last)
+    model.to(device, memory_format=_memory_format(model, device))
     wrapped, optimizer = fabric.setup(model, optimizer)
     train = train.to(device)
     history = _restore(checkpoint, model, optimizer, device)
@@ -67,6 +67,18 @@ def fit(model: nn.Module, train: ImageSet, loss: Loss, recipe: Recipe, *, seed: 
             _save(checkpoint, model, optimizer, history)
     model.eval()
     return history
+
+
+def _memory_format(model: nn.Module, device: torch.device) -> torch.memory_format:
+    """Channels last: twice as fast here on a CPU, made for tensor cores on a GPU; but not for every network on a CPU.
+
+    With oneDNN 3.11 (torch 2.12) on AVX-512, the backward pass of a strided 1x1 convolution of fewer than 16 channels
+    writes beyond its memory in that format, which ends the process or spoils what lies there.
+    """
+    unsafe = device.type == "cpu" and any(
+        isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) and m.stride != (1, 1) and m.in_channels < 16
+        for m in model.modules())
+    return torch.contiguous_format if unsafe else torch.channels_last
 
 
 def _batches(n: int, steps: int, size: int, generator: torch.Generator) -> list[Tensor]:

@@ -1,0 +1,431 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 03 · Does averaging over space throw position away?
+#
+# :::{admonition} The puzzle
+# :class: puzzle
+# A classifier that ends in *global average pooling* adds up each channel over the whole image, and so forgets where
+# anything was. It can say *what* is in a picture, but not *where*.
+#
+# Train one to say where. It is right every time.
+# :::
+
+# %% tags=["parameters"]
+profile = "quick"     # smoke | quick | paper
+data_root = ""        # folder of data sets; "" is $POSENC_DATA, else data/
+out = ""              # where records and figures go; "" is the project folder
+dataset = ""          # digits | photos | cifar10 | cifar100 | a folder of images by class; "" is the profile's
+grids = ""            # e.g. "3,5,7"; "" is the profile's
+backbones = ""        # e.g. "resnet18,nin"; "" is the profile's
+seeds = 0             # how many; 0 is the profile's number
+steps = 0             # optimiser steps of each training; 0 is the profile's
+
+# %%
+from dataclasses import replace
+from functools import partial
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+from torch.nn.functional import conv2d, cross_entropy
+
+from posenc_lib import canvas, config, data, figures, metrics, models, page, paper, records, training
+
+workspace = config.Workspace(profile, data_root, out)
+dataset = dataset or ("cifar10" if profile == "paper" else "digits")
+preset = dict(config.PLACEMENT[profile])
+splits = data.load_for(workspace, dataset, validation=0)   # nothing is chosen on this page, so nothing is held out
+tested = splits.test.take(slice(preset.get("test_images")))
+figures.use_style()
+print(page.provenance(workspace, splits))
+
+# %% [markdown]
+# ## What the paper claims
+#
+# Three statements of Table 1 of {cite:t}`islam2021global`, each with the rule by which this page will judge it. The rules
+# were written before the run.
+
+# %%
+page.claim_box(paper.GAPNET_LOCATION, paper.PERMUTENET_LOCATION, paper.PERMUTENET_IMAGE)
+
+# %% [markdown]
+# ## By hand: one pixel, one convolution, one sum
+#
+# Put a single bright pixel on a dark image, convolve it with a 3×3 kernel of ones, pad with zeros, and add up the result
+# over space. In the middle of the image, nine places of the output see the pixel. Near the border, some of those nine
+# places do not exist.
+#
+# :::{admonition} A guess to make
+# :class: guess
+# Which sum does the pixel give in the middle, on an edge, in a corner? Work it out before you look below.
+# :::
+
+# %%
+kernel = torch.ones(1, 1, 3, 3)
+pixels = torch.eye(16).reshape(16, 1, 4, 4)            # image n has its only bright pixel at position n
+sums = conv2d(pixels, kernel, padding=1).sum((-2, -1))
+sums.reshape(4, 4)
+
+# %% [markdown]
+# The sum over space still tells corner, edge and middle apart: one channel, one layer, nothing learned. Position has moved
+# from *where* in the map to *how much* in the channel. With many channels, each cut off by the border in its own way,
+# a linear layer can read the place off the {term}`pooled latent` $z$,
+#
+# $$ z_c = \frac{1}{HW} \sum_{i,j} f_c(i, j), \qquad y = W z \quad \text{(in order)}, \qquad y = W z_\pi \quad \text{(PermuteNet)}, $$
+#
+# where $f$ is the feature map, $c$ a channel, and $\pi$ a permutation of the channels that is drawn anew in every forward
+# pass. If the place is written in *which* channel responds, shuffling the channels must erase it.
+
+# %% [markdown]
+# ## Build it
+#
+# A {term}`canvas` is a grid of $k \times k$ empty cells, one of which holds an image. The authors place the images one by
+# one, in a loop:
+
+# %%
+def place_by_hand(images, location, k):
+    size = images.shape[-1]
+    canvases = torch.zeros(len(images), 3, k * size, k * size)
+    for n, cell in enumerate(location):
+        row, col = divmod(int(cell), k)
+        canvases[n, :, row * size:(row + 1) * size, col * size:(col + 1) * size] = images[n]
+    return canvases
+
+
+images, labels = splits.test.batch(torch.arange(9))
+location = torch.arange(9)
+canvases = canvas.place(images, location, 3)           # the library's: one indexed assignment
+assert torch.equal(canvases, place_by_hand(images, location, 3))
+assert torch.equal(canvas.patch(canvases, location, 3), images)
+
+# %%
+fig, axes = plt.subplots(1, 9, figsize=(9, 1.3))
+for ax, picture, cell in zip(axes, canvases, location, strict=True):
+    ax.imshow((picture - canvases.min()).permute(1, 2, 0) / (canvases.max() - canvases.min()))
+    ax.set(xticks=[], yticks=[])
+    ax.set_title(f"location {int(cell)}", fontsize="small")
+page.show(fig, "03_canvases", f"""The nine locations of a 3×3 canvas ({dataset}). The empty cells are 0 *after*
+          normalisation, as in the authors' code: the mean colour of the set, not black.""",
+          "Nine canvases, each with one small image in another of nine cells.", workspace=workspace)
+
+# %% [markdown]
+# The two networks share everything up to the feature map $f$. Their heads differ in more than the shuffle: GAPNet's has a
+# 3×3 convolution. So a third head, the linear one *without* a shuffle, belongs to the comparison; it is among the controls.
+
+# %%
+print("GAPNet's head:", models.gapnet(9, width=16).head)
+print("PermuteNet's head:", models.permutenet(9, width=16).head)
+
+# %% [markdown]
+# An identity to hold on to: under *circular* padding, moving the image by a multiple of the network's total stride only
+# rotates the feature map. Its average cannot change, so $z$ is the same in all nine cells, and no head can do better than
+# guess. Zero padding breaks the identity before any training:
+
+# %%
+for mode in ("circular", "zeros"):
+    net = models.gapnet(9, padding_mode=mode, width=16).eval()
+    with torch.no_grad():
+        z = models.gap(net.features(canvas.place(images[:1].expand(9, -1, -1, -1), location, 3)))   # (cell, channel)
+    spread = (z.max(0).values - z.min(0).values).max() / z.abs().max()
+    print(f"{mode:9s} largest difference between two cells, as a part of the largest z: {spread:.1e}")
+
+# %% [markdown]
+# ## The experiment
+#
+# **Data and split.** Each training image goes to a random cell, drawn anew in every step; each test image to *every* cell,
+# so that a network that cannot see the cell scores exactly $1/k^2$. **Held fixed:** backbone, optimiser, steps, batch.
+# **Varied:** padding mode, head, task.
+#
+# **Deviations from the paper**
+#
+# * The `quick` profile (what `./run_all.sh` runs) takes scikit-learn's digits instead of CIFAR-10, a quarter of the
+#   network's width, 150 steps instead of 20 epochs (20,840 steps), and only the 3×3 grid. It can show a direction, not the
+#   paper's numbers: no PermuteNet is trained to its end in 150 steps.
+# * Digits are not mirrored in training, as CIFAR images are: a mirrored digit is another sign.
+# * The head is padded like the rest of the network. The released one is zero-padded; no GAPNet with another padding was
+#   released to compare with.
+# * The paper reports the *best test accuracy of all epochs*, a choice made on the test set. Here the last epoch counts, and
+#   the authors' rule has a column of its own.
+# * NIN was not released; ours has pools that need no padding (`models.NIN`).
+# * The slide names no backbone for its numbers, no seeds and no intervals. The PyTorch that the released code pins (1.2) ran
+#   reflect and replicate padding as zero padding, without an error; whether Table 1 met that, the text does not settle.
+
+# %%
+def n_labels(c):
+    return c.grid ** 2 if c.task == "location" else len(splits.train.classes)
+
+
+def build(c):
+    head = {"gapnet": models.gapnet, "permutenet": partial(models.permutenet, permutation=c.permutation)}[c.head]
+    return head(c.classes or n_labels(c), c.backbone, c.padding_mode, width=c.width)
+
+
+def pose(c, images, labels, location):
+    """Canvases and their right answers, merged if the configuration says so."""
+    answers, kept = canvas.merge(location if c.task == "location" else labels, n_labels(c), c.classes)
+    fill = 0.0 if c.fill == "mean" else splits.train.black
+    return canvas.place(images[kept], location[kept], c.grid, fill), answers
+
+
+def batch_loss(c, net, images, labels, generator):
+    location = torch.randint(c.grid ** 2, labels.shape, generator=generator, device=labels.device)
+    canvases, answers = pose(c, images, labels, location)
+    return cross_entropy(net(canvases), answers)
+
+
+# %% [markdown]
+# Testing takes every image in every cell, in one fixed mixed order. As in the authors' code, each test batch draws a new
+# permutation.
+
+# %%
+@torch.no_grad()
+def examine(c, net):
+    """For every test image in every cell: is the answer right? (canvas,), z (canvas, channel), and the cell (canvas,)"""
+    images = tested.to(workspace.device)
+    pairs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(c.grid ** 2))
+    pairs = pairs[torch.randperm(len(pairs), generator=torch.Generator().manual_seed(0))].to(workspace.device)
+    right, latents = [], []
+    for index, location in (batch.unbind(1) for batch in pairs.split(100)):
+        canvases, answers = pose(c, *images.batch(index), location)
+        f = net.features(canvases)
+        right.append(net.head(f).argmax(1) == answers)
+        latents.append(models.gap(f))
+    return torch.cat(right).double(), torch.cat(latents), pairs[:, 1]
+
+
+def selectivity(c, net):
+    """Place fields of the eight channels that the cell explains best, and deciles of that share over all channels."""
+    if c.classes is not None:
+        return {}
+    _, z, location = examine(c, net)
+    fields, eta2 = metrics.place_fields(z, location, c.grid)
+    eta2 = eta2.nan_to_num(0)   # a channel that never answers has no variance to explain
+    top = eta2.argsort(descending=True)[:8]
+    return {"fields": fields[top].tolist(), "eta2": eta2[top].tolist(),
+            "eta2_deciles": [eta2.quantile(q / 10).item() for q in range(11)]}
+
+
+# %%
+def run(c, seed, checkpoint):
+    torch.manual_seed(seed)
+    net = build(c)
+    untrained = selectivity(c, net.to(workspace.device).eval())
+    history = training.fit(net, splits.train, partial(batch_loss, c), c.recipe, seed=seed, checkpoint=checkpoint,
+                           evaluate=lambda net: {"accuracy": examine(c, net)[0].mean().item()})
+    return {"accuracy": history[-1]["accuracy"], "best_test_epoch": max(h["accuracy"] for h in history),
+            "loss": history[-1]["loss"], **selectivity(c, net), "eta2_untrained": untrained.get("eta2_deciles")}
+
+
+# %% [markdown]
+# Table 1 is a product of values, nothing more:
+
+# %%
+recipe = replace(preset.pop("recipe", config.Recipe()), flip=dataset != "digits")
+if steps:
+    recipe = replace(recipe, epochs=2, epoch_steps=-(-steps // 2))
+grids = [int(g) for g in (grids or ("3,5,7" if profile == "paper" else "3")).split(",")]
+backbones = (backbones or ("resnet18,nin" if profile == "paper" else "resnet18")).split(",")
+seeds = range(seeds or config.SEEDS[profile])
+
+base = partial(config.PlacementConfig, profile=profile, dataset=dataset, data=splits.fingerprint, recipe=recipe, **preset)
+gapnet, permutenet = partial(base, head="gapnet"), partial(base, head="permutenet", permutation="batch")
+table1 = [net(backbone=b, padding_mode=mode, grid=k, task=task) for b in backbones for mode in paper.PADDED
+          for k in grids for task in ("location", "image") for net in (gapnet, permutenet)]
+circular = [net(backbone=b, padding_mode="circular", grid=k) for b in backbones for k in grids
+            for net in (gapnet, permutenet)]
+schedule = f"{recipe.epochs} epochs" + (f" of {recipe.epoch_steps} steps" if recipe.epoch_steps else "")
+print(f"{len(table1)} cells of Table 1 and {len(circular)} circular controls, {len(seeds)} seeds each; {schedule}, "
+      f"batch {recipe.batch_size}, width {table1[0].width}")
+
+# %%
+runs = records.run_or_load("table1", table1 + circular, run, seeds=seeds, workspace=workspace)
+
+# %% [markdown]
+# ## What came out
+#
+# *What to look for:* for location, filled circles (GAPNet) at 100 % and open squares (PermuteNet) below them. The dashed bar
+# is the paper's value, the dotted one chance. Circular padding should sit exactly on the dotted line.
+
+# %%
+frame = records.frame(runs)
+frame[["accuracy", "best_test_epoch"]] *= 100
+keys = ["backbone", "padding_mode", "grid", "task", "head"]
+summary = records.summarise(frame, keys, "accuracy")
+summary["best_test_epoch"] = records.summarise(frame, keys, "best_test_epoch")["mean"]
+summary["chance"] = [100 / row.grid ** 2 if row.task == "location" else 100 * metrics.chance(tested.labels)
+                     for row in summary.itertuples()]
+summary = summary.merge(paper.TABLE1, how="left", on=["padding_mode", "head", "task", "grid"])
+told = f"mean and 95 % interval (Student's t) over n = {len(seeds)} seeds"
+what = f"{dataset}, {schedule}, width {table1[0].width}, {len(tested)} test images in every cell"
+
+# %%
+fig, axes = plt.subplots(2, 1, figsize=(8.5, 6.5), layout="constrained", sharex=True)
+for task, ax in zip(("location", "image"), axes, strict=True):
+    figures.accuracy_by_grid(summary[summary["backbone"] == backbones[0]], task, ax)
+page.show(fig, "03_accuracy", f"Table 1 as a picture ({backbones[0]}; {what}). Last epoch, {told}.",
+          """Accuracy of GAPNet and PermuteNet by padding mode and grid, for location above and image class below, with
+          the paper's values and chance.""", workspace=workspace, data=summary)
+
+# %%
+shown = summary[[*keys, "paper", "mean", "low", "high", "n", "best_test_epoch", "chance"]].rename(columns={
+    "mean": "this run", "low": "95 % low", "high": "95 % high", "best_test_epoch": "best test epoch"})
+shown.insert(6, "reference run", page.reference("03_accuracy", keys, summary))
+page.table(shown, "03_table1", f"""Table 1, in percent: the paper, the reference run, and this run ({what}; last epoch,
+           {told}). *Best test epoch* is the authors' rule, which chooses on the test set.""", workspace=workspace)
+
+# %% [markdown]
+# ## Channels as place cells
+#
+# If position sits in *which* channel responds, single channels should have a {term}`place field`: a part of the canvas that
+# they respond to, whatever the image. Look for maps that are bright in few cells, with a large share of variance explained.
+
+# %%
+def pick(column, **where):
+    where = {"backbone": backbones[0], "grid": grids[0], "seed": 0, "head": "gapnet", **where}
+    return frame[(frame[list(where)] == pd.Series(where)).all(axis=1)].iloc[0][column]
+
+
+fig = figures.place_field_maps(pick("fields", padding_mode="zeros", task="location"),
+                               pick("eta2", padding_mode="zeros", task="location"))
+page.show(fig, "03_place_fields", f"""Place fields: mean response of eight channels of GAPNet's pooled latent by cell, each
+          map on its own scale (trained for location, zero padding, seed 0; {len(tested)} images in every cell). Above each:
+          the share η² of the channel's variance that the cell explains.""",
+          "Eight small maps, one a channel, each bright in some of the nine cells.", workspace=workspace)
+
+# %%
+curves = [("zero, before training", "zeros", "location", "eta2_untrained", ":"),
+          ("zero, for location", "zeros", "location", "eta2_deciles", "-"),
+          *((f"{figures.NAMES.get(m, m)}, for image class", m, "image", "eta2_deciles", "--") for m in paper.PADDED),
+          ("circular, for location", "circular", "location", "eta2_deciles", "-")]
+fig, ax = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
+for label, mode, task, column, line in curves:
+    figures.selectivity_curve(pick(column, padding_mode=mode, task=task), ax, label=label, linestyle=line,
+                              color=figures.PADDING_COLOURS[mode])
+ax.legend(title="padding, trained …", fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+page.show(fig, "03_selectivity", f"""How much of each channel's variance the cell explains, channels sorted (GAPNet, seed 0,
+          {what}). Networks trained for image class were never asked for location.""",
+          "Curves of variance explained by the cell, from the most to the least selective channel, by padding and training.",
+          workspace=workspace)
+
+# %% [markdown]
+# ## Controls that could overturn the reading
+#
+# **Is it the order?** If the order of channels carries location, a *fixed* shuffle must cost nothing (the linear layer learns
+# it), a new one for every batch or every image must cost much, and shuffling an ordinarily trained network only at *test*
+# time must leave about chance. The same head, in order, is the baseline. **Is it the colour of the canvas?** The paper's
+# "black" is the mean colour; here is a truly black one, too.
+
+# %%
+orders = ["none", "fixed", "batch", "sample", "test"]
+control = [permutenet(permutation=order) for order in orders] + [permutenet(fill="black"), gapnet(fill="black")]
+controls = records.frame(records.run_or_load("table1", control, run, seeds=seeds, workspace=workspace))
+controls["accuracy"] *= 100
+controls = records.summarise(controls, ["head", "permutation", "fill"], "accuracy")
+
+fig, ax = plt.subplots(figsize=(8.5, 3.2), layout="constrained")
+figures.bars(controls, ["in order", "one fixed\nshuffle", "new every\nbatch", "new every\nimage", "shuffled at\ntest only",
+                        "every batch,\nblack canvas", "GAPNet,\nblack canvas"], ax, chance=100 / 9)
+page.show(fig, "03_permutations", f"""Location accuracy by how the channels are shuffled before the linear head (3×3, zero
+          padding; {what}), {told}. The first bar is PermuteNet's head without a shuffle.""",
+          "Bars of location accuracy for five ways of shuffling and two black canvases, with the chance line.",
+          workspace=workspace, data=controls)
+
+# %% [markdown]
+# **Is it the number of answers?** The paper sets location among 9, 25 or 49 cells against 10 image classes, and reads the
+# difference as semantics surviving the shuffle. A question with more answers loses more. So ask both with equally many:
+# nine (all cells, against nine of the classes) and three (rows of the canvas, against classes merged by threes).
+
+# %%
+matched = [permutenet(task=task, classes=n) for n in (3, 9) for task in ("location", "image")]
+matches = records.frame(records.run_or_load("table1", matched, run, seeds=seeds, workspace=workspace))
+
+
+def chance_of(row):
+    if row["task"] == "location":
+        return 1 / row["classes"]
+    return metrics.chance(canvas.merge(tested.labels, len(tested.classes), int(row["classes"]))[0])
+
+
+matches["kept"] = [100 * metrics.above_chance(row["accuracy"], chance_of(row)) for _, row in matches.iterrows()]
+kept = records.summarise(matches, ["task", "classes"], "kept")
+fig, ax = plt.subplots(figsize=(5.5, 3.2), layout="constrained")
+figures.above_chance(kept, ax)
+page.show(fig, "03_matched", f"""PermuteNet asked for location and for image class with equally many answers (3×3, zero padding;
+          {what}): the part of the way from chance to 100 %, {told}.""",
+          "Accuracy above chance under the shuffle, for location and for image class, with three and with nine answers.",
+          workspace=workspace, data=kept)
+
+# %% [markdown]
+# ## Against the paper
+
+# %%
+claims = (paper.GAPNET_LOCATION, paper.PERMUTENET_LOCATION, paper.PERMUTENET_IMAGE)
+page.against_paper({claim: claim.judge(summary) for claim in claims}, "03_against_paper",
+                   f"{what}, n = {len(seeds)} seeds", workspace=workspace)
+for row in summary[summary["padding_mode"] == "circular"].itertuples():
+    print(f"Control, circular padding: {figures.NAMES[row.head]} {row.grid}×{row.grid} tells the location in "
+          f"{row.mean:.2f} % of cases; chance is {row.chance:.2f} %.")
+
+# %% [markdown]
+# ## What it means, and what it does not
+#
+# * **Pooling keeps place.** Averaging over space removes the axes that position was written on, not the position: padding
+#   has already turned *where* into *how much*, channel by channel. Under circular padding there was nothing to keep.
+# * **For a linear head it is the order that matters.** One fixed shuffle costs nothing, a new one in every pass costs most of
+#   it. Under new shuffles a linear layer can rely on one number only: the sum of all channels.
+# * **"Semantics survive" needs care.** Both tasks must squeeze their answer through that one number. Compare them at equally
+#   many answers ({numref}`fig-03_matched`) before repeating the sentence. In the paper itself, with 9 cells against 10
+#   classes, PermuteNet goes 76 % of the way from chance for location, and 71 % for image class.
+# * **Place fields need no training** ({numref}`fig-03_selectivity`): a random network has them. What training adds is a head
+#   that reads them.
+# * **Not shown here:** that a network trained for something else *uses* position. That it is there to be used says nothing of
+#   that; pages 05 to 07 ask what depends on it.
+#
+# ## Summary
+#
+# * GAPNet reads location from averaged channels; under circular padding it sits exactly at chance.
+# * A new shuffle of the channels in every pass takes most of that away; a fixed one takes nothing.
+# * How much better semantics survive depends on the number of answers, which the paper's comparison does not hold fixed.
+#
+# ## Exercises
+#
+# ::::{admonition} Exercise 1, by pencil
+# :class: exercise
+# In the 4×4 example, replace zero padding by replicate padding. What do corner, edge and middle sum to? GAPNet tells the
+# location under replicate padding all the same; what does it have that the example lacks?
+#
+# :::{admonition} Solution
+# :class: dropdown
+# Nine everywhere: what a border pixel loses outside the map it gains from its own copy. That holds for every kernel whose
+# two ends weigh the same. With ends $a$ and $b$, a row's first pixel counts twice with one end and never with the other, so
+# its sum differs from the middle's by $a - b$. Learned kernels are not symmetric, and a ReLU follows each.
+# :::
+# ::::
+#
+# ::::{admonition} Exercise 2, in code
+# :class: exercise
+# Give PermuteNet's linear layer the *sorted* channels, `z.sort(1).values`. Sorting forgets the order, yet keeps more than
+# the sum does. How much location comes back?
+#
+# :::{admonition} A start
+# :class: dropdown
+# Replace `net.head[2]` by a module whose `forward` returns `z.sort(1).values`, and train it as above. Whatever comes back
+# was in the *values* of the channels, not in their order.
+# :::
+# ::::
+#
+# ::::{admonition} Exercise 3, to overturn the claim
+# :class: exercise
+# Train GAPNet on eight of the nine cells and let it regress row and column. Where does it put the ninth, which it has never
+# seen? If it cannot tell, it has learned a list of nine patterns, not position.
+# ::::
+
+# %%
+print(page.provenance(workspace, splits))

@@ -1,0 +1,151 @@
+"""What a page puts out: provenance, claim boxes, figures and tables with their downloads, verdicts.
+
+Each output is made twice in one: HTML for JupyterLab, MyST (with number, caption, alt text and downloads) for the book.
+`show` and `table` save what they put out: figures/<profile>/NAME.svg and .png, NAME.csv and .md.
+"""
+import base64
+import csv
+import html
+import io
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from IPython.display import display
+from matplotlib.figure import Figure
+
+from posenc_lib import paper
+from posenc_lib.config import PROJECT, Workspace
+from posenc_lib.data import Splits
+from posenc_lib.paper import Claim
+
+BADGES = {paper.REPRODUCED: "reproduced", paper.IN_DIRECTION: "in-direction", paper.NOT_REPRODUCED: "not-reproduced",
+          paper.NOT_TESTABLE: "not-testable-here"}   # verdict: class in the book's style sheet
+
+
+def provenance(workspace: Workspace, splits: Splits) -> str:
+    """One line: profile, data with sizes and fingerprint, device, versions."""
+    sizes = " + ".join(f"{len(part)} {part.split}" for part in splits if len(part))
+    return (f"profile {workspace.profile} · {splits.train.name} ({sizes} images, fingerprint {splits.fingerprint}) · "
+            f"{workspace.device} · torch {version('torch')} · Python {platform.python_version()}")
+
+
+def claim_box(*claims: Claim) -> None:
+    """What the paper claims and how it will be judged, as it stands in `paper`."""
+    parts = [{"Source": f"{c.source}{c.printed and ': '}{c.printed}.", "Rule": c.rule, "Control": f"{c.control}."}
+             for c in claims]
+    markdown = "\n".join(
+        f":::{{admonition}} Claim `{c.id}`\n:class: claim\n{c.statement}\n\n"
+        + "\n\n".join(f"**{name}:** {text}" for name, text in part.items()) + "\n:::\n"
+        for c, part in zip(claims, parts, strict=True))
+    as_html = "".join(
+        f"<p><b>Claim <code>{c.id}</code>.</b> {html.escape(c.statement)}</p><ul>"
+        + "".join(f"<li><b>{name}:</b> {html.escape(text)}</li>" for name, text in part.items()) + "</ul>"
+        for c, part in zip(claims, parts, strict=True))
+    _put_out(markdown, as_html, "\n".join(c.statement for c in claims))
+
+
+def show(fig: Figure, name: str, caption: str, alt: str, *, workspace: Workspace,
+         data: pd.DataFrame | None = None) -> None:
+    """Save a figure and put it out, numbered in the book; {numref}`fig-NAME` refers to it.
+
+    caption  MyST text; says n and what the interval is
+    alt      what a reader who cannot see it should know
+    data     the numbers drawn, saved beside it as NAME.csv
+    """
+    folder = _folder(workspace)
+    fig.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    fig.savefig(folder / f"{name}.png")
+    plt.close(fig)
+    if data is not None:
+        data.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+    kinds = ("svg", "png") if data is None else ("svg", "png", "csv")
+    png = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
+    markdown = (f"```{{figure}} figures/{name}.svg\n:name: fig-{name}\n"
+                f":alt: {json.dumps(_line(alt), ensure_ascii=False)}\n\n{_line(caption)}\n\n{_downloads(name, *kinds)}\n```\n")
+    as_html = (f'<figure><img alt="{html.escape(alt)}" src="data:image/png;base64,{png}" style="max-width:100%">'
+               f"<figcaption>{html.escape(_line(caption))}</figcaption></figure>")
+    _put_out(markdown, as_html, f"{caption}\n({alt})")
+
+
+def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace, digits: int = 1) -> None:
+    """Save a table and put it out, numbered in the book; {numref}`tab-NAME` refers to it.
+
+    Numbers are shown with `digits` decimals, missing ones as a dash; the csv keeps them whole.
+    """
+    folder = _folder(workspace)
+    frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+    shown = frame.map(lambda value: _cell(value, digits))
+    (folder / f"{name}.md").write_text(_pipes(shown))
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([shown.columns, *shown.to_numpy()])
+    markdown = (f"```{{csv-table}} {_line(caption)}\n:name: tab-{name}\n:header-rows: 1\n\n{text.getvalue()}```\n\n"
+                f"{_downloads(name, 'csv', 'md')}\n")
+    _put_out(markdown, f"<p>{html.escape(_line(caption))}</p>{shown.to_html(index=False)}", text.getvalue())
+
+
+def against_paper(verdicts: dict[Claim, tuple[str, str]], name: str, run: str, *, workspace: Workspace) -> None:
+    """Claim, paper, reference run, this run, verdict: one row a claim.  The start page collects these tables.
+
+    verdicts  claim -> what its `judge` said: (verdict, the numbers it rests on)
+    name      NN_against_paper, NN the page's number
+    run       what this run was: data, schedule, n
+    """
+    earlier = _reference(name)
+    earlier = {} if earlier is None else earlier.set_index("claim")["this run"].to_dict()
+    frame = pd.DataFrame([{"claim": c.id, "paper": c.printed or "no number printed",
+                           "reference run": earlier.get(c.id, "none yet"), "this run": evidence, "verdict": verdict,
+                           "run": run} for c, (verdict, evidence) in verdicts.items()])
+    shown = frame.drop(columns="run").assign(verdict=[badge(v) for v in frame["verdict"]])
+    table(shown, name, f"Against the paper. This run: {run}.", workspace=workspace)
+    frame.to_csv(_folder(workspace) / f"{name}.csv", index=False)   # the verdicts bare, and the run
+
+
+def badge(verdict: str) -> str:
+    return f"[{verdict}]{{.verdict .{BADGES[verdict]}}}"
+
+
+def reference(name: str, keys: list[str], rows: pd.DataFrame) -> pd.Series:
+    """The "mean" that the committed reference run has in figures/paper/NAME.csv, for each row; nan where it has none."""
+    earlier = _reference(name)
+    if earlier is None:
+        return pd.Series(np.nan, rows.index)
+    return rows[keys].merge(earlier, how="left", on=keys)["mean"].set_axis(rows.index)
+
+
+def _reference(name: str) -> pd.DataFrame | None:
+    file = PROJECT / "figures" / "paper" / f"{name}.csv"
+    return pd.read_csv(file) if file.is_file() else None
+
+
+def _put_out(markdown: str, as_html: str, plain: str) -> None:
+    display({"text/markdown": markdown, "text/html": as_html, "text/plain": plain}, raw=True)
+
+
+def _downloads(name: str, *kinds: str) -> str:
+    return "{.downloads}\nDownload: " + " · ".join(f"[{kind}](figures/{name}.{kind})" for kind in kinds)
+
+
+def _folder(workspace: Workspace) -> Path:
+    workspace.figures.mkdir(parents=True, exist_ok=True)
+    return workspace.figures
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _cell(value, digits: int) -> str:
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return "–"
+    return f"{value:.{digits}f}" if isinstance(value, float) else str(value).replace(" %", "\u00a0%")
+
+
+def _pipes(shown: pd.DataFrame) -> str:
+    rows = [[str(cell).replace("|", r"\|") for cell in row] for row in (shown.columns, *shown.to_numpy())]
+    rows.insert(1, ["---"] * len(shown.columns))
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
