@@ -1,0 +1,91 @@
+"""Placing equals a plain loop, reading back undoes it, merging keeps groups of equal size."""
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from posenc_lib.canvas import merge, patch, place
+
+
+@st.composite
+def placements(draw):
+    """(images, location, k): any number of images, any side, any kind of number."""
+    batch, rgb, row, col, k = (draw(st.integers(low, high)) for low, high in ((0, 4), (1, 3), (1, 5), (1, 5), (1, 4)))
+    dtype = draw(st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.uint8]))
+    images = torch.randint(0, 256, (batch, rgb, row, col), generator=torch.Generator().manual_seed(draw(st.integers(0, 99))))
+    location = draw(st.lists(st.integers(0, k * k - 1), min_size=batch, max_size=batch))
+    return images.to(dtype), torch.tensor(location, dtype=torch.long), k
+
+
+def placed_by_a_loop(images, location, k, fill):
+    batch, rgb, row, col = images.shape
+    canvas = torch.zeros(batch, rgb, k * row, k * col, dtype=images.dtype)
+    for n in range(batch):
+        for colour in range(rgb):
+            canvas[n, colour] = fill[colour]
+        top, left = int(location[n]) // k * row, int(location[n]) % k * col
+        canvas[n, :, top:top + row, left:left + col] = images[n]
+    return canvas
+
+
+@given(placements(), st.lists(st.integers(0, 255), min_size=3, max_size=3))
+@settings(max_examples=60, deadline=None)
+def test_place_equals_a_plain_loop_and_the_cell_reads_back(placement, colours):
+    images, location, k = placement
+    fill = torch.tensor(colours[:images.shape[1]], dtype=images.dtype)
+    canvas = place(images, location, k, fill)
+    assert canvas.dtype == images.dtype and torch.equal(canvas, placed_by_a_loop(images, location, k, fill))
+    assert torch.equal(patch(canvas, location, k), images)
+
+
+def test_the_default_canvas_is_zero():
+    images = torch.ones(1, 3, 2, 2)
+    assert place(images, torch.tensor([5]), 3).sum() == images.sum()
+
+
+def test_location_counts_along_rows():
+    canvas = place(torch.ones(1, 1, 1, 1), torch.tensor([5]), 3)
+    assert canvas[0, 0].tolist() == [[0, 0, 0], [0, 0, 1], [0, 0, 0]]
+
+
+def test_the_callers_images_are_untouched():
+    images = torch.ones(2, 3, 4, 4)
+    place(images, torch.tensor([0, 1]), 2, fill=7.0).zero_()
+    assert (images == 1).all()
+
+
+@pytest.mark.parametrize("location, sentence", [
+    ([1, 9], "place: locations span 1..9, but a 3x3 grid has 0..8"),
+    ([-1, 2], "place: locations span -1..2, but a 3x3 grid has 0..8"),
+    ([1], "place: 2 images, but 1 locations; one a image is needed"),
+])
+def test_a_location_that_does_not_fit_is_refused(location, sentence):
+    with pytest.raises(ValueError) as error:
+        place(torch.ones(2, 3, 4, 4), torch.tensor(location), 3)
+    assert str(error.value) == sentence
+
+
+@given(st.integers(2, 49).flatmap(lambda n: st.tuples(st.just(n), st.integers(2, n))),
+       st.lists(st.integers(0, 1000), max_size=60))
+@settings(deadline=None)
+def test_merged_labels_are_groups_of_neighbours_of_equal_size(sizes, numbers):
+    n, classes = sizes
+    labels = torch.tensor(numbers, dtype=torch.long) % n
+    merged, kept = merge(labels, n, classes)
+    assert ((merged >= 0) & (merged < classes)).all()
+    assert torch.equal(merged, labels[kept] // (n // classes))          # neighbours share a group
+    assert (labels < classes * (n // classes)).nonzero().flatten().tolist() == kept.tolist()   # the last few fill no group
+    every, _ = merge(torch.arange(n), n, classes)
+    assert every.bincount().tolist() == [n // classes] * classes         # all groups equally likely
+
+
+def test_merging_nothing():
+    labels = torch.tensor([4, 0, 2])
+    merged, kept = merge(labels, 5, None)
+    assert torch.equal(merged, labels) and kept.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("classes", [1, 11])
+def test_merging_into_more_labels_than_there_are_is_refused(classes):
+    with pytest.raises(ValueError, match=rf"merge: {classes} groups were asked of 10 labels; ask for 2..10"):
+        merge(torch.arange(10), 10, classes)

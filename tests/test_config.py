@@ -1,0 +1,118 @@
+"""A configuration's digest names its run: every value counts, the order and the process do not."""
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import pytest
+
+from posenc_lib.config import PADDING_MODES, PLACEMENT, PROFILES, PROJECT, PlacementConfig, Recipe, Workspace, describe, digest
+
+BASE = PlacementConfig(profile="smoke", dataset="digits", data="0123456789ab")
+OTHER_CHOICE = {"task": "image", "head": "permutenet", "padding_mode": "circular", "fill": "black"}
+
+
+def changed(config, name: str):
+    """The same configuration but for one field."""
+    value = getattr(config, name)
+    if name in OTHER_CHOICE:
+        other = OTHER_CHOICE[name]
+    elif isinstance(value, bool):
+        other = not value
+    elif isinstance(value, tuple):
+        other = value[::-1]
+    elif value is None:
+        other = 7
+    else:
+        other = value * 2   # "ab" -> "abab", 3 -> 6, 1e-3 -> 2e-3
+    return replace(config, **{name: other})
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(PlacementConfig) if f.name != "recipe"])
+def test_the_digest_changes_with_every_field(name):
+    assert digest(changed(BASE, name)) != digest(BASE)
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(Recipe)])
+def test_the_digest_changes_with_every_field_of_the_recipe(name):
+    assert digest(replace(BASE, recipe=changed(BASE.recipe, name))) != digest(BASE)
+
+
+def test_the_digest_does_not_depend_on_the_order_of_fields():
+    description = describe(BASE)
+    assert digest(dict(reversed(description.items()))) == digest(BASE)
+
+
+def test_the_digest_survives_a_file_of_json():
+    assert digest(json.loads(json.dumps(describe(BASE)))) == digest(BASE)   # tuples come back as lists
+
+
+def test_the_digest_is_the_same_in_another_process():
+    code = f"from posenc_lib.config import *; print(digest({BASE!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT,
+                          env={**os.environ, "PYTHONHASHSEED": "12345"})
+    assert done.stdout.strip() == digest(BASE)
+
+
+def test_two_experiments_with_equal_fields_have_two_digests():
+    @dataclass(frozen=True)
+    class A:
+        grid: int = 3
+
+    @dataclass(frozen=True)
+    class B:
+        grid: int = 3
+
+    assert digest(A()) != digest(B())
+
+
+def test_a_configuration_with_nan_has_no_digest():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        digest(replace(BASE, recipe=Recipe(learning_rate=float("nan"))))
+
+
+@pytest.mark.parametrize("field, choices", [("task", "'location', 'image'"), ("head", "'gapnet', 'permutenet'"),
+                                            ("fill", "'mean', 'black'"),
+                                            ("padding_mode", "'zeros', 'reflect', 'replicate', 'circular'")])
+def test_an_unknown_value_is_answered_with_the_choices(field, choices):
+    with pytest.raises(ValueError) as error:
+        replace(BASE, **{field: "diagonal"})
+    assert str(error.value) == f"{field}: 'diagonal' was asked for, but there are only {choices}"
+
+
+def test_the_defaults_are_the_authors_protocol():
+    recipe = PlacementConfig(profile="paper", dataset="cifar10", data="x", **PLACEMENT["paper"]).recipe
+    assert (recipe.epochs, recipe.epoch_steps, recipe.batch_size, recipe.learning_rate, recipe.betas, recipe.flip) == (
+        20, None, 48, 1e-3, (0.5, 0.999), True)
+
+
+def test_every_profile_says_what_it_changes():
+    assert set(PLACEMENT) == set(PROFILES)
+    assert PADDING_MODES == ("zeros", "reflect", "replicate", "circular")
+
+
+def test_a_workspace_refuses_an_unknown_profile():
+    with pytest.raises(ValueError, match=r"profile: 'fast' was asked for, but there are only 'smoke', 'quick', 'paper'"):
+        Workspace("fast")
+
+
+def test_where_a_workspace_looks_for_data(monkeypatch):
+    monkeypatch.delenv("POSENC_DATA", raising=False)
+    assert Workspace().data == PROJECT / "data"
+    monkeypatch.setenv("POSENC_DATA", "/from/environment")
+    assert Workspace().data == Path("/from/environment")
+    assert Workspace(data_root="~/mine").data == Path.home() / "mine"
+
+
+def test_where_a_workspace_writes(tmp_path):
+    workspace = Workspace("smoke", out=str(tmp_path))
+    assert workspace.records("a-claim") == tmp_path / "records" / "smoke" / "a-claim.jsonl"
+    assert workspace.figures == tmp_path / "figures" / "smoke"
+    assert workspace.checkpoint(BASE, 3) == tmp_path / "build" / "checkpoints" / f"{digest(BASE)}-3.pt"
+    assert Workspace().root == PROJECT
+
+
+def test_reference_runs_are_the_projects_own_whatever_the_folder(tmp_path):
+    assert Workspace("smoke", out=str(tmp_path)).records("c", "paper") == PROJECT / "records" / "paper" / "c.jsonl"
