@@ -18,6 +18,7 @@
 # POSENC_PYTHON=/path/to/python uses that Python's environment as it is and installs nothing.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}  # waiting threads sleep: spinning ones made a busy machine 10 times slower
 
 say() { echo "run_all.sh: $*" >&2; }
 fail() { local code=$1; shift; say "$*"; exit "$code"; }
@@ -92,9 +93,9 @@ run_tests() {
 
 bench() {
     local names="" file
-    for file in "$root"/bench/*.py; do [ -f "$file" ] && names+="$(basename "$file" .py) "; done
-    [ $# -gt 0 ] || { echo "bench/ has: ${names:-nothing yet}"; exit; }
-    [ -f "$root/bench/$1.py" ] || fail 2 "there is no bench/$1.py; there are: ${names:-none}."
+    for file in "$root"/bench/*.py; do [ -f "$file" ] && names+=" $(basename "$file" .py)"; done
+    [ $# -gt 0 ] || { echo "bench/ has:${names:- nothing yet}"; exit; }
+    [ -f "$root/bench/$1.py" ] || fail 2 "there is no bench/$1.py; there are:${names:- none}."
     find_python; set_up book
     exec "$python" "$root/bench/$1.py" "${@:2}"
 }
