@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -40,7 +41,7 @@ class Tiny:
     """A folder with pages 00 and 01, a book configuration and an output folder."""
 
     def __init__(self, folder: Path):
-        self.folder, self.out = folder, folder / "out"
+        self.folder, self.out, self.started = folder, folder / "out", []
         (folder / "notebooks").mkdir()
         (folder / "book").mkdir()
         (folder / "book" / "conf.py").touch()   # the pages are left out, which saves Sphinx seconds
@@ -55,8 +56,10 @@ class Tiny:
         return ["--notebooks", "notebooks", "--book", "book", "--out", "out", *more]
 
     def start(self, *more) -> subprocess.Popen:
-        return subprocess.Popen([ROOT / "run_all.sh", *self.arguments(*more)], cwd=self.folder, env=environment(),
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        self.started.append(subprocess.Popen(
+            [ROOT / "run_all.sh", *self.arguments(*more)], cwd=self.folder, env=environment(),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True))
+        return self.started[-1]
 
     def executed(self, name: str) -> Path:
         return self.out / "build" / "notebooks" / f"{name}.ipynb"
@@ -72,8 +75,12 @@ class Tiny:
 
 
 @pytest.fixture
-def tiny(tmp_path) -> Tiny:
-    return Tiny(tmp_path)
+def tiny(tmp_path) -> Iterator[Tiny]:
+    tiny = Tiny(tmp_path)
+    yield tiny
+    for run in tiny.started:   # none outlives a test that failed; its kernels go with it
+        run.kill()
+        run.communicate()
 
 
 @pytest.fixture
