@@ -90,7 +90,7 @@ class Page:
     def run(self) -> float:
         """Execute in a kernel of its own; -> seconds; `failure` is the report of a page that failed."""
         print(f"  {self.name} runs", flush=True)
-        ipc = {"transport": "ipc", "connection_file": f"{self.args.runtime}/{self.name[:2]}.json"}  # private, unlike TCP
+        ipc = {"transport": "ipc", "connection_file": f"{self.args.runtime}/{self.name[:2]}.json"}  # not open TCP
         start = time.monotonic()
         try:
             notebook = papermill.execute_notebook(
