@@ -12,7 +12,8 @@ def placements(draw):
     """(images, location, k): any number of images, any side, any kind of number."""
     batch, rgb, row, col, k = (draw(st.integers(low, high)) for low, high in ((0, 4), (1, 3), (1, 5), (1, 5), (1, 4)))
     dtype = draw(st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.uint8]))
-    images = torch.randint(0, 256, (batch, rgb, row, col), generator=torch.Generator().manual_seed(draw(st.integers(0, 99))))
+    seed = torch.Generator().manual_seed(draw(st.integers(0, 99)))
+    images = torch.randint(0, 256, (batch, rgb, row, col), generator=seed)
     location = draw(st.lists(st.integers(0, k * k - 1), min_size=batch, max_size=batch))
     return images.to(dtype), torch.tensor(location, dtype=torch.long), k
 
@@ -74,7 +75,7 @@ def test_merged_labels_are_groups_of_neighbours_of_equal_size(sizes, numbers):
     merged, kept = merge(labels, n, classes)
     assert ((merged >= 0) & (merged < classes)).all()
     assert torch.equal(merged, labels[kept] // (n // classes))          # neighbours share a group
-    assert (labels < classes * (n // classes)).nonzero().flatten().tolist() == kept.tolist()   # the last few fill no group
+    assert (labels < classes * (n // classes)).nonzero().flatten().tolist() == kept.tolist()   # the rest fills no group
     every, _ = merge(torch.arange(n), n, classes)
     assert every.bincount().tolist() == [n // classes] * classes         # all groups equally likely
 

@@ -1,4 +1,4 @@
-"""Image sets: splits that never overlap, the same tensors from any layout, one clear sentence for what is missing or damaged."""
+"""Image sets: splits never overlap, any layout gives the same tensors, what is missing or damaged is told."""
 import hashlib
 import io
 import pickle
@@ -43,7 +43,8 @@ def shards(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("name, sizes, side, classes", [("digits", (1167, 130, 500), 16, 10), ("photos", (346, 38, 96), 64, 6)])
+@pytest.mark.parametrize("name, sizes, side, classes", [("digits", (1167, 130, 500), 16, 10),
+                                                        ("photos", (346, 38, 96), 64, 6)])
 def test_the_embedded_sets(name, sizes, side, classes, tmp_path):
     splits = data.load(name, tmp_path / "nowhere")
     assert tuple(map(len, splits)) == sizes
@@ -91,13 +92,14 @@ def test_the_fingerprint_changes_with_one_pixel_and_with_one_label():
     pixel, label = part.images.clone(), part.labels.clone()
     pixel[250, 1, 8, 8] ^= 1
     label[250] ^= 1
-    assert len({part.fingerprint, replace(part, images=pixel).fingerprint, replace(part, labels=label).fingerprint}) == 3
+    parts = part, replace(part, images=pixel), replace(part, labels=label)
+    assert len({p.fingerprint for p in parts}) == 3
 
 
 @pytest.mark.parametrize("call, sentence", [
-    (dict(name="digits", size=20), "digits: size 20 was asked for; the images are 8x8, so give a multiple of 8"),
-    (dict(name="digits", validation=1.0), r"data: validation=1.0 of the training images; give a part in \[0, 1\)"),
-    (dict(name="photos", size=400), r"photos: crops of 400 pixels were asked for; the largest that fits is \d+"),
+    ({"name": "digits", "size": 20}, "digits: size 20 was asked for; the images are 8x8, so give a multiple of 8"),
+    ({"name": "digits", "validation": 1.0}, r"data: validation=1.0 of the training images; give a part in \[0, 1\)"),
+    ({"name": "photos", "size": 400}, r"photos: crops of 400 pixels were asked for; the largest that fits is \d+"),
 ])
 def test_what_an_embedded_set_cannot_give(call, sentence):
     with pytest.raises(ValueError, match=sentence):
@@ -134,13 +136,13 @@ def cut_an_image_off(folder):
 
 
 @pytest.mark.parametrize("damage, error, sentence", [
-    (cut_off, ValueError, "cifar10: .*train-00001-of-00002.parquet is cut off or no parquet file .*; download it again"),
+    (cut_off, ValueError, "cifar10: .*train-00001-of-00002.parquet is cut off or no parquet file .*; download it"),
     (lambda folder: (folder / "train-00001-of-00002.parquet").unlink(), FileNotFoundError,
      "cifar10: .*cifar10 has 1 of 2 train shards; download the missing ones"),
     (lambda folder: (folder / "test-00000-of-00001.parquet").unlink(), FileNotFoundError, "has 0 of the test shards"),
     (lambda folder: write_shard(folder / "train-00001-of-00002.parquet", [b""], [0], "picture", "target"), ValueError,
      "train-00001-of-00002.parquet has columns picture, target; it needs img or image, and label"),
-    (spoil_an_image, ValueError, "data: image 3 of .*cifar10 cannot be read as an image .*; replace it or take it away"),
+    (spoil_an_image, ValueError, "data: image 3 of .*cifar10 cannot be read as an image .*; replace it or take it"),
     (cut_an_image_off, ValueError, "data: image 3 of .*cifar10 cannot be read as an image"),
 ], ids=["cut off", "missing train shard", "no test shard", "other columns", "no image", "half an image"])
 def test_damaged_parquet_is_told_in_one_sentence(shards, damage, error, sentence):
@@ -167,18 +169,20 @@ def write_torchvision_layout(root, layout, monkeypatch):
 def test_torchvisions_layout_gives_the_same_set_as_parquet(shards, tmp_path, monkeypatch):
     write_torchvision_layout(tmp_path / "other", data.CIFAR["cifar10"][0], monkeypatch)
     for options in ({}, {"size": 16}):
-        assert data.load("cifar10", tmp_path / "other", **options).fingerprint == data.load("cifar10", shards, **options).fingerprint
+        one, other = (data.load("cifar10", root, **options) for root in (shards, tmp_path / "other"))
+        assert one.fingerprint == other.fingerprint
 
 
 def test_a_wrong_checksum_is_told_in_one_sentence(tmp_path, monkeypatch):
     folder = write_torchvision_layout(tmp_path, data.CIFAR["cifar10"][0], monkeypatch)
     with open(folder / "train_list", "ab") as file:
         file.write(b"one byte more")
-    with pytest.raises(ValueError, match="cifar10: files under .*cifar-10-batches-py are missing or do not have their published MD5"):
+    with pytest.raises(ValueError, match=r"cifar10: files under .*-py are missing or do not have their published"):
         data.load("cifar10", tmp_path)
 
 
-@pytest.mark.parametrize("name, md5", [("cifar10", "c58f30108f718f92721af3b95e74349a"), ("cifar100", "eb9058c3a382ffc7106e4002c42a8d85")])
+@pytest.mark.parametrize("name, md5", [("cifar10", "c58f30108f718f92721af3b95e74349a"),
+                                       ("cifar100", "eb9058c3a382ffc7106e4002c42a8d85")])
 def test_a_missing_set_names_path_command_and_checksum(tmp_path, name, md5):
     with pytest.raises(FileNotFoundError) as error:
         data.load(name, tmp_path)
@@ -201,7 +205,7 @@ def test_a_folder_of_images_flat_or_by_class(tmp_path, where):
 
 
 def test_folders_that_cannot_be_used(tmp_path):
-    with pytest.raises(FileNotFoundError, match="data: no image set 'mine': it is none of digits, photos, cifar10, cifar100, and .*mine"):
+    with pytest.raises(FileNotFoundError, match="data: no image set 'mine': it is none of digits, photos, cifar10"):
         data.load("mine", tmp_path)
     (tmp_path / "mine" / "train").mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match=r"data: .*train has no image \(.jpg, .*\); put the train images there"):
@@ -212,14 +216,14 @@ def test_folders_that_cannot_be_used(tmp_path):
     with pytest.raises(ValueError, match="classes that train has not: cat"):
         data.load("mine", tmp_path)
     (tmp_path / "mine" / "val" / "cat" / "1.png").rename(tmp_path / "mine" / "val" / "1.png")
-    with pytest.raises(ValueError, match="broken.png cannot be read as an image"):
+    with pytest.raises(ValueError, match=r"broken\.png cannot be read as an image"):
         data.load("mine", tmp_path)
 
 
 def test_the_paper_profile_says_at_once_that_data_and_gpu_are_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     paper = Workspace("paper", data_root=str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r"(?s)cifar10: neither .*profile paper: the papers' schedules need a GPU"):
+    with pytest.raises(FileNotFoundError, match=r"(?s)cifar10: neither .*profile paper: the papers' schedules need"):
         data.load_for(paper, "cifar10")
     with pytest.raises(RuntimeError, match="torch sees none here"):
         data.load_for(paper, "digits")
@@ -230,7 +234,8 @@ def test_the_paper_profile_says_at_once_that_data_and_gpu_are_missing(tmp_path, 
 def test_real_cifar10(data_root):
     splits = data.load("cifar10", data_root, validation=0)
     assert tuple(map(len, splits)) == (50_000, 0, 10_000)
-    assert splits.test.labels.bincount().tolist() == [1000] * 10 and splits.train.labels.bincount().tolist() == [5000] * 10
+    assert splits.test.labels.bincount().tolist() == [1000] * 10
+    assert splits.train.labels.bincount().tolist() == [5000] * 10
     means, stds = [], []
     for images in splits.train.images.split(5000):
         colours = (images.double() / 255).flatten(2)                     # (image, rgb, pixel)

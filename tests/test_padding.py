@@ -10,9 +10,16 @@ from torch import nn
 from posenc_lib.config import PADDING_MODES
 from posenc_lib.padding import set_padding_mode
 
-LAYERS = [dict(kernel_size=3, padding=1), dict(kernel_size=7, padding=3, stride=2), dict(kernel_size=3, padding=2, dilation=2),
-          dict(kernel_size=(3, 5), padding=(1, 2)), dict(kernel_size=4, padding="same"), dict(kernel_size=1),
-          dict(kernel_size=3, padding="valid"), dict(kernel_size=5, padding=3, groups=2)]
+LAYERS = [
+    {"kernel_size": 3, "padding": 1},
+    {"kernel_size": 7, "padding": 3, "stride": 2},
+    {"kernel_size": 3, "padding": 2, "dilation": 2},
+    {"kernel_size": (3, 5), "padding": (1, 2)},
+    {"kernel_size": 4, "padding": "same"},   # uneven: one pixel more at the end
+    {"kernel_size": 5, "padding": 3, "groups": 2},
+    {"kernel_size": 3, "padding": "valid"},
+    {"kernel_size": 1},
+]
 
 
 def images(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -76,20 +83,20 @@ def test_a_constant_image_stays_constant_but_under_zero_padding(conv, mode):
 def test_an_edited_padding_is_refused_and_nothing_is_changed():
     model = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 1, 3, padding=1))
     model[1].padding = (2, 2)
-    with pytest.raises(ValueError, match=r"layer 1 was built with another padding than the \(2, 2\) it has now; build it anew"):
+    with pytest.raises(ValueError, match=r"layer 1 was built with another padding than the \(2, 2\) it has now"):
         set_padding_mode(model, "reflect")
     assert model[0].padding_mode == "zeros"
 
 
 def test_a_convolution_that_pads_by_itself_is_refused():
     model = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), Conv2dSame(1, 1, 3, stride=2))
-    with pytest.raises(ValueError, match=r"layer 1 is a Conv2dSame, which pads in its own way and would ignore 'circular'"):
+    with pytest.raises(ValueError, match=r"layer 1 is a Conv2dSame, which pads in its own way and would ignore 'cir"):
         set_padding_mode(model, "circular")
     assert model[0].padding_mode == "zeros"
 
 
 def test_an_unknown_mode_is_answered_with_the_choices(conv):
-    with pytest.raises(ValueError, match="padding_mode: 'reflection' was asked for, but there are only 'zeros', 'reflect'"):
+    with pytest.raises(ValueError, match="padding_mode: 'reflection' was asked for, but there are only 'zeros'"):
         set_padding_mode(conv, "reflection")
 
 
@@ -99,5 +106,5 @@ def test_a_map_too_small_to_pad_names_the_layer(mode, too_small, enough):
     assert model(torch.ones(1, 1, enough, enough)).shape[-1] == enough
     with pytest.raises(ValueError) as error:
         model(torch.ones(1, 1, 9, too_small))
-    assert str(error.value) == (f"layer 1: {mode} padding of (3, 3) needs a larger map than the 9x{too_small} it was given; "
-                                "use larger images or another padding mode")
+    assert str(error.value) == (f"layer 1: {mode} padding of (3, 3) needs a larger map than the 9x{too_small} it was "
+                                "given; use larger images or another padding mode")

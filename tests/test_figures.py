@@ -1,0 +1,129 @@
+"""What is drawn is what was given: values, intervals, chance, the paper's numbers, one colour a padding mode."""
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import same_color
+
+from posenc_lib import figures, paper
+from posenc_lib.config import PADDING_MODES
+from posenc_lib.figures import PADDING_COLOURS
+
+matplotlib.use("agg")
+
+
+@pytest.fixture
+def ax():
+    fig, ax = plt.subplots()
+    yield ax
+    plt.close(fig)
+
+
+@pytest.fixture
+def summary():
+    """Table 1 as if it were this run's, each value with an interval of two points."""
+    rows = paper.TABLE1.assign(mean=paper.TABLE1["paper"] - 1, chance=10.0)
+    return rows.assign(low=rows["mean"] - 2, high=rows["mean"] + 2)
+
+
+def drawn(ax) -> set[tuple[float, float]]:
+    """The points of every marker."""
+    return {(round(float(x), 2), float(y)) for line in ax.lines if line.get_marker() not in ("None", "", None)
+            for x, y in zip(*line.get_data(), strict=True)}
+
+
+def test_every_padding_mode_has_a_colour_of_its_own():
+    assert set(PADDING_COLOURS) == set(PADDING_MODES) and len(set(PADDING_COLOURS.values())) == 4
+
+
+@pytest.mark.parametrize("task", ["location", "image"])
+def test_accuracy_by_grid_draws_every_cell_with_interval_paper_and_chance(summary, ax, task):
+    assert figures.accuracy_by_grid(summary, task, ax) is ax
+    rows = summary[summary["task"] == task]
+    assert sorted(y for _, y in drawn(ax)) == sorted(rows["mean"])
+    intervals = [tuple(line.get_ydata()) for line in ax.lines if len(line.get_ydata()) == 2]
+    assert sorted(intervals) == sorted(zip(rows["low"], rows["high"], strict=True))
+    levels = [segment[0, 1] for lines in ax.collections for segment in lines.get_segments()]
+    assert sorted(levels) == sorted([*rows["paper"], *[10.0] * 9])
+    assert [t.get_text() for t in ax.get_xticklabels()][:4] == ["zero\n3×3", "zero\n5×5", "zero\n7×7", "reflect\n3×3"]
+    for line in ax.lines[:4]:
+        assert same_color(line.get_color(), PADDING_COLOURS["zeros"])
+
+
+def test_a_cell_without_a_printed_number_is_drawn_without_one(summary, ax):
+    figures.accuracy_by_grid(summary.assign(paper=np.nan), "image", ax)
+    assert len(drawn(ax)) == 18
+
+
+def test_above_chance_and_bars_draw_what_they_are_given(ax):
+    rows = pd.DataFrame([("location", 9, 50.0, 40, 60), ("location", 5, 30.0, 20, 40), ("image", 9, 55.0, 54, 56),
+                         ("image", 5, 35.0, 34, 36)], columns=["task", "classes", "mean", "low", "high"])
+    figures.above_chance(rows, ax)
+    assert sorted(y for _, y in drawn(ax)) == [30, 35, 50, 55]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["5 answers", "9 answers"]
+    ax.clear()
+    figures.bars(rows[:2], ["a", "b"], ax, chance=11.1)
+    assert [bar.get_height() for bar in ax.patches] == [50, 30]
+    assert [list(line.get_ydata()) for line in ax.lines] == [[11.1, 11.1]]
+
+
+def test_place_fields_stand_under_their_share(ax):
+    fields = [np.arange(9.0).reshape(3, 3), np.eye(3)]
+    fig = figures.place_field_maps(fields, [0.25, 1.0])
+    assert [a.get_title() for a in fig.axes] == ["η² = 25%", "η² = 100%"]
+    assert all((a.images[0].get_array() == f).all() for a, f in zip(fig.axes, fields, strict=True))
+    plt.close(fig)
+    figures.selectivity_curve([0.0, 0.5, 1.0], ax)
+    assert ax.lines[0].get_ydata().tolist() == [100, 50, 0]
+
+
+def test_padded_squares_tint_what_was_added():
+    fig = figures.padded_squares({"reflect": np.pad(np.arange(4).reshape(2, 2), 1, mode="reflect")}, margin=1)
+    squares = [p for p in fig.axes[0].patches if p.get_fill()]
+    tinted = [same_color(p.get_facecolor(), (*PADDING_COLOURS["reflect"], 0.3)) for p in squares]
+    assert len(squares) == 16 and sum(tinted) == 12
+    assert [t.get_text() for t in fig.axes[0].texts][:4] == ["3", "2", "3", "2"]
+    plt.close(fig)
+
+
+def test_feature_maps_of_a_row_share_one_scale():
+    rows = {"conv1": {"zeros": np.zeros((4, 4)), "reflect": np.full((4, 4), 9.0)},
+            "layer4": {"zeros": np.ones((2, 2)), "reflect": np.ones((2, 2))}}
+    fig = figures.feature_maps(rows)
+    assert fig.axes[0].images[0].get_clim() == fig.axes[1].images[0].get_clim() == (0, 9)
+    assert [a.get_title() for a in fig.axes] == ["zero", "reflect", "", ""]
+    assert [a.get_ylabel() for a in fig.axes[::2]] == ["conv1", "layer4"]
+    assert same_color(fig.axes[1].spines["top"].get_edgecolor(), PADDING_COLOURS["reflect"])
+    plt.close(fig)
+
+
+def test_curves_by_padding_mode(ax):
+    rows = pd.DataFrame([(layer, mode, n, n - 0.5, n + 0.5) for n, mode in enumerate(PADDING_MODES)
+                         for layer in ("conv1", "layer1")], columns=["layer", "padding_mode", "mean", "low", "high"])
+    figures.excess_by_depth(rows, ax)
+    assert sorted(y for _, y in drawn(ax)) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["conv1", "layer1"]
+    ax.clear()
+    figures.error_by_distance(pd.DataFrame([("zeros", 0, 1.0), ("zeros", 1, 0.5), ("zeros", 2, 0.0)],
+                                           columns=["padding_mode", "distance", "error"]), ax)
+    assert drawn(ax) == {(0, 1.0), (1, 0.5)}   # an error of exactly 0 has no place on a logarithmic axis
+
+
+@pytest.mark.filterwarnings("ignore:The set_bad function")   # seaborn's
+def test_a_mode_matrix_names_rows_and_columns_by_the_papers_names(ax):
+    frame = pd.DataFrame([[1.0, -0.25], [0.5, 2]], index=["zeros", "circular"], columns=["zeros", "circular"])
+    figures.mode_matrix(frame, ax, "excess")
+    for labels in (ax.get_xticklabels(), ax.get_yticklabels()):
+        assert [t.get_text() for t in labels] == ["zero", "circular"]
+    assert [t.get_text() for t in ax.texts] == ["+1.00", "-0.25", "+0.50", "+2.00"]
+
+
+def test_a_verdict_strip_marks_each_claim_under_its_verdict():
+    verdicts = [paper.NOT_REPRODUCED, paper.REPRODUCED, "not run", paper.IN_DIRECTION, paper.NOT_TESTABLE]
+    fig = figures.verdict_strip(list("abcde"), verdicts)
+    strip = fig.axes[0]
+    columns = [t.get_text() for t in strip.get_xticklabels()]
+    assert {(columns[int(x)], y) for x, y in drawn(strip)} == {(v, y) for y, v in enumerate(verdicts)}
+    assert [t.get_text() for t in strip.get_yticklabels()] == list("abcde")
+    plt.close(fig)

@@ -1,0 +1,120 @@
+"""Measures against worked examples, closed forms and the peers' own functions."""
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from sklearn.feature_selection import f_classif
+
+from posenc_lib import metrics
+
+NAN, INF = float("nan"), float("inf")
+
+
+def test_accuracy_and_chance():
+    logits = torch.tensor([[0.1, 2.0], [3.0, 1.0], [0.0, 1.0]])
+    labels = torch.tensor([1, 1, 1])
+    assert metrics.accuracy(logits, labels) == pytest.approx(2 / 3)
+    assert metrics.chance(torch.tensor([0, 2, 2, 1])) == 0.5
+    assert metrics.chance(torch.arange(9)) == pytest.approx(1 / 9)
+
+
+@pytest.mark.parametrize("k", [9, 10, 25])
+def test_above_chance_is_the_same_scale_for_any_number_of_classes(k):
+    assert metrics.above_chance(1 / k, 1 / k) == 0
+    assert metrics.above_chance(1.0, 1 / k) == pytest.approx(1)
+    assert metrics.above_chance(0.0, 1 / k) == pytest.approx(-1 / (k - 1))
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.5])
+def test_mean_interval_is_students(confidence):
+    values = [0.7, 0.9, 0.4, 0.85]
+    theirs = stats.ttest_1samp(values, 0).confidence_interval(confidence)
+    assert metrics.mean_interval(values, confidence) == pytest.approx((np.mean(values), theirs.low, theirs.high))
+
+
+def test_mean_intervals_of_one_run_and_of_none():
+    assert metrics.mean_interval([0.5]) == pytest.approx((0.5, NAN, NAN), nan_ok=True)
+    with pytest.raises(ValueError, match="mean_interval: no value to average"):
+        metrics.mean_interval([])
+
+
+@pytest.mark.parametrize("share, n", [(0.0, 20), (0.25, 40), (0.991, 10_000), (1.0, 20)])
+def test_proportion_interval_is_wilsons(share, n):
+    z = stats.norm.ppf(0.975)
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    low, high = metrics.proportion_interval(share, n)
+    assert (low, high) == pytest.approx((centre - half, centre + half))
+    assert 0 <= low < high <= 1
+
+
+def framed(border: float, inside: list[list[float]]) -> torch.Tensor:
+    f = torch.full((1, 1, len(inside) + 2, len(inside[0]) + 2), float(border))
+    f[..., 1:-1, 1:-1] = torch.tensor(inside)
+    return f
+
+
+def test_border_energy_by_pencil():
+    f = framed(2, [[1, -1], [-1, 1]])                        # interior: mean 0, energy 1; border: energy 4
+    assert metrics.border_energy(f).tolist() == [2.0]        # two doublings
+    assert metrics.border_energy(3 * f - 7).tolist() == [2.0]   # whatever the scale and the offset
+    two = torch.cat([f, framed(0, [[1, -1], [-1, 1]])], 1)   # a second channel with a silent border: 4 -> 2
+    assert metrics.border_energy(two).tolist() == [1.0]
+    assert metrics.border_energy(torch.cat([f, f / 2 + 1])).tolist() == [2.0, 2.0]
+
+
+def test_border_energy_of_constant_maps():
+    ones = [[1.0, 1], [1, 1]]
+    assert metrics.border_energy(framed(2, ones)).item() == INF
+    assert np.isnan(metrics.border_energy(framed(1, ones)).item())
+
+
+def test_a_wider_ring_and_one_that_leaves_no_interior():
+    f = torch.nn.functional.pad(framed(2, [[1, -1], [-1, 1]])[..., 1:-1, 1:-1], (2, 2, 2, 2), value=2.0)
+    assert metrics.border_energy(f, ring=2).tolist() == [2.0]
+    for ring in (0, 3):
+        with pytest.raises(ValueError, match=f"border_energy: a ring of {ring} leaves no interior of a 6x6 map"):
+            metrics.border_energy(f, ring=ring)
+
+
+def test_padding_error_by_pencil():
+    truth = framed(1, [[-1, -1], [-1, -1]])                  # 12 ones and 4 minus ones: mean 1/2, variance 3/4
+    f = truth.clone()
+    f[0, 0, 0, 0] += 3                                       # ring 0 has 12 pixels: mean square 9 / 12
+    assert metrics.padding_error(f, truth).tolist() == pytest.approx([1.0, 0.0])
+    assert metrics.padding_error(2 * f + 5, 2 * truth + 5).tolist() == pytest.approx([1.0, 0.0])
+    error = metrics.padding_error(torch.full_like(truth, 0.5), truth)
+    assert (12 * error[0] + 4 * error[1]) / 16 == 1          # knowing the mean only
+    flat = torch.ones_like(f)
+    assert metrics.padding_error(flat, flat).isnan().all() and not metrics.padding_error(f, flat).isfinite().any()
+    with pytest.raises(ValueError, match=r"padding_error: the maps are \(1, 1, 4, 4\) and \(1, 1, 3, 4\); cut out"):
+        metrics.padding_error(f, truth[:, :, 1:])
+
+
+def test_padding_error_rings_count_from_the_border():
+    truth = torch.randn(2, 3, 7, 5, generator=torch.Generator().manual_seed(0))
+    for distance in range(3):
+        f = truth.clone()
+        f[..., distance, distance] += 1
+        assert (metrics.padding_error(f, truth) > 0).tolist() == [d == distance for d in range(3)]
+
+
+def test_place_fields_against_plain_loops_and_sklearns_f_test():
+    draw = torch.Generator().manual_seed(0)
+    location = torch.cat([torch.arange(9), torch.randint(9, (31,), generator=draw)])   # unequal counts
+    z = torch.randn(40, 4, generator=draw) + location[:, None] * torch.tensor([0.0, 0.1, 1.0, 0.0])
+    z[:, 3] = location.float() ** 2                                                     # the cell explains all of it
+    means, eta2 = metrics.place_fields(z, location, 3)
+    for cell in range(9):
+        assert torch.allclose(means[:, cell // 3, cell % 3], z[location == cell].double().mean(0))
+    f_value = f_classif(z[:, :3].double().numpy(), location.numpy())[0]
+    between = eta2[:3].numpy()
+    assert between / 8 / ((1 - between) / 31) == pytest.approx(f_value)
+    assert eta2[3] == pytest.approx(1) and between[2] > between[0]
+
+
+def test_place_fields_of_a_constant_channel_and_of_an_empty_cell():
+    z = torch.ones(9, 1)
+    assert metrics.place_fields(z, torch.arange(9), 3)[1].isnan().all()
+    with pytest.raises(ValueError, match="place_fields: 2 of the 9 cells hold no image; give more images"):
+        metrics.place_fields(z[:7], torch.arange(7), 3)

@@ -1,0 +1,177 @@
+"""The networks are the authors', and what they can and cannot know about position follows from their padding."""
+import os
+import pickle
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import nn
+
+from posenc_lib import canvas, models
+from posenc_lib.config import PADDING_MODES
+from posenc_lib.hooks import captured
+from posenc_lib.models import Shuffle, gap, gapnet, load_weights, permutenet
+from posenc_lib.padding import set_padding_mode
+
+ORDER = ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "head"]
+
+
+def images(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.double)
+
+
+@pytest.mark.parametrize("build", [gapnet, permutenet])
+def test_parameters_stand_in_the_authors_order(build):
+    assert list(dict.fromkeys(name.partition(".")[0] for name, _ in build(9, width=2).named_parameters())) == ORDER
+
+
+def test_parameter_counts_of_the_full_width():
+    backbone = 11_176_512   # torchvision's ResNet-18 without its last layer
+    for net, head in ((gapnet(9), 512 * 9 * 9 + 9), (permutenet(9), 512 * 9 + 9)):
+        assert sum(p.numel() for p in net.parameters()) == backbone + head
+
+
+def test_features_equal_torchvisions_without_its_max_pool():
+    theirs, ours = torchvision.models.resnet18(), models.ResNet18()
+    theirs.maxpool, theirs.avgpool, theirs.fc = nn.Identity(), nn.AdaptiveAvgPool2d(1), nn.Identity()
+    ours.load_state_dict(theirs.state_dict())
+    x = images(2, 3, 32, 32).float()
+    assert torch.equal(gap(ours.eval().features(x)), theirs.eval()(x))
+
+
+@pytest.mark.parametrize("backbone, stride, channels", [("resnet18", 16, 16), ("nin", 4, 2)])
+def test_total_stride_and_channels(backbone, stride, channels):
+    net = gapnet(5, backbone, width=2)
+    assert (net.stride, net.channels) == (stride, channels)
+    assert net.features(torch.zeros(1, 3, 96, 160)).shape == (1, channels, 96 // stride, 160 // stride)
+    assert net(torch.zeros(2, 3, 48, 48)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("layer, reach", [("layer4", 219), ("head.0", 251)])
+def test_receptive_field(layer, reach):
+    """219 pixels for the features and 251 with GAPNet's head: arithmetic from kernels and strides."""
+    net = gapnet(1, width=1).double().eval()
+    for p in net.parameters():
+        p.data.abs_()   # nothing cancels, no ReLU is shut
+    x = torch.ones(1, 3, 16, 416, dtype=torch.double, requires_grad=True)
+    outputs = []
+    handle = net.get_submodule(layer).register_forward_hook(lambda _, __, out: outputs.append(out))
+    net(x)
+    handle.remove()
+    outputs[0][0, 0, 0, outputs[0].shape[-1] // 2].backward()
+    assert (x.grad.sum((0, 1, 2)) != 0).sum() == reach
+
+
+@pytest.mark.parametrize("mode", PADDING_MODES)
+def test_averaging_and_a_1x1_convolution_commute_under_any_padding(mode):
+    conv = nn.Conv2d(4, 3, 1, padding_mode=mode).double()
+    f = images(2, 4, 5, 6)
+    assert torch.allclose(gap(conv(f)), nn.functional.linear(gap(f), conv.weight[..., 0, 0], conv.bias))
+
+
+@pytest.mark.parametrize("mode", PADDING_MODES)
+def test_averaging_and_a_3x3_convolution_commute_under_circular_padding_only(mode):
+    """So GAPNet's head reads the border, unless it is circular."""
+    conv = nn.Conv2d(4, 3, 3, padding=1, padding_mode=mode).double()
+    f = images(2, 4, 5, 6)
+    linear = nn.functional.linear(gap(f), conv.weight.sum((-2, -1)), conv.bias)
+    assert torch.allclose(gap(conv(f)), linear) == (mode == "circular")
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "nin"])
+@pytest.mark.parametrize("build", [gapnet, permutenet])
+def test_under_circular_padding_every_cell_is_the_same(build, backbone):
+    """Page 03's negative control.  Cells of 16 pixels, a multiple of both total strides."""
+    torch.manual_seed(0)
+    options = {"permutation": "none"} if build is permutenet else {}
+    net = build(9, backbone, "circular", width=4, **options).eval()
+    x = canvas.place(images(1, 3, 16, 16).expand(9, -1, -1, -1), torch.arange(9), 3)
+
+    def spread(net, x):
+        z = torch.cat([gap(net.features(x)), net(x)], 1)
+        return ((z - z[0]).abs().max() / z.std()).item()
+
+    assert spread(net.double(), x) < 1e-10
+    assert net.float()(x.float()).argmax(1).unique().numel() == 1
+    assert spread(set_padding_mode(net, "zeros").double(), x) > 1e-5
+
+
+@pytest.mark.parametrize("permutation", ["none", "fixed", "batch", "sample", "test"])
+@pytest.mark.parametrize("training", [True, False])
+def test_what_is_shuffled_when(permutation, training):
+    torch.manual_seed(0)
+    shuffle = Shuffle(permutation, 64).train(training)
+    z = torch.arange(64.0).repeat(3, 1)
+    first, second = shuffle(z), shuffle(z)
+    moving = permutation in ("batch", "sample") or (permutation == "test" and not training)
+    assert torch.equal(first.sort(1).values, z)                               # channels are reordered, nothing else
+    assert torch.equal(first, z) == (not moving and permutation != "fixed")
+    assert torch.equal(first, second) == (not moving)                         # a new order in every pass
+    assert torch.equal(first[0], first[1]) == (permutation != "sample")       # one order for the batch
+
+
+def test_the_default_of_permutenet_is_the_released_one():
+    assert permutenet(9, width=1).head[2].permutation == "batch"
+
+
+def test_a_fixed_permutation_travels_with_the_weights():
+    a, b = Shuffle("fixed", 64), Shuffle("fixed", 64)
+    b.load_state_dict(a.state_dict())
+    z = images(2, 64).float()
+    assert torch.equal(a(z), b(z))
+
+
+@pytest.mark.parametrize("call, sentence", [
+    (lambda: gapnet(9, "resnet50"), "backbone: 'resnet50' was asked for, but there are only 'resnet18', 'nin'"),
+    (lambda: gapnet(9, padding_mode="zero", width=1), "padding_mode: 'zero' was asked for"),
+    (lambda: permutenet(9, permutation="random", width=1), "permutation: 'random' was asked for, but there are"),
+])
+def test_unknown_variants_are_answered_with_the_choices(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call()
+
+
+def test_weights_come_back_and_half_precision_is_widened(tmp_path):
+    net = gapnet(3, width=2)
+    state = {k: v.half() if v.is_floating_point() else v for k, v in net.state_dict().items()}
+    save_file(state, tmp_path / "w.safetensors")
+    loaded = load_weights(gapnet(3, width=2).train(), tmp_path / "w.safetensors")
+    assert not loaded.training and loaded.conv1.weight.dtype == torch.float32
+    assert torch.equal(loaded.conv1.weight, net.conv1.weight.half().float())
+    assert loaded.bn1.num_batches_tracked.dtype == torch.int64
+
+
+class Trap:
+    def __reduce__(self):
+        return os.mkdir, (os.environ["TRAP"],)
+
+
+def test_weights_that_cannot_be_used_are_told_in_one_sentence(tmp_path, monkeypatch):
+    file = tmp_path / "w.safetensors"
+    with pytest.raises(FileNotFoundError, match=r"weights: .*w\.safetensors was asked for and is not there; put a "):
+        load_weights(gapnet(3, width=2), file)
+
+    save_file(gapnet(3, width=2).state_dict(), file)
+    with pytest.raises(ValueError, match=r"does not fit ResNet18: .* differ in head\.0\.bias, head\.0\.weight"):
+        load_weights(permutenet(3, width=2), file)
+    with pytest.raises(ValueError, match=r"does not fit ResNet18: .* differ in the shapes of its tensors"):
+        load_weights(gapnet(4, width=2), file)
+
+    file.write_bytes(file.read_bytes()[:-10])
+    with pytest.raises(ValueError, match=r"w\.safetensors is damaged or no safetensors file .*; download it again"):
+        load_weights(gapnet(3, width=2), file)
+
+    monkeypatch.setenv("TRAP", str(tmp_path / "sprung"))
+    file.write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(ValueError, match="is damaged or no safetensors file"):
+        load_weights(gapnet(3, width=2), file)
+    assert not (tmp_path / "sprung").exists()   # no pickle is read
+
+
+def test_the_head_reads_the_features_that_are_measured():
+    net = gapnet(3, width=2).eval()
+    x = images(2, 3, 48, 48).float()
+    with captured(net, "layer4") as outputs:
+        logits = net(x)
+    assert torch.equal(outputs[0], net.features(x)) and torch.equal(net.head(outputs[0]), logits)

@@ -1,0 +1,127 @@
+"""What a page puts out: files on the disk, MyST for the book, HTML for JupyterLab; the same every time."""
+import csv
+import io
+from dataclasses import replace
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from posenc_lib import data, figures, page, paper
+from posenc_lib.config import Workspace
+
+matplotlib.use("agg")
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return Workspace("smoke", out=str(tmp_path))
+
+
+@pytest.fixture
+def outputs(monkeypatch):
+    """The bundles put out so far."""
+    put_out = []
+    monkeypatch.setattr(page, "display", lambda bundle, raw: put_out.append(bundle))
+    return put_out
+
+
+@pytest.fixture
+def reference_runs(tmp_path, monkeypatch):
+    """A project of its own, whose figures/paper holds the reference runs."""
+    folder = tmp_path / "project" / "figures" / "paper"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(page, "PROJECT", tmp_path / "project")
+    return folder
+
+
+def draw():
+    figures.use_style()
+    fig, ax = plt.subplots(figsize=(2, 2))
+    ax.plot([1, 2], [3, 4], "o-")
+    ax.set_title("η²")
+    return fig
+
+
+def test_a_figure_is_saved_and_put_out_with_number_caption_alt_and_downloads(workspace, outputs):
+    fig = draw()
+    page.show(fig, "03_a", "Mean of 3 seeds,\n95 % interval.", 'A line "rising": <3 to 4>.', workspace=workspace,
+              data=pd.DataFrame({"x": [1 / 3]}))
+    assert sorted(f.name for f in workspace.figures.iterdir()) == ["03_a.csv", "03_a.png", "03_a.svg"]
+    assert (workspace.figures / "03_a.csv").read_text() == "x\n0.333333\n"
+    markdown = outputs[0]["text/markdown"]
+    assert markdown.startswith("```{figure} figures/03_a.svg\n:name: fig-03_a\n")
+    assert ':alt: "A line \\"rising\\": <3 to 4>."\n\nMean of 3 seeds, 95 % interval.\n\n' in markdown
+    for kind in ("svg", "png", "csv"):
+        assert f"[{kind}](figures/03_a.{kind})" in markdown
+    assert 'alt="A line &quot;rising&quot;: &lt;3 to 4&gt;."' in outputs[0]["text/html"]
+    assert not plt.fignum_exists(fig.number)   # closed, or JupyterLab would show it a second time
+
+
+def test_a_figure_saved_twice_is_the_same_byte_by_byte(workspace, outputs):
+    saved = []
+    for _ in range(2):
+        page.show(draw(), "a", "Caption.", "Alt.", workspace=workspace)
+        saved.append([(workspace.figures / f"a.{kind}").read_bytes() for kind in ("svg", "png")])
+    assert saved[0] == saved[1]
+
+
+def test_a_table_is_saved_whole_and_shown_rounded_with_dashes_for_what_is_missing(workspace, outputs):
+    frame = pd.DataFrame({"mode": ["zeros", "a|b, c"], "mean": [1 / 3, np.nan], "n": [3, 4], "why": [None, 'so "so"']})
+    page.table(frame, "03_t", "A\ntable.", workspace=workspace, digits=2)
+    assert (workspace.figures / "03_t.csv").read_text().splitlines()[:2] == ["mode,mean,n,why", "zeros,0.333333,3,"]
+    assert (workspace.figures / "03_t.md").read_text().splitlines() == [
+        "| mode | mean | n | why |", "| --- | --- | --- | --- |", "| zeros | 0.33 | 3 | – |",
+        '| a\\|b, c | – | 4 | so "so" |']
+    head, _, rest = outputs[0]["text/markdown"].partition("\n\n")
+    assert head == "```{csv-table} A table.\n:name: tab-03_t\n:header-rows: 1"
+    rows = list(csv.reader(io.StringIO(rest.partition("```")[0])))
+    assert rows == [["mode", "mean", "n", "why"], ["zeros", "0.33", "3", "–"], ["a|b, c", "–", "4", 'so "so"']]
+    assert "<td>0.33</td>" in outputs[0]["text/html"]
+
+
+def test_a_claim_box_says_what_is_in_the_claim(outputs):
+    page.claim_box(paper.GAPNET_LOCATION, paper.PADDING_ARTIFACTS)
+    markdown = outputs[0]["text/markdown"]
+    for claim in (paper.GAPNET_LOCATION, paper.PADDING_ARTIFACTS):
+        for text in (f"Claim `{claim.id}`", claim.statement, claim.source, claim.printed, claim.rule, claim.control):
+            assert text in markdown
+    assert outputs[0]["text/html"].count("<p><b>Claim") == 2
+
+
+VERDICTS = {paper.GAPNET_LOCATION: (paper.REPRODUCED, "100.0 %"), paper.PADDING_ARTIFACTS: (paper.IN_DIRECTION, "+0.2")}
+
+
+def test_verdicts_stand_bare_in_the_file_and_with_badges_in_the_book(workspace, outputs, reference_runs):
+    earlier = pd.DataFrame({"claim": ["gapnet-location"], "this run": ["99.9 % there"]})
+    earlier.to_csv(reference_runs / "03_against_paper.csv")
+    page.against_paper(VERDICTS, "03_against_paper", "2 seeds", workspace=workspace)
+    saved = pd.read_csv(workspace.figures / "03_against_paper.csv")
+    assert saved["verdict"].tolist() == [paper.REPRODUCED, paper.IN_DIRECTION]
+    assert saved["reference run"].tolist() == ["99.9 % there", "none yet"]
+    assert saved["paper"].tolist() == [paper.GAPNET_LOCATION.printed, "no number printed"]
+    assert saved["run"].tolist() == ["2 seeds"] * 2
+    assert "[reproduced in direction]{.verdict .in-direction}" in outputs[0]["text/markdown"]
+
+
+def test_every_verdict_has_a_badge():
+    for verdict in (paper.REPRODUCED, paper.IN_DIRECTION, paper.NOT_REPRODUCED, paper.NOT_TESTABLE):
+        assert page.badge(verdict).startswith(f"[{verdict}]{{.verdict .")
+
+
+def test_reference_values_are_matched_by_key_and_missing_ones_are_nan(reference_runs):
+    rows = pd.DataFrame({"grid": [7, 3, 5], "mean": [1.0, 2.0, 3.0]}, index=[10, 11, 12])
+    assert page.reference("03_summary", ["grid"], rows).isna().all()
+    pd.DataFrame({"grid": [3, 7], "mean": [33.0, 77.0]}).to_csv(reference_runs / "03_summary.csv", index=False)
+    values = page.reference("03_summary", ["grid"], rows)
+    assert values.index.tolist() == [10, 11, 12] and values[:2].tolist() == [77, 33] and np.isnan(values[12])
+
+
+def test_provenance_names_profile_data_and_versions(workspace):
+    splits = data.load("digits", "", validation=0)
+    said = page.provenance(workspace, splits)
+    assert said.startswith(f"profile smoke · digits (1297 train + 500 test images, fingerprint {splits.fingerprint})")
+    other = splits._replace(test=replace(splits.test, labels=splits.test.labels.flip(0)))
+    assert page.provenance(workspace, other) != said

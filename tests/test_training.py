@@ -1,0 +1,180 @@
+"""The loop learns, repeats itself bit by bit, goes on from where it was stopped, and says what is wrong."""
+import os
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from posenc_lib import data, models, training
+from posenc_lib.config import Recipe
+
+RECIPE = Recipe(epochs=3, batch_size=16, learning_rate=0.01)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("digits", "", size=8).train.take(slice(0, 40))
+
+
+def build(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Dropout(0.2),
+                         nn.Conv2d(16, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def noisy_loss(model, images, labels, generator):
+    """Draws from the generator, as placing images does; the dropout draws from torch's global one."""
+    noise = torch.randn(images.shape, generator=generator, device=images.device)
+    return cross_entropy(model(images + 0.1 * noise), labels)
+
+
+def fitted(train, *, recipe=RECIPE, seed=0, **options):
+    model = build()
+    history = training.fit(model, train, noisy_loss, recipe, seed=seed, **options)
+    return model, history
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    return all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
+
+
+def seen(train, recipe):
+    """The (images, labels) of every step that `fit` takes, on a model that learns nothing."""
+    batches = []
+
+    def loss(model, images, labels, generator):
+        batches.append((images.cpu(), labels.cpu()))
+        return model(images).sum() * 0
+
+    training.fit(nn.Conv2d(3, 1, 1), train, loss, recipe, seed=1)
+    return batches
+
+
+def test_the_loss_falls_and_the_model_comes_back_ready_to_evaluate(digits):
+    model, history = fitted(digits, recipe=replace(RECIPE, epochs=12))
+    assert history[-1]["loss"] < 0.85 * history[0]["loss"]
+    assert not model.training
+
+
+def test_one_seed_gives_one_run_and_another_seed_another(digits):
+    first, history = fitted(digits)
+    torch.rand(7)   # the caller's randomness has no part in it
+    again, history_again = fitted(digits)
+    other, _ = fitted(digits, seed=1)
+    assert same(first, again) and history == history_again
+    assert not same(first, other)
+
+
+def test_the_callers_randomness_is_untouched(digits):
+    model = build()
+    before = torch.get_rng_state()
+    training.fit(model, digits, noisy_loss, RECIPE, seed=0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(digits, tmp_path):
+    file, epochs = tmp_path / "new" / "run.pt", []
+
+    def killed_in_the_second_epoch(model):
+        epochs.append(1)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+        return {"epoch": len(epochs)}
+
+    with pytest.raises(KeyboardInterrupt):
+        fitted(digits, evaluate=killed_in_the_second_epoch, checkpoint=file)
+    def counted(model):
+        epochs.append(1)
+        return {"epoch": len(epochs) - 1}
+
+    resumed, history = fitted(digits, evaluate=counted, checkpoint=file)
+    whole, losses = fitted(digits)
+    assert same(resumed, whole)
+    assert [h["loss"] for h in history] == [h["loss"] for h in losses]
+    assert [h["epoch"] for h in history] == [1, 2, 3]   # the first was not trained again
+
+    done, history_done = fitted(digits, evaluate=lambda model: pytest.fail("trained again"), checkpoint=file)
+    assert same(done, whole) and history_done == history
+
+
+def test_evaluation_is_without_dropout_and_without_gradients(digits):
+    def evaluate(model):
+        assert not model.training and not torch.is_grad_enabled()
+        return {}
+    fitted(digits, recipe=replace(RECIPE, epochs=1), evaluate=evaluate)
+
+
+def test_a_checkpoint_is_the_old_one_or_the_whole_new_one(tmp_path):
+    file = tmp_path / "run.pt"
+    training.save_atomically({"step": 1}, file)
+    with pytest.raises(Exception, match="pickle"):
+        training.save_atomically({"step": 2, "unsaveable": lambda: None}, file)
+    assert torch.load(file, weights_only=True) == {"step": 1}
+
+
+class Trap:
+    def __reduce__(self):
+        return os.mkdir, (os.environ["TRAP"],)
+
+
+@pytest.mark.parametrize("damage", ["cut off", "no checkpoint", "a trap", "another network's"])
+def test_a_checkpoint_that_cannot_be_read_is_told_in_one_sentence(digits, tmp_path, monkeypatch, damage):
+    file = tmp_path / "run.pt"
+    monkeypatch.setenv("TRAP", str(tmp_path / "sprung"))
+    fitted(digits, recipe=replace(RECIPE, epochs=1), checkpoint=file)
+    if damage == "cut off":
+        file.write_bytes(file.read_bytes()[:-1000])
+    elif damage == "another network's":
+        torch.save({"model": nn.Linear(2, 2).state_dict(), "optimizer": {}, "history": []}, file)
+    else:
+        torch.save(Trap() if damage == "a trap" else {"weights": 1}, file)
+    with pytest.raises(ValueError, match=r"fit: checkpoint .*run\.pt cannot be gone on from \(.+\); delete it to"):
+        fitted(digits, checkpoint=file)
+    assert not (tmp_path / "sprung").exists()   # no pickle is run
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(digits):
+    def nowhere(*batch):
+        return noisy_loss(*batch) * float("nan")
+
+    with pytest.raises(FloatingPointError, match="fit: the loss is nan by step 3 of epoch 1; lower the learning"):
+        training.fit(build(), digits, nowhere, RECIPE, seed=0)
+
+
+def test_each_image_comes_once_a_pass_in_a_new_order(digits):
+    numbered = replace(digits, labels=torch.arange(40))
+    batches = [labels for _, labels in seen(numbered, Recipe(epochs=2, batch_size=16))]
+    assert [len(b) for b in batches] == [16, 16, 8] * 2
+    first, second = torch.cat(batches[:3]), torch.cat(batches[3:])
+    assert first.sort().values.tolist() == second.sort().values.tolist() == list(range(40))
+    assert not torch.equal(first, second)
+
+
+def test_more_steps_than_a_pass_go_round_again(digits):
+    numbered = replace(digits, labels=torch.arange(40))
+    labels = [labels for _, labels in seen(numbered, Recipe(epochs=1, epoch_steps=6, batch_size=16))]
+    assert [len(b) for b in labels] == [16] * 6
+    assert torch.cat(labels)[:80].bincount().tolist() == [2] * 40
+    assert len(seen(numbered, Recipe(epochs=1, epoch_steps=2, batch_size=16))) == 2
+
+
+@pytest.mark.parametrize("flip", [True, False])
+def test_flipping_mirrors_about_half_of_the_images_and_changes_nothing_else(digits, flip):
+    numbered = replace(digits, labels=torch.arange(40))
+    for images, labels in seen(numbered, Recipe(epochs=1, batch_size=40, flip=flip)):
+        originals = digits.normalise(digits.images[labels])
+        kept = (images == originals).flatten(1).all(1)
+        mirrored = (images == originals.flip(-1)).flatten(1).all(1)
+        assert (kept | mirrored).all()
+        assert 10 < kept.sum() < 30 if flip else kept.all()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="about the CPU's own memory format")
+@pytest.mark.parametrize("width, channels_last", [(8, False), (16, True)])
+def test_narrow_strided_1x1_convolutions_are_kept_from_channels_last(digits, width, channels_last):
+    """There oneDNN writes beyond its memory, see `training._memory_format`."""
+    net = models.permutenet(10, width=width)
+    training.fit(net, digits, noisy_loss, Recipe(epochs=1, epoch_steps=1, batch_size=4), seed=0)
+    assert net.layer1[0].conv1.weight.is_contiguous(memory_format=torch.channels_last) == channels_last
