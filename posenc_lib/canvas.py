@@ -3,14 +3,14 @@
 Source: Islam et al., ICCV 2021, Sec. 3 and Fig. 1: a k x k grid of cells as large as the image; one holds it.
 """
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int, Num
 from torch import Tensor
 
-from posenc_lib.shapes import Images, Labels
+from posenc_lib.shapes import Labels
 
 
-def place(images: Images, location: Labels, k: int,
-          fill: float | Tensor = 0.0) -> Float[Tensor, "batch rgb {k}*row {k}*col"]:
+def place(images: Num[Tensor, "batch rgb row col"], location: Labels, k: int,
+          fill: float | Tensor = 0.0) -> Num[Tensor, "batch rgb {k}*row {k}*col"]:
     """Put image n in cell `location[n]` of an otherwise empty k x k canvas.
 
         place(x, 5, 3):    . . .
@@ -35,14 +35,15 @@ def place(images: Images, location: Labels, k: int,
     return canvas.reshape(batch, rgb, k * row, k * col)
 
 
-def patch(canvas: Images, location: Labels, k: int) -> Images:
+def patch(canvas: Num[Tensor, "batch rgb {k}*row {k}*col"], location: Labels,
+          k: int) -> Num[Tensor, "batch rgb row col"]:
     """What stands in cell `location[n]` of canvas n: the inverse of `place`.  (batch, rgb, row / k, col / k)"""
     batch, rgb, row, col = canvas.shape
     cells = canvas.reshape(batch, rgb, k, row // k, k, col // k)
     return cells[torch.arange(batch, device=canvas.device), :, location // k, :, location % k]
 
 
-def merge(labels: Labels, n: int, classes: int | None) -> tuple[Labels, Int[Tensor, " kept"]]:
+def merge(labels: Labels, n: int, classes: int | None) -> tuple[Int[Tensor, " kept"], Int[Tensor, " kept"]]:
     """Merge `n` labels into `classes` groups of equally many neighbours; labels that fill no group are left out.
 
         n = 10, classes = 3:   0 1 2 -> 0    3 4 5 -> 1    6 7 8 -> 2    9 left out

@@ -29,7 +29,8 @@ from posenc_lib.shapes import Images, Labels, Pixels
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))   # mean and standard deviation of torchvision's weights
 CIFAR = {   # name: torchvision's class, label columns in parquet, mean and std (authors' code)
     "cifar10": (torchvision.datasets.CIFAR10, ("label",), (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
-    "cifar100": (torchvision.datasets.CIFAR100, ("fine_label", "label"), (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
+    "cifar100": (torchvision.datasets.CIFAR100, ("fine_label", "label"),
+                 (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
 }
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 SPLIT_SEED = 2021   # of the embedded sets' splits and of every validation split
@@ -125,7 +126,8 @@ def load_for(workspace: Workspace, name: str, **options) -> Splits:
     """`load` for a page: on the paper profile, also says that a GPU is missing, in the same error as missing data."""
     gpu = ""
     if workspace.profile == "paper" and workspace.device.type != "cuda":
-        gpu = ("profile paper: the papers' schedules need a GPU, and torch sees none here; run it where there is one, or "
+        gpu = ("profile paper: the papers' schedules need a GPU, and torch sees none here; run it where there is "
+               "one, or "
                "choose --profile quick")
     try:
         splits = load(name, workspace.data, **options)
@@ -153,7 +155,8 @@ def _digits(size: int) -> tuple[ImageSet, ImageSet]:
     pixels = torch.from_numpy(grey.repeat(size // 8, axis=2).repeat(size // 8, axis=3)).repeat(1, 3, 1, 1)
     parts = train_test_split(np.arange(len(labels)), test_size=500, stratify=labels, random_state=SPLIT_SEED)
     mean, std = float(grey.mean() / 255), float(grey.std() / 255)
-    whole = ImageSet("digits", "", pixels, torch.from_numpy(labels).long(), tuple("0123456789"), (mean,) * 3, (std,) * 3)
+    labels = torch.from_numpy(labels).long()
+    whole = ImageSet("digits", "", pixels, labels, tuple("0123456789"), (mean,) * 3, (std,) * 3)
     return tuple(whole.take(torch.from_numpy(np.sort(p)), s) for p, s in zip(parts, ("train", "test"), strict=True))
 
 
@@ -221,12 +224,14 @@ def _cifar(name: str, root: Path, size: int | None) -> tuple[ImageSet, ImageSet]
         try:
             sets = {split: layout(root, train=split == "train") for split in ("train", "test")}
         except RuntimeError:
-            raise ValueError(f"{name}: files under {root / layout.base_folder} are missing or do not have their published MD5 "
+            raise ValueError(f"{name}: files under {root / layout.base_folder} are missing or do not have their "
+                             f"published MD5 "
                              "sums; delete the folder and download it again") from None
         parts = {split: (_decoded_arrays(s.data, size), torch.tensor(s.targets)) for split, s in sets.items()}
     else:
         raise FileNotFoundError(
-            f"{name}: neither {root / name}/*.parquet nor {root / layout.base_folder} is there; to download it (archive MD5 "
+            f"{name}: neither {root / name}/*.parquet nor {root / layout.base_folder} is there; to download it "
+            f"(archive MD5 "
             f"{layout.tgz_md5}): python -c \"from posenc_lib import data; data.download('{name}', '{root}')\"")
     labels = parts["train"][1]
     classes = tuple(str(n) for n in range(int(labels.max()) + 1))
@@ -236,7 +241,8 @@ def _cifar(name: str, root: Path, size: int | None) -> tuple[ImageSet, ImageSet]
 def _decoded_arrays(arrays: np.ndarray, size: int | None) -> Pixels:
     if size is None:
         return torch.from_numpy(arrays).permute(0, 3, 1, 2).contiguous()
-    return torch.from_numpy(np.stack([_square(Image.fromarray(a), size) for a in arrays])).permute(0, 3, 1, 2).contiguous()
+    squares = np.stack([_square(Image.fromarray(a), size) for a in arrays])
+    return torch.from_numpy(squares).permute(0, 3, 1, 2).contiguous()
 
 
 def _parquet(folder: Path, split: str, columns: tuple[str, ...], size: int | None) -> tuple[Pixels, Labels]:
@@ -244,7 +250,8 @@ def _parquet(folder: Path, split: str, columns: tuple[str, ...], size: int | Non
     shards = sorted(folder.rglob(f"{split}*.parquet"))
     promised = {int(m[1]) for s in shards if (m := re.search(r"-of-(\d+)", s.name))} or {len(shards)}
     if not shards or promised != {len(shards)}:
-        raise FileNotFoundError(f"{folder.name}: {folder} has {len(shards)} of {max(promised) or 'the'} {split} shards; "
+        raise FileNotFoundError(f"{folder.name}: {folder} has {len(shards)} of {max(promised) or 'the'} {split} "
+                                f"shards; "
                                 "download the missing ones")
     encoded: list[bytes] = []
     labels: list[int] = []
@@ -253,11 +260,13 @@ def _parquet(folder: Path, split: str, columns: tuple[str, ...], size: int | Non
             table = pq.read_table(shard)
         except (ArrowException, OSError) as error:
             reason = str(error).splitlines()[0]
-            raise ValueError(f"{folder.name}: {shard} is cut off or no parquet file ({reason}); download it again") from None
+            raise ValueError(f"{folder.name}: {shard} is cut off or no parquet file ({reason}); download it "
+                             f"again") from None
         images = next((c for c in ("img", "image") if c in table.column_names), None)
         label = next((c for c in columns if c in table.column_names), None)
         if images is None or label is None:
-            raise ValueError(f"{folder.name}: {shard} has columns {', '.join(table.column_names)}; it needs img or image, "
+            raise ValueError(f"{folder.name}: {shard} has columns {', '.join(table.column_names)}; it needs img or "
+                             f"image, "
                              f"and {' or '.join(columns)}")
         encoded += table[images].combine_chunks().field("bytes").to_pylist()
         labels += table[label].to_pylist()
@@ -265,10 +274,11 @@ def _parquet(folder: Path, split: str, columns: tuple[str, ...], size: int | Non
 
 
 def _folder(name: str, root: Path, size: int) -> tuple[ImageSet, ImageSet]:
-    """NAME/{train,test}/*.jpg without labels, or NAME/{train,test}/CLASS/*.jpg; `val` is taken where there is no test."""
+    """NAME/{train,test}/*.jpg without labels, or NAME/{train,test}/CLASS/*.jpg; `val` where there is no test."""
     folder = root / name
     if not folder.is_dir():
-        raise FileNotFoundError(f"data: no image set {name!r}: it is none of digits, photos, {', '.join(CIFAR)}, and {folder} "
+        raise FileNotFoundError(f"data: no image set {name!r}: it is none of digits, photos, {', '.join(CIFAR)}, and "
+                                f"{folder} "
                                 "is no folder; put images under its train/ and test/, or give another name or --data")
     second = "test" if (folder / "test").is_dir() else "val"
     files = {split: sorted(f for f in (folder / where).rglob("*") if f.suffix.lower() in SUFFIXES)
@@ -281,6 +291,7 @@ def _folder(name: str, root: Path, size: int) -> tuple[ImageSet, ImageSet]:
     unknown = {f.parent.name for f in files["test"]} - set(classes) - {second}
     if unknown:
         raise ValueError(f"data: {folder / second} has classes that train has not: {', '.join(sorted(unknown))}")
+    number = {c: n for n, c in enumerate(classes)}
     return tuple(ImageSet(name, split, _decoded(found, size, name),
-                          torch.tensor([classes.index(f.parent.name) if f.parent.name in classes else 0 for f in found]),
+                          torch.tensor([number.get(f.parent.name, 0) for f in found]),
                           classes, *IMAGENET) for split, found in files.items())

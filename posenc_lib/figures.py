@@ -12,7 +12,8 @@ from matplotlib.lines import Line2D
 _C = sns.color_palette("colorblind")
 PADDING_COLOURS = {"zeros": _C[0], "reflect": _C[1], "replicate": _C[2], "circular": _C[4]}   # through the whole book
 HEAD_MARKERS = {"gapnet": "o", "permutenet": "s"}
-NAMES = {"gapnet": "GAPNet", "permutenet": "PermuteNet", "zeros": "zero", "location": "location", "image": "image class"}
+NAMES = {"gapnet": "GAPNet", "permutenet": "PermuteNet", "zeros": "zero", "location": "location",
+         "image": "image class"}
 PAPER = {"color": "0.25", "linestyle": "--", "linewidth": 1.2}     # the paper's value
 CHANCE = {"color": "0.45", "linestyle": ":", "linewidth": 1.4}    # what guessing gives
 
@@ -71,7 +72,7 @@ def above_chance(summary: pd.DataFrame, ax: Axes) -> Axes:
 
 
 def bars(summary: pd.DataFrame, labels: Sequence[str], ax: Axes, *, chance: float) -> Axes:
-    """Accuracy (%) of a few conditions with interval, and the chance line.  summary: rows of mean, low, high, in order."""
+    """Accuracy (%) of a few conditions with interval, and the chance line.  summary: rows of mean, low, high."""
     at = np.arange(len(summary))
     ax.bar(at, summary["mean"], color="0.75", width=0.6)
     ax.vlines(at, summary["low"], summary["high"], color="0.15", linewidth=2)
@@ -107,8 +108,9 @@ def selectivity_curve(deciles: Sequence[float], ax: Axes, **line) -> Axes:
 
 def padded_squares(padded: dict[str, np.ndarray], margin: int) -> Figure:
     """Small padded arrays as squares of numbers, what was added tinted in the padding mode's colour."""
-    fig, axes = plt.subplots(1, len(padded), figsize=(2.4 * len(padded), 2.7), layout="constrained")
-    for ax, (mode, values) in zip(axes, padded.items(), strict=True):
+    fig, axes = plt.subplots(1, len(padded), figsize=(2.4 * len(padded), 2.7), squeeze=False,
+                             layout="constrained")
+    for ax, (mode, values) in zip(axes[0], padded.items(), strict=True):
         side = len(values)
         for (row, col), value in np.ndenumerate(values):
             added = min(row, col) < margin or max(row, col) >= side - margin
@@ -129,12 +131,14 @@ def feature_maps(rows: dict[str, dict[str, np.ndarray]]) -> Figure:
     A column named for a padding mode is framed in its colour.
     """
     n = max(len(row) for row in rows.values())
-    fig, axes = plt.subplots(len(rows), n, figsize=(1.75 * n + 0.4, 1.85 * len(rows)), squeeze=False, layout="constrained")
+    fig, axes = plt.subplots(len(rows), n, figsize=(1.75 * n + 0.4, 1.85 * len(rows)), squeeze=False,
+                             layout="constrained")
     for number, (axes_row, (label, maps)) in enumerate(zip(axes, rows.items(), strict=True)):
         low, high = np.percentile(np.concatenate([np.ravel(m) for m in maps.values()]), (0.5, 99.5))
         for ax, (column, values) in zip(axes_row, maps.items(), strict=True):
             ax.imshow(values, cmap="gray", vmin=low, vmax=high)
             ax.spines[:].set(visible=True, linewidth=3, color=PADDING_COLOURS.get(column, "0.6"))
+            ax.spines[:].set_position(("outward", 2.5))   # beside the outermost pixels, which are what this is about
             ax.set(xticks=[], yticks=[], title=NAMES.get(column, column) if number == 0 else "")
         axes_row[0].set_ylabel(label)
     return fig
@@ -164,7 +168,7 @@ def error_by_distance(curves: pd.DataFrame, ax: Axes, floor: float = 1e-9) -> Ax
         rows = rows[rows["error"] > floor]
         ax.plot(rows["distance"], rows["error"], ".-", color=PADDING_COLOURS[mode], label=NAMES.get(mode, mode))
     ax.axhline(1, **CHANCE)
-    ax.set(yscale="log", ylim=(floor, None))
+    ax.set(yscale="log", ylim=(floor, max(ax.get_ylim()[1], 3, 2 * curves["error"].max())))   # axes may be shared
     return ax
 
 
@@ -172,10 +176,23 @@ def mode_matrix(values: pd.DataFrame, ax: Axes, label: str) -> Axes:
     """One number for every mode trained with (rows) and run with (columns)."""
     sns.heatmap(values, ax=ax, annot=True, fmt="+.2f", cmap="vlag", center=0, linewidths=1, cbar_kws={"label": label})
     ax.set(xlabel="run with", ylabel="trained with")
-    for ticks in (ax.get_xticklabels(), ax.get_yticklabels()):
-        for tick in ticks:
-            tick.set_color(PADDING_COLOURS[tick.get_text()])
-            tick.set_text(NAMES.get(tick.get_text(), tick.get_text()))
-    ax.set_xticklabels(ax.get_xticklabels())
-    ax.set_yticklabels(ax.get_yticklabels(), rotation=0)
+    ax.set_xticklabels([NAMES.get(mode, mode) for mode in values.columns])
+    ax.set_yticklabels([NAMES.get(mode, mode) for mode in values.index], rotation=0)
     return ax
+
+
+def verdict_strip(claims: Sequence[str], verdicts: Sequence[str]) -> Figure:
+    """One line a claim, one column a verdict, a mark where they meet."""
+    columns = ("reproduced", "reproduced in direction", "not reproduced", "not testable here", "not run")
+    marks = dict(zip(columns, (("o", _C[2]), ("^", _C[0]), ("X", _C[3]), ("s", "0.5"), ("_", "0.5")), strict=True))
+    fig, ax = plt.subplots(figsize=(8, 0.6 + 0.4 * len(claims)), layout="constrained")
+    for y, verdict in enumerate(verdicts):
+        mark, colour = marks[verdict]
+        ax.plot(columns.index(verdict), y, mark, color=colour, markersize=11)
+    ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(claims) - 0.5, -0.5))
+    ax.set_xticks(range(len(columns)), columns)
+    ax.set_yticks(range(len(claims)), claims)
+    ax.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
+    ax.grid(axis="y", color="0.9")
+    ax.spines[:].set_visible(False)
+    return fig

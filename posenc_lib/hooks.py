@@ -49,8 +49,9 @@ def ablated(model: nn.Module, name: str, channels: Iterable[int] | Tensor) -> It
 
     def silence(_, __, out: Tensor) -> Tensor:
         n = out.shape[1]
-        if len(channels) and not (0 <= int(channels.min()) and int(channels.max()) < n):
-            raise ValueError(f"ablated: channels {int(channels.min())}..{int(channels.max())} were asked for, but layer "
+        if len(channels) and (channels.min() < 0 or channels.max() >= n):
+            raise ValueError(f"ablated: channels {int(channels.min())}..{int(channels.max())} were asked for, but "
+                             f"layer "
                              f"{name} has 0..{n - 1}")
         return out.index_fill(1, channels.to(out.device), 0)
 

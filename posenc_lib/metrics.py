@@ -1,5 +1,5 @@
 """Scores and their intervals; scipy where it has them.  Accuracies are in 0..1; percent is for figures and tables."""
-from collections.abc import Sequence
+from collections.abc import Collection
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ def above_chance(accuracy: float, chance: float) -> float:
     return (accuracy - chance) / (1 - chance)
 
 
-def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:
+def mean_interval(values: Collection[float], confidence: float = 0.95) -> tuple[float, float, float]:
     """Mean of independent runs and Student's t interval: (mean, low, high); the bounds are nan for a single run."""
     values = np.asarray(values, dtype=float)
     if len(values) == 0:
@@ -53,7 +53,8 @@ def border_energy(f: Features, ring: int = 1) -> Float[Tensor, " batch"]:
     """
     rows, cols = f.shape[-2:]
     if ring < 1 or min(rows, cols) <= 2 * ring:
-        raise ValueError(f"border_energy: a ring of {ring} leaves no interior of a {rows}x{cols} map; take an earlier layer "
+        raise ValueError(f"border_energy: a ring of {ring} leaves no interior of a {rows}x{cols} map; take an "
+                         f"earlier layer "
                          "or a larger image")
     inside = torch.zeros(rows, cols, dtype=torch.bool, device=f.device)
     inside[ring:-ring, ring:-ring] = True
@@ -62,7 +63,8 @@ def border_energy(f: Features, ring: int = 1) -> Float[Tensor, " batch"]:
     return (squared[:, ~inside].mean(-1) / squared[:, inside].mean(-1)).log2()
 
 
-def place_fields(z: Latents, location: Labels, k: int) -> tuple[Float[Tensor, "channel {k} {k}"], Float[Tensor, " channel"]]:
+def place_fields(z: Latents, location: Labels, k: int) -> tuple[Float[Tensor, "channel {k} {k}"],
+                                                                 Float[Tensor, " channel"]]:
     """Mean response of each channel by cell, and the share of its variance that the cell explains.
 
         eta2_c = variance over cells of mean z_c  /  variance of z_c          in 0..1, nan for a constant channel
@@ -72,7 +74,8 @@ def place_fields(z: Latents, location: Labels, k: int) -> tuple[Float[Tensor, "c
     z, cells = z.double(), k * k
     count = location.bincount(minlength=cells)
     if (count == 0).any():
-        raise ValueError(f"place_fields: {int((count == 0).sum())} of the {cells} cells hold no image; give more images")
+        raise ValueError(f"place_fields: {int((count == 0).sum())} of the {cells} cells hold no image; give more "
+                         f"images")
     total = torch.zeros(cells, z.shape[1], dtype=z.dtype, device=z.device).index_add_(0, location, z)
     means = total / count[:, None]                                              # (cell, channel)
     between = (count[:, None] * (means - z.mean(0)).square()).sum(0) / len(z)
@@ -86,10 +89,11 @@ def padding_error(f: Features, truth: Features) -> Float[Tensor, " ring"]:
 
     f      the map of a padded crop; truth  the same window cut out of the map of the crop in its true surroundings
     In units of the true map's own variance, averaged over the batch: 0 is right; 1 is as wrong as knowing no more
-    than each channel's mean.  nan where the true map is constant.
+    than each channel's mean.  Where the true map is constant, inf or, where both are, nan.
     """
     if f.shape != truth.shape:
-        raise ValueError(f"padding_error: the maps are {tuple(f.shape)} and {tuple(truth.shape)}; cut out the same window")
+        raise ValueError(f"padding_error: the maps are {tuple(f.shape)} and {tuple(truth.shape)}; cut out the same "
+                         "window")
     rows, cols = f.shape[-2:]
     row, col = (torch.minimum(torch.arange(n), torch.arange(n - 1, -1, -1)) for n in (rows, cols))
     ring = torch.minimum(row[:, None], col[None]).to(f.device)                          # (row, col)

@@ -12,7 +12,7 @@ from torchvision.models.resnet import BasicBlock
 
 from posenc_lib.config import choose
 from posenc_lib.padding import set_padding_mode
-from posenc_lib.shapes import Features, Images, Latents, Logits
+from posenc_lib.shapes import Features, Images, Latents
 
 
 class Shuffle(nn.Module):

@@ -25,6 +25,7 @@ from posenc_lib.paper import Claim
 
 BADGES = {paper.REPRODUCED: "reproduced", paper.IN_DIRECTION: "in-direction", paper.NOT_REPRODUCED: "not-reproduced",
           paper.NOT_TESTABLE: "not-testable-here"}   # verdict: class in the book's style sheet
+NOT_RUN = "not run"
 
 
 def provenance(workspace: Workspace, splits: Splits) -> str:
@@ -65,8 +66,9 @@ def show(fig: Figure, name: str, caption: str, alt: str, *, workspace: Workspace
         data.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
     kinds = ("svg", "png") if data is None else ("svg", "png", "csv")
     png = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
-    markdown = (f"```{{figure}} figures/{name}.svg\n:name: fig-{name}\n"
-                f":alt: {json.dumps(_line(alt), ensure_ascii=False)}\n\n{_line(caption)}\n\n{_downloads(name, *kinds)}\n```\n")
+    quoted = json.dumps(_line(alt), ensure_ascii=False)
+    markdown = (f"```{{figure}} figures/{name}.svg\n:name: fig-{name}\n:alt: {quoted}\n\n"
+                f"{_line(caption)}\n\n{_downloads(name, *kinds)}\n```\n")
     as_html = (f'<figure><img alt="{html.escape(alt)}" src="data:image/png;base64,{png}" style="max-width:100%">'
                f"<figcaption>{html.escape(_line(caption))}</figcaption></figure>")
     _put_out(markdown, as_html, f"{caption}\n({alt})")
@@ -105,12 +107,31 @@ def against_paper(verdicts: dict[Claim, tuple[str, str]], name: str, run: str, *
     frame.to_csv(_folder(workspace) / f"{name}.csv", index=False)   # the verdicts bare, and the run
 
 
+def score_table(workspace: Workspace) -> pd.DataFrame:
+    """A row for every claim of `paper.CLAIMS`, from the tables that `against_paper` left; "bare" is the plain verdict.
+
+    A claim whose page has not run in this profile has the verdict "not run".
+    """
+    files = sorted(workspace.figures.glob("[0-9][0-9]_against_paper.csv"))
+    found = pd.concat([pd.read_csv(f) for f in files]).set_index("claim") if files else pd.DataFrame()
+    rows = []
+    for c in paper.CLAIMS:
+        row = found.loc[c.id] if c.id in found.index else pd.Series({"verdict": NOT_RUN})
+        ran = row["verdict"] != NOT_RUN
+        number = c.page[:2]
+        rows.append({"claim": c.id, "page": f"[{number}]({c.page}.ipynb)" if ran else number, "source": c.source,
+                     "paper": c.printed or "no number printed", "reference run": row.get("reference run", "none yet"),
+                     "this run": f"{row['this run']} ({row['run']})" if ran else "–",
+                     "verdict": badge(row["verdict"]), "bare": row["verdict"]})
+    return pd.DataFrame(rows)
+
+
 def badge(verdict: str) -> str:
-    return f"[{verdict}]{{.verdict .{BADGES[verdict]}}}"
+    return verdict if verdict == NOT_RUN else f"[{verdict}]{{.verdict .{BADGES[verdict]}}}"
 
 
 def reference(name: str, keys: list[str], rows: pd.DataFrame) -> pd.Series:
-    """The "mean" that the committed reference run has in figures/paper/NAME.csv, for each row; nan where it has none."""
+    """The "mean" that the committed reference run, figures/paper/NAME.csv, has for each row; nan where it has none."""
     earlier = _reference(name)
     if earlier is None:
         return pd.Series(np.nan, rows.index)

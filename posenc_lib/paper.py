@@ -143,3 +143,6 @@ PADDING_ARTIFACTS = Claim(
     "Every way of padding draws line artifacts along the border of feature maps.",
     "ICCV 2021, authors' slides on padding", "", _padding_artifacts,
     "true surroundings: the same crop inside a larger piece of its photograph")
+
+
+CLAIMS = (PADDING_ARTIFACTS, GAPNET_LOCATION, PERMUTENET_LOCATION, PERMUTENET_IMAGE)   # in the order of the pages

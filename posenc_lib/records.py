@@ -53,7 +53,8 @@ def append(path: Path | str, record: Record) -> None:
     try:
         line = json.dumps(asdict(record), allow_nan=False) + "\n"
     except ValueError as error:
-        raise ValueError(f"records: {record.claim} {record.digest} has a number that is not finite ({error}); store None "
+        raise ValueError(f"records: {record.claim} {record.digest} has a number that is not finite ({error}); store "
+                         f"None "
                          "and its reason") from None
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"), open(path, "a+b") as file:
@@ -86,7 +87,8 @@ def load(path: Path | str) -> list[Record]:
         return []
     *lines, rest = path.read_bytes().split(b"\n")
     if rest:
-        warnings.warn(f"records: the last line of {path} is torn (a run was killed while writing it); it is not read, and that "
+        warnings.warn(f"records: the last line of {path} is torn (a run was killed while writing it); it is not "
+                      f"read, and that "
                       "run will be done again", stacklevel=2)
     return [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
 
@@ -105,16 +107,19 @@ def _parse(line: bytes, where: str) -> Record:
         if values["digest"] != digest(values["config"]):
             raise ValueError("its digest does not belong to its configuration")
     except ValueError as error:   # JSONDecodeError and UnicodeDecodeError are ValueErrors
-        raise ValueError(f"records: {where} is no record ({error}); take that line away, its run will be done again") from None
+        raise ValueError(f"records: {where} is no record ({error}); take that line away, its run will be done "
+                         f"again") from None
     return Record(**values)
 
 
 @cache
 def _machine() -> dict:
-    commit = subprocess.run(["git", "-C", PROJECT, "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True)
+    commit = subprocess.run(["git", "-C", PROJECT, "describe", "--always", "--dirty", "--abbrev=12"],
+                            capture_output=True, text=True)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
     return {"device": device, "threads": torch.get_num_threads(), "python": platform.python_version(),
-            "torch": version("torch"), "torchvision": version("torchvision"), "commit": commit.stdout.strip() or "unknown"}
+            "torch": version("torch"), "torchvision": version("torchvision"),
+            "commit": commit.stdout.strip() or "unknown"}
 
 
 def run_or_load(claim: str, configs: Sequence, run: Run, *, seeds: Sequence[int], workspace: Workspace) -> list[Record]:
@@ -125,22 +130,23 @@ def run_or_load(claim: str, configs: Sequence, run: Run, *, seeds: Sequence[int]
     run      (config, seed, checkpoint) -> results; `checkpoint` is a path to go on from after a kill (`training.fit`)
 
     A run counts once its line is on the disk, so a page that was killed goes on where it stopped.  In the order of
-    configs, then seeds.
+    configs, then seeds, and always as read from the file: a new record and an old one cannot differ in kind.
     """
     path = workspace.records(claim)
     wanted = {(digest(config), seed): config for config in configs for seed in seeds}
-    on_file = {record.key: record for record in load(path) if record.key in wanted}
+    on_file = {record.key for record in load(path)}
     missing = [key for key in wanted if key not in on_file]
-    for key in progress.told(missing, claim, f"{len(on_file)} were on file"):
+    for key in progress.told(missing, claim, f"{len(wanted) - len(missing)} were on file"):
         config, seed = wanted[key], key[1]
         checkpoint = workspace.checkpoint(config, seed)
         start = time.time()
         results = run(config, seed, checkpoint)
-        source = {**_machine(), "seconds": round(time.time() - start, 1), "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(start))}
-        on_file[key] = Record(claim, key[0], seed, describe(config), results, source)
-        append(path, on_file[key])
+        source = {**_machine(), "seconds": round(time.time() - start, 1),
+                  "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(start))}
+        append(path, Record(claim, key[0], seed, describe(config), results, source))
         checkpoint.unlink(missing_ok=True)
-    return [on_file[key] for key in wanted]
+    by_key = {record.key: record for record in load(path)}
+    return [by_key[key] for key in wanted]
 
 
 def frame(records: Sequence[Record]) -> pd.DataFrame:

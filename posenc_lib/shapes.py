@@ -10,7 +10,7 @@ from torch import Tensor
 
 Pixels = UInt8[Tensor, "batch rgb row col"]        # as stored, 0..255
 Images = Float[Tensor, "batch rgb row col"]        # as a network reads them, normalised
-Features = Float[Tensor, "batch channel row col"]  # f, a feature map
+Features = Float[Tensor, "batch channel f_row f_col"]   # f, a feature map, of other size than the images
 Latents = Float[Tensor, "batch channel"]           # z, a feature map averaged over space
 Logits = Float[Tensor, "batch label"]
 Labels = Int[Tensor, " batch"]

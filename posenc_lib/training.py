@@ -40,12 +40,12 @@ def fit(model: nn.Module, train: ImageSet, loss: Loss, recipe: Recipe, *, seed: 
     train = train.to(device)
     history = _restore(checkpoint, model, optimizer, device)
 
-    steps = recipe.epoch_steps or -(-len(train) // recipe.batch_size)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for epoch in range(len(history), recipe.epochs):
             torch.manual_seed((seed << 20) + epoch)
             generator = torch.Generator(device).manual_seed((seed << 20) + epoch)
-            batches = _batches(len(train), steps, recipe.batch_size, generator)
+            batches = _batches(len(train), recipe.epoch_steps, recipe.batch_size, generator)
+            steps = len(batches)
             model.train()
             total = torch.zeros((), device=device)
             for step, index in enumerate(progress.quiet(batches, f"epoch {epoch + 1}/{recipe.epochs}"), start=1):
@@ -58,7 +58,8 @@ def fit(model: nn.Module, train: ImageSet, loss: Loss, recipe: Recipe, *, seed: 
                 optimizer.step()
                 total += batch_loss.detach()
                 if (step % CHECK_EVERY == 0 or step == steps) and not torch.isfinite(total):
-                    raise FloatingPointError(f"fit: the loss is {float(batch_loss)} by step {step} of epoch {epoch + 1}; lower the "
+                    raise FloatingPointError(f"fit: the loss is {batch_loss.item()} by step {step} of epoch "
+                                             f"{epoch + 1}; lower the "
                                              f"learning rate ({recipe.learning_rate}) or look at the images")
             model.eval()
             with torch.no_grad():
@@ -81,9 +82,12 @@ def _memory_format(model: nn.Module, device: torch.device) -> torch.memory_forma
     return torch.contiguous_format if unsafe else torch.channels_last
 
 
-def _batches(n: int, steps: int, size: int, generator: torch.Generator) -> list[Tensor]:
-    """Indices of `steps` batches: whole passes over the set, each in a new order; only the last may be smaller."""
-    passes = -(-steps * size // n)
+def _batches(n: int, steps: int | None, size: int, generator: torch.Generator) -> list[Tensor]:
+    """Indices of one pass over the set, the last batch as small as it comes; or of `steps` full batches.
+
+    Full batches go through the set pass after pass.  Each pass is in a new order.
+    """
+    passes = 1 if steps is None else -(-steps * size // n)
     order = torch.cat([torch.randperm(n, generator=generator, device=generator.device) for _ in range(passes)])
     return list(order.split(size)[:steps])
 
@@ -118,5 +122,6 @@ def _restore(path: Path | None, model: nn.Module, optimizer, device: torch.devic
         optimizer.load_state_dict(state["optimizer"])
     except Exception as error:
         reason = str(error).splitlines()[0]
-        raise ValueError(f"fit: checkpoint {path} cannot be gone on from ({reason}); delete it to start this run anew") from None
+        raise ValueError(f"fit: checkpoint {path} cannot be gone on from ({reason}); delete it to start this run "
+                         f"anew") from None
     return state["history"]
