@@ -116,14 +116,10 @@ page.show(fig, "03_canvases", f"""The nine locations of a 3×3 canvas ({dataset}
           "Nine canvases, each with one small image in another of nine cells.", workspace=workspace)
 
 # %% [markdown]
-# The two networks share everything up to the feature map $f$. Their heads differ in more than the shuffle: GAPNet's has a
-# 3×3 convolution. So a third head, the linear one *without* a shuffle, belongs to the comparison; it is among the controls.
-
-# %%
-print("GAPNet's head:", models.gapnet(9, width=16).head)
-print("PermuteNet's head:", models.permutenet(9, width=16).head)
-
-# %% [markdown]
+# The two networks share everything up to the feature map $f$. Their heads differ in more than the shuffle: GAPNet's is a
+# 3×3 convolution and then the average (`models.gapnet`), PermuteNet's the average, the shuffle and a linear layer
+# (`models.permutenet`). So a third head, the linear one *without* a shuffle, belongs among the controls.
+#
 # An identity to hold on to: under *circular* padding, moving the image by a multiple of the network's total stride only
 # rotates the feature map. Its average cannot change, so $z$ is the same in all nine cells, and no head can do better than
 # guess. Zero padding breaks the identity before any training:
@@ -180,13 +176,9 @@ def batch_loss(c, net, images, labels, generator):
     return cross_entropy(net(canvases), answers)
 
 
-# %% [markdown]
-# Testing takes every image in every cell, in one fixed mixed order. As in the authors' code, each test batch draws a new
-# permutation.
-
 # %%
 @torch.no_grad()
-def examine(c, net):
+def examine(c, net):   # in one fixed mixed order; as in the authors' code, each test batch draws a new permutation
     """For every test image in every cell: is the answer right? (canvas,), z (canvas, channel), and the cell (canvas,)"""
     images = tested.to(workspace.device)
     pairs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(c.grid ** 2))
@@ -222,9 +214,6 @@ def run(c, seed, checkpoint):
     return {"accuracy": history[-1]["accuracy"], "best_test_epoch": max(h["accuracy"] for h in history),
             "loss": history[-1]["loss"], **selectivity(c, net), "eta2_untrained": untrained.get("eta2_deciles")}
 
-
-# %% [markdown]
-# Table 1 is a product of values, nothing more:
 
 # %%
 recipe = preset.pop("recipe", config.Recipe())

@@ -35,8 +35,8 @@ def place(images: Num[Tensor, "batch rgb row col"], location: Labels, k: int,
     return canvas.reshape(batch, rgb, k * row, k * col)
 
 
-def patch(canvas: Num[Tensor, "batch rgb {k}*row {k}*col"], location: Labels,
-          k: int) -> Num[Tensor, "batch rgb row col"]:
+def patch(canvas: Num[Tensor, "batch rgb row col"], location: Labels,
+          k: int) -> Num[Tensor, "batch rgb row//{k} col//{k}"]:
     """What stands in cell `location[n]` of canvas n: the inverse of `place`.  (batch, rgb, row / k, col / k)"""
     batch, rgb, row, col = canvas.shape
     cells = canvas.reshape(batch, rgb, k, row // k, k, col // k)

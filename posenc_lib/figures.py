@@ -108,7 +108,7 @@ def selectivity_curve(deciles: Sequence[float], ax: Axes, **line) -> Axes:
 
 def padded_squares(padded: dict[str, np.ndarray], margin: int) -> Figure:
     """Small padded arrays as squares of numbers, what was added tinted in the padding mode's colour."""
-    fig, axes = plt.subplots(1, len(padded), figsize=(2.4 * len(padded), 2.7), squeeze=False,
+    fig, axes = plt.subplots(1, len(padded), figsize=(2 * len(padded), 2.3), squeeze=False,
                              layout="constrained")
     for ax, (mode, values) in zip(axes[0], padded.items(), strict=True):
         side = len(values)
@@ -131,14 +131,16 @@ def feature_maps(rows: dict[str, dict[str, np.ndarray]]) -> Figure:
     A column named for a padding mode is framed in its colour.
     """
     n = max(len(row) for row in rows.values())
-    fig, axes = plt.subplots(len(rows), n, figsize=(1.75 * n + 0.4, 1.85 * len(rows)), squeeze=False,
+    fig, axes = plt.subplots(len(rows), n, figsize=(1.5 * n + 0.4, 1.6 * len(rows)), squeeze=False,
                              layout="constrained")
     for number, (axes_row, (label, maps)) in enumerate(zip(axes, rows.items(), strict=True)):
         low, high = np.percentile(np.concatenate([np.ravel(m) for m in maps.values()]), (0.5, 99.5))
         for ax, (column, values) in zip(axes_row, maps.items(), strict=True):
             ax.imshow(values, cmap="gray", vmin=low, vmax=high)
-            ax.spines[:].set(visible=True, linewidth=3, color=PADDING_COLOURS.get(column, "0.6"))
-            ax.spines[:].set_position(("outward", 2.5))   # beside the outermost pixels, which are what this is about
+            ax.spines[:].set_visible(False)
+            ax.add_patch(plt.Rectangle(   # beside the outermost pixels, which are what this is about
+                (-0.015, -0.015), 1.03, 1.03, transform=ax.transAxes, clip_on=False, fill=False, linewidth=3,
+                edgecolor=PADDING_COLOURS.get(column, "0.6")))
             ax.set(xticks=[], yticks=[], title=NAMES.get(column, column) if number == 0 else "")
         axes_row[0].set_ylabel(label)
     return fig
