@@ -291,6 +291,10 @@ def _folder(name: str, root: Path, size: int) -> tuple[ImageSet, ImageSet]:
     unknown = {f.parent.name for f in files["test"]} - set(classes) - {second}
     if unknown:
         raise ValueError(f"data: {folder / second} has classes that train has not: {', '.join(sorted(unknown))}")
+    flat = sum(f.parent in (folder / "train", folder / second) for found in files.values() for f in found)
+    if flat and classes != ("unlabelled",):
+        raise ValueError(f"data: {flat} images of {folder} lie beside the folders of classes, so their class is not known; "
+                         "move each into its own")
     number = {c: n for n, c in enumerate(classes)}
     return tuple(ImageSet(name, split, _decoded(found, size, name),
                           torch.tensor([number.get(f.parent.name, 0) for f in found]),

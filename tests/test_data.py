@@ -59,14 +59,14 @@ def test_the_embedded_sets(name, sizes, side, classes, tmp_path):
 
 
 def test_validation_is_cut_from_train_and_leaves_test_alone():
-    whole, cut = data.load("digits", "", validation=0), data.load("digits", "", validation=0.25)
+    whole, cut = data.load("digits", "", validation=0.0), data.load("digits", "", validation=0.25)
     assert (len(whole.validation), len(whole.train), len(cut.validation)) == (0, 1297, 324)
     assert rows(cut.train.images) | rows(cut.validation.images) == rows(whole.train.images)
     assert torch.equal(whole.test.images, cut.test.images)
 
 
 def test_digits_normalise_to_mean_0_and_deviation_1():
-    splits = data.load("digits", "", validation=0)
+    splits = data.load("digits", "", validation=0.0)
     z = torch.cat([part.batch(torch.arange(len(part)))[0] for part in splits if len(part)])
     assert z.mean().abs() < 1e-5 and (z.std() - 1).abs() < 1e-3
 
@@ -82,7 +82,7 @@ def test_a_photographs_test_crops_lie_to_the_right_of_its_train_crops(monkeypatc
     col = torch.arange(400).expand(1, 1, 300, 400)
     photo = torch.cat([col // 256, col % 256, col * 0], dim=1).to(torch.uint8)   # every pixel tells its column
     monkeypatch.setattr(data, "photographs", lambda: {name: photo for name in "abcdef"})
-    train, _, test = data.load("photos", "", validation=0)
+    train, _, test = data.load("photos", "", validation=0.0)
     columns = [part.images[:, 0].int() * 256 + part.images[:, 1] for part in (train, test)]
     assert columns[0].max() < 300 <= columns[1].min()
 
@@ -107,7 +107,7 @@ def test_what_an_embedded_set_cannot_give(call, sentence):
 
 
 def test_parquet_shards_are_read_in_order(shards):
-    train, validation, test = data.load("cifar10", shards, validation=0)
+    train, validation, test = data.load("cifar10", shards, validation=0.0)
     assert torch.equal(train.images.permute(0, 2, 3, 1), torch.from_numpy(PIXELS[:4]))
     assert torch.equal(test.images.permute(0, 2, 3, 1), torch.from_numpy(PIXELS[4:]))
     assert (train.labels.tolist(), test.labels.tolist(), len(validation)) == (LABELS[:4], LABELS[4:], 0)
@@ -122,28 +122,27 @@ def test_cifar100_takes_the_fine_labels(tmp_path):
     assert data.load("cifar100", tmp_path).test.labels.tolist() == [42]
 
 
+SECOND = "train-00001-of-00002.parquet"
+
+
 def cut_off(folder):
-    file = folder / "train-00001-of-00002.parquet"
-    file.write_bytes(file.read_bytes()[:-100])
+    (folder / SECOND).write_bytes((folder / SECOND).read_bytes()[:-100])
 
 
-def spoil_an_image(folder):
-    write_shard(folder / "train-00001-of-00002.parquet", [encoded(PIXELS[2]), b"no image"], [0, 0])
-
-
-def cut_an_image_off(folder):
-    write_shard(folder / "train-00001-of-00002.parquet", [encoded(PIXELS[2]), encoded(PIXELS[3], "PNG")[:900]], [0, 0])
+def spoiled(image: bytes):
+    """The second shard's second image, the fourth of the split, becomes these bytes."""
+    return lambda folder: write_shard(folder / SECOND, [encoded(PIXELS[2]), image], [0, 0])
 
 
 @pytest.mark.parametrize("damage, error, sentence", [
-    (cut_off, ValueError, "cifar10: .*train-00001-of-00002.parquet is cut off or no parquet file .*; download it"),
-    (lambda folder: (folder / "train-00001-of-00002.parquet").unlink(), FileNotFoundError,
+    (cut_off, ValueError, f"cifar10: .*{SECOND} is cut off or no parquet file .*; download it again"),
+    (lambda folder: (folder / SECOND).unlink(), FileNotFoundError,
      "cifar10: .*cifar10 has 1 of 2 train shards; download the missing ones"),
     (lambda folder: (folder / "test-00000-of-00001.parquet").unlink(), FileNotFoundError, "has 0 of the test shards"),
-    (lambda folder: write_shard(folder / "train-00001-of-00002.parquet", [b""], [0], "picture", "target"), ValueError,
-     "train-00001-of-00002.parquet has columns picture, target; it needs img or image, and label"),
-    (spoil_an_image, ValueError, "data: image 3 of .*cifar10 cannot be read as an image .*; replace it or take it"),
-    (cut_an_image_off, ValueError, "data: image 3 of .*cifar10 cannot be read as an image"),
+    (lambda folder: write_shard(folder / SECOND, [b""], [0], "picture", "target"), ValueError,
+     f"{SECOND} has columns picture, target; it needs img or image, and label"),
+    (spoiled(b"no image"), ValueError, "data: image 3 of .*cifar10 cannot be read as an image .*; replace it or take it"),
+    (spoiled(encoded(PIXELS[3], "PNG")[:900]), ValueError, "data: image 3 of .*cifar10 cannot be read as an image"),
 ], ids=["cut off", "missing train shard", "no test shard", "other columns", "no image", "half an image"])
 def test_damaged_parquet_is_told_in_one_sentence(shards, damage, error, sentence):
     damage(shards / "cifar10")
@@ -197,11 +196,20 @@ def test_a_folder_of_images_flat_or_by_class(tmp_path, where):
             file = tmp_path / "mine" / split / where.format(n=n) / f"{n}.{suffix}"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(np.full((10, 20), 100 + n, np.uint8)).save(file)   # grey, and not square
-    train, _, test = data.load("mine", tmp_path, size=8, validation=0)
+    train, _, test = data.load("mine", tmp_path, size=8, validation=0.0)
     assert train.images.shape == test.images.shape == (2, 3, 8, 8)
     assert train.images[:, 0, 0, 0].tolist() == [100, 101]
     assert train.labels.tolist() == test.labels.tolist() == ([0, 1] if where else [0, 0])
     assert train.classes == (("class-of-0", "class-of-1") if where else ("unlabelled",))
+
+
+@pytest.mark.parametrize("stray", ["train/2.png", "test/2.png"])
+def test_an_image_beside_the_folders_of_classes_is_not_given_a_class_in_silence(tmp_path, stray):
+    for file in ("train/cat/0.png", "train/dog/1.png", "test/cat/0.png", stray):
+        (tmp_path / "mine" / file).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(PIXELS[0]).save(tmp_path / "mine" / file)
+    with pytest.raises(ValueError, match=r"data: 1 images of .*mine lie beside the folders of classes"):
+        data.load("mine", tmp_path)
 
 
 def test_folders_that_cannot_be_used(tmp_path):
@@ -227,12 +235,12 @@ def test_the_paper_profile_says_at_once_that_data_and_gpu_are_missing(tmp_path, 
         data.load_for(paper, "cifar10")
     with pytest.raises(RuntimeError, match="torch sees none here"):
         data.load_for(paper, "digits")
-    assert len(data.load_for(Workspace("smoke"), "digits", validation=0).train) == 1297
+    assert len(data.load_for(Workspace("smoke"), "digits", validation=0.0).train) == 1297
 
 
 @pytest.mark.slow
 def test_real_cifar10(data_root):
-    splits = data.load("cifar10", data_root, validation=0)
+    splits = data.load("cifar10", data_root, validation=0.0)
     assert tuple(map(len, splits)) == (50_000, 0, 10_000)
     assert splits.test.labels.bincount().tolist() == [1000] * 10
     assert splits.train.labels.bincount().tolist() == [5000] * 10

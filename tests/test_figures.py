@@ -56,6 +56,12 @@ def test_a_cell_without_a_printed_number_is_drawn_without_one(summary, ax):
     assert len(drawn(ax)) == 18
 
 
+def test_a_cell_that_was_not_run_says_so(summary, ax):
+    kept = summary[~((summary["task"] == "image") & (summary["grid"] == 7) & (summary["padding_mode"] == "zeros"))]
+    figures.accuracy_by_grid(kept, "image", ax)
+    assert [t.get_text() for t in ax.texts] == ["not run"] and len(drawn(ax)) == 16
+
+
 def test_above_chance_and_bars_draw_what_they_are_given(ax):
     rows = pd.DataFrame([("location", 9, 50.0, 40, 60), ("location", 5, 30.0, 20, 40), ("image", 9, 55.0, 54, 56),
                          ("image", 5, 35.0, 34, 36)], columns=["task", "classes", "mean", "low", "high"])
@@ -94,7 +100,7 @@ def test_feature_maps_of_a_row_share_one_scale():
     assert fig.axes[0].images[0].get_clim() == fig.axes[1].images[0].get_clim() == (0, 9)
     assert [a.get_title() for a in fig.axes] == ["zero", "reflect", "", ""]
     assert [a.get_ylabel() for a in fig.axes[::2]] == ["conv1", "layer4"]
-    assert same_color(fig.axes[1].spines["top"].get_edgecolor(), PADDING_COLOURS["reflect"])
+    assert same_color(fig.axes[1].patches[0].get_edgecolor(), PADDING_COLOURS["reflect"])
     plt.close(fig)
 
 

@@ -1,4 +1,6 @@
 """Measures against worked examples, closed forms and the peers' own functions."""
+from inspect import unwrap
+
 import numpy as np
 import pytest
 import torch
@@ -88,7 +90,15 @@ def test_padding_error_by_pencil():
     flat = torch.ones_like(f)
     assert metrics.padding_error(flat, flat).isnan().all() and not metrics.padding_error(f, flat).isfinite().any()
     with pytest.raises(ValueError, match=r"padding_error: the maps are \(1, 1, 4, 4\) and \(1, 1, 3, 4\); cut out"):
-        metrics.padding_error(f, truth[:, :, 1:])
+        unwrap(metrics.padding_error)(f, truth[:, :, 1:])   # without the tests' own shape check
+
+
+def test_padding_error_of_a_batch_weighs_errors_by_one_variance():
+    truth = framed(1, [[-1, -1], [-1, -1]])
+    f, silent = truth.clone(), torch.ones_like(truth)        # the silent map has no variance of its own
+    f[0, 0, 0, 0] += 3
+    both = metrics.padding_error(torch.cat([f, silent]), torch.cat([truth, silent]))
+    assert both.tolist() == pytest.approx([1.0, 0.0])        # error and variance are both halved
 
 
 def test_padding_error_rings_count_from_the_border():

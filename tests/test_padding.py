@@ -16,6 +16,7 @@ LAYERS = [
     {"kernel_size": 3, "padding": 2, "dilation": 2},
     {"kernel_size": (3, 5), "padding": (1, 2)},
     {"kernel_size": 4, "padding": "same"},   # uneven: one pixel more at the end
+    {"kernel_size": 3, "padding": "same", "dilation": 2},
     {"kernel_size": 5, "padding": 3, "groups": 2},
     {"kernel_size": 3, "padding": "valid"},
     {"kernel_size": 1},

@@ -120,7 +120,7 @@ def test_reference_values_are_matched_by_key_and_missing_ones_are_nan(reference_
 
 
 def test_provenance_names_profile_data_and_versions(workspace):
-    splits = data.load("digits", "", validation=0)
+    splits = data.load("digits", "", validation=0.0)
     said = page.provenance(workspace, splits)
     assert said.startswith(f"profile smoke · digits (1297 train + 500 test images, fingerprint {splits.fingerprint})")
     other = splits._replace(test=replace(splits.test, labels=splits.test.labels.flip(0)))

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -110,6 +111,16 @@ def test_two_processes_that_append_at_once_lose_nothing(tmp_path):
     assert by_writer == [list(range(50))] * 2
 
 
+def test_a_writer_waits_for_the_one_that_holds_the_file(tmp_path):
+    """Else a torn line could be set aside together with what another process has just written behind it."""
+    with FileLock(tmp_path / "a.jsonl.lock"):
+        waiting = in_process(append, tmp_path / "a.jsonl", record())
+        waiting.join(0.3)
+        assert waiting.is_alive() and load(tmp_path / "a.jsonl") == []
+    waiting.join(60)
+    assert load(tmp_path / "a.jsonl") == [record()]
+
+
 @pytest.fixture
 def workspace(tmp_path):
     return Workspace("smoke", out=str(tmp_path))
@@ -196,9 +207,9 @@ def test_a_frame_has_a_column_for_every_value():
 
 def test_a_summary_is_the_mean_interval_of_every_group_in_order():
     runs = (5, 0), (5, 1), (3, 0), (3, 1), (3, 2), (7, 0)
-    table = frame([record(grid, seed, accuracy=grid + seed) for grid, seed in runs])
+    table = frame([record(grid, seed, accuracy=float(grid + seed)) for grid, seed in runs])
     rows = summarise(table, ["grid"], "accuracy")
     assert rows["grid"].tolist() == [5, 3, 7] and rows["n"].tolist() == [2, 3, 1]
-    assert rows.loc[1, ["mean", "low", "high"]].tolist() == list(mean_interval([3, 4, 5]))
+    assert rows.loc[1, ["mean", "low", "high"]].tolist() == list(mean_interval([3.0, 4.0, 5.0]))
     assert rows.loc[2, ["low", "high"]].isna().all()
     assert summarise(table, ["grid", "experiment"], "accuracy")["experiment"].tolist() == ["Config"] * 3
