@@ -88,8 +88,8 @@ def padding_error(f: Features, truth: Features) -> Float[Tensor, " ring"]:
         error_d = mean over ring d of (f - truth)^2 / mean over the map of (truth - m)^2,   m_c its mean over space
 
     f      the map of a padded crop; truth  the same window cut out of the map of the crop in its true surroundings
-    In units of the true map's own variance, averaged over the batch: 0 is right; 1 is as wrong as knowing no more
-    than each channel's mean.  Where the true map is constant, inf or, where both are, nan.
+    In units of the true map's own variance, both averaged over the batch before the ratio is taken: 0 is right; 1 is
+    as wrong as knowing no more than each channel's mean.  Where every true map is constant, inf or, if right, nan.
     """
     if f.shape != truth.shape:
         raise ValueError(f"padding_error: the maps are {tuple(f.shape)} and {tuple(truth.shape)}; cut out the same "
@@ -98,6 +98,6 @@ def padding_error(f: Features, truth: Features) -> Float[Tensor, " ring"]:
     row, col = (torch.minimum(torch.arange(n), torch.arange(n - 1, -1, -1)) for n in (rows, cols))
     ring = torch.minimum(row[:, None], col[None]).to(f.device)                          # (row, col)
     f, truth = f.double(), truth.double()
-    squared = (f - truth).square().mean(1)                                              # (batch, row, col)
-    variance = (truth - truth.mean((-2, -1), keepdim=True)).square().mean((1, 2, 3))    # (batch,)
-    return torch.stack([(squared[:, ring == d].mean(1) / variance).mean() for d in range(int(ring.max()) + 1)])
+    squared = (f - truth).square().mean((0, 1))                                         # (row, col)
+    variance = (truth - truth.mean((-2, -1), keepdim=True)).square().mean()
+    return torch.stack([squared[ring == d].mean() / variance for d in range(int(ring.max()) + 1)])
