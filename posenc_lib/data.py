@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import torchvision
@@ -268,6 +269,10 @@ def _parquet(folder: Path, split: str, columns: tuple[str, ...], size: int | Non
             raise ValueError(f"{folder.name}: {shard} has columns {', '.join(table.column_names)}; it needs img or "
                              f"image, "
                              f"and {' or '.join(columns)}")
+        kind, number = table.schema.field(images).type, table.schema.field(label).type
+        if not (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 and pa.types.is_integer(number)):
+            raise ValueError(f"{folder.name}: {shard} has {images} as {kind} and {label} as {number}; it needs encoded "
+                             "images as struct<bytes: binary, path: string>, and whole numbers")
         encoded += table[images].combine_chunks().field("bytes").to_pylist()
         labels += table[label].to_pylist()
     return _decoded(encoded, size, str(folder)), torch.tensor(labels)
@@ -293,8 +298,8 @@ def _folder(name: str, root: Path, size: int) -> tuple[ImageSet, ImageSet]:
         raise ValueError(f"data: {folder / second} has classes that train has not: {', '.join(sorted(unknown))}")
     flat = sum(f.parent in (folder / "train", folder / second) for found in files.values() for f in found)
     if flat and classes != ("unlabelled",):
-        raise ValueError(f"data: {flat} images of {folder} lie beside the folders of classes, so their class is not known; "
-                         "move each into its own")
+        raise ValueError(f"data: {flat} images of {folder} lie beside the folders of classes, so their class is not "
+                         "known; move each into its own")
     number = {c: n for n, c in enumerate(classes)}
     return tuple(ImageSet(name, split, _decoded(found, size, name),
                           torch.tensor([number.get(f.parent.name, 0) for f in found]),
