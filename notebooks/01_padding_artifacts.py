@@ -88,8 +88,6 @@ padded = {mode: pad_by_hand(image, 2, mode) for mode in config.PADDING_MODES}
 for mode, by_hand in padded.items():
     by_torch = pad(image[None], (2, 2, 2, 2), mode="constant" if mode == "zeros" else mode)[0]
     assert torch.equal(by_hand, by_torch), mode
-
-# %%
 page.show(figures.padded_squares({mode: p.numpy() for mode, p in padded.items()}, margin=2), "01_modes",
           "A 4×4 image (framed) padded by two pixels in each of the four modes. What was added is tinted; the same colours "
           "stand for the modes through the whole book.",
@@ -146,8 +144,14 @@ assert differs.sum() == 12 * 12 - 10 * 10             # every pixel of the borde
 #   measured here are larger, and partly overlap those trained on.
 # * The ImageNet network was trained with zero padding and is only *run* with the others.
 # * Pictures from a folder are scaled to the size of a piece, which makes small ones smooth.
+#
+# First the pieces; then the two functions that hold the whole experiment: one runs a network and keeps what some layers say, the
+# other cuts the window. Is the control what it claims to be? Then it must not depend on how the *piece* is padded, in the deepest
+# layer either, and that is checked at once.
 
 # %%
+LAYERS = {"resnet": {"conv1": 2, "layer1": 2, "layer2": 4, "layer3": 8, "layer4": 16},            # name: its stride
+          "squeezenet": {"features.0": 2, "features.4": 4, "features.7": 8, "features.12": 16}}
 side = preset.get("crop", 128) + 2 * config.PaddingConfig.context
 inner = slice(config.PaddingConfig.context, -config.PaddingConfig.context)
 if dataset == "photos":
@@ -159,14 +163,7 @@ pictures = data.ImageSet(dataset, "pieces", pieces, torch.zeros(len(pieces), dty
 x = pictures.normalise(pieces).to(workspace.device)   # (image, rgb, side, side)
 print(f"{len(x)} pieces of {side} pixels, of which the inner {x[..., inner, inner].shape[-1]} are the crop")
 
-# %% [markdown]
-# Two functions hold the whole experiment: one runs a network and keeps what some layers say, the other cuts the window.
-
 # %%
-LAYERS = {"resnet": {"conv1": 2, "layer1": 2, "layer2": 4, "layer3": 8, "layer4": 16},            # name: its stride
-          "squeezenet": {"features.0": 2, "features.4": 4, "features.7": 8, "features.12": 16}}
-
-
 @torch.no_grad()
 def maps(net, images, layers):
     with ExitStack() as stack:
@@ -180,11 +177,6 @@ def window(f, like, stride):
     first = config.PaddingConfig.context // stride
     return f[..., first:first + like.shape[-2], first:first + like.shape[-1]]
 
-
-# %% [markdown]
-# Is the control what it claims to be? Then it must not depend on how the *piece* is padded, in any layer:
-
-# %%
 torch.manual_seed(0)
 net = models.gapnet(6, width=preset.get("width", 64)).eval().to(workspace.device)
 deepest = {}
@@ -209,6 +201,8 @@ print(f"layer4 under zero and circular padding, largest difference: {float((deep
 # lively than it should be. *Padding error* sees that too: the energy of $f_\text{padded} - f_\text{true}$, by distance to
 # the border, in units of the true map's variance. Where the interior of a map is constant, the excess is undefined; such a
 # crop is left out for that layer, and counted.
+#
+# One run is one network, looked at under all four modes: also under those that it was not trained with.
 
 # %%
 def measure(net, layers):
@@ -230,9 +224,6 @@ def striking(shown, mode):
     channel = (shown[mode] - shown["true surroundings"]).square().mean((-2, -1)).argmax()
     return {name: [[round(v, 3) for v in row] for row in f[channel].tolist()] for name, f in shown.items()}
 
-
-# %% [markdown]
-# One run is one network, looked at under all four modes: also under those that it was not trained with.
 
 # %%
 weights = workspace.data / "weights" / "squeezenet1_1-imagenet.safetensors"
@@ -292,7 +283,6 @@ under each padding mode, and in true surroundings. The channel is the one in whi
 the worst, not a typical one. Each row has one scale of grey.""", "Feature maps of one photograph in a row: under zero padding the "
           "edge of the map is drawn as a line, under the other modes hardly.", workspace=workspace)
 
-# %%
 pairs = {"own padding": {mode: looks["trained", mode][mode] for mode in config.PADDING_MODES},
          "true surroundings": {mode: looks["trained", mode]["true surroundings"] for mode in config.PADDING_MODES}}
 page.show(figures.feature_maps(pairs), "01_lines_trained", """The same, in four networks each trained with the padding mode
