@@ -55,6 +55,9 @@ TABLE1 = pd.DataFrame([(padding, head, task, grid, value)
                       columns=["padding_mode", "head", "task", "grid", "paper"])
 
 
+_CELL = ["backbone", "padding_mode", "grid"]   # what PermuteNet and the GAPNet it is compared with have in common
+
+
 def _gapnet_location(table: pd.DataFrame) -> tuple[str, str]:
     """*Reproduced* when GAPNet's location accuracy is at least 99 % on average over seeds in every padded cell that was
     run. *Reproduced in direction* when it is at least halfway from chance to 100 % in every one. Else *not reproduced*.
@@ -85,7 +88,7 @@ def _permutenet_image(table: pd.DataFrame) -> tuple[str, str]:
     of GAPNet's accuracy above chance that PermuteNet keeps. *Reproduced* when in addition image accuracy lies within 5
     points of the paper's. *Reproduced in direction* when only the order holds. Else *not reproduced*.
     """
-    kept = {task: _with_gapnet(table, task).set_index(["padding_mode", "grid"]).eval(
+    kept = {task: _with_gapnet(table, task).set_index(_CELL).eval(
         "(mean - chance) / (mean_gapnet - chance)") for task in ("image", "location")}
     cells = _with_gapnet(table, "image")
     off = (cells["mean"] - cells["paper"]).abs().max()
@@ -103,8 +106,7 @@ def _with_gapnet(table: pd.DataFrame, task: str) -> pd.DataFrame:
     """PermuteNet's padded cells of one task, with GAPNet's mean beside them."""
     cells = table[(table["task"] == task) & table["padding_mode"].isin(PADDED)]
     return cells[cells["head"] == "permutenet"].merge(
-        cells[cells["head"] == "gapnet"][["padding_mode", "grid", "mean"]], on=["padding_mode", "grid"],
-        suffixes=("", "_gapnet"))
+        cells[cells["head"] == "gapnet"][[*_CELL, "mean"]], on=_CELL, suffixes=("", "_gapnet"))
 
 
 GAPNET_LOCATION = Claim(

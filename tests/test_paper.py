@@ -64,7 +64,7 @@ def table(**means: float) -> pd.DataFrame:
             half[cell] = value
         else:
             rows.loc[cell, "mean"] = value
-    return rows.assign(low=rows["mean"] - half, high=rows["mean"] + half, n=3)
+    return rows.assign(backbone="resnet18", low=rows["mean"] - half, high=rows["mean"] + half, n=3)
 
 
 @pytest.mark.parametrize("claim, means, verdict", [
@@ -95,6 +95,15 @@ def test_semantics_and_location_are_compared_above_chance():
     image = {"gapnet_image": 80.0, "permutenet_image": 45.0}
     assert paper.PERMUTENET_IMAGE.judge(table(**image, permutenet_location=55.5))[0] == paper.IN_DIRECTION
     assert paper.PERMUTENET_IMAGE.judge(table(**image, permutenet_location=55.6))[0] == paper.NOT_REPRODUCED
+
+
+def test_each_permutenet_is_compared_with_the_gapnet_of_its_own_backbone():
+    weak = {"gapnet_image": 50, "permutenet_image": 45, "gapnet_location": 60, "permutenet_location": 20}
+    both = pd.concat([table(permutenet_location=70), table(**weak).assign(backbone="nin")])   # 70 % is above NIN's 60
+    said, numbers = paper.PERMUTENET_LOCATION.judge(both)
+    assert said == paper.IN_DIRECTION and "of 6 cells" in numbers
+    said, numbers = paper.PERMUTENET_IMAGE.judge(both)
+    assert said == paper.IN_DIRECTION and "means of 6 cells" in numbers
 
 
 def excess(zeros: float, reflect: float, replicate: float) -> pd.DataFrame:
