@@ -6,9 +6,9 @@ plain  what the authors' released script does: PIL images through torchvision tr
        one by one in a Python loop, float32
 book   `training.fit`: tensors on the device, one indexed assignment, channels last, bfloat16 on a GPU
 
-Both run in turn, `rounds` times, in one process; the fastest round of each counts, because other programs on the machine
-can only slow a round down.  The last line but one is their ratio.  The last sets the book's arithmetic against a
-measured matrix product of the same machine and precision.
+Both run in turn, `rounds` times, in one process; the fastest round of each counts, because other programs on the
+machine can only slow a round down.  The last line but one is their ratio.  The last sets the book's arithmetic
+against a measured matrix product of the same machine and precision.
 """
 import argparse
 import time
@@ -44,7 +44,7 @@ class PilImages(Dataset):
 def seconds_plain(images: data.ImageSet, recipe: Recipe, width: int, device: torch.device) -> float:
     net = models.gapnet(GRID ** 2, width=width).to(device).train()
     optimizer = torch.optim.Adam(net.parameters(), lr=recipe.learning_rate, betas=recipe.betas)
-    loader = iter(DataLoader(PilImages(images), recipe.batch_size, shuffle=True, num_workers=2, persistent_workers=True))
+    loader = iter(DataLoader(PilImages(images), recipe.batch_size, shuffle=True, num_workers=2))
     size = images.images.shape[-1]
     start = None
     for _ in range(recipe.epoch_steps + 1):
@@ -118,7 +118,8 @@ def main() -> None:
     print(f"plain  {args.batch / plain:10.1f} images/s   float32")
     print(f"book   {args.batch / book:10.1f} images/s   {str(dtype).removeprefix('torch.')}, channels last")
     print(f"ratio  {plain / book:10.2f}")
-    print(f"limit  {rate / limit:10.0%} of this machine's matrix product ({rate / 1e9:.0f} of {limit / 1e9:.0f} GFLOP/s)")
+    print(f"limit  {rate / limit:10.0%} of this machine's matrix product "
+          f"({rate / 1e9:.0f} of {limit / 1e9:.0f} GFLOP/s)")
 
 
 if __name__ == "__main__":

@@ -404,7 +404,7 @@ verdict_table = records.summarise(per_net, ["net", "padding_mode"], "excess")
 page.table(verdict_table.rename(columns={"net": "network", "padding_mode": "padding", "low": "95 % low", "high": "95 % high"}),
            "01_excess", f"""What the rule looks at: excess border energy in doublings, mean over {len(x)} crops and five
 layers, with its 95 % interval (Student's t) over n seeds. Circular is shown, and not judged.""", workspace=workspace, digits=2)
-page.against_paper({paper.PADDING_ARTIFACTS: paper.PADDING_ARTIFACTS.judge(verdict_table)}, "01_against_paper",
+page.against_paper({paper.PADDING_ARTIFACTS: paper.PADDING_ARTIFACTS.verdict(verdict_table)}, "01_against_paper",
                    f"{dataset}, {len(x)} crops, ResNet-18 of width {configs[0].width}, n = {len(seeds)} seeds", workspace=workspace)
 
 # %% [markdown]

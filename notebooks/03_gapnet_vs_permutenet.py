@@ -257,9 +257,10 @@ told = f"mean and 95 % interval (Student's t) over n = {len(seeds)} seeds"
 what = f"{dataset}, {schedule}, width {table1[0].width}, {len(tested)} test images in every cell"
 
 # %%
-fig, axes = plt.subplots(2, 1, figsize=(8.5, 6.5), layout="constrained", sharex=True)
+fig, axes = plt.subplots(2, 1, figsize=(8.5, 6.5), layout="constrained")
 for task, ax in zip(("location", "image"), axes, strict=True):
     figures.accuracy_by_grid(summary[summary["backbone"] == backbones[0]], task, ax)
+axes[1].get_legend().remove()
 page.show(fig, "03_accuracy", f"Table 1 as a picture ({backbones[0]}; {what}). Last epoch, {told}.",
           """Accuracy of GAPNet and PermuteNet by padding mode and grid, for location above and image class below, with
           the paper's values and chance.""", workspace=workspace, data=summary)
@@ -358,7 +359,7 @@ page.show(fig, "03_matched", f"""PermuteNet asked for location and for image cla
 
 # %%
 claims = (paper.GAPNET_LOCATION, paper.PERMUTENET_LOCATION, paper.PERMUTENET_IMAGE)
-page.against_paper({claim: claim.judge(summary) for claim in claims}, "03_against_paper",
+page.against_paper({claim: claim.verdict(summary) for claim in claims}, "03_against_paper",
                    f"{what}, n = {len(seeds)} seeds", workspace=workspace)
 for row in summary[summary["padding_mode"] == "circular"].itertuples():
     print(f"Control, circular padding: {figures.NAMES[row.head]} {row.grid}×{row.grid} tells the location in "
@@ -374,14 +375,15 @@ for row in summary[summary["padding_mode"] == "circular"].itertuples():
 # * **"Semantics survive" needs care.** Both tasks must squeeze their answer through that one number. Compare them at equally
 #   many answers ({numref}`fig-03_matched`) before repeating the sentence. In the paper itself, with 9 cells against 10
 #   classes, PermuteNet goes 76 % of the way from chance for location, and 71 % for image class.
-# * **Place fields need no training** ({numref}`fig-03_selectivity`): a random network has them. What training adds is a head
-#   that reads them.
+# * **Place fields need no training** ({numref}`fig-03_selectivity`): a random network has them already. Training for location
+#   sharpens them; training for image class wears them away, but not entirely, though nothing asked it to keep them.
 # * **Not shown here:** that a network trained for something else *uses* position. That it is there to be used says nothing of
 #   that; pages 05 to 07 ask what depends on it.
 #
 # ## Summary
 #
-# * GAPNet reads location from averaged channels; under circular padding it sits exactly at chance.
+# * GAPNet reads location from averaged channels; under circular padding it sits exactly at chance. (PermuteNet's permutation
+#   differs from batch to batch, and so may its guess: it is at chance on average.)
 # * A new shuffle of the channels in every pass takes most of that away; a fixed one takes nothing.
 # * How much better semantics survive depends on the number of answers, which the paper's comparison does not hold fixed.
 #

@@ -31,10 +31,12 @@ def accuracy_by_grid(summary: pd.DataFrame, task: str, ax: Axes) -> Axes:
 
     summary  rows of task, head, padding_mode, grid, mean, low, high, chance, paper (percent)
     """
-    rows = summary[summary["task"] == task]
-    columns = list(dict.fromkeys(zip(rows["grid"], rows["padding_mode"], strict=True)))
+    columns = list(dict.fromkeys(zip(summary["grid"], summary["padding_mode"], strict=True)))
     for x, (grid, mode) in enumerate(columns):
-        cells = rows[(rows["grid"] == grid) & (rows["padding_mode"] == mode)]
+        cells = summary[(summary["task"] == task) & (summary["grid"] == grid) & (summary["padding_mode"] == mode)]
+        if cells.empty:
+            ax.text(x, 50, "not run", ha="center", color="0.35", fontsize="small")
+            continue
         ax.hlines(cells["chance"].iloc[0], x - 0.4, x + 0.4, **CHANCE)
         for row in cells.itertuples():
             at = x + (0.15 if row.head == "permutenet" else -0.15)
@@ -43,8 +45,7 @@ def accuracy_by_grid(summary: pd.DataFrame, task: str, ax: Axes) -> Axes:
                     markerfacecolor="white" if row.head == "permutenet" else None)
             ax.hlines(row.paper, at - 0.13, at + 0.13, **PAPER)
     ax.set_xticks(range(len(columns)), [f"{NAMES.get(mode, mode)}\n{grid}×{grid}" for grid, mode in columns])
-    ax.tick_params(labelbottom=True)
-    ax.set(ylim=(-3, 104), ylabel="test accuracy (%)", title=f"Task: {NAMES[task]}")
+    ax.set(xlim=(-0.6, len(columns) - 0.4), ylim=(-3, 104), ylabel="test accuracy (%)", title=f"Task: {NAMES[task]}")
     ax.legend(handles=[
         Line2D([], [], color="0.3", marker=HEAD_MARKERS["gapnet"], linestyle="", label="GAPNet"),
         Line2D([], [], color="0.3", marker=HEAD_MARKERS["permutenet"], markerfacecolor="white", linestyle="",

@@ -163,7 +163,7 @@ def load_weights(model: nn.Module, path: Path | str) -> nn.Module:
     except SafetensorError as error:
         raise ValueError(f"weights: {path} is damaged or no safetensors file ({error}); download it again") from None
     try:
-        model.load_state_dict({name: w.float() if w.is_floating_point() else w for name, w in weights.items()})
+        model.load_state_dict(weights)
     except RuntimeError:
         there, wanted = set(weights), set(model.state_dict())
         odd = sorted(there ^ wanted)[:3] or ["the shapes of its tensors"]

@@ -148,7 +148,7 @@ def _put_out(markdown: str, as_html: str, plain: str) -> None:
 
 
 def _downloads(name: str, *kinds: str) -> str:
-    return "{.downloads}\nDownload: " + " · ".join(f"[{kind}](figures/{name}.{kind})" for kind in kinds)
+    return "{.downloads}\nDownload: " + " · ".join(f"{{download}}`{kind} <figures/{name}.{kind}>`" for kind in kinds)
 
 
 def _folder(workspace: Workspace) -> Path:

@@ -1,4 +1,4 @@
-"""What the papers claim, as data, and the rule by which a page judges it.  Written before any run.
+"""What the papers claim, as data, and the rule by which a page judges it.  Written before the run that it judges.
 
 A claim's rule is the docstring of its `judge`: the page's claim box prints it, and the code below it is what decides.
 Numbers in percent, as printed.  A = Islam et al., ICCV 2021 (tables as on the authors' slides).
@@ -37,6 +37,12 @@ class Claim:
     @property
     def rule(self) -> str:
         return cleandoc(self.judge.__doc__)
+
+    def verdict(self, table: pd.DataFrame) -> tuple[str, str]:
+        """What the rule says of this run; nothing can be said of a single seed, which has no interval."""
+        if table["n"].min() < 2:
+            return NOT_TESTABLE, "one seed has no interval; run at least two"
+        return self.judge(table)
 
 
 # Table 1 of A, in percent.  The slide names no backbone; the caption's example is ResNet-18.  No seeds, no intervals.

@@ -28,8 +28,8 @@ def fit(model: nn.Module, train: ImageSet, loss: Loss, recipe: Recipe, *, seed: 
     evaluate    called after each epoch with the model in evaluation mode; "loss", the epoch's mean, is added
     checkpoint  file to go on from if it is there, and to write after each epoch (atomic; read with weights_only)
 
-    On a GPU in bfloat16 where it is safe (autocast), else in float32; channels last on both.  All randomness of an
-    epoch comes from (seed, epoch), so on a CPU a resumed run equals an uninterrupted one bit by bit.
+    On a GPU in bfloat16 where it is safe (autocast), else in float32; channels last where that is safe.  All
+    randomness of an epoch comes from (seed, epoch), so on a CPU a resumed run equals an uninterrupted one bit by bit.
     FloatingPointError when the loss is not finite; ValueError for a checkpoint that cannot be read.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -55,7 +55,7 @@ def test_a_figure_is_saved_and_put_out_with_number_caption_alt_and_downloads(wor
     assert markdown.startswith("```{figure} figures/03_a.svg\n:name: fig-03_a\n")
     assert ':alt: "A line \\"rising\\": <3 to 4>."\n\nMean of 3 seeds, 95 % interval.\n\n' in markdown
     for kind in ("svg", "png", "csv"):
-        assert f"[{kind}](figures/03_a.{kind})" in markdown
+        assert f"{{download}}`{kind} <figures/03_a.{kind}>`" in markdown
     assert 'alt="A line &quot;rising&quot;: &lt;3 to 4&gt;."' in outputs[0]["text/html"]
     assert not plt.fignum_exists(fig.number)   # closed, or JupyterLab would show it a second time
 

@@ -125,3 +125,9 @@ def test_the_judge_of_padding_artifacts(means, verdict):
     said, numbers = paper.PADDING_ARTIFACTS.judge(excess(*means))
     assert said == verdict
     assert "n = 3" in numbers and "circular" not in numbers
+
+
+def test_a_single_seed_is_not_judged():
+    table = pd.DataFrame({"n": [3, 1]})
+    for claim in paper.CLAIMS:
+        assert claim.verdict(table) == (paper.NOT_TESTABLE, "one seed has no interval; run at least two")
