@@ -30,12 +30,12 @@
 # bibliography
 # :::
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "remove-input"]
 profile = "quick"     # smoke | quick | paper
 data_root = ""        # not read here; every page has it
 out = ""              # where the pages' records and figures are; "" is the project folder
 
-# %%
+# %% tags=["remove-input"]
 from posenc_lib import config, figures, page, paper
 
 workspace = config.Workspace(profile, data_root, out)
@@ -47,13 +47,13 @@ figures.use_style()
 # Every number is read from the tables that the pages of this run put out; none is typed here. *Paper* is what the paper
 # prints. *Reference run* is a run at the papers' own scale, where there is one. *This run* is the run that built this book.
 
-# %%
+# %% tags=["remove-input"]
 scores = page.score_table(workspace)
 page.table(scores[["claim", "page", "paper", "reference run", "this run", "verdict"]], "00_scores",
            "Every claim, its number in the paper, in the reference run and in this one, and the verdict by its rule.",
            workspace=workspace)
 
-# %%
+# %% tags=["remove-input"]
 fig = figures.verdict_strip(scores["claim"], scores["bare"])
 page.show(fig, "00_verdicts", f"The verdicts of this run (profile {profile}) at a glance.",
           "One line a claim, with a mark under reproduced, reproduced in direction, not reproduced or not run.",
@@ -62,7 +62,7 @@ page.show(fig, "00_verdicts", f"The verdicts of this run (profile {profile}) at 
 # %% [markdown]
 # ## How each claim is judged, and what was tried against it
 
-# %%
+# %% tags=["remove-input"]
 page.claim_box(*paper.CLAIMS)
 
 # %% [markdown]

@@ -193,7 +193,7 @@ def verdict_strip(claims: Sequence[str], verdicts: Sequence[str]) -> Figure:
         mark, colour = marks[verdict]
         ax.plot(columns.index(verdict), y, mark, color=colour, markersize=11)
     ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(claims) - 0.5, -0.5))
-    ax.set_xticks(range(len(columns)), columns)
+    ax.set_xticks(range(len(columns)), [column.replace(" ", "\n", 1) for column in columns])
     ax.set_yticks(range(len(claims)), claims)
     ax.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
     ax.grid(axis="y", color="0.9")
