@@ -92,8 +92,15 @@ def _permutenet_location(table: pd.DataFrame) -> tuple[str, str]:
 def _permutenet_image(table: pd.DataFrame) -> tuple[str, str]:
     """Semantics survive the shuffle better than location, in every padded cell that was run, both measured as the part
     of GAPNet's accuracy above chance that PermuteNet keeps. *Reproduced* when in addition image accuracy lies within 5
-    points of the paper's. *Reproduced in direction* when only the order holds. Else *not reproduced*.
+    points of the paper's. *Reproduced in direction* when only the order holds. Else *not reproduced*. *Not testable
+    here* when GAPNet's own 95 % interval is not above chance in every cell: then there is nothing to keep.
     """
+    gapnet = table[(table["head"] == "gapnet") & table["padding_mode"].isin(PADDED)]
+    idle = gapnet[~(gapnet["low"] > gapnet["chance"])]
+    if len(idle):
+        worst = idle.iloc[0]
+        return NOT_TESTABLE, (f"GAPNet is not above chance in {len(idle)} of {len(gapnet)} cells; {worst['task']}, "
+                              f"{worst['padding_mode']}: {_interval(worst)}, chance {worst['chance']:.1f} %")
     kept = {task: _with_gapnet(table, task).set_index(_CELL).eval(
         "(mean - chance) / (mean_gapnet - chance)") for task in ("image", "location")}
     cells = _with_gapnet(table, "image")
