@@ -34,7 +34,7 @@ def fit(model: nn.Module, train: ImageSet, loss: Loss, recipe: Recipe, *, seed: 
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     fabric = Fabric(accelerator=device.type, devices=1, precision="bf16-mixed" if device.type == "cuda" else "32-true")
-    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, betas=recipe.betas)
+    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, betas=recipe.betas, fused=True)
     model.to(device, memory_format=_memory_format(model, device))
     wrapped, optimizer = fabric.setup(model, optimizer)
     train = train.to(device)
