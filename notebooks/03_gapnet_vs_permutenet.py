@@ -142,8 +142,8 @@ for mode in ("circular", "zeros"):
 # **Deviations from the paper**
 #
 # * The `quick` profile (what `./run_all.sh` runs) takes scikit-learn's digits instead of CIFAR-10, an eighth of the
-#   network's width, 80 steps of 24 images at learning rate 0.002 instead of 20 epochs (20,840 steps of 48 at 0.001), and
-#   only the 3×3 grid. It can show a direction, not the paper's numbers: no PermuteNet is trained to its end in 80 steps.
+#   network's width, 80 steps (200 on other sets) of 24 images at learning rate 0.002 instead of 20 epochs (20,840 steps of 48 at 0.001), and
+#   only the 3×3 grid. It can show a direction, not the paper's numbers: no PermuteNet is trained to its end in that.
 # * Digits are not mirrored in training, as CIFAR images are: a mirrored digit is another sign.
 # * The head is padded like the rest of the network. The released one is zero-padded; no GAPNet with another padding was
 #   released to compare with.

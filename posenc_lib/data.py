@@ -128,8 +128,7 @@ def load_for(workspace: Workspace, name: str, **options) -> Splits:
     gpu = ""
     if workspace.profile == "paper" and workspace.device.type != "cuda":
         gpu = ("profile paper: the papers' schedules need a GPU, and torch sees none here; run it where there is "
-               "one, or "
-               "choose --profile quick")
+               "one, or choose --profile quick")
     try:
         splits = load(name, workspace.data, **options)
     except FileNotFoundError as error:
@@ -226,8 +225,7 @@ def _cifar(name: str, root: Path, size: int | None) -> tuple[ImageSet, ImageSet]
             sets = {split: layout(root, train=split == "train") for split in ("train", "test")}
         except RuntimeError:
             raise ValueError(f"{name}: files under {root / layout.base_folder} are missing or do not have their "
-                             f"published MD5 "
-                             "sums; delete the folder and download it again") from None
+                             f"published MD5 sums; delete the folder and download it again") from None
         parts = {split: (_decoded_arrays(s.data, size), torch.tensor(s.targets)) for split, s in sets.items()}
     else:
         raise FileNotFoundError(
@@ -252,8 +250,7 @@ def _parquet(folder: Path, split: str, columns: tuple[str, ...], size: int | Non
     promised = {int(m[1]) for s in shards if (m := re.search(r"-of-(\d+)", s.name))} or {len(shards)}
     if not shards or promised != {len(shards)}:
         raise FileNotFoundError(f"{folder.name}: {folder} has {len(shards)} of {max(promised) or 'the'} {split} "
-                                f"shards; "
-                                "download the missing ones")
+                                f"shards; download the missing ones")
     encoded: list[bytes] = []
     labels: list[int] = []
     for shard in shards:
@@ -267,8 +264,7 @@ def _parquet(folder: Path, split: str, columns: tuple[str, ...], size: int | Non
         label = next((c for c in columns if c in table.column_names), None)
         if images is None or label is None:
             raise ValueError(f"{folder.name}: {shard} has columns {', '.join(table.column_names)}; it needs img or "
-                             f"image, "
-                             f"and {' or '.join(columns)}")
+                             f"image, and {' or '.join(columns)}")
         kind, number = table.schema.field(images).type, table.schema.field(label).type
         if not (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0 and pa.types.is_integer(number)):
             raise ValueError(f"{folder.name}: {shard} has {images} as {kind} and {label} as {number}; it needs encoded "

@@ -51,8 +51,7 @@ def ablated(model: nn.Module, name: str, channels: Iterable[int] | Tensor) -> It
         n = out.shape[1]
         if len(channels) and (channels.min() < 0 or channels.max() >= n):
             raise ValueError(f"ablated: channels {int(channels.min())}..{int(channels.max())} were asked for, but "
-                             f"layer "
-                             f"{name} has 0..{n - 1}")
+                             f"layer {name} has 0..{n - 1}")
         return out.index_fill(1, channels.to(out.device), 0)
 
     handle = layer(model, name).register_forward_hook(silence)

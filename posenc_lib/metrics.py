@@ -36,12 +36,6 @@ def mean_interval(values: Collection[float], confidence: float = 0.95) -> tuple[
     return float(values.mean()), float(values.mean() - half), float(values.mean() + half)
 
 
-def proportion_interval(share: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's interval of a share measured on n items; stays inside 0..1 and has a width at 0 and at 1."""
-    interval = stats.binomtest(round(share * n), n).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
 def border_energy(f: Features, ring: int = 1) -> Float[Tensor, " batch"]:
     """How much a feature map's border stands out: log2 of its energy there over that in the interior.
 
@@ -54,8 +48,7 @@ def border_energy(f: Features, ring: int = 1) -> Float[Tensor, " batch"]:
     rows, cols = f.shape[-2:]
     if ring < 1 or min(rows, cols) <= 2 * ring:
         raise ValueError(f"border_energy: a ring of {ring} leaves no interior of a {rows}x{cols} map; take an "
-                         f"earlier layer "
-                         "or a larger image")
+                         f"earlier layer or a larger image")
     inside = torch.zeros(rows, cols, dtype=torch.bool, device=f.device)
     inside[ring:-ring, ring:-ring] = True
     f = f.double()

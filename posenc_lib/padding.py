@@ -27,12 +27,10 @@ def set_padding_mode(model: nn.Module, mode: str) -> nn.Module:
     for name, conv in convolutions:
         if type(conv).forward is not nn.Conv2d.forward:
             raise ValueError(f"set_padding_mode: layer {name} is a {type(conv).__name__}, which pads in its own way "
-                             f"and "
-                             f"would ignore {mode!r}; build the model with plain Conv2d layers")
+                             f"and would ignore {mode!r}; build the model with plain Conv2d layers")
         if list(conv._reversed_padding_repeated_twice) != _amounts(conv):
             raise ValueError(f"set_padding_mode: layer {name} was built with another padding than the {conv.padding} "
-                             f"it "
-                             "has now; build it anew with the padding it should have")
+                             f"it has now; build it anew with the padding it should have")
     for name, conv in convolutions:
         conv.padding_mode = mode
         for key in [key for key, hook in conv._forward_pre_hooks.items()
@@ -55,5 +53,4 @@ def _check_size(name: str, mode: str, conv: nn.Conv2d, inputs: tuple[Tensor, ...
     spare = 1 if mode == "reflect" else 0
     if max(top, bottom) > row - spare or max(left, right) > col - spare:
         raise ValueError(f"layer {name}: {mode} padding of {conv.padding} needs a larger map than the {row}x{col} it "
-                         f"was "
-                         "given; use larger images or another padding mode")
+                         f"was given; use larger images or another padding mode")

@@ -54,8 +54,7 @@ def append(path: Path | str, record: Record) -> None:
         line = json.dumps(asdict(record), allow_nan=False) + "\n"
     except ValueError as error:
         raise ValueError(f"records: {record.claim} {record.digest} has a number that is not finite ({error}); store "
-                         f"None "
-                         "and its reason") from None
+                         f"None and its reason") from None
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{path}.lock"), open(path, "a+b") as file:
         _set_torn_aside(path, file)
@@ -88,8 +87,7 @@ def load(path: Path | str) -> list[Record]:
     *lines, rest = path.read_bytes().split(b"\n")
     if rest:
         warnings.warn(f"records: the last line of {path} is torn (a run was killed while writing it); it is not "
-                      f"read, and that "
-                      "run will be done again", stacklevel=2)
+                      f"read, and that run will be done again", stacklevel=2)
     return [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
 
 

@@ -40,16 +40,6 @@ def test_mean_intervals_of_one_run_and_of_none():
         metrics.mean_interval([])
 
 
-@pytest.mark.parametrize("share, n", [(0.0, 20), (0.25, 40), (0.991, 10_000), (1.0, 20)])
-def test_proportion_interval_is_wilsons(share, n):
-    z = stats.norm.ppf(0.975)
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    low, high = metrics.proportion_interval(share, n)
-    assert (low, high) == pytest.approx((centre - half, centre + half))
-    assert 0 <= low < high <= 1
-
-
 def framed(border: float, inside: list[list[float]]) -> torch.Tensor:
     f = torch.full((1, 1, len(inside) + 2, len(inside[0]) + 2), float(border))
     f[..., 1:-1, 1:-1] = torch.tensor(inside)
