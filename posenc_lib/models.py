@@ -1,18 +1,25 @@
-"""GAPNet and PermuteNet on the authors' ResNet-18 or on NIN, and weights from a file.  Built up by hand in page 03.
+"""GAPNet and PermuteNet on the authors' ResNet-18 or on NIN (built up by hand in page 03), PosENet's readout and a
+small VGG to read from (page 02), and weights from a file.
 
-Source: Islam et al., ICCV 2021, Sec. 3; released code for what the text leaves open.
+Source: Islam et al., ICCV 2021, Sec. 3, and ICLR 2020, Sec. 3; released code for what the texts leave open.
 """
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
+from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 from torchvision.models.resnet import BasicBlock
+from torchvision.models.vgg import make_layers
 
 from posenc_lib.config import choose
 from posenc_lib.padding import set_padding_mode
-from posenc_lib.shapes import Features, Images, Latents
+from posenc_lib.shapes import Features, Images, Latents, Maps
 
 
 class Shuffle(nn.Module):
@@ -146,6 +153,70 @@ def permutenet(num_classes: int, backbone: str = "resnet18", padding_mode: str =
 def gap(f: Features) -> Latents:
     """Global average pooling: z_c, the mean of channel c over space."""
     return f.mean((-2, -1))
+
+
+def vgg(num_classes: int, width: int = 64, *, task: str = "classify") -> nn.Sequential:
+    """A small VGG to train and then to read from: four blocks of two convolutions with batch normalisation, 2x2 pools.
+
+    width  channels of the first block, 64 in VGG-16; doubled from block to block.  Total stride 8
+    task   "classify": GAP and a linear layer, logits (batch, label).  "segment": a 1x1 convolution, enlarged to the
+           image, logits (batch, label, row, col)
+    No residual sum asks two maps to be equally large, so it also runs without padding (`padding.remove_padding`).
+    """
+    choose("task", task, ("classify", "segment"))
+    blocks = make_layers([width, width, "M", 2 * width, 2 * width, "M", 4 * width, 4 * width, "M",
+                          8 * width, 8 * width], batch_norm=True)
+    head = (nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8 * width, num_classes))
+            if task == "classify" else nn.Sequential(nn.Conv2d(8 * width, num_classes, 1), nn.Upsample(scale_factor=8)))
+    for conv in (m for m in blocks if isinstance(m, nn.Conv2d)):   # as torchvision starts its VGGs
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(conv.bias)
+    return nn.Sequential(OrderedDict(features=blocks, head=head))
+
+
+class Readout(nn.Module):
+    """PosENet's readout: unpadded convolutions on stacked features, then a sigmoid, enlarged to the image.
+
+    channels  of the stacked features (see `encoders.stacked`)
+    maps      how many readouts stand side by side.  They share no weight, so n of them learn as one would alone
+    kernel, depth, padding   of its convolutions: 3, 1 and 0 in the paper; 1 to 7 and depth 1 to 3 in its Table 2
+    hidden    channels between convolutions; None is as many as came in, as in the released code
+    size      side of the maps drawn, 224 in the paper
+    Each convolution is followed by batch normalisation, which the text does not mention, and by a ReLU or, at the end,
+    the sigmoid.  Xavier initialisation.  Source: ICLR 2020, Sec. 3.1; released code.
+    """
+    def __init__(self, channels: int, maps: int = 1, *, kernel: int = 3, depth: int = 1, padding: int = 0,
+                 hidden: int | None = None, size: int = 224):
+        super().__init__()
+        self.size = size
+        layers: list[nn.Module] = []
+        widths = [channels] + [hidden or channels] * (depth - 1) + [1]
+        for n, (wide, narrow) in enumerate(pairwise(widths)):   # all read the same features, then each its own
+            conv = nn.Conv2d(wide * (maps if n else 1), narrow * maps, kernel, padding=padding, groups=maps if n else 1)
+            for weight in conv.weight.data.chunk(maps):
+                nn.init.xavier_uniform_(weight)
+            nn.init.zeros_(conv.bias)
+            layers += [conv, nn.BatchNorm2d(narrow * maps), nn.Sigmoid() if n == depth - 1 else nn.ReLU()]
+        self.output = nn.Sequential(*layers)
+
+    def forward(self, features: Features) -> Maps:
+        return interpolate(self.output(features), self.size, mode="bilinear", align_corners=False)
+
+
+class Heads(nn.Module):
+    """Linear heads side by side on one long latent.  They share no weight, so each learns as it would alone.
+
+    channels      for each head, the numbers of the channels that it reads
+    permutations  for each head, how those are shuffled first, see `Shuffle`
+    """
+    def __init__(self, channels: Sequence[Tensor], permutations: Sequence[str], num_classes: int):
+        super().__init__()
+        self.channels = channels
+        self.heads = nn.ModuleList(nn.Sequential(Shuffle(permutation, len(read)), nn.Linear(len(read), num_classes))
+                                   for read, permutation in zip(channels, permutations, strict=True))
+
+    def forward(self, z: Latents) -> Float[Tensor, "head batch label"]:
+        return torch.stack([head(z[:, read]) for read, head in zip(self.channels, self.heads, strict=True)])
 
 
 def load_weights(model: nn.Module, path: Path | str) -> nn.Module:

@@ -14,3 +14,5 @@ Features = Float[Tensor, "batch channel f_row f_col"]   # f, a feature map, of o
 Latents = Float[Tensor, "batch channel"]           # z, a feature map averaged over space
 Logits = Float[Tensor, "batch label"]
 Labels = Int[Tensor, " batch"]
+LabelMaps = Int[Tensor, "batch row col"]
+Maps = Float[Tensor, "batch map row col"]          # what a readout draws, 0..1

@@ -9,20 +9,20 @@ from torch import Tensor, nn
 
 from posenc_lib import progress
 from posenc_lib.config import Recipe
-from posenc_lib.data import ImageSet
-from posenc_lib.shapes import Images, Labels
+from posenc_lib.data import ImageSet, Samples
 
 CHECK_EVERY = 50   # steps between two looks at the loss: each look makes a GPU wait
 
-Loss = Callable[[nn.Module, Images, Labels, torch.Generator], Tensor]
+Loss = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
 
 
-def fit(model: nn.Module, train: ImageSet, loss: Loss, recipe: Recipe, *, seed: int,
+def fit(model: nn.Module, train: ImageSet | Samples, loss: Loss, recipe: Recipe, *, seed: int,
         evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
         checkpoint: Path | None = None) -> list[dict[str, float]]:
     """Train `model` in place by `recipe`; returns what `evaluate` said after each epoch.
 
-    train       images on any device; they are moved to the device once and normalised by batch
+    train       images on any device; they are moved to the device once and normalised by batch.  Or features of a
+                frozen network, computed once
     loss        (model, images, labels, generator) -> mean loss of the batch; draws whatever it needs (where to place
                 an image, say) from the generator
     evaluate    called after each epoch with the model in evaluation mode; "loss", the epoch's mean, is added
@@ -34,7 +34,7 @@ def fit(model: nn.Module, train: ImageSet, loss: Loss, recipe: Recipe, *, seed: 
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     fabric = Fabric(accelerator=device.type, devices=1, precision="bf16-mixed" if device.type == "cuda" else "32-true")
-    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, betas=recipe.betas, fused=True)
+    optimizer = recipe.optimizer(model.parameters())
     model.to(device, memory_format=_memory_format(model, device))
     wrapped, optimizer = fabric.setup(model, optimizer)
     train = train.to(device)
@@ -46,6 +46,8 @@ def fit(model: nn.Module, train: ImageSet, loss: Loss, recipe: Recipe, *, seed: 
             generator = torch.Generator(device).manual_seed((seed << 20) + epoch)
             batches = _batches(len(train), recipe.epoch_steps, recipe.batch_size, generator)
             steps = len(batches)
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.rate(epoch)
             model.train()
             total = torch.zeros((), device=device)
             for step, index in enumerate(progress.quiet(batches, f"epoch {epoch + 1}/{recipe.epochs}"), start=1):
@@ -92,7 +94,7 @@ def _batches(n: int, steps: int | None, size: int, generator: torch.Generator) -
     return list(order.split(size)[:steps])
 
 
-def _mirror_half(images: Images, generator: torch.Generator) -> Images:
+def _mirror_half(images: Tensor, generator: torch.Generator) -> Tensor:
     chosen = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device) < 0.5
     return torch.where(chosen, images.flip(-1), images)
 

@@ -1,0 +1,523 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 02 · Can a photograph's features draw a map of the plane?
+#
+# :::{admonition} The puzzle
+# :class: puzzle
+# Take a network that learned to name photographs, freeze it, and show it a photograph it has never seen. Ask a single
+# convolution, on nothing but the frozen features, to draw a gradient from left to right. The photograph says nothing of it.
+#
+# It draws the gradient. Ask the same of a network that has learned *nothing*, and look again.
+# :::
+
+# %% tags=["parameters"]
+profile = "quick"     # smoke | quick | paper
+data_root = ""        # folder of data sets; "" is $POSENC_DATA, else data/
+out = ""              # where records and figures go; "" is the project folder
+photos = ""           # the pictures that are read: "photos" (embedded, the default), or a folder under the data root
+pretrained = ""       # e.g. "vgg16,resnet18=FILE.safetensors"; "" is what lies under the data root's weights/, if any
+seeds = 0             # how many; 0 is the profile's number
+
+# %%
+from dataclasses import replace
+from functools import lru_cache, partial
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+from scipy.stats import spearmanr
+
+from posenc_lib import canvas, config, data, encoders, figures, metrics, models, page, paper, records, training
+
+workspace = config.Workspace(profile, data_root, out)
+photos, preset = photos or "photos", config.READOUT[profile]
+scale = dict(preset["photos" if photos == "photos" else "folder"])
+splits = data.load_for(workspace, photos, size=scale["size"], validation=0.0)   # nothing is chosen on this page
+figures.use_style()
+print(page.provenance(workspace, splits))
+
+# %% [markdown]
+# ## What the paper claims
+#
+# Five statements of {cite:t}`islam2020how`, one a table, each with the rule by which this page will judge it. The rules were
+# written before the runs below, after a small trial that had shown what pretrained and random networks draw.
+
+# %%
+page.claim_box(paper.POSENET_READOUT, paper.POSENET_SIZE, paper.POSENET_DEPTH, paper.POSENET_PADDING, paper.POSENET_TASK)
+
+# %% [markdown]
+# ## The maps, and how a drawing is scored
+#
+# There are five {term}`target maps <target map>`, with values from 0 to 1. They are the same for every photograph, so the photograph is a
+# distraction. $u$ and $v$ run from 0 to 1 across and down:
+#
+# $$ H = u, \quad V = v, \quad G = e^{-\frac12 [(2u-1)^2 + (2v-1)^2]}, \quad HS = \cos 5\pi v, \quad VS = \cos 5\pi u, $$
+#
+# each then stretched to 0…1. A sixth is ours: $H$ cut into 64 blocks that are laid out in a fixed, random order.
+
+# %%
+KINDS = (*canvas.POSITION_MAPS, "shuffled H")
+targets = torch.stack([canvas.position_map(kind, scale["size"]) for kind in canvas.POSITION_MAPS])
+targets = torch.cat([targets, canvas.shuffle_blocks(targets[0], 8, seed=0)[None]]).to(workspace.device)   # (map, row, col)
+constant = {kind: (t - t.median()).abs().mean() for kind, t in zip(KINDS, targets.cpu(), strict=True)}
+page.show(figures.picture_grid({"target": dict(zip(KINDS, targets.cpu().numpy(), strict=True))},
+                               {("target", kind): f"constant: {mae:.3f}" for kind, mae in constant.items()}), "02_targets",
+          """The target maps, dark 0 to bright 1. Below each, the mean absolute error of the best constant map: whoever knows
+          nothing of position cannot do better.""", "Six square maps: gradients to the right and downwards, a bright centre, two sets "
+          "of stripes, and a checkerboard of shuffled blocks.", workspace=workspace)
+
+# %% [markdown]
+# Two scores. **MAE** is the mean absolute error. **SPC** is Spearman's correlation: replace the values of both maps by their ranks, then
+# correlate. Equal values share the mean of their ranks, and position maps are full of equal values. By pencil, with four pixels:
+#
+# | | pixels | ranks | minus 2.5 |
+# |---|---|---|---|
+# | target | 0, 0, 1, 1 | 1.5, 1.5, 3.5, 3.5 | −1, −1, 1, 1 |
+# | drawn | .2, .3, .3, .9 | 1, 2.5, 2.5, 4 | −1.5, 0, 0, 1.5 |
+#
+# The products sum to 3, the squares to 4 and 4.5, so $\mathrm{SPC} = 3 / \sqrt{4 \cdot 4.5}$.
+#
+# :::{admonition} A guess to make
+# :class: guess
+# On a photograph that is black all over, an unpadded convolution of the *pixels* draws the same value everywhere. What is the SPC of a
+# constant map? The paper prints .0.
+# :::
+
+# %%
+drawn, target = torch.tensor([[[.2, .3], [.3, .9]]]), torch.tensor([[0., 0.], [1., 1.]])
+by_pencil = 3 / (4 * 4.5) ** 0.5
+assert abs(metrics.spearman(drawn, target)[0] - by_pencil) < 1e-12
+assert abs(spearmanr(drawn.flatten(), target.flatten()).statistic - by_pencil) < 1e-12
+print(f"by pencil and by scipy: {by_pencil:.4f}; a constant map: {metrics.spearman(torch.ones(1, 2, 2), target)[0]}")
+
+# %% [markdown]
+# It is undefined: a constant map has no order. This page writes a dash there and counts such maps, rather than printing a zero.
+#
+# ## Build it
+#
+# The {term}`readout` is PosENet. The features of all stages are brought to 28×28 and stacked; one convolution *without padding*, so that it
+# adds no border of its own, makes one channel of them; a sigmoid; enlarged to the image. In five lines, against the library's:
+
+# %%
+torch.manual_seed(0)
+encoder = encoders.small(models.vgg(6, width=4))                  # a random network of four stages
+pictures = splits.test.take(slice(0, 4))
+stages = encoder(encoder.view(pictures).batch(torch.arange(4))[0])
+print("stages:", [tuple(f.shape[1:]) for f in stages])
+
+f = torch.cat([torch.nn.functional.interpolate(s, (28, 28), mode="bilinear", align_corners=True) for s in stages], 1)
+conv, norm = torch.nn.Conv2d(f.shape[1], 1, 3), torch.nn.BatchNorm2d(1).eval()
+by_hand = torch.nn.functional.interpolate(torch.sigmoid(norm(conv(f))), scale["size"], mode="bilinear")
+
+readout = models.Readout(f.shape[1], size=scale["size"]).eval()
+readout.output[0].load_state_dict(conv.state_dict())
+features, _ = encoders.stacked(encoder, pictures)                 # the same stack, in half precision, to be kept
+assert torch.equal(readout(f), by_hand)
+assert torch.allclose(features.float(), f, atol=1e-2)
+
+# %% [markdown]
+# Where could the position come from? A convolution treats every place alike, except where it meets the {term}`padding <padding mode>`. On a
+# black image that is all there is: under circular padding, or without any, a network's features are constant, and *no* readout can draw
+# anything from them; under zero padding they are not.
+
+# %%
+def flatness(mode):
+    """Largest spread of a channel over space, on a black image, under a padding mode, or without padding."""
+    torch.manual_seed(0)
+    settings = {"run_with": "none"} if mode == "none" else {"padding_mode": mode}
+    net = encoders.make(config.EncoderConfig(width=4, **settings), 0, "")
+    last = net(torch.full((1, 3, 96, 96), -2.0))[-1]
+    return float((last.amax((-2, -1)) - last.amin((-2, -1))).max())
+
+
+spreads = {mode: flatness(mode) for mode in (*config.PADDING_MODES, "none")}
+assert max(spreads[mode] for mode in spreads if mode != "zeros") < 1e-5 < spreads["zeros"]
+print({mode: f"{spread:.1g}" for mode, spread in spreads.items()})
+
+# %% [markdown]
+# ## The experiment
+#
+# **Held:** the pictures, the readout's schedule, the targets. **Varied:** the frozen network, and the readout. The readout is fitted on
+# training pictures and scored on test pictures, on a black one, a white one, and on Gaussian noise. One seed is one readout (its start and
+# the order of the pictures), and, for a network made here, that network too.
+#
+# **Deviations from the paper**
+#
+# * **Pictures.** The paper trains on DUT-S (10,533 photographs) and tests on PASCAL-S. Here: crops of six embedded photographs, the test
+#   crops from another part of each; or any folder (`-p photos NAME`), of which the `quick` profile takes 200 and 100.
+# * **Networks.** VGG-16 and ResNet-152 need their weights, which the `paper` profile downloads. `quick` takes whichever ImageNet weights
+#   lie under the data root, and always a *small* VGG of four blocks that it trains itself for a few seconds: to name the embedded
+#   photograph of a crop, or to label the pixels of a digit pasted on it (*stencils*, in the place of saliency and segmentation).
+# * **What the released code does and the text does not say**, kept here: learning rate 0.1, a tenth of it from epoch 10, batch 32 (8 in
+#   `quick`), batch normalisation before the sigmoid, no ½ in the loss. **Not kept:** it feeds pictures without ImageNet's mean and standard deviation, and
+#   unless told otherwise leaves the frozen network *random*; here each network sees pictures as it was trained, and random ones are rows of their own.
+# * **Table 2a:** between layers, 8 channels in `quick` where the released code keeps as many as come in.
+# * **Target maps** and noise image have no formula in the text. The maps are fitted to the released pictures (`canvas.position_map`), the
+#   noise is Gaussian around mid-grey, drawn anew for each of 8 pictures.
+# * **Stripes.** The paper's MAE on HS and VS is on a scale twice as long (its own constant predictor has .628). Both scales are shown.
+
+# %%
+def synthetic(name, pixels):
+    shape = tested.images[:len(pixels)].shape
+    return replace(tested, name=name, images=pixels.expand(shape).to(torch.uint8), labels=torch.zeros(len(pixels), dtype=torch.long))
+
+
+seen, tested = splits.train.spread(scale.get("train_images")), splits.test.spread(scale.get("test_images"))
+noise = 128 + 64 * torch.randn(min(8, len(tested)), *tested.images.shape[1:], generator=torch.Generator().manual_seed(0))
+tests = {"natural": tested, "black": synthetic("black", torch.zeros(1, 1, 1, 1)),
+         "white": synthetic("white", torch.full((1, 1, 1, 1), 255)), "noise": synthetic("noise", noise.clamp(0, 255))}
+named = encoders.asked(pretrained, workspace.data, ["vgg16", "resnet152"] if profile == "paper" else [])   # architecture: file
+
+
+@lru_cache(maxsize=4)
+def read(c, seed):
+    """Features of the training pictures and of each test set, and how many channels each stage has; computed once."""
+    encoder = encoders.make(c, seed, workspace.data, named.get(c.net, ""))
+    encoder.net.to(workspace.device)
+    (f, channels), *others = [encoders.stacked(encoder, images) for images in (seen, *tests.values())]
+    return f, dict(zip(tests, [g for g, _ in others], strict=True)), channels
+
+
+# %%
+def chosen(c, channels, seed):
+    """Which of the stacked channels a configuration reads."""
+    number = torch.arange(sum(channels))
+    if c.stage:
+        number = number.split(channels)[c.stage - 1]
+    if c.channels:
+        number = number[torch.randperm(len(number), generator=torch.Generator().manual_seed(seed))[:c.channels]]
+    return number
+
+
+def scores(maps, images):   # maps (image, map, row, col)
+    for kind, target, drawn in zip(KINDS, targets, maps.unbind(1), strict=True):
+        spc, mae = metrics.spearman(drawn, target), (drawn - target).abs().mean((-2, -1)).tolist()
+        defined = [s for s in spc if s is not None]
+        yield {"target": kind, "images": images, "spc": sum(defined) / len(defined) if defined else None,
+               "undefined": len(spc) - len(defined), "mae": sum(mae) / len(mae), "n_images": len(mae)}
+
+
+def loss(readout, features, _, generator):
+    return (readout(features) - targets).square().mean((0, 2, 3)).sum()   # each map's readout has its own mean
+
+
+@torch.no_grad()
+def draw(readout, features):
+    return torch.cat([readout(part.float()) for part in features.split(50)])
+
+
+# %%
+def run(c, seed, checkpoint):
+    f, others, channels = read(c.encoder, 0 if c.encoder.source == "imagenet" else seed)
+    use = chosen(c, channels, seed)
+    samples = data.Samples(f[:, use] if len(use) < f.shape[1] else f, torch.zeros(len(f), dtype=torch.long))
+    torch.manual_seed(seed)
+    readout = models.Readout(len(use), len(KINDS), kernel=c.kernel, depth=c.depth, padding=c.padding, hidden=c.hidden, size=c.size)
+    history = training.fit(readout, samples, loss, c.recipe, seed=seed, checkpoint=checkpoint)
+    maps = {name: draw(readout, g[:, use]) for name, g in others.items()}
+    rows = [row for name in maps for row in scores(maps[name], name)] + list(scores(maps["natural"][:1], "first"))
+    small = torch.nn.functional.adaptive_avg_pool2d(maps["natural"][0], 28).mul(100).round().int().tolist()   # percent
+    return {"maps": rows, "loss": history[-1]["loss"]} | ({"drawn": small} if seed == 0 else {})
+
+
+# %%
+made = preset["small"]
+fresh = partial(config.EncoderConfig, net="small", width=made["width"])
+trained = partial(fresh, source="photos", crop=made["crop"], recipe=made["recipe"],
+                  data=data.load("photos", "", size=made["crop"]).fingerprint)
+segmenter = partial(fresh, source="stencils", crop=made["crop"], recipe=made["recipe"],
+                    data=data.load("stencils", "", size=made["crop"]).fingerprint)
+imagenet = {name: config.EncoderConfig(net=name, source="imagenet", data=encoders.fingerprint(name, workspace.data, file))
+            for name, file in named.items()}
+pixels = config.EncoderConfig(net="pixels")
+names = {"pixels": "pixels", **{name: f"{name}, ImageNet" for name in named}, "small": "small, photographs"}
+main = next(iter(imagenet.values()), trained())            # Tables 2 and 3
+vgg = imagenet.get("vgg16", trained())                     # Table 4: a network whose padding can be taken away
+readout = partial(config.ReadoutConfig, profile=profile, dataset=photos, recipe=preset["recipe"], **scale,
+                  data="".join(part.fingerprint for part in (seen, tested)))
+deep = partial(readout, hidden=preset["hidden"])
+
+# %%
+cells = [("1", "PosENet", readout(encoder=pixels)), ("1", "VGG", readout(encoder=trained()))]
+cells += [("1", "ResNet" if name.startswith("resnet") else "VGG", readout(encoder=c)) for name, c in imagenet.items()]
+for label, c in (("PosENet", pixels), ("VGG", main)):
+    cells += [("2a", f"{label}, {n} layer{'s' * (n > 1)}", readout(encoder=c) if n == 1 else deep(encoder=c, depth=n)) for n in (1, 2, 3)]
+    cells += [("2b", f"{label}, {k}x{k}", readout(encoder=c, kernel=k)) for k in (1, 3, 7)]
+n_stages = len(encoders.make(replace(main, source="random"), 0, workspace.data).stages)
+cells += [("3", f"VGG, stage {n}", readout(encoder=main, stage=n)) for n in range(1, n_stages + 1)]
+cells += [("3", "VGG, all stages", readout(encoder=main))]
+for table in ("4", "Fig. 6"):
+    cells += [(table, "PosENet" + (f", padding {p}" if p else ""), readout(encoder=pixels, padding=p)) for p in (0, 1, 2)]
+    cells += [(table, "VGG", readout(encoder=vgg)), (table, "VGG, padding removed", readout(encoder=replace(vgg, run_with="none")))]
+cells += [("6", "VGG", readout(encoder=trained())), ("6", "VGG, segmentation", readout(encoder=segmenter()))]
+
+few = 8 if main.net == "small" else 16                     # as few as the first stage has, or fewer
+controls = [("matched", f"VGG, stage {n}", readout(encoder=main, stage=n, channels=few)) for n in range(1, n_stages + 1)]
+controls += [("untrained", mode, readout(encoder=fresh(padding_mode=mode))) for mode in (*config.PADDING_MODES, "none")]
+controls += [("trained", mode, readout(encoder=trained(padding_mode=mode))) for mode in ("zeros", "none")]
+controls += [("untrained ImageNet", name, readout(encoder=config.EncoderConfig(net=name))) for name in named]
+controls += [("given", f"{n} layer{'s' * (n > 1)}", readout(encoder=replace(pixels, net="coordinates"), depth=n, hidden=16 if n > 1 else None))
+             for n in (1, 3)]
+
+# %%
+seeds = range(seeds or config.SEEDS[profile])
+configs = sorted({c for _, _, c in cells + controls}, key=lambda c: (str(c.encoder), str(c)))   # each network's features once
+runs = records.run_or_load("posenet", configs, run, seeds=seeds, workspace=workspace)
+by_config = {}
+for record in runs:
+    by_config.setdefault(record.digest, []).append(record)
+
+
+def network(c):
+    return names[c.encoder.net] if c.encoder.source not in ("random", "stencils") else {
+        "pixels": "pixels", "coordinates": "coordinates"}.get(c.encoder.net, f"{c.encoder.net}, " + (
+            "stencils" if c.encoder.source == "stencils" else "random"))
+
+
+frame = pd.DataFrame([{"table": table, "variant": variant, "network": network(c), "seed": r.seed, **row}
+                      for table, variant, c in cells + controls for r in by_config[config.digest(c)] for row in r.results["maps"]])
+frame = frame[(frame["images"] == "first") == (frame["table"] == "Fig. 6")].replace({"images": {"first": "natural"}})
+
+# %% [markdown]
+# ## What came out
+#
+# *What to look for:* maps that look like their target in every row but that of the pixels. The photograph should not show through. Then the
+# scores, and the paper's Fig. 6: the map $G$ from one photograph, bright in the centre with padding, and not without.
+
+# %%
+def drawn_by(table, variant, network):
+    c = next(c for t, v, c in cells + controls if (t, v) == (table, variant) and network in (None, globals()["network"](c)))
+    first = next(r for r in by_config[config.digest(c)] if r.seed == seeds[0])
+    return dict(zip(KINDS, torch.tensor(first.results["drawn"]).div(100).numpy(), strict=True))
+
+
+keys = ["table", "variant", "network", "target", "images"]
+summary = records.summarise(frame, keys, "mae").rename(columns={"mean": "mae", "low": "mae_low", "high": "mae_high", "n": "seeds"})
+summary = summary.merge(records.summarise(frame.dropna(subset="spc"), keys, "spc"), how="left", on=keys)
+counts = frame.groupby(keys, sort=False, as_index=False).agg(undefined=("undefined", "sum"), n_images=("n_images", "first"))
+summary = summary.merge(counts, on=keys).merge(paper.POSENET, how="left", on=["table", "variant", "target", "images"])
+one = summary[summary["table"] == "1"]
+told = f"mean and 95 % interval (Student's t) over n = {len(seeds)} seeds"
+what = f"{photos}, {len(seen)} training and {len(tested)} test pictures of {scale['size']} pixels"
+
+rows = {"target": dict(zip(KINDS, targets.cpu().numpy(), strict=True))} | {
+    name: drawn_by("1", variant, name) for variant, name in dict.fromkeys(zip(one["variant"], one["network"], strict=True))}
+rows |= {"small, random": drawn_by("untrained", "zeros", None)}
+rows["target"]["picture"] = tested.images[0].permute(1, 2, 0).numpy() / 255
+page.show(figures.picture_grid(rows), "02_drawn", f"""What the readouts draw from one test picture, by the network whose frozen
+features they read ({what}; seed {seeds[0]}). The picture is on the right of the first row.""",
+          "A grid of small maps: the first row the targets, then one row a network.", workspace=workspace)
+
+# %%
+natural = pd.concat([one, summary[(summary["table"] == "untrained") & (summary["variant"] == "zeros")],
+                     summary[summary["table"] == "untrained ImageNet"]]).query("images == 'natural' and target in @canvas.POSITION_MAPS")
+fig, ax = plt.subplots(figsize=(8.5, 3.8), layout="constrained")
+figures.scores_by_map(natural, ax)
+page.show(fig, "02_table1", f"""Table 1 on photographs: SPC by target map and by the frozen network ({what}), {told}. *random* is the same
+architecture before any training.""", "SPC by target map, one marker a network, with the paper's VGG-16 dashed.", workspace=workspace, data=natural)
+
+shown = one.assign(stripes=[2 * row.mae if row.target in ("HS", "VS") else None for row in one.itertuples()])
+page.table(shown[["network", "images", "target", "mean", "low", "high", "n", "undefined", "n_images", "mae", "mae_low", "mae_high", "stripes"]]
+           .rename(columns={"mean": "SPC", "low": "95 % low", "high": "95 % high", "undefined": "undefined maps", "n_images": "pictures",
+                            "mae": "MAE", "mae_low": "MAE low", "mae_high": "MAE high", "stripes": "MAE, paper's scale"}),
+           "02_spc_mae", f"""Table 1: SPC and MAE ({what}); {told}. Means over the test pictures. *Undefined maps* counts those without an SPC, over all
+seeds; they are not in its mean. On the stripes the paper's MAE is on a scale twice as long, last column.""", workspace=workspace, digits=3)
+
+sixth = summary[(summary["table"] == "Fig. 6") & (summary["target"] == "G")]
+drawn, under = {"target": targets[2].cpu().numpy()}, {}
+for row in sixth.itertuples():
+    label = f"{row.network.replace(', ', chr(10))}\n{row.variant.partition(', ')[2] or 'as it is'}"
+    drawn[label] = drawn_by("Fig. 6", row.variant, None)["G"]
+    under["G", label] = f"SPC {row.mean:+.2f}\npaper {row.paper_spc:+.2f}"
+fig = figures.picture_grid({"G": drawn}, under)
+page.show(fig, "02_fig6", f"""The map G drawn from one test picture: by PosENet on pixels with 0, 1 and 2 pixels of padding in its own convolution,
+and from a frozen network with its padding and with the padding taken away. SPC: mean over {len(seeds)} seeds, beside the paper's VGG-16 or PosENet.""",
+          "Five small maps in a row, each with its SPC and the paper's.", workspace=workspace, data=sixth)
+
+# %% [markdown]
+# ## Tables 2, 3, 4 and 6
+#
+# *What to look for:* solid lines (this run) that go where the dashed ones (the paper) go. Their *level* depends on the network and the schedule.
+
+# %%
+def panel(ax, table, label):
+    rows = summary[(summary["table"] == table) & (summary["images"] == "natural") & summary["target"].isin(["H", "G", "HS"])
+                   & summary["variant"].str.startswith(label)]
+    figures.score_ladder(rows, list(dict.fromkeys(rows["variant"])), ax).set_title(
+        f"Table {table}: {' → '.join(rows['network'].unique())}", fontsize="small")
+
+
+fig, axes = plt.subplots(2, 4, figsize=(12, 5.6), sharey=True, layout="constrained")
+for ax, (table, label) in zip(axes.flat, [("2a", "VGG"), ("2b", "VGG"), ("3", "VGG"), ("4", "VGG"),
+                                          ("2a", "PosENet"), ("2b", "PosENet"), ("6", "VGG"), ("4", "PosENet")], strict=True):
+    panel(ax, table, label)
+for ax in axes[:, 0]:
+    ax.set_ylabel("SPC on photographs")
+axes[0, 0].legend(fontsize="small", loc="lower right")
+page.show(fig, "02_ladders", f"""Readout depth (2a) and kernel (2b), stage of the network (3), padding (4) and training task (6), on photographs: this run solid
+({what}; {told}), the paper dashed. Where the paper says VGG-16, the network is the one above the panel.""",
+          "Eight panels of SPC against the variants of a table, one colour a target map.", workspace=workspace,
+          data=summary[summary["table"].isin(["2a", "2b", "3", "4", "6"])])
+
+# %% [markdown]
+# ## Cell by cell
+#
+# Every cell that the paper and this run both have. The **direction** of a cell is what it adds to the cell that the paper sets it against: a
+# network against pixels (Table 1), three layers against one (2a), and so on; it is the *same*, *opposite*, or *open* when the interval of this
+# run's difference, taken seed by seed, holds 0. An undefined SPC counts as 0 here, as it is printed in the paper.
+
+# %%
+per_seed = frame.assign(spc=frame["spc"].astype(float).fillna(0)).set_index(["table", "variant", "target", "images", "network", "seed"])["spc"]
+rows = []
+for row in summary[summary["paper_spc"].notna()].itertuples():
+    against = paper.POSENET_AGAINST.get((row.table, row.variant))
+    entry = {"table": row.table, "cell": row.variant, "network here": row.network, "map": row.target, "images": row.images}
+    entry |= {"paper": row.paper_spc, "SPC": row.mean, "low": row.low, "high": row.high, "n": row.n, "paper MAE": row.paper_mae,
+              "MAE": row.mae * (2 if row.target in ("HS", "VS") else 1)}
+    if against:
+        base = per_seed.loc[row.table, against, row.target, row.images]
+        step = per_seed.loc[row.table, row.variant, row.target, row.images, row.network] - base.groupby("seed").first()
+        printed = paper.POSENET.set_index(["table", "variant", "target", "images"])["paper_spc"]
+        wanted = row.paper_spc - printed[row.table, against, row.target, row.images]
+        mean, low, high = metrics.mean_interval(step)
+        same = "open" if not (low > 0 or high < 0) else "same" if mean * wanted > 0 else "opposite"
+        entry |= {"against": against, "paper step": wanted, "step": mean, "step low": low, "step high": high, "direction": same}
+    rows.append(entry)
+compared = pd.DataFrame(rows)
+page.table(compared.drop(columns=["step low", "step high"]), "02_cells", f"""Every cell that paper and run both have ({what}). SPC and MAE: {told}; the paper's are
+one run. MAE on the stripes is doubled, to the paper's scale.""", workspace=workspace, digits=2)
+
+print(compared.groupby(["table", "direction"]).size().unstack(fill_value=0).to_string(), "\n")
+for row in compared[compared["direction"] == "opposite"].to_dict("records"):
+    print(f"Table {row['table']}, map {row['map']}, {row['images']} images: from \"{row['against']}\" to \"{row['cell']}\" the paper's SPC "
+          f"moves by {row['paper step']:+.2f}, this run's ({row['network here']}) by {row['step']:+.2f} "
+          f"[{row['step low']:+.2f}, {row['step high']:+.2f}].")
+
+# %% [markdown]
+# ## Controls that could overturn the reading
+#
+# :::{admonition} Did the network have to learn anything? Did the padding have to be zeros?
+# :class: control
+# If *training* puts position into features, a random network should draw worse. If *zeros* do, another padding should. And
+# {cite:t}`lin2022unveiling` hold that this test is unreliable altogether: then its score should wander from one random network to the next. Left,
+# single dots: one random network each. **Noise** pictures have no sky above and no ground below, so what is drawn there cannot come from
+# what photographs have in common.
+#
+# **Is a deep stage better because it is deep, or because it is wide?** Later stages have more channels, and a readout has more to choose from. So
+# read equally few from each.
+# :::
+
+# %%
+picked = summary[summary["table"].isin(["untrained", "trained"]) & summary["target"].isin(["H", "G"]) & summary["images"].isin(["natural", "noise"])]
+dots = frame[frame["table"].isin(["untrained", "trained"])]
+fig, axes = plt.subplots(1, 4, figsize=(12, 3.4), sharey=True, layout="constrained")
+for ax, (target, images) in zip(axes, [(t, i) for t in ("H", "G") for i in ("natural", "noise")], strict=True):
+    cell = picked[(picked["target"] == target) & (picked["images"] == images)]
+    single = dots[(dots["target"] == target) & (dots["images"] == images)]
+    figures.scores_by_padding(cell, single, ax).set_title(f"{target}, {images} images", fontsize="small")
+axes[0].set_ylabel("SPC")
+page.show(fig, "02_untrained", f"""SPC of the small network by padding mode, random (open) and trained to tell photographs apart (filled); none: built, and where
+trained also *trained*, without padding ({what}). Dots: single seeds. Bars: 95 % interval (Student's t), n = {len(seeds)}.""",
+          "Four panels of SPC by padding mode, for random and for trained networks.", workspace=workspace, data=picked)
+
+# %%
+least = frame[(frame["images"] == "natural") & frame["table"].isin(["1", "untrained", "untrained ImageNet", "given"])
+              & ~frame["variant"].isin(["reflect", "replicate", "circular", "none"])].dropna(subset="spc")
+wide = records.summarise(least, ["network", "variant", "target"], "spc")
+wide["cell"] = [f"{row.mean:+.2f} ± {(row.high - row.low) / 2:.2f}" for row in wide.itertuples()]
+wide["network"] = [f"{row.network}, {row.variant}" if row.network == "coordinates" else row.network for row in wide.itertuples()]
+wide = wide.pivot_table(index="network", columns="target", values="cell", aggfunc="first", sort=False).reindex(columns=KINDS).reset_index()
+page.table(wide, "02_controls", f"""Lower and upper bounds, SPC on photographs ({what}): mean ± half the 95 % interval over n = {len(seeds)} seeds. *coordinates*: the picture
+with its rows and columns on two more channels, read by one convolution or by three with 16 channels between them. *shuffled H* is a target in an
+arbitrary order: to draw it takes position in detail, not one smooth gradient.""", workspace=workspace)
+
+fig, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True, layout="constrained")
+for ax, (table, title) in zip(axes, [("3", "all channels of a stage"), ("matched", f"{few} channels, drawn at random")], strict=True):
+    rows = summary[(summary["table"] == table) & (summary["images"] == "natural") & summary["target"].isin(["H", "G", "HS"])]
+    figures.score_ladder(rows, [f"VGG, stage {n}" for n in range(1, n_stages + 1)], ax).set_title(f"{rows['network'].iloc[0]}: {title}", fontsize="small")
+axes[0].set_ylabel("SPC on photographs")
+axes[0].legend(fontsize="small")
+page.show(fig, "02_matched", f"""SPC by stage, with all of a stage's channels and with equally many from each, drawn anew for every seed ({what}; {told}).
+Dashed: the paper, VGG-16, all channels.""", "Two panels of SPC by stage, with all and with equally many channels.",
+          workspace=workspace, data=summary[summary["table"].isin(["3", "matched"])])
+
+# %% [markdown]
+# ## Against the paper
+
+# %%
+claims = (paper.POSENET_READOUT, paper.POSENET_SIZE, paper.POSENET_DEPTH, paper.POSENET_PADDING, paper.POSENET_TASK)
+judged = summary[summary["paper_spc"].notna() & (summary["images"] == "natural") & (summary["table"] != "Fig. 6")]
+page.against_paper({claim: claim.verdict(judged) for claim in claims}, "02_against_paper",
+                   f"{what}; readouts of {main.net if main.net != 'small' else 'a small VGG'}, n = {len(seeds)} seeds", workspace=workspace)
+
+# %% [markdown]
+# ## What it means, and what it does not
+#
+# * **Position is there.** An unpadded convolution draws all five maps from frozen features better than it could from pixels, and black,
+#   white and noise pictures, which hold nothing to go by, do as well as photographs. So the claim stands.
+# * **It was not learned.** A *random* network of the same architecture draws the maps at least as well ({numref}`fig-02_table1`). In the
+#   embedded run training for image class lowers the score, most on the fine maps. What the paper shows of "pretrained networks" is a
+#   property of padded convolutions; that its released code leaves the backbone random unless told otherwise fits both readings.
+# * **Zeros do it.** In the small network, reflect, replicate and circular padding leave next to nothing to read ({numref}`fig-02_untrained`),
+#   although page 03 reads the cell from averaged features under all but the last: there the readout could learn one number for each of nine
+#   cells, here it has to draw a map for a picture it has not seen. A deeper network, whose units see the whole picture, may differ.
+# * **Taken away or never there:** the paper strips the padding off a network that was trained with it, which breaks the network too
+#   {cite}`murase2020how`. A network *trained* without padding answers that objection: nothing can be read from it either.
+# * **Unreliable?** {cite:t}`lin2022unveiling` doubt the test. The dots of {numref}`fig-02_untrained` show how much one random network differs from the
+#   next; the paper prints one run. Some orders between rows (readout depth, kernel) are within that spread here, and the table above says which.
+# * **The upper bound** is a network that is *given* rows and columns ({numref}`tab-02_controls`): one convolution draws H and V from it perfectly and
+#   nothing else, three draw nearly everything. What VGG's features hold is therefore not a clean coordinate, but many bent ones, of which some
+#   sum to a Gaussian. The shuffled target shows how coarse they are.
+# * **Not done:** Table 5 (training a saliency and a segmentation network from scratch, with and without padding) and the paper's own data.
+#
+# ## Summary
+#
+# * Frozen features draw a map of the plane; pixels do not; zero padding is why.
+# * Random networks do it as well as trained ones, so the score says what an architecture *lets through*, not what a network has learned to use.
+# * Report it with several seeds, with a random network beside every trained one, and with the padding taken away *before* training.
+#
+# ## Exercises
+#
+# :::{admonition} 1. By pencil
+# :class: exercise
+# A 1×1 readout sees one place of the stacked features. From the first stage alone (two 3×3 convolutions, zero padding), on a black picture:
+# in how many places of the map can it say anything but the same? What does that make of its SPC on H?
+# :::
+#
+# :::{admonition} Solution
+# :class: dropdown
+# Two convolutions reach two pixels: only a frame two pixels wide differs from the inside. Inside it the drawn map is constant, and its ranks are all
+# tied, so SPC rests on the left and the right edge. That is Table 3's first row: small, and not zero.
+# :::
+#
+# :::{admonition} 2. In code
+# :class: exercise
+# Give the readout two pixels of zero padding of its own and *no* network (`encoder=pixels, padding=2`). The paper reaches an SPC of .397 on H. How much
+# of that is left if the padding is `reflect`? (`padding.set_padding_mode` works on a readout.)
+# :::
+#
+# :::{admonition} A start
+# :class: dropdown
+# `padding.set_padding_mode(models.Readout(3, padding=2), "reflect")`, trained by `training.fit` as in `run` above. Reflected pixels look like pixels: expect little.
+# :::
+#
+# :::{admonition} 3. To overturn the claim
+# :class: exercise
+# If the maps came from what photographs have in common (sky above, ground below), a readout trained on photographs turned by random quarter turns
+# would fail. Turn them (`torch.rot90`), train again, and look at V.
+# :::
+#
+# :::{admonition} A hint
+# :class: dropdown
+# The scores on noise and black pictures in the table of cells have answered it already: nothing there is up.
+# :::
+
+# %%
+print(page.provenance(workspace, splits))

@@ -1,0 +1,355 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 04 · Does a network trained on classes know where?
+#
+# :::{admonition} The puzzle
+# :class: puzzle
+# Nobody ever asked this network where anything is. It learned to name photographs, it is frozen, and all that is kept of a picture is the
+# average of each channel. One linear layer on those averages tells in which cell the picture was, nearly every time. But a network that has
+# learned nothing at all is as good a witness. What, then, did we find out about the first?
+# :::
+
+# %% tags=["parameters"]
+profile = "quick"     # smoke | quick | paper
+data_root = ""        # folder of data sets; "" is $POSENC_DATA, else data/
+out = ""              # where records and figures go; "" is the project folder
+dataset = ""          # digits | cifar10 | cifar100 | photos | a folder: what is placed on the canvas; "" is the profile's
+scenes = ""           # stencils (embedded, the default) | camvid: what the segmentation network is trained on
+pretrained = ""       # e.g. "resnet18,vgg16=FILE.safetensors"; "" is what lies under the data root's weights/, if any
+grids = ""            # e.g. "3,5,7,10"; "" is 3,5,7
+seeds = 0             # how many; 0 is the profile's number
+
+# %%
+from dataclasses import replace
+from math import ceil
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import torch
+from sklearn.linear_model import RidgeCV
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from posenc_lib import canvas, config, data, encoders, figures, models, page, paper, records, training
+
+workspace = config.Workspace(profile, data_root, out)
+dataset = dataset or ("cifar10" if profile == "paper" else "digits")
+splits = data.load_for(workspace, dataset, validation=0.0)   # nothing is chosen on this page
+figures.use_style()
+print(page.provenance(workspace, splits))
+
+# %% [markdown]
+# ## What the paper claims
+#
+# Supplement S1 of {cite:t}`islam2021global`: frozen ResNet-18s, one trained on ImageNet and one for segmentation on PASCAL VOC, decode location
+# through GAPNet's head and fail through a shuffled one. It prints no number, only a figure.
+
+# %%
+page.claim_box(paper.PRETRAINED_LOCATION)
+
+# %% [markdown]
+# ## By hand: averaging and a 1×1 convolution change places
+#
+# GAPNet's head on a frozen network is a 1×1 convolution and then {term}`GAP`. Both are linear, and one acts on channels, the other on places:
+#
+# $$ \frac{1}{HW} \sum_{ij} \Big( \sum_c W_{kc} f_c(i, j) + b_k \Big) = \sum_c W_{kc} \Big( \frac{1}{HW} \sum_{ij} f_c(i, j) \Big) + b_k = (W z + b)_k . $$
+#
+# :::{admonition} A guess to make
+# :class: guess
+# So the head needs no feature maps: the {term}`pooled latent` $z$ will do, a few hundred numbers a picture, computed once. Does that also hold for the
+# 3×3 convolution of the released GAPNet? Under every padding?
+# :::
+
+# %%
+torch.manual_seed(0)
+f = torch.randn(4, 16, 6, 6)
+with torch.no_grad():
+    for kernel, mode in ((1, "zeros"), (3, "zeros"), (3, "reflect"), (3, "circular")):
+        head = nn.Conv2d(16, 9, kernel, padding=kernel // 2, padding_mode=mode)
+        pooled_last, pooled_first = models.gap(head(f)), models.gap(f) @ head.weight.sum((-2, -1)).T + head.bias
+        print(f"{kernel}×{kernel}, {mode:9s} largest difference {float((pooled_last - pooled_first).abs().max()):.0e}")
+
+# %% [markdown]
+# For 1×1 it is an identity. For 3×3 only under circular padding: elsewhere the head reads the border itself, and could tell the location even
+# from features that do not know it. On this page the head is 1×1, so whatever is decoded was in the network.
+#
+# ## Build it
+#
+# Place every image in every cell of a {term}`canvas`, run the frozen network once, keep $z$ of each stage. Then a head is an ordinary linear
+# classifier, and several are trained side by side (`models.Heads`):
+
+# %%
+encoder = encoders.small(models.vgg(6, width=4))
+patches = splits.test.take(slice(0, 5))
+latents, location, number = encoders.pooled(encoder, patches, 3)
+
+canvases = canvas.place(encoder.view(patches).batch(number)[0], location, 3)     # by hand, all at once
+for z, f in zip(latents, encoder(canvases), strict=True):
+    torch.testing.assert_close(z, f.mean((-2, -1)))
+print([tuple(z.shape) for z in latents], "(canvas, channel) of each stage")
+
+# %% [markdown]
+# **How much can a layer know at most?** A unit sees a limited part of the canvas. Where that part holds no border, two cells look alike: in a 7×7 grid, a layer whose
+# units reach over one cell can tell the four corners, the four edges and the middle, nine kinds of cell and not 49. The number of kinds can be counted:
+# put one image in every cell and see which $z$ differ.
+
+# %%
+def kinds_of_cell(encoder, images, grid):
+    """In how many kinds of cell does one image give another z? (stage,)"""
+    latents, _, _ = encoders.pooled(encoder, images.take(slice(0, 1)), grid)
+    alike = [torch.cdist(z.double(), z.double()) < 1e-5 * z.norm(dim=1).max() for z in latents]     # (cell, cell)
+    return [int((pairs.tril(-1).sum(1) == 0).sum()) for pairs in alike]                             # the first of its kind
+
+
+size = patches.images.shape[-1]
+print(f"random network, cells of {size} pixels:", {f"{k}×{k}": kinds_of_cell(encoder, patches, k) for k in (3, 5, 7)}, "by stage")
+
+# %% [markdown]
+# ## The experiment
+#
+# **Held:** the canvases, the heads' schedule. **Varied:** the frozen network, its stage, the grid, the head: channels *in order*, or *shuffled* anew
+# in every batch. Heads learn on training images and are scored on test images, each in every cell, so chance is exactly $1/k^2$.
+# One seed is one set of heads and, for a network made here, that network.
+#
+# **Deviations from the paper**
+#
+# * **Networks.** The paper's are ResNet-18s, for ImageNet and for PASCAL VOC. Here: every ImageNet architecture whose weights lie under the data root
+#   (the `paper` profile downloads ResNet-18's), and a *small* VGG that the page trains for seconds: to name embedded photographs, and to label the
+#   pixels of pasted digits (*stencils*) or of street scenes (`-p scenes camvid`).
+# * **What is placed:** digits in `quick`, CIFAR-10 in `paper`, as on page 03; the text does not say how long its heads learn, on what, at which rate. Ours see 900
+#   canvases for 200 steps of Adam in `quick`.
+# * **Every stage** is read, not only the last, and channels are standardised (mean and spread over the training canvases). Without that, a short schedule
+#   reads less from layers whose channels differ in scale; for the head in order it is only another parametrisation.
+
+# %%
+def channels_of(latents, few, seed):
+    """Numbers of each stage's channels in the stack of all, and `few` of them at random."""
+    stages = torch.arange(sum(z.shape[1] for z in latents)).split([z.shape[1] for z in latents])
+    draw = torch.Generator().manual_seed(seed)
+    return stages, [stage[torch.randperm(len(stage), generator=draw)[:few]] for stage in stages]
+
+
+def standardised(z, reference):
+    return (z - reference.mean(0)) / reference.std(0).clamp(min=1e-8)
+
+
+def halves(grid):
+    """The cells of a checkerboard's one colour."""
+    return torch.tensor([(n // grid + n % grid) % 2 == 0 for n in range(grid ** 2)])
+
+
+def between(z, location, z_test, location_test, grid):
+    """Row and column by ridge regression on half of the cells, a checkerboard: R² on those and on the other half."""
+    learned = halves(grid)[location.cpu()].numpy()
+    place, place_test = (torch.stack([n // grid, n % grid], 1).cpu().double().numpy() for n in (location, location_test))
+    ridge = RidgeCV(alphas=[10.0 ** n for n in range(-2, 5)]).fit(z[learned], place[learned])
+    seen = halves(grid)[location_test.cpu()].numpy()
+    return [float(ridge.score(z_test[part], place_test[part])) for part in (seen, ~seen)]
+
+
+# %%
+HEADS = {"in order": ("none", 0), "shuffled": ("batch", 0), "in order, few channels": ("none", 0), "answers permuted": ("none", 1)}
+
+
+def loss(heads, z, answers, generator):   # answers (canvas, 2): the location, and one that has nothing to do with it
+    logits = heads(z)
+    which = torch.tensor([column for _, column in HEADS.values()], device=z.device).repeat(len(logits) // len(HEADS))
+    return len(logits) * cross_entropy(logits.flatten(0, 1), answers.T[which].flatten())
+
+
+# %%
+def run(c, seed, checkpoint):
+    encoder = encoders.make(c.encoder, 0 if c.encoder.source == "imagenet" else seed, workspace.data, named.get(c.encoder.net, ""))
+    encoder.net.to(workspace.device)
+    n = ceil(c.canvases / c.grid ** 2)                                   # images; each is in every cell
+    latents, location, _ = encoders.pooled(encoder, splits.train.spread(n), c.grid)
+    latents_test, location_test, _ = encoders.pooled(encoder, splits.test.spread(ceil(n / 2)), c.grid)
+    stages, few = channels_of(latents, c.channels, seed)
+    z, z_test = (standardised(torch.cat(part, 1), torch.cat(latents, 1)) for part in (latents, latents_test))
+    reads = [read for stage, part in zip(stages, few, strict=True) for read in (stage, stage, part, stage)]
+    permuted = location[torch.randperm(len(location), generator=torch.Generator().manual_seed(seed)).to(location.device)]
+    torch.manual_seed(seed)
+    heads = models.Heads(reads, [permutation for permutation, _ in HEADS.values()] * len(stages), c.grid ** 2)
+    training.fit(heads, data.Samples(z, torch.stack([location, permuted], 1)), loss, c.recipe, seed=seed, checkpoint=checkpoint)
+    with torch.no_grad():
+        right = (heads(z_test).argmax(-1) == location_test).double().mean(1).tolist()
+    kinds = kinds_of_cell(encoder, splits.test, c.grid)
+    rows = [{"layer": n + 1, "channels": len(read), "head": head, "accuracy": accuracy, "ceiling": kinds[n] / c.grid ** 2}
+            for (n, head), read, accuracy in zip([(n, head) for n in range(len(stages)) for head in HEADS], reads, right, strict=True)]
+    r2 = between(z[:, stages[-1]].cpu().numpy(), location, z_test[:, stages[-1]].cpu().numpy(), location_test, c.grid)
+    return {"layers": rows, "r2_seen": r2[0], "r2_between": r2[1]}
+
+# %%
+preset, made = config.DECODING[profile], config.READOUT[profile]["small"]
+scenes = scenes or "stencils"
+named = encoders.asked(pretrained, workspace.data, ["resnet18"] if profile == "paper" else [])   # architecture: file
+grids, seeds = [int(k) for k in (grids or "3,5,7").split(",")], range(seeds or config.SEEDS[profile])
+
+
+def learned(source):
+    print_of = data.load(source, workspace.data, size=made["crop"], validation=0.0).fingerprint
+    return config.EncoderConfig(source=source, width=made["width"], crop=made["crop"], recipe=made["recipe"], data=print_of)
+
+
+imagenet = {f"{name}, ImageNet": config.EncoderConfig(net=name, source="imagenet", data=encoders.fingerprint(
+    name, workspace.data, file)) for name, file in named.items()}
+trained = {"small, photographs": learned("photos"), f"small, {scenes}": learned(scenes)} | imagenet
+untrained = {"small, random": config.EncoderConfig(width=made["width"])} | {
+    f"{name}, random": config.EncoderConfig(net=name) for name in named}
+circular = {"small, photographs, circular": replace(trained["small, photographs"], run_with="circular"),
+            "small, random, circular": config.EncoderConfig(width=made["width"], padding_mode="circular")}
+networks = trained | untrained | circular
+configs = {(name, k): config.DecodingConfig(profile=profile, dataset=dataset, data=splits.fingerprint, encoder=c, grid=k,
+                                            channels=min(8, made["width"]), **preset) for name, c in networks.items() for k in grids}
+runs = records.run_or_load("pretrained-location", list(configs.values()), run, seeds=seeds, workspace=workspace)
+print(f"{len(networks)} networks, {len(grids)} grids, {len(seeds)} seeds")
+
+# %%
+key = {config.digest(c): where for where, c in configs.items()}
+frame = pd.DataFrame([{"network": key[r.digest][0], "grid": key[r.digest][1], "seed": r.seed, **row}
+                      for r in runs for row in r.results["layers"]])
+frame[["accuracy", "ceiling"]] *= 100
+by = ["network", "grid", "layer", "head"]
+summary = records.summarise(frame, by, "accuracy")
+summary = summary.merge(frame.groupby(by, sort=False, as_index=False).agg(channels=("channels", "first"), ceiling=("ceiling", "mean")), on=by)
+summary["chance"] = 100 / summary["grid"] ** 2
+told = f"mean and 95 % interval (Student's t) over n = {len(seeds)} seeds"
+what = f"{dataset}, {configs['small, random', grids[0]].canvases} canvases to learn on and half as many to test"
+
+# %% [markdown]
+# ## What came out: which stage knows where
+#
+# *What to look for:* round dots (in order) far above the dotted chance line, square ones (shuffled) near it. The grey step is the ceiling: no head on that
+# stage can do better. Then compare the upper row of networks with the lower one.
+
+# %%
+def panels(names, heads, name, caption, alt):
+    fig, axes = plt.subplots(len(grids), len(names), figsize=(2.6 * len(names) + 1, 2.3 * len(grids)), sharey=True, squeeze=False,
+                             layout="constrained")
+    for axes_row, k in zip(axes, grids, strict=True):
+        for ax, network in zip(axes_row, names, strict=True):
+            rows = summary[(summary["network"] == network) & (summary["grid"] == k) & summary["head"].isin(heads)]
+            figures.accuracy_by_layer(rows, ax).set_xlabel("stage" if k == grids[-1] else "")
+            ax.set_title(network.replace(", ", "\n", 1) if k == grids[0] else "", fontsize="small")
+        axes_row[0].set_ylabel(f"{k}×{k}\naccuracy (%)")
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize="small", loc="outside lower center", ncols=5)
+    page.show(fig, name, caption, alt, workspace=workspace, data=summary[summary["network"].isin(names) & summary["head"].isin(heads)])
+
+
+panels([*trained, *untrained], ["in order", "shuffled"], "04_by_stage", f"""Location accuracy from the pooled latent of each stage of a frozen network, by grid
+({what}); {told}. Dotted: chance. Grey: the most that the stage can know, from the kinds of cell it can tell apart.""",
+       "Panels of accuracy by stage, one column a network, one row a grid.")
+
+# %%
+last = summary[summary.groupby(["network", "grid"])["layer"].transform("max") == summary["layer"]]
+shown = last[last["head"].isin(["in order", "shuffled"])].drop(columns=["ceiling", "layer"])
+page.table(shown.rename(columns={"mean": "accuracy", "low": "95 % low", "high": "95 % high"}), "04_last_stage",
+           f"""Location accuracy (%) from the last stage of each frozen network, channels in order and shuffled ({what}); {told}.""", workspace=workspace)
+
+# %% [markdown]
+# ## Controls that could overturn the reading
+#
+# :::{admonition} Is it the padding, the head, the number of channels?
+# :class: control
+# **Circular padding**, same weights: in the small network, whose total stride (8) divides the cells, a shift by a cell only turns the feature maps, so accuracy must be
+# *exactly* chance. **Permuted answers:** a head asked for something that $z$ cannot hold must be at chance on test images, or it has learned them by heart.
+# **Few channels:** as many from every stage, drawn at random, for later stages are wider.
+# :::
+
+# %%
+panels(["small, photographs", *circular], ["in order", "in order, few channels", "answers permuted"], "04_controls",
+       f"""Controls, small networks: the same weights under zero and circular padding; {configs['small, random', grids[0]].channels} channels of each stage; permuted answers
+({what}); {told}.""", "Panels of accuracy by stage: under circular padding every point is on the chance line.")
+exact = frame[frame["network"].isin(circular) & (frame["head"] == "in order")]
+print("circular padding, largest distance of any run from chance:",
+      f"{(exact['accuracy'] - 100 / exact['grid'] ** 2).abs().max():.2g} points in {len(exact)} (run, stage)")
+
+# %% [markdown]
+# **A list of cells, or a sense of place?** A head that has seen every cell may have learned a list. So teach row and column, by ridge regression, on half of the cells,
+# those of one colour of a checkerboard, and ask for the cells *between*. $R^2 = 1$ is right; 0 is what the mean of all cells would give.
+
+# %%
+rows = [{"network": key[r.digest][0], "grid": key[r.digest][1], "cells": cells, "R2": r.results[name]}
+        for r in runs for cells, name in (("learned", "r2_seen"), ("between", "r2_between"))]
+place = records.summarise(pd.DataFrame(rows), ["network", "grid", "cells"], "R2")
+fig, axes = plt.subplots(1, len(grids), figsize=(4 * len(grids), 3.6), sharey=True, layout="constrained", squeeze=False)
+for ax, k in zip(axes[0], grids, strict=True):
+    figures.dots_by_group(place[place["grid"] == k], "network", "cells", ax).set_title(f"{k}×{k}")
+axes[0, 0].set_ylabel("R² of row and column")
+page.show(fig, "04_between", f"""Row and column by ridge regression on the last stage's pooled latent, on new images: in cells that were learned, and in those between
+({what}); {told}. Clipped below −1.""", "R squared by network, for learned cells and for cells between, one panel a grid.",
+          workspace=workspace, data=place)
+
+# %% [markdown]
+# ## Against the paper
+
+# %%
+judged = last[last["network"].isin(trained)]
+page.against_paper({paper.PRETRAINED_LOCATION: paper.PRETRAINED_LOCATION.verdict(judged)}, "04_against_paper",
+                   f"{what}, n = {len(seeds)} seeds", workspace=workspace)
+alone = last[(last["head"] == "in order") & ~last["network"].isin(circular)].groupby("network", sort=False)["mean"].agg(["min", "max"])
+for network, row in alone.iterrows():
+    print(f"{network:28s} in order, over grids: {row['min']:5.1f} to {row['max']:5.1f} %")
+
+# %% [markdown]
+# ## What it means, and what it does not
+#
+# * **The statement holds**, for networks trained on classes and on pixels: in order, a linear head reads the cell off the averages of the last stage; shuffled,
+#   little is left, though not nothing, as on page 03.
+# * **It says nothing of training.** Random networks of the same architecture hold as much, and under circular padding the same trained weights hold nothing.
+#   What is decoded is the mark that padding leaves; learning neither made it nor removed it.
+# * **Which stage knows is a matter of reach** ({numref}`fig-04_by_stage`). Heads come close to the ceiling of what a stage can know at all: shallow stages see no border from
+#   the cells inside, and tell nine kinds of cell. "Deeper layers encode more position" is, on canvases, mostly "deeper units see further". A random network's ceiling is lower
+#   still: it has no biases, so the empty canvas is 0 in every layer, and the border shows only where the image reaches it.
+# * **A sense of place, not a list.** Taught on half of the cells, a ridge regression places the other half ({numref}`fig-04_between`). The code is smooth enough to
+#   interpolate.
+# * **Large ImageNet networks** pad in more ways than one: max-pooling with padding, pooling that rounds up, first layers without padding. Switching their convolutions to circular
+#   padding does not make them blind to position; page 01 shows why the mode is not the whole story.
+# * **Not shown:** that a trained network *uses* any of this. A head can read what the network itself ignores.
+#
+# ## Summary
+#
+# * $\mathrm{GAP}(\mathrm{conv}_{1 \times 1}(f)) = W \, \mathrm{GAP}(f) + b$: decoding from a frozen network is a linear problem on a few numbers.
+# * Frozen networks tell the cell almost perfectly in order, hardly when shuffled, and exactly at chance under circular padding.
+# * So do networks that never saw a picture: decodability is a property of padding and reach.
+#
+# ## Exercises
+#
+# :::{admonition} 1. By pencil
+# :class: exercise
+# Stage 3 of the small network: two 3×3 convolutions at stride 1, two at stride 2, two at stride 4, with 2×2 pools between. How far does a unit see? In a 5×5 grid of 16-pixel
+# cells, how many kinds of cell can it tell apart if it sees just far enough for the second ring of cells to feel the border? (Compare the grey step.)
+# :::
+#
+# :::{admonition} Solution
+# :class: dropdown
+# Each convolution adds one of its own input pixels on both sides: $2 \cdot 1 + 2 \cdot 2 + 2 \cdot 4 = 14$; each pool widens the window by half a stride step, $1$ and $2$ pixels in all on the
+# far side. Rows fall into kinds by their distance to the nearest border, and top differs from bottom: with the second ring feeling it all five rows differ, so $5 \times 5 = 25$ kinds,
+# all cells; with only the first ring, $3 \times 3 = 9$ kinds, or 36 %.
+# :::
+#
+# :::{admonition} 2. In code
+# :class: exercise
+# Run the page with `-p grids 10`. Which stage of the small network can tell cells in the middle of a 10×10 grid apart at all?
+# :::
+#
+# :::{admonition} 3. To overturn the reading
+# :class: exercise
+# "Training neither made nor removed it." Train the small network for ten times as long, on photographs at random positions of a canvas, so that position is of no use. Does the
+# accuracy of the last stage fall below the random network's?
+# :::
+#
+# :::{admonition} A hint
+# :class: dropdown
+# Page 03 ends with a related measurement: place fields of networks trained for image class are flatter than those of random ones, but not flat.
+# :::
+
+# %%
+print(page.provenance(workspace, splits))

@@ -1,0 +1,219 @@
+"""Frozen networks to read from: what there is, its weights, and the features of a set, computed once (pages 02 and 04).
+
+A frozen network is asked about many times, so its features are kept, not computed anew in every epoch.
+"""
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from urllib.error import URLError
+
+import timm
+import torch
+import torchvision
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, interpolate
+
+from posenc_lib import canvas, data, hooks, models, progress, training
+from posenc_lib.config import EncoderConfig, choose
+from posenc_lib.data import IMAGENET, ImageSet
+from posenc_lib.padding import remove_padding, set_padding_mode
+from posenc_lib.shapes import Features, Images, Labels, Latents
+
+SYMMETRIC = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))   # to -1..1
+UNIT = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))        # 0..1 as it is
+RESNET = ("layer1", "layer2", "layer3", "layer4")
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A network, the layers that are read, and how it wants its pictures.
+
+    stages  names of the layers, shallow to deep
+    mean, std  of each colour, what `ImageSet.normalise` takes away and divides by
+    """
+    net: nn.Module
+    stages: tuple[str, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @torch.no_grad()
+    def __call__(self, images: Images) -> list[Tensor]:
+        """f (batch, channel, row, col) of each stage"""
+        with ExitStack() as stack:
+            outputs = [stack.enter_context(hooks.captured(self.net, stage)) for stage in self.stages]
+            self.net(images)
+        return [output[0] for output in outputs]
+
+    def view(self, images: ImageSet) -> ImageSet:
+        """The same pictures, to be normalised as this network was trained."""
+        return replace(images, mean=self.mean, std=self.std)
+
+
+class Coordinates(nn.Module):
+    """The image, and on two more channels the row and the column of each pixel, -1..1: position given, not found."""
+    def forward(self, images: Images) -> Features:
+        batch, _, rows, cols = images.shape
+        row, col = (torch.linspace(-1, 1, n, device=images.device) for n in (rows, cols))
+        grid = torch.stack(torch.meshgrid(row, col, indexing="ij")).expand(batch, -1, -1, -1)
+        return torch.cat([images, grid], 1)
+
+
+@dataclass(frozen=True)
+class Known:
+    build: Callable[[], nn.Module]
+    stages: tuple[str, ...]
+    normalisation: tuple = IMAGENET
+
+
+# The stages of VGG-16 and the ResNets are the paper's and the released code's; the others' end where a stride begins.
+KNOWN = {
+    "vgg16": Known(torchvision.models.vgg16, tuple(f"features.{n}" for n in (3, 8, 15, 22, 29))),
+    "resnet18": Known(torchvision.models.resnet18, RESNET),
+    "resnet50": Known(torchvision.models.resnet50, RESNET),
+    "resnet152": Known(torchvision.models.resnet152, RESNET),
+    "squeezenet1_1": Known(torchvision.models.squeezenet1_1, tuple(f"features.{n}" for n in (1, 4, 7, 12))),
+    "mobilenetv2_100": Known(lambda: timm.create_model("mobilenetv2_100", pad_type="same"),
+                             tuple(f"blocks.{n}" for n in (0, 1, 2, 4, 6)), SYMMETRIC),
+}
+
+
+def known(name: str) -> Encoder:
+    """An ImageNet architecture as it is built, with random weights from torch's global generator.
+
+    "pixels" is the image itself and "coordinates" the image with its rows and columns: nothing there is learned.
+    """
+    if name in ("pixels", "coordinates"):
+        net = nn.Sequential(OrderedDict(image=nn.Identity() if name == "pixels" else Coordinates()))
+        return Encoder(net.eval(), ("image",), *UNIT)
+    entry = KNOWN[choose("encoder", name, (*KNOWN, "pixels", "coordinates"))]
+    return Encoder(entry.build().eval(), entry.stages, *entry.normalisation)
+
+
+def small(net: nn.Module) -> Encoder:
+    """A `models.vgg` to read from, after the ReLU that ends each block."""
+    return Encoder(net.eval(), tuple(f"features.{n}" for n in (5, 12, 19, 26)), *IMAGENET)
+
+
+def asked(pretrained: str, root: Path | str, otherwise: Sequence[str] = ()) -> dict[str, str]:
+    """What a page is asked to read: "resnet18,vgg16=FILE.safetensors" -> architecture: file, "" for `weights_file`.
+
+    Asked for nothing, it is `otherwise`; without that, the architectures whose weights lie under the data root.
+    """
+    if not pretrained:
+        return dict.fromkeys(otherwise or [name for name in KNOWN if weights_file(name, root).is_file()], "")
+    files = {}
+    for entry in pretrained.split(","):
+        name, _, file = entry.partition("=")
+        if file and not Path(file).is_file():
+            raise FileNotFoundError(f"weights: {file} was asked for {name} and is not there; give the path of a "
+                                    f".safetensors state dict, or {name} alone for its ImageNet weights")
+        files[choose("pretrained", name, tuple(KNOWN))] = file
+    return files
+
+
+def weights_file(name: str, root: Path | str) -> Path:
+    """Where the ImageNet weights of an architecture lie under the data root."""
+    return Path(root) / "weights" / f"{name}-imagenet.safetensors"
+
+
+def pretrained(name: str, root: Path | str, file: Path | str = "") -> Encoder:
+    """An architecture of `KNOWN` with its ImageNet weights, or with those of `file`, a .safetensors state dict.
+
+    The weights are read from `weights_file`; where that is not there, torchvision downloads its own and checks their
+    hash.  FileNotFoundError when neither is to be had, ValueError for a damaged file or another architecture's.
+    """
+    encoder = known(name)
+    path = Path(file) if file else weights_file(name, root)
+    if not file and not path.is_file() and name in torchvision.models.list_models():
+        try:
+            weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
+            encoder.net.load_state_dict(weights.get_state_dict(check_hash=True, weights_only=True, progress=False))
+        except (URLError, OSError) as error:
+            raise FileNotFoundError(f"weights: {path} is not there, and torchvision's {name} could not be downloaded "
+                                    f"({error}); put a .safetensors state dict of {name} at that path") from None
+        return encoder
+    models.load_weights(encoder.net, path)
+    return encoder
+
+
+def fingerprint(name: str, root: Path | str, file: Path | str = "") -> str:
+    """12 hexadecimal digits of the file that `pretrained` would read; of torchvision's own weights, their name."""
+    path = Path(file) if file else weights_file(name, root)
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else "IMAGENET1K_V1"
+
+
+def make(c: EncoderConfig, seed: int, root: Path | str, file: Path | str = "") -> Encoder:
+    """The network that `c` describes, frozen; random starts and training draw from `seed`.
+
+    root, file   where weights and image sets lie, see `pretrained`
+    A network made here learns to classify the images of its set, or to segment them where it has label maps.
+    """
+    torch.manual_seed(seed)
+    if c.net != "small":
+        encoder = pretrained(c.net, root, file) if c.source == "imagenet" else known(c.net)
+    elif c.source == "random":
+        encoder = small(_padded(models.vgg(1, c.width), c.padding_mode))
+    else:
+        encoder = small(deepcopy(_trained(replace(c, run_with=None), seed, root)))
+    if c.run_with:
+        _padded(encoder.net, c.run_with)
+    return encoder
+
+
+@lru_cache(maxsize=8)   # one network is read under several paddings
+def _trained(c: EncoderConfig, seed: int, root: Path | str) -> nn.Module:
+    train = data.load(c.source, root, size=c.crop, validation=0.0).train
+    net = models.vgg(len(train.classes), c.width, task="classify" if train.labels.ndim == 1 else "segment")
+    training.fit(_padded(net, c.padding_mode), train, _cross_entropy, c.recipe, seed=seed)
+    return net
+
+
+def _padded(net: nn.Module, mode: str) -> nn.Module:
+    return remove_padding(net) if mode == "none" else set_padding_mode(net, mode)
+
+
+def _cross_entropy(net: nn.Module, images: Tensor, labels: Tensor, _: torch.Generator) -> Tensor:
+    return cross_entropy(net(images), labels, ignore_index=data.VOID)
+
+
+def stacked(encoder: Encoder, images: ImageSet, *, side: int = 28,
+            batch: int = 32) -> tuple[Float[Tensor, "image channel {side} {side}"], list[int]]:
+    """The features of all stages, resized to one grid and stacked by channel; and how many channels each stage has.
+
+    In half precision, on the device of the network: one image of VGG-16 takes 2.3 MB.  Bilinear, with the corners
+    aligned, as in the released code.  Source: ICLR 2020, Sec. 3.1.
+    """
+    rows, channels, images = [], [], encoder.view(images)
+    device = next((p.device for p in encoder.net.parameters()), images.images.device)
+    for index in progress.quiet(torch.arange(len(images)).split(batch), "features"):
+        features = encoder(images.batch(index.to(images.images.device))[0].to(device))
+        channels = [f.shape[1] for f in features]
+        rows.append(torch.cat([resized(f, side) for f in features], 1).half())
+    return torch.cat(rows), channels
+
+
+def resized(f: Features, side: int) -> Tensor:
+    return interpolate(f, (side, side), mode="bilinear", align_corners=True)
+
+
+def pooled(encoder: Encoder, images: ImageSet, grid: int, *, batch: int = 90) -> tuple[list[Tensor], Labels, Tensor]:
+    """Every image in every cell of a grid x grid canvas: z (canvas, channel) of each stage, location, and image number.
+
+    The empty cells are the mean colour, 0 after normalisation, as in the released code of ICCV 2021.
+    """
+    latents: list[list[Latents]] = [[] for _ in encoder.stages]
+    images = encoder.view(images)
+    device = next(encoder.net.parameters()).device
+    pairs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(grid ** 2))
+    for part in progress.quiet(pairs.split(batch), "latents"):
+        number, location = part.unbind(1)
+        pixels, _ = images.batch(number.to(images.images.device))
+        for kept, f in zip(latents, encoder(canvas.place(pixels.to(device), location.to(device), grid)), strict=True):
+            kept.append(models.gap(f))
+    return [torch.cat(kept) for kept in latents], pairs[:, 1].to(device), pairs[:, 0].to(device)
