@@ -27,19 +27,22 @@ seeds = 0             # how many; 0 is the profile's number
 
 # %%
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
+from itertools import groupby
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import spearmanr
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from posenc_lib import canvas, config, data, encoders, figures, metrics, models, page, paper, records, training
 
 workspace = config.Workspace(profile, data_root, out)
 photos, preset = photos or "photos", config.READOUT[profile]
 scale = dict(preset["photos" if photos == "photos" else "folder"])
-splits = data.load_for(workspace, photos, size=scale["size"], validation=0.0)   # nothing is chosen on this page
+splits = data.load_for(workspace, photos, size=scale["size"], validation=0.0)   # nothing is chosen
 figures.use_style()
 print(page.provenance(workspace, splits))
 
@@ -50,7 +53,9 @@ print(page.provenance(workspace, splits))
 # written before the runs below, after a small trial that had shown what pretrained and random networks draw.
 
 # %%
-page.claim_box(paper.POSENET_READOUT, paper.POSENET_SIZE, paper.POSENET_DEPTH, paper.POSENET_PADDING, paper.POSENET_TASK)
+claims = (paper.POSENET_READOUT, paper.POSENET_SIZE, paper.POSENET_DEPTH, paper.POSENET_PADDING,
+          paper.POSENET_TASK)
+page.claim_box(*claims)
 
 # %% [markdown]
 # ## The maps, and how a drawing is scored
@@ -65,13 +70,14 @@ page.claim_box(paper.POSENET_READOUT, paper.POSENET_SIZE, paper.POSENET_DEPTH, p
 # %%
 KINDS = (*canvas.POSITION_MAPS, "shuffled H")
 targets = torch.stack([canvas.position_map(kind, scale["size"]) for kind in canvas.POSITION_MAPS])
-targets = torch.cat([targets, canvas.shuffle_blocks(targets[0], 8, seed=0)[None]]).to(workspace.device)   # (map, row, col)
-constant = {kind: (t - t.median()).abs().mean() for kind, t in zip(KINDS, targets.cpu(), strict=True)}
-page.show(figures.picture_grid({"target": dict(zip(KINDS, targets.cpu().numpy(), strict=True))},
-                               {("target", kind): f"constant: {mae:.3f}" for kind, mae in constant.items()}), "02_targets",
-          """The target maps, dark 0 to bright 1. Below each, the mean absolute error of the best constant map: whoever knows
-          nothing of position cannot do better.""", "Six square maps: gradients to the right and downwards, a bright centre, two sets "
-          "of stripes, and a checkerboard of shuffled blocks.", workspace=workspace)
+targets = torch.cat([targets, canvas.shuffle_blocks(targets[0], 8, seed=0)[None]])        # (map, row, col)
+targets = targets.to(workspace.device)
+pictured = dict(zip(KINDS, targets.cpu().numpy(), strict=True))
+floor = {("target", kind): f"constant: {abs(t - np.median(t)).mean():.3f}" for kind, t in pictured.items()}
+page.show(figures.picture_grid({"target": pictured}, floor), "02_targets",
+          """The target maps, dark 0 to bright 1. Below each, the mean absolute error of the best constant map: whoever
+          knows nothing of position cannot do better.""", """Six square maps: gradients to the right and downwards, a bright
+          centre, two sets of stripes, and a checkerboard of shuffled blocks.""", workspace=workspace)
 
 # %% [markdown]
 # Two scores. **MAE** is the mean absolute error. **SPC** is Spearman's correlation: replace the values of both maps by their ranks, then
@@ -107,18 +113,18 @@ print(f"by pencil and by scipy: {by_pencil:.4f}; a constant map: {metrics.spearm
 
 # %%
 torch.manual_seed(0)
-encoder = encoders.small(models.vgg(6, width=4))                  # a random network of four stages
+encoder = encoders.small(models.vgg(6, width=4))             # a random network of four stages
 pictures = splits.test.take(slice(0, 4))
 stages = encoder(encoder.view(pictures).batch(torch.arange(4))[0])
 print("stages:", [tuple(f.shape[1:]) for f in stages])
 
-f = torch.cat([torch.nn.functional.interpolate(s, (28, 28), mode="bilinear", align_corners=True) for s in stages], 1)
+f = torch.cat([interpolate(s, (28, 28), mode="bilinear", align_corners=True) for s in stages], 1)
 conv, norm = torch.nn.Conv2d(f.shape[1], 1, 3), torch.nn.BatchNorm2d(1).eval()
-by_hand = torch.nn.functional.interpolate(torch.sigmoid(norm(conv(f))), scale["size"], mode="bilinear")
+by_hand = interpolate(torch.sigmoid(norm(conv(f))), scale["size"], mode="bilinear")
 
 readout = models.Readout(f.shape[1], size=scale["size"]).eval()
 readout.output[0].load_state_dict(conv.state_dict())
-features, _ = encoders.stacked(encoder, pictures)                 # the same stack, in half precision, to be kept
+features, _ = encoders.stacked(encoder, pictures)            # the same stack, in half precision, to keep
 assert torch.equal(readout(f), by_hand)
 assert torch.allclose(features.float(), f, atol=1e-2)
 
@@ -129,7 +135,7 @@ assert torch.allclose(features.float(), f, atol=1e-2)
 
 # %%
 def flatness(mode):
-    """Largest spread of a channel over space, on a black image, under a padding mode, or without padding."""
+    """Largest spread of a channel over space, on a black image."""
     torch.manual_seed(0)
     settings = {"run_with": "none"} if mode == "none" else {"padding_mode": mode}
     net = encoders.make(config.EncoderConfig(width=4, **settings), 0, "")
@@ -151,7 +157,7 @@ print({mode: f"{spread:.1g}" for mode, spread in spreads.items()})
 # **Deviations from the paper**
 #
 # * **Pictures.** The paper trains on DUT-S (10,533 photographs) and tests on PASCAL-S. Here: crops of six embedded photographs, the test
-#   crops from another part of each; or any folder (`-p photos NAME`), of which the `quick` profile takes 200 and 100.
+#   crops from another part of each; or any folder (`-p photos NAME`), of which the `quick` profile takes 128 and 64.
 # * **Networks.** VGG-16 and ResNet-152 need their weights, which the `paper` profile downloads. `quick` takes whichever ImageNet weights
 #   lie under the data root, and always a *small* VGG of four blocks that it trains itself for a few seconds: to name the embedded
 #   photograph of a crop, or to label the pixels of a digit pasted on it (*stencils*, in the place of saliency and segmentation).
@@ -164,22 +170,24 @@ print({mode: f"{spread:.1g}" for mode, spread in spreads.items()})
 # * **Stripes.** The paper's MAE on HS and VS is on a scale twice as long (its own constant predictor has .628). Both scales are shown.
 
 # %%
-def synthetic(name, pixels):
-    shape = tested.images[:len(pixels)].shape
-    return replace(tested, name=name, images=pixels.expand(shape).to(torch.uint8), labels=torch.zeros(len(pixels), dtype=torch.long))
+def plain(name, pixels):
+    """As many pictures as `pixels` has, of the size of the photographs."""
+    pixels = pixels.expand(-1, 3, scale["size"], scale["size"]).to(torch.uint8)
+    return replace(tested, name=name, images=pixels, labels=torch.zeros(len(pixels), dtype=torch.long))
 
 
-seen, tested = splits.train.spread(scale.get("train_images")), splits.test.spread(scale.get("test_images"))
-noise = 128 + 64 * torch.randn(min(8, len(tested)), *tested.images.shape[1:], generator=torch.Generator().manual_seed(0))
-tests = {"natural": tested, "black": synthetic("black", torch.zeros(1, 1, 1, 1)),
-         "white": synthetic("white", torch.full((1, 1, 1, 1), 255)), "noise": synthetic("noise", noise.clamp(0, 255))}
-named = encoders.asked(pretrained, workspace.data, ["vgg16", "resnet152"] if profile == "paper" else [])   # architecture: file
+seen = splits.train.spread(scale.get("train_images"))
+tested = splits.test.spread(scale.get("test_images"))
+noise = 128 + 64 * torch.randn(8, 3, *targets.shape[1:], generator=torch.Generator().manual_seed(0))
+tests = {"natural": tested, "black": plain("black", torch.zeros(1, 1, 1, 1)),
+         "white": plain("white", torch.full((1, 1, 1, 1), 255)), "noise": plain("noise", noise.clamp(0, 255))}
+files = encoders.asked(pretrained, workspace.data, ["vgg16", "resnet152"] if profile == "paper" else [])
 
 
 @lru_cache(maxsize=4)
 def read(c, seed):
-    """Features of the training pictures and of each test set, and how many channels each stage has; computed once."""
-    encoder = encoders.make(c, seed, workspace.data, named.get(c.net, ""))
+    """Stacked features of the training pictures and of each test set, channels of each stage; once."""
+    encoder = encoders.make(c, seed, workspace.data, files.get(c.net, ""))
     encoder.net.to(workspace.device)
     (f, channels), *others = [encoders.stacked(encoder, images) for images in (seen, *tests.values())]
     return f, dict(zip(tests, [g for g, _ in others], strict=True)), channels
@@ -192,98 +200,100 @@ def chosen(c, channels, seed):
     if c.stage:
         number = number.split(channels)[c.stage - 1]
     if c.channels:
-        number = number[torch.randperm(len(number), generator=torch.Generator().manual_seed(seed))[:c.channels]]
+        draw = torch.Generator().manual_seed(seed)
+        number = number[torch.randperm(len(number), generator=draw)[:c.channels]]
     return number
 
 
 def scores(maps, images):   # maps (image, map, row, col)
     for kind, target, drawn in zip(KINDS, targets, maps.unbind(1), strict=True):
-        spc, mae = metrics.spearman(drawn, target), (drawn - target).abs().mean((-2, -1)).tolist()
+        spc, mae = metrics.spearman(drawn, target), (drawn - target).abs().mean((-2, -1))
         defined = [s for s in spc if s is not None]
-        yield {"target": kind, "images": images, "spc": sum(defined) / len(defined) if defined else None,
-               "undefined": len(spc) - len(defined), "mae": sum(mae) / len(mae), "n_images": len(mae)}
-
-
-def loss(readout, features, _, generator):
-    return (readout(features) - targets).square().mean((0, 2, 3)).sum()   # each map's readout has its own mean
-
-
-@torch.no_grad()
-def draw(readout, features):
-    return torch.cat([readout(part.float()) for part in features.split(50)])
+        yield {"target": kind, "images": images, "n_images": len(spc), "mae": mae.mean().item(),
+               "spc": sum(defined) / len(defined) if defined else None,
+               "undefined": len(spc) - len(defined)}
 
 
 # %%
+def loss(readout, features, _, generator):
+    return (readout(features) - targets).square().mean((0, 2, 3)).sum()   # a readout a map, a mean each
+
+
 def run(c, seed, checkpoint):
     f, others, channels = read(c.encoder, 0 if c.encoder.source == "imagenet" else seed)
     use = chosen(c, channels, seed)
-    samples = data.Samples(f[:, use] if len(use) < f.shape[1] else f, torch.zeros(len(f), dtype=torch.long))
     torch.manual_seed(seed)
-    readout = models.Readout(len(use), len(KINDS), kernel=c.kernel, depth=c.depth, padding=c.padding, hidden=c.hidden, size=c.size)
+    readout = models.Readout(len(use), len(KINDS), kernel=c.kernel, depth=c.depth,
+                             padding=c.padding, hidden=c.hidden, size=c.size)
+    samples = data.Samples(f[:, use], torch.zeros(len(f), dtype=torch.long))
     history = training.fit(readout, samples, loss, c.recipe, seed=seed, checkpoint=checkpoint)
-    maps = {name: draw(readout, g[:, use]) for name, g in others.items()}
-    rows = [row for name in maps for row in scores(maps[name], name)] + list(scores(maps["natural"][:1], "first"))
-    small = torch.nn.functional.adaptive_avg_pool2d(maps["natural"][0], 28).mul(100).round().int().tolist()   # percent
-    return {"maps": rows, "loss": history[-1]["loss"]} | ({"drawn": small} if seed == 0 else {})
+    with torch.no_grad():
+        maps = {name: torch.cat([readout(part.float()) for part in g[:, use].split(50)])
+                for name, g in others.items()}
+    rows = [row for name, drawn in maps.items() for row in scores(drawn, name)]
+    rows += scores(maps["natural"][:1], "first")
+    drawn = adaptive_avg_pool2d(maps["natural"][0], 28).mul(100).round().int()
+    return {"maps": rows, "loss": history[-1]["loss"]} | ({} if seed else {"drawn": drawn.tolist()})
 
 
 # %%
-made = preset["small"]
-fresh = partial(config.EncoderConfig, net="small", width=made["width"])
-trained = partial(fresh, source="photos", crop=made["crop"], recipe=made["recipe"],
-                  data=data.load("photos", "", size=made["crop"]).fingerprint)
-segmenter = partial(fresh, source="stencils", crop=made["crop"], recipe=made["recipe"],
-                    data=data.load("stencils", "", size=made["crop"]).fingerprint)
-imagenet = {name: config.EncoderConfig(net=name, source="imagenet", data=encoders.fingerprint(name, workspace.data, file))
-            for name, file in named.items()}
-pixels = config.EncoderConfig(net="pixels")
-names = {"pixels": "pixels", **{name: f"{name}, ImageNet" for name in named}, "small": "small, photographs"}
-main = next(iter(imagenet.values()), trained())            # Tables 2 and 3
-vgg = imagenet.get("vgg16", trained())                     # Table 4: a network whose padding can be taken away
-readout = partial(config.ReadoutConfig, profile=profile, dataset=photos, recipe=preset["recipe"], **scale,
-                  data="".join(part.fingerprint for part in (seen, tested)))
-deep = partial(readout, hidden=preset["hidden"])
-
-# %%
-cells = [("1", "PosENet", readout(encoder=pixels)), ("1", "VGG", readout(encoder=trained()))]
-cells += [("1", "ResNet" if name.startswith("resnet") else "VGG", readout(encoder=c)) for name, c in imagenet.items()]
-for label, c in (("PosENet", pixels), ("VGG", main)):
-    cells += [("2a", f"{label}, {n} layer{'s' * (n > 1)}", readout(encoder=c) if n == 1 else deep(encoder=c, depth=n)) for n in (1, 2, 3)]
-    cells += [("2b", f"{label}, {k}x{k}", readout(encoder=c, kernel=k)) for k in (1, 3, 7)]
+fresh = config.EncoderConfig(width=preset["small"]["width"])          # the small network, random
+trained = encoders.to_train("photos", workspace.data, **preset["small"])
+segmenter = encoders.to_train("stencils", workspace.data, **preset["small"])
+imagenet = encoders.from_files(files, workspace.data)
+pixels, coordinates = (config.EncoderConfig(net=net) for net in ("pixels", "coordinates"))
+main = [*imagenet, trained][0]                                        # for Tables 2 and 3
+vgg = next((c for c in imagenet if c.net == "vgg16"), trained)        # for Table 4: it can lose its padding
 n_stages = len(encoders.make(replace(main, source="random"), 0, workspace.data).stages)
-cells += [("3", f"VGG, stage {n}", readout(encoder=main, stage=n)) for n in range(1, n_stages + 1)]
-cells += [("3", "VGG, all stages", readout(encoder=main))]
-for table in ("4", "Fig. 6"):
-    cells += [(table, "PosENet" + (f", padding {p}" if p else ""), readout(encoder=pixels, padding=p)) for p in (0, 1, 2)]
-    cells += [(table, "VGG", readout(encoder=vgg)), (table, "VGG, padding removed", readout(encoder=replace(vgg, run_with="none")))]
-cells += [("6", "VGG", readout(encoder=trained())), ("6", "VGG, segmentation", readout(encoder=segmenter()))]
+few = 8 if main.net == "small" else 16                                # channels that every stage has
+shared = {"profile": profile, "dataset": photos, "recipe": preset["recipe"], **scale,
+          "data": seen.fingerprint + tested.fingerprint}
+cells = []
 
-few = 8 if main.net == "small" else 16                     # as few as the first stage has, or fewer
-controls = [("matched", f"VGG, stage {n}", readout(encoder=main, stage=n, channels=few)) for n in range(1, n_stages + 1)]
-controls += [("untrained", mode, readout(encoder=fresh(padding_mode=mode))) for mode in (*config.PADDING_MODES, "none")]
-controls += [("trained", mode, readout(encoder=trained(padding_mode=mode))) for mode in ("zeros", "none")]
-controls += [("untrained ImageNet", name, readout(encoder=config.EncoderConfig(net=name))) for name in named]
-controls += [("given", f"{n} layer{'s' * (n > 1)}", readout(encoder=replace(pixels, net="coordinates"), depth=n, hidden=16 if n > 1 else None))
-             for n in (1, 3)]
+
+def cell(table, variant, c, **settings):
+    cells.append((table, variant, config.ReadoutConfig(encoder=c, **shared, **settings)))
+
 
 # %%
+for c in (pixels, trained, *imagenet):
+    cell("1", {"pixels": "PosENet", "resnet": "ResNet"}.get(c.net[:6], "VGG"), c)
+for net, c in (("PosENet", pixels), ("VGG", main)):
+    for n in (1, 2, 3):
+        cell("2a", f"{net}, {n} layer{'s' * (n > 1)}", c, depth=n, hidden=preset["hidden"] if n > 1 else None)
+    for k in (1, 3, 7):
+        cell("2b", f"{net}, {k}x{k}", c, kernel=k)
+for n in range(1, n_stages + 1):
+    cell("3", f"VGG, stage {n}", main, stage=n)
+    cell("matched", f"VGG, stage {n}", main, stage=n, channels=few)
+cell("3", "VGG, all stages", main)
+for table in ("4", "Fig. 6"):
+    for p in (0, 1, 2):
+        cell(table, "PosENet" + (f", padding {p}" if p else ""), pixels, padding=p)
+    cell(table, "VGG", vgg)
+    cell(table, "VGG, padding removed", replace(vgg, run_with="none"))
+cell("6", "VGG", trained)
+cell("6", "VGG, segmentation", segmenter)
+
+# %%
+for mode in (*config.PADDING_MODES, "none"):                          # the controls
+    cell("untrained", mode, replace(fresh, padding_mode=mode))
+for mode in ("zeros", "none"):
+    cell("trained", mode, replace(trained, padding_mode=mode))
+for c in imagenet:
+    cell("untrained ImageNet", c.net, config.EncoderConfig(net=c.net))
+cell("given", "1 layer", coordinates)
+cell("given", "3 layers", coordinates, depth=3, hidden=16)
+
 seeds = range(seeds or config.SEEDS[profile])
-configs = sorted({c for _, _, c in cells + controls}, key=lambda c: (str(c.encoder), str(c)))   # each network's features once
+configs = sorted({c for _, _, c in cells}, key=lambda c: (str(c.encoder), str(c)))   # network by network
 runs = records.run_or_load("posenet", configs, run, seeds=seeds, workspace=workspace)
-by_config = {}
-for record in runs:
-    by_config.setdefault(record.digest, []).append(record)
-
-
-def network(c):
-    return names[c.encoder.net] if c.encoder.source not in ("random", "stencils") else {
-        "pixels": "pixels", "coordinates": "coordinates"}.get(c.encoder.net, f"{c.encoder.net}, " + (
-            "stencils" if c.encoder.source == "stencils" else "random"))
-
-
-frame = pd.DataFrame([{"table": table, "variant": variant, "network": network(c), "seed": r.seed, **row}
-                      for table, variant, c in cells + controls for r in by_config[config.digest(c)] for row in r.results["maps"]])
-frame = frame[(frame["images"] == "first") == (frame["table"] == "Fig. 6")].replace({"images": {"first": "natural"}})
+runs_of = {digest: list(group) for digest, group in groupby(runs, key=lambda r: r.digest)}
+frame = pd.DataFrame([
+    {"table": table, "variant": variant, "network": c.encoder.label, "seed": r.seed, **row}
+    for table, variant, c in cells for r in runs_of[config.digest(c)] for row in r.results["maps"]])
+first = frame["images"] == "first"                                    # one picture alone, for Fig. 6
+frame = frame[first == (frame["table"] == "Fig. 6")].replace({"images": {"first": "natural"}})
 
 # %% [markdown]
 # ## What came out
@@ -292,113 +302,136 @@ frame = frame[(frame["images"] == "first") == (frame["table"] == "Fig. 6")].repl
 # scores, and the paper's Fig. 6: the map $G$ from one photograph, bright in the centre with padding, and not without.
 
 # %%
-def drawn_by(table, variant, network):
-    c = next(c for t, v, c in cells + controls if (t, v) == (table, variant) and network in (None, globals()["network"](c)))
-    first = next(r for r in by_config[config.digest(c)] if r.seed == seeds[0])
-    return dict(zip(KINDS, torch.tensor(first.results["drawn"]).div(100).numpy(), strict=True))
-
-
 keys = ["table", "variant", "network", "target", "images"]
-summary = records.summarise(frame, keys, "mae").rename(columns={"mean": "mae", "low": "mae_low", "high": "mae_high", "n": "seeds"})
+summary = records.summarise(frame, keys, "mae").drop(columns="n")
+summary = summary.rename(columns={"mean": "mae", "low": "mae_low", "high": "mae_high"})
 summary = summary.merge(records.summarise(frame.dropna(subset="spc"), keys, "spc"), how="left", on=keys)
-counts = frame.groupby(keys, sort=False, as_index=False).agg(undefined=("undefined", "sum"), n_images=("n_images", "first"))
+counts = frame.groupby(keys, sort=False, as_index=False).agg(
+    undefined=("undefined", "sum"), n_images=("n_images", "first"))
 summary = summary.merge(counts, on=keys).merge(paper.POSENET, how="left", on=["table", "variant", "target", "images"])
-one = summary[summary["table"] == "1"]
 told = f"mean and 95 % interval (Student's t) over n = {len(seeds)} seeds"
 what = f"{photos}, {len(seen)} training and {len(tested)} test pictures of {scale['size']} pixels"
 
-rows = {"target": dict(zip(KINDS, targets.cpu().numpy(), strict=True))} | {
-    name: drawn_by("1", variant, name) for variant, name in dict.fromkeys(zip(one["variant"], one["network"], strict=True))}
-rows |= {"small, random": drawn_by("untrained", "zeros", None)}
-rows["target"]["picture"] = tested.images[0].permute(1, 2, 0).numpy() / 255
-page.show(figures.picture_grid(rows), "02_drawn", f"""What the readouts draw from one test picture, by the network whose frozen
-features they read ({what}; seed {seeds[0]}). The picture is on the right of the first row.""",
+
+def drawn(c):
+    maps = next(r for r in runs_of[config.digest(c)] if r.seed == seeds[0]).results["drawn"]
+    return dict(zip(KINDS, torch.tensor(maps).div(100).numpy(), strict=True))
+
+
+rows = {"target": pictured | {"picture": tested.images[0].permute(1, 2, 0).numpy() / 255}}
+rows |= {c.encoder.label: drawn(c) for table, variant, c in cells
+         if table in ("1", "untrained ImageNet") or (table, variant) == ("untrained", "zeros")}
+page.show(figures.picture_grid(rows), "02_drawn", f"""What the readouts draw from one test picture, by the network
+          whose frozen features they read ({what}; seed {seeds[0]}). The picture is on the right of the first row.""",
           "A grid of small maps: the first row the targets, then one row a network.", workspace=workspace)
 
 # %%
-natural = pd.concat([one, summary[(summary["table"] == "untrained") & (summary["variant"] == "zeros")],
-                     summary[summary["table"] == "untrained ImageNet"]]).query("images == 'natural' and target in @canvas.POSITION_MAPS")
+one = summary[summary["table"] == "1"]
+bounds = summary[(summary["table"] == "untrained") & (summary["variant"] == "zeros")]
+bounds = pd.concat([one, bounds, summary[summary["table"] == "untrained ImageNet"]])
+bounds = bounds[(bounds["images"] == "natural") & bounds["target"].isin(canvas.POSITION_MAPS)]
 fig, ax = plt.subplots(figsize=(8.5, 3.8), layout="constrained")
-figures.scores_by_map(natural, ax)
-page.show(fig, "02_table1", f"""Table 1 on photographs: SPC by target map and by the frozen network ({what}), {told}. *random* is the same
-architecture before any training.""", "SPC by target map, one marker a network, with the paper's VGG-16 dashed.", workspace=workspace, data=natural)
+figures.scores_by_map(bounds, ax)
+page.show(fig, "02_table1", f"""Table 1 on photographs: SPC by target map and by the frozen network ({what}), {told}.
+          *random* is the same architecture before any training.""",
+          "SPC by target map, one marker a network, with the paper's VGG-16 dashed.", workspace=workspace, data=bounds)
 
-shown = one.assign(stripes=[2 * row.mae if row.target in ("HS", "VS") else None for row in one.itertuples()])
-page.table(shown[["network", "images", "target", "mean", "low", "high", "n", "undefined", "n_images", "mae", "mae_low", "mae_high", "stripes"]]
-           .rename(columns={"mean": "SPC", "low": "95 % low", "high": "95 % high", "undefined": "undefined maps", "n_images": "pictures",
-                            "mae": "MAE", "mae_low": "MAE low", "mae_high": "MAE high", "stripes": "MAE, paper's scale"}),
-           "02_spc_mae", f"""Table 1: SPC and MAE ({what}); {told}. Means over the test pictures. *Undefined maps* counts those without an SPC, over all
-seeds; they are not in its mean. On the stripes the paper's MAE is on a scale twice as long, last column.""", workspace=workspace, digits=3)
+shown = one.assign(stripes=(2 * one["mae"]).where(one["target"].isin(["HS", "VS"])))
+columns = {"network": "network", "images": "images", "target": "target", "mean": "SPC", "low": "95 % low",
+           "high": "95 % high", "n": "n", "undefined": "undefined maps", "n_images": "pictures", "mae": "MAE",
+           "mae_low": "MAE low", "mae_high": "MAE high", "stripes": "MAE, paper's scale"}
+page.table(shown[list(columns)].rename(columns=columns).astype({"n": "Int64"}), "02_spc_mae", f"""Table 1: SPC and MAE
+           ({what}); {told}. Means over the test pictures. *Undefined maps* counts those without an SPC, over all
+           seeds; they are not in its mean. On the stripes the paper's MAE is on a scale twice as long, last column.""",
+           workspace=workspace, digits=3)
 
-sixth = summary[(summary["table"] == "Fig. 6") & (summary["target"] == "G")]
-drawn, under = {"target": targets[2].cpu().numpy()}, {}
-for row in sixth.itertuples():
-    label = f"{row.network.replace(', ', chr(10))}\n{row.variant.partition(', ')[2] or 'as it is'}"
-    drawn[label] = drawn_by("Fig. 6", row.variant, None)["G"]
-    under["G", label] = f"SPC {row.mean:+.2f}\npaper {row.paper_spc:+.2f}"
-fig = figures.picture_grid({"G": drawn}, under)
-page.show(fig, "02_fig6", f"""The map G drawn from one test picture: by PosENet on pixels with 0, 1 and 2 pixels of padding in its own convolution,
-and from a frozen network with its padding and with the padding taken away. SPC: mean over {len(seeds)} seeds, beside the paper's VGG-16 or PosENet.""",
-          "Five small maps in a row, each with its SPC and the paper's.", workspace=workspace, data=sixth)
+# %%
+rows, under = {"target": targets[2].cpu().numpy()}, {}
+sixth = summary[(summary["table"] == "Fig. 6") & (summary["target"] == "G")].set_index("variant")
+for table, variant, c in cells:
+    if table == "Fig. 6":
+        label = f"{c.encoder.net}\n{variant.partition(', ')[2] or 'as it is'}"
+        rows[label] = drawn(c)["G"]
+        under["G", label] = f"SPC {sixth['mean'][variant]:+.2f}\npaper {sixth['paper_spc'][variant]:+.2f}"
+page.show(figures.picture_grid({"G": rows}, under), "02_fig6", f"""Fig. 6: the map G drawn from one test picture, by
+          PosENet on pixels with 0, 1 and 2 pixels of padding in its own convolution, and from a frozen network with its
+          padding and with the padding taken away. SPC: mean over {len(seeds)} seeds, above that of the paper.""",
+          "Six small maps in a row, each with its SPC and the paper's.", workspace=workspace, data=sixth.reset_index())
 
 # %% [markdown]
 # ## Tables 2, 3, 4 and 6
 #
-# *What to look for:* solid lines (this run) that go where the dashed ones (the paper) go. Their *level* depends on the network and the schedule.
+# *What to look for:* solid lines (this run) that go where the dashed ones (the paper) go. Their *level* depends on the network and the
+# schedule. One control is among the panels: is a deep stage better because it is deep, or because it is wide? Later stages have more
+# channels, and a readout has more to choose from. So equally few are read from each.
 
 # %%
-def panel(ax, table, label):
-    rows = summary[(summary["table"] == table) & (summary["images"] == "natural") & summary["target"].isin(["H", "G", "HS"])
-                   & summary["variant"].str.startswith(label)]
-    figures.score_ladder(rows, list(dict.fromkeys(rows["variant"])), ax).set_title(
-        f"Table {table}: {' → '.join(rows['network'].unique())}", fontsize="small")
-
-
-fig, axes = plt.subplots(2, 4, figsize=(12, 5.6), sharey=True, layout="constrained")
-for ax, (table, label) in zip(axes.flat, [("2a", "VGG"), ("2b", "VGG"), ("3", "VGG"), ("4", "VGG"),
-                                          ("2a", "PosENet"), ("2b", "PosENet"), ("6", "VGG"), ("4", "PosENet")], strict=True):
-    panel(ax, table, label)
+natural = summary[(summary["images"] == "natural") & summary["target"].isin(["H", "G", "HS"])]
+panels = [("2a", "VGG"), ("2b", "VGG"), ("3", "VGG"), ("2a", "PosENet"), ("2b", "PosENet"), ("matched", "VGG"),
+          ("4", "VGG"), ("4", "PosENet"), ("6", "VGG")]
+fig, axes = plt.subplots(3, 3, figsize=(10, 8.2), sharey=True, layout="constrained")
+for ax, (table, net) in zip(axes.flat, panels, strict=True):
+    rows = natural[(natural["table"] == table) & natural["variant"].str.startswith(net)]
+    figures.score_ladder(rows, list(dict.fromkeys(rows["variant"])), ax)
+    name = f"Table 3, {few} channels of each" if table == "matched" else f"Table {table}"
+    ax.set_title(f"{name}: {rows['network'].iloc[0]}", fontsize="small")
 for ax in axes[:, 0]:
     ax.set_ylabel("SPC on photographs")
 axes[0, 0].legend(fontsize="small", loc="lower right")
-page.show(fig, "02_ladders", f"""Readout depth (2a) and kernel (2b), stage of the network (3), padding (4) and training task (6), on photographs: this run solid
-({what}; {told}), the paper dashed. Where the paper says VGG-16, the network is the one above the panel.""",
-          "Eight panels of SPC against the variants of a table, one colour a target map.", workspace=workspace,
-          data=summary[summary["table"].isin(["2a", "2b", "3", "4", "6"])])
+page.show(fig, "02_ladders", f"""Readout depth (2a) and kernel (2b), stage of the network (3; below it, with equally many
+          channels of each, drawn anew for every seed), padding (4) and training task (6), on photographs: this run solid
+          ({what}; {told}), the paper dashed. Where the paper says VGG-16, the network is the one above the panel; in Table 6
+          the second is trained on stencils.""",
+          "Nine panels of SPC against the variants of a table, one colour a target map.", workspace=workspace,
+          data=natural)
 
 # %% [markdown]
-# ## Cell by cell
+# ## Against the paper, cell by cell
 #
-# Every cell that the paper and this run both have. The **direction** of a cell is what it adds to the cell that the paper sets it against: a
-# network against pixels (Table 1), three layers against one (2a), and so on; it is the *same*, *opposite*, or *open* when the interval of this
-# run's difference, taken seed by seed, holds 0. An undefined SPC counts as 0 here, as it is printed in the paper.
+# Every cell that the paper and this run both have. The **direction** of a cell is what it adds to the cell that the paper sets it
+# against: a network against pixels (Table 1), three layers against one (2a), and so on. It is the *same*, *opposite*, or *open* when the
+# interval of this run's difference, taken seed by seed, holds 0. An undefined SPC counts as 0 here, as the paper prints it.
 
 # %%
-per_seed = frame.assign(spc=frame["spc"].astype(float).fillna(0)).set_index(["table", "variant", "target", "images", "network", "seed"])["spc"]
-rows = []
-for row in summary[summary["paper_spc"].notna()].itertuples():
-    against = paper.POSENET_AGAINST.get((row.table, row.variant))
-    entry = {"table": row.table, "cell": row.variant, "network here": row.network, "map": row.target, "images": row.images}
-    entry |= {"paper": row.paper_spc, "SPC": row.mean, "low": row.low, "high": row.high, "n": row.n, "paper MAE": row.paper_mae,
-              "MAE": row.mae * (2 if row.target in ("HS", "VS") else 1)}
-    if against:
-        base = per_seed.loc[row.table, against, row.target, row.images]
-        step = per_seed.loc[row.table, row.variant, row.target, row.images, row.network] - base.groupby("seed").first()
-        printed = paper.POSENET.set_index(["table", "variant", "target", "images"])["paper_spc"]
-        wanted = row.paper_spc - printed[row.table, against, row.target, row.images]
-        mean, low, high = metrics.mean_interval(step)
-        same = "open" if not (low > 0 or high < 0) else "same" if mean * wanted > 0 else "opposite"
-        entry |= {"against": against, "paper step": wanted, "step": mean, "step low": low, "step high": high, "direction": same}
-    rows.append(entry)
-compared = pd.DataFrame(rows)
-page.table(compared.drop(columns=["step low", "step high"]), "02_cells", f"""Every cell that paper and run both have ({what}). SPC and MAE: {told}; the paper's are
-one run. MAE on the stripes is doubled, to the paper's scale.""", workspace=workspace, digits=2)
+index = ["table", "variant", "target", "images"]
+printed = paper.POSENET.set_index(index)["paper_spc"]
+per_seed = frame.astype({"spc": float}).fillna({"spc": 0}).set_index([*index, "network", "seed"])["spc"]
 
+
+def direction(row):
+    """What a cell adds to the one it is set against: in the paper, in this run with interval, and whether they agree."""
+    against = paper.POSENET_AGAINST.get((row["table"], row["cell"]))
+    if not against:
+        return {}
+    here, there = (row["table"], row["cell"], *row[["map", "images"]]), (row["table"], against, *row[["map", "images"]])
+    step = per_seed.loc[(*here, row["network here"])] - per_seed.loc[there].groupby("seed").first()
+    (mean, low, high), wanted = metrics.mean_interval(step), printed[here] - printed[there]
+    agree = "open" if not (low > 0 or high < 0) else "same" if mean * wanted > 0 else "opposite"
+    return {"against": against, "paper step": wanted, "step": mean, "step low": low, "step high": high,
+            "direction": agree}
+
+
+# %%
+doubled = summary["mae"] * (1 + summary["target"].isin(["HS", "VS"]))
+compared = summary.assign(mae=doubled)[summary["paper_spc"].notna()].rename(columns={
+    "variant": "cell", "network": "network here", "target": "map", "paper_spc": "paper", "mean": "SPC",
+    "paper_mae": "paper MAE", "mae": "MAE"})
+compared = compared[["table", "cell", "network here", "map", "images", "paper", "SPC", "low", "high", "n", "paper MAE",
+                     "MAE"]].reset_index(drop=True).astype({"n": "Int64"})
+compared = compared.join(pd.DataFrame([direction(row) for _, row in compared.iterrows()]))
+page.table(compared.drop(columns=["step low", "step high"]), "02_cells", f"""Every cell that paper and run both have
+           ({what}). SPC: {told}; the paper's are one run. MAE on the stripes is doubled, to the paper's scale.""",
+           workspace=workspace, digits=2)
 print(compared.groupby(["table", "direction"]).size().unstack(fill_value=0).to_string(), "\n")
 for row in compared[compared["direction"] == "opposite"].to_dict("records"):
-    print(f"Table {row['table']}, map {row['map']}, {row['images']} images: from \"{row['against']}\" to \"{row['cell']}\" the paper's SPC "
-          f"moves by {row['paper step']:+.2f}, this run's ({row['network here']}) by {row['step']:+.2f} "
-          f"[{row['step low']:+.2f}, {row['step high']:+.2f}].")
+    print(f"Table {row['table']}, map {row['map']}, {row['images']} images: from \"{row['against']}\" to "
+          f"\"{row['cell']}\" the paper's SPC moves by {row['paper step']:+.2f}, this run's "
+          f"({row['network here']}) by {row['step']:+.2f} [{row['step low']:+.2f}, {row['step high']:+.2f}].")
+
+judged = summary[summary["paper_spc"].notna() & (summary["images"] == "natural") & (summary["table"] != "Fig. 6")]
+page.against_paper({claim: claim.verdict(judged) for claim in claims}, "02_against_paper",
+                   f"{what}; in VGG's place {', '.join(c.label for c in (trained, *imagenet))}; n = {len(seeds)} seeds",
+                   workspace=workspace)
 
 # %% [markdown]
 # ## Controls that could overturn the reading
@@ -409,53 +442,35 @@ for row in compared[compared["direction"] == "opposite"].to_dict("records"):
 # {cite:t}`lin2022unveiling` hold that this test is unreliable altogether: then its score should wander from one random network to the next. Left,
 # single dots: one random network each. **Noise** pictures have no sky above and no ground below, so what is drawn there cannot come from
 # what photographs have in common.
-#
-# **Is a deep stage better because it is deep, or because it is wide?** Later stages have more channels, and a readout has more to choose from. So
-# read equally few from each.
 # :::
 
 # %%
-picked = summary[summary["table"].isin(["untrained", "trained"]) & summary["target"].isin(["H", "G"]) & summary["images"].isin(["natural", "noise"])]
-dots = frame[frame["table"].isin(["untrained", "trained"])]
+padded = ["untrained", "trained"]
+picked = summary[summary["table"].isin(padded) & summary["target"].isin(["H", "G"])
+                 & summary["images"].isin(["natural", "noise"])]
 fig, axes = plt.subplots(1, 4, figsize=(12, 3.4), sharey=True, layout="constrained")
-for ax, (target, images) in zip(axes, [(t, i) for t in ("H", "G") for i in ("natural", "noise")], strict=True):
-    cell = picked[(picked["target"] == target) & (picked["images"] == images)]
-    single = dots[(dots["target"] == target) & (dots["images"] == images)]
-    figures.scores_by_padding(cell, single, ax).set_title(f"{target}, {images} images", fontsize="small")
+for ax, (where, rows) in zip(axes, picked.groupby(["target", "images"]), strict=True):
+    single = frame[frame["table"].isin(padded) & (frame["target"] == where[0]) & (frame["images"] == where[1])]
+    figures.scores_by_padding(rows, single, ax).set_title(f"{where[0]}, {where[1]} images", fontsize="small")
 axes[0].set_ylabel("SPC")
-page.show(fig, "02_untrained", f"""SPC of the small network by padding mode, random (open) and trained to tell photographs apart (filled); none: built, and where
-trained also *trained*, without padding ({what}). Dots: single seeds. Bars: 95 % interval (Student's t), n = {len(seeds)}.""",
-          "Four panels of SPC by padding mode, for random and for trained networks.", workspace=workspace, data=picked)
+page.show(fig, "02_untrained", f"""SPC of the small network by padding mode, random (open) and trained to tell photographs
+          apart (filled); *none* is built, and where trained also *trained*, without padding ({what}). Dots: single seeds.
+          Bars: 95 % interval (Student's t), n = {len(seeds)}.""",
+          "Four panels of SPC by padding mode, for random and trained networks.", workspace=workspace, data=picked)
 
 # %%
-least = frame[(frame["images"] == "natural") & frame["table"].isin(["1", "untrained", "untrained ImageNet", "given"])
-              & ~frame["variant"].isin(["reflect", "replicate", "circular", "none"])].dropna(subset="spc")
-wide = records.summarise(least, ["network", "variant", "target"], "spc")
-wide["cell"] = [f"{row.mean:+.2f} ± {(row.high - row.low) / 2:.2f}" for row in wide.itertuples()]
-wide["network"] = [f"{row.network}, {row.variant}" if row.network == "coordinates" else row.network for row in wide.itertuples()]
-wide = wide.pivot_table(index="network", columns="target", values="cell", aggfunc="first", sort=False).reindex(columns=KINDS).reset_index()
-page.table(wide, "02_controls", f"""Lower and upper bounds, SPC on photographs ({what}): mean ± half the 95 % interval over n = {len(seeds)} seeds. *coordinates*: the picture
-with its rows and columns on two more channels, read by one convolution or by three with 16 channels between them. *shuffled H* is a target in an
-arbitrary order: to draw it takes position in detail, not one smooth gradient.""", workspace=workspace)
-
-fig, axes = plt.subplots(1, 2, figsize=(8, 3), sharey=True, layout="constrained")
-for ax, (table, title) in zip(axes, [("3", "all channels of a stage"), ("matched", f"{few} channels, drawn at random")], strict=True):
-    rows = summary[(summary["table"] == table) & (summary["images"] == "natural") & summary["target"].isin(["H", "G", "HS"])]
-    figures.score_ladder(rows, [f"VGG, stage {n}" for n in range(1, n_stages + 1)], ax).set_title(f"{rows['network'].iloc[0]}: {title}", fontsize="small")
-axes[0].set_ylabel("SPC on photographs")
-axes[0].legend(fontsize="small")
-page.show(fig, "02_matched", f"""SPC by stage, with all of a stage's channels and with equally many from each, drawn anew for every seed ({what}; {told}).
-Dashed: the paper, VGG-16, all channels.""", "Two panels of SPC by stage, with all and with equally many channels.",
-          workspace=workspace, data=summary[summary["table"].isin(["3", "matched"])])
-
-# %% [markdown]
-# ## Against the paper
-
-# %%
-claims = (paper.POSENET_READOUT, paper.POSENET_SIZE, paper.POSENET_DEPTH, paper.POSENET_PADDING, paper.POSENET_TASK)
-judged = summary[summary["paper_spc"].notna() & (summary["images"] == "natural") & (summary["table"] != "Fig. 6")]
-page.against_paper({claim: claim.verdict(judged) for claim in claims}, "02_against_paper",
-                   f"{what}; readouts of {main.net if main.net != 'small' else 'a small VGG'}, n = {len(seeds)} seeds", workspace=workspace)
+given = frame[frame["table"] == "given"]
+given = given.assign(network=given["network"] + ", " + given["variant"])
+lines = pd.concat([frame[frame["table"].isin(["1", "untrained ImageNet"])], given,
+                   frame[(frame["table"] == "untrained") & (frame["variant"] == "zeros")]])
+lines = lines[(lines["images"] == "natural") & lines["spc"].notna()]
+wide = records.summarise(lines, ["network", "target"], "spc")
+wide["SPC"] = [f"{row.mean:+.2f} ± {(row.high - row.low) / 2:.2f}" for row in wide.itertuples()]
+wide = wide.pivot(index="network", columns="target", values="SPC").reindex(lines["network"].unique())[list(KINDS)]
+page.table(wide.reset_index(), "02_controls", f"""Lower and upper bounds, SPC on photographs ({what}): mean ± half the 95 %
+           interval over n = {len(seeds)} seeds. *coordinates*: the picture with its rows and columns on two more channels,
+           read by one convolution, or by three with 16 channels between them. *shuffled H* is a target in an arbitrary
+           order: to draw it takes position in detail, not one smooth gradient.""", workspace=workspace)
 
 # %% [markdown]
 # ## What it means, and what it does not

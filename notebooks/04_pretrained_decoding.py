@@ -129,99 +129,88 @@ print(f"random network, cells of {size} pixels:", {f"{k}×{k}": kinds_of_cell(en
 #   reads less from layers whose channels differ in scale; for the head in order it is only another parametrisation.
 
 # %%
-def channels_of(latents, few, seed):
-    """Numbers of each stage's channels in the stack of all, and `few` of them at random."""
-    stages = torch.arange(sum(z.shape[1] for z in latents)).split([z.shape[1] for z in latents])
+HEADS = {"in order": ("none", 0), "shuffled": ("batch", 0),   # how its channels are shuffled, which answer it learns
+         "in order, few channels": ("none", 0), "answers permuted": ("none", 1)}
+
+
+def reads(latents, few, seed):
+    """For each stage and head, the numbers of the channels that it reads in the stack of all stages."""
     draw = torch.Generator().manual_seed(seed)
-    return stages, [stage[torch.randperm(len(stage), generator=draw)[:few]] for stage in stages]
+    for stage in torch.arange(sum(z.shape[1] for z in latents)).split([z.shape[1] for z in latents]):
+        yield from (stage, stage, stage[torch.randperm(len(stage), generator=draw)[:few]], stage)
 
 
-def standardised(z, reference):
+def standardised(latents, like):
+    z, reference = torch.cat(latents, 1), torch.cat(like, 1)
     return (z - reference.mean(0)) / reference.std(0).clamp(min=1e-8)
 
 
-def halves(grid):
-    """The cells of a checkerboard's one colour."""
-    return torch.tensor([(n // grid + n % grid) % 2 == 0 for n in range(grid ** 2)])
-
-
-def between(z, location, z_test, location_test, grid):
-    """Row and column by ridge regression on half of the cells, a checkerboard: R² on those and on the other half."""
-    learned = halves(grid)[location.cpu()].numpy()
-    place, place_test = (torch.stack([n // grid, n % grid], 1).cpu().double().numpy() for n in (location, location_test))
-    ridge = RidgeCV(alphas=[10.0 ** n for n in range(-2, 5)]).fit(z[learned], place[learned])
-    seen = halves(grid)[location_test.cpu()].numpy()
-    return [float(ridge.score(z_test[part], place_test[part])) for part in (seen, ~seen)]
-
-
-# %%
-HEADS = {"in order": ("none", 0), "shuffled": ("batch", 0), "in order, few channels": ("none", 0), "answers permuted": ("none", 1)}
-
-
 def loss(heads, z, answers, generator):   # answers (canvas, 2): the location, and one that has nothing to do with it
-    logits = heads(z)
-    which = torch.tensor([column for _, column in HEADS.values()], device=z.device).repeat(len(logits) // len(HEADS))
+    logits = heads(z)                     # (head, canvas, label)
+    which = [answer for _, answer in HEADS.values()] * (len(logits) // len(HEADS))
     return len(logits) * cross_entropy(logits.flatten(0, 1), answers.T[which].flatten())
 
 
 # %%
+def between(z, location, z_test, location_test, grid):
+    """Row and column by ridge regression on half of the cells, a checkerboard: R² on those and on the other half."""
+    half = torch.tensor([(n // grid + n % grid) % 2 == 0 for n in range(grid ** 2)])
+    place = torch.tensor([divmod(n, grid) for n in range(grid ** 2)]).double()          # (cell, 2)
+    learned, seen = half[location].numpy(), half[location_test].numpy()
+    ridge = RidgeCV(alphas=[10.0 ** n for n in range(-2, 5)]).fit(z[learned], place[location][learned])
+    return [float(ridge.score(z_test[part], place[location_test][part])) for part in (seen, ~seen)]
+
+
+# %%
 def run(c, seed, checkpoint):
-    encoder = encoders.make(c.encoder, 0 if c.encoder.source == "imagenet" else seed, workspace.data, named.get(c.encoder.net, ""))
+    fixed = c.encoder.source == "imagenet"
+    encoder = encoders.make(c.encoder, 0 if fixed else seed, workspace.data, files.get(c.encoder.net, ""))
     encoder.net.to(workspace.device)
-    n = ceil(c.canvases / c.grid ** 2)                                   # images; each is in every cell
-    latents, location, _ = encoders.pooled(encoder, splits.train.spread(n), c.grid)
-    latents_test, location_test, _ = encoders.pooled(encoder, splits.test.spread(ceil(n / 2)), c.grid)
-    stages, few = channels_of(latents, c.channels, seed)
-    z, z_test = (standardised(torch.cat(part, 1), torch.cat(latents, 1)) for part in (latents, latents_test))
-    reads = [read for stage, part in zip(stages, few, strict=True) for read in (stage, stage, part, stage)]
-    permuted = location[torch.randperm(len(location), generator=torch.Generator().manual_seed(seed)).to(location.device)]
+    n = ceil(c.canvases / c.grid ** 2)                                # images; each is in every cell
+    (latents, location, _), (latents_test, location_test, _) = (
+        encoders.pooled(encoder, images, c.grid) for images in (splits.train.spread(n), splits.test.spread(ceil(n / 2))))
+    z, z_test = standardised(latents, latents), standardised(latents_test, latents)
+    order = torch.randperm(len(location), generator=torch.Generator().manual_seed(seed)).to(location.device)
     torch.manual_seed(seed)
-    heads = models.Heads(reads, [permutation for permutation, _ in HEADS.values()] * len(stages), c.grid ** 2)
-    training.fit(heads, data.Samples(z, torch.stack([location, permuted], 1)), loss, c.recipe, seed=seed, checkpoint=checkpoint)
+    channels = list(reads(latents, c.channels, seed))
+    heads = models.Heads(channels, [shuffle for shuffle, _ in HEADS.values()] * len(latents), c.grid ** 2)
+    samples = data.Samples(z, torch.stack([location, location[order]], 1))
+    training.fit(heads, samples, loss, c.recipe, seed=seed, checkpoint=checkpoint)
     with torch.no_grad():
         right = (heads(z_test).argmax(-1) == location_test).double().mean(1).tolist()
     kinds = kinds_of_cell(encoder, splits.test, c.grid)
-    rows = [{"layer": n + 1, "channels": len(read), "head": head, "accuracy": accuracy, "ceiling": kinds[n] / c.grid ** 2}
-            for (n, head), read, accuracy in zip([(n, head) for n in range(len(stages)) for head in HEADS], reads, right, strict=True)]
-    r2 = between(z[:, stages[-1]].cpu().numpy(), location, z_test[:, stages[-1]].cpu().numpy(), location_test, c.grid)
+    rows = [{"layer": n // len(HEADS) + 1, "head": list(HEADS)[n % len(HEADS)], "channels": len(channels[n]),
+             "accuracy": right[n], "ceiling": kinds[n // len(HEADS)] / c.grid ** 2} for n in range(len(right))]
+    r2 = between(z[:, channels[-1]].cpu(), location.cpu(), z_test[:, channels[-1]].cpu(), location_test.cpu(), c.grid)
     return {"layers": rows, "r2_seen": r2[0], "r2_between": r2[1]}
 
-# %%
-preset, made = config.DECODING[profile], config.READOUT[profile]["small"]
-scenes = scenes or "stencils"
-named = encoders.asked(pretrained, workspace.data, ["resnet18"] if profile == "paper" else [])   # architecture: file
-grids, seeds = [int(k) for k in (grids or "3,5,7").split(",")], range(seeds or config.SEEDS[profile])
-
-
-def learned(source):
-    print_of = data.load(source, workspace.data, size=made["crop"], validation=0.0).fingerprint
-    return config.EncoderConfig(source=source, width=made["width"], crop=made["crop"], recipe=made["recipe"], data=print_of)
-
-
-imagenet = {f"{name}, ImageNet": config.EncoderConfig(net=name, source="imagenet", data=encoders.fingerprint(
-    name, workspace.data, file)) for name, file in named.items()}
-trained = {"small, photographs": learned("photos"), f"small, {scenes}": learned(scenes)} | imagenet
-untrained = {"small, random": config.EncoderConfig(width=made["width"])} | {
-    f"{name}, random": config.EncoderConfig(net=name) for name in named}
-circular = {"small, photographs, circular": replace(trained["small, photographs"], run_with="circular"),
-            "small, random, circular": config.EncoderConfig(width=made["width"], padding_mode="circular")}
-networks = trained | untrained | circular
-configs = {(name, k): config.DecodingConfig(profile=profile, dataset=dataset, data=splits.fingerprint, encoder=c, grid=k,
-                                            channels=min(8, made["width"]), **preset) for name, c in networks.items() for k in grids}
-runs = records.run_or_load("pretrained-location", list(configs.values()), run, seeds=seeds, workspace=workspace)
-print(f"{len(networks)} networks, {len(grids)} grids, {len(seeds)} seeds")
 
 # %%
-key = {config.digest(c): where for where, c in configs.items()}
-frame = pd.DataFrame([{"network": key[r.digest][0], "grid": key[r.digest][1], "seed": r.seed, **row}
-                      for r in runs for row in r.results["layers"]])
+small, grids = config.READOUT[profile]["small"], [int(k) for k in (grids or "3,5,7").split(",")]
+seeds = range(seeds or config.SEEDS[profile])
+files = encoders.asked(pretrained, workspace.data, ["resnet18"] if profile == "paper" else [])
+random = config.EncoderConfig(width=small["width"])
+photographs, segments = (encoders.to_train(name, workspace.data, **small) for name in ("photos", scenes or "stencils"))
+imagenet = encoders.from_files(files, workspace.data)
+
+trained = [photographs, segments, *imagenet]
+untrained = [random, *(config.EncoderConfig(net=c.net) for c in imagenet)]
+circular = [replace(photographs, run_with="circular"), replace(random, padding_mode="circular")]
+shared = {"profile": profile, "dataset": dataset, "data": splits.fingerprint, **config.DECODING[profile]}
+configs = [config.DecodingConfig(encoder=c, grid=k, channels=min(8, small["width"]), **shared)
+           for c in (*trained, *untrained, *circular) for k in grids]
+runs = records.run_or_load("pretrained-location", configs, run, seeds=seeds, workspace=workspace)
+
+# %%
+where = {config.digest(c): {"network": c.encoder.label, "grid": c.grid} for c in configs}
+frame = pd.DataFrame([{**where[r.digest], "seed": r.seed, **row} for r in runs for row in r.results["layers"]])
 frame[["accuracy", "ceiling"]] *= 100
 by = ["network", "grid", "layer", "head"]
-summary = records.summarise(frame, by, "accuracy")
-summary = summary.merge(frame.groupby(by, sort=False, as_index=False).agg(channels=("channels", "first"), ceiling=("ceiling", "mean")), on=by)
+summary = records.summarise(frame, by, "accuracy").merge(
+    frame.groupby(by, as_index=False).agg(channels=("channels", "first"), ceiling=("ceiling", "mean")), on=by)
 summary["chance"] = 100 / summary["grid"] ** 2
 told = f"mean and 95 % interval (Student's t) over n = {len(seeds)} seeds"
-what = f"{dataset}, {configs['small, random', grids[0]].canvases} canvases to learn on and half as many to test"
+what = f"{dataset}, {configs[0].canvases} canvases to learn on and half as many to test"
 
 # %% [markdown]
 # ## What came out: which stage knows where
@@ -230,28 +219,31 @@ what = f"{dataset}, {configs['small, random', grids[0]].canvases} canvases to le
 # stage can do better. Then compare the upper row of networks with the lower one.
 
 # %%
-def panels(names, heads, name, caption, alt):
-    fig, axes = plt.subplots(len(grids), len(names), figsize=(2.6 * len(names) + 1, 2.3 * len(grids)), sharey=True, squeeze=False,
-                             layout="constrained")
+def panels(networks, heads, name, caption, alt):
+    labels = [c.label for c in networks]
+    drawn = summary[summary["network"].isin(labels) & summary["head"].isin(heads)]
+    fig, axes = plt.subplots(len(grids), len(labels), figsize=(2.5 * len(labels) + 1, 2.3 * len(grids)),
+                             sharey=True, squeeze=False, layout="constrained")
     for axes_row, k in zip(axes, grids, strict=True):
-        for ax, network in zip(axes_row, names, strict=True):
-            rows = summary[(summary["network"] == network) & (summary["grid"] == k) & summary["head"].isin(heads)]
-            figures.accuracy_by_layer(rows, ax).set_xlabel("stage" if k == grids[-1] else "")
-            ax.set_title(network.replace(", ", "\n", 1) if k == grids[0] else "", fontsize="small")
+        for ax, label in zip(axes_row, labels, strict=True):
+            figures.accuracy_by_layer(drawn[(drawn["network"] == label) & (drawn["grid"] == k)], ax)
+            ax.set_xlabel("stage" if k == grids[-1] else "")
+            ax.set_title(label.replace(", ", "\n", 1) if k == grids[0] else "", fontsize="small")
         axes_row[0].set_ylabel(f"{k}×{k}\naccuracy (%)")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize="small", loc="outside lower center", ncols=5)
-    page.show(fig, name, caption, alt, workspace=workspace, data=summary[summary["network"].isin(names) & summary["head"].isin(heads)])
+    page.show(fig, name, caption, alt, workspace=workspace, data=drawn)
 
 
-panels([*trained, *untrained], ["in order", "shuffled"], "04_by_stage", f"""Location accuracy from the pooled latent of each stage of a frozen network, by grid
-({what}); {told}. Dotted: chance. Grey: the most that the stage can know, from the kinds of cell it can tell apart.""",
-       "Panels of accuracy by stage, one column a network, one row a grid.")
+panels([*trained, *untrained], ["in order", "shuffled"], "04_by_stage", f"""Location accuracy from the pooled latent of each
+       stage of a frozen network, by grid ({what}); {told}. Dotted: chance. Grey: the most that the stage can know, from the
+       kinds of cell it can tell apart.""", "Panels of accuracy by stage, one column a network, one row a grid.")
 
 # %%
-last = summary[summary.groupby(["network", "grid"])["layer"].transform("max") == summary["layer"]]
+last = summary[summary["layer"] == summary.groupby(["network", "grid"])["layer"].transform("max")]
 shown = last[last["head"].isin(["in order", "shuffled"])].drop(columns=["ceiling", "layer"])
 page.table(shown.rename(columns={"mean": "accuracy", "low": "95 % low", "high": "95 % high"}), "04_last_stage",
-           f"""Location accuracy (%) from the last stage of each frozen network, channels in order and shuffled ({what}); {told}.""", workspace=workspace)
+           f"""Location accuracy (%) from the last stage of each frozen network, channels in order and shuffled ({what});
+           {told}.""", workspace=workspace)
 
 # %% [markdown]
 # ## Controls that could overturn the reading
@@ -264,10 +256,11 @@ page.table(shown.rename(columns={"mean": "accuracy", "low": "95 % low", "high": 
 # :::
 
 # %%
-panels(["small, photographs", *circular], ["in order", "in order, few channels", "answers permuted"], "04_controls",
-       f"""Controls, small networks: the same weights under zero and circular padding; {configs['small, random', grids[0]].channels} channels of each stage; permuted answers
-({what}); {told}.""", "Panels of accuracy by stage: under circular padding every point is on the chance line.")
-exact = frame[frame["network"].isin(circular) & (frame["head"] == "in order")]
+panels([photographs, *circular], ["in order", "in order, few channels", "answers permuted"], "04_controls",
+       f"""Controls, small networks: the same weights under zero and circular padding; {configs[0].channels} channels of each
+       stage; permuted answers ({what}); {told}.""",
+       "Panels of accuracy by stage: under circular padding every point is on the chance line.")
+exact = frame[frame["network"].isin([c.label for c in circular]) & (frame["head"] == "in order")]
 print("circular padding, largest distance of any run from chance:",
       f"{(exact['accuracy'] - 100 / exact['grid'] ** 2).abs().max():.2g} points in {len(exact)} (run, stage)")
 
@@ -276,27 +269,28 @@ print("circular padding, largest distance of any run from chance:",
 # those of one colour of a checkerboard, and ask for the cells *between*. $R^2 = 1$ is right; 0 is what the mean of all cells would give.
 
 # %%
-rows = [{"network": key[r.digest][0], "grid": key[r.digest][1], "cells": cells, "R2": r.results[name]}
-        for r in runs for cells, name in (("learned", "r2_seen"), ("between", "r2_between"))]
-place = records.summarise(pd.DataFrame(rows), ["network", "grid", "cells"], "R2")
+place = pd.DataFrame([{**where[r.digest], "cells": cells, "R2": r.results[name]} for r in runs
+                      for cells, name in (("learned", "r2_seen"), ("between", "r2_between"))])
+place = records.summarise(place, ["network", "grid", "cells"], "R2")
 fig, axes = plt.subplots(1, len(grids), figsize=(4 * len(grids), 3.6), sharey=True, layout="constrained", squeeze=False)
 for ax, k in zip(axes[0], grids, strict=True):
     figures.dots_by_group(place[place["grid"] == k], "network", "cells", ax).set_title(f"{k}×{k}")
 axes[0, 0].set_ylabel("R² of row and column")
-page.show(fig, "04_between", f"""Row and column by ridge regression on the last stage's pooled latent, on new images: in cells that were learned, and in those between
-({what}); {told}. Clipped below −1.""", "R squared by network, for learned cells and for cells between, one panel a grid.",
-          workspace=workspace, data=place)
+page.show(fig, "04_between", f"""Row and column by ridge regression on the last stage's pooled latent, on new images: in cells
+          that were learned, and in those between ({what}); {told}. Clipped below −1.""",
+          "R squared by network, for learned cells and for cells between, one panel a grid.", workspace=workspace,
+          data=place)
 
 # %% [markdown]
 # ## Against the paper
 
 # %%
-judged = last[last["network"].isin(trained)]
+judged = last[last["network"].isin([c.label for c in trained])]
 page.against_paper({paper.PRETRAINED_LOCATION: paper.PRETRAINED_LOCATION.verdict(judged)}, "04_against_paper",
                    f"{what}, n = {len(seeds)} seeds", workspace=workspace)
-alone = last[(last["head"] == "in order") & ~last["network"].isin(circular)].groupby("network", sort=False)["mean"].agg(["min", "max"])
-for network, row in alone.iterrows():
-    print(f"{network:28s} in order, over grids: {row['min']:5.1f} to {row['max']:5.1f} %")
+alone = last[(last["head"] == "in order") & ~last["network"].isin([c.label for c in circular])]
+for label, row in alone.groupby("network", sort=False)["mean"].agg(["min", "max"]).iterrows():
+    print(f"{label:28s} in order, over grids: {row['min']:5.1f} to {row['max']:5.1f} %")
 
 # %% [markdown]
 # ## What it means, and what it does not

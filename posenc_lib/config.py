@@ -236,6 +236,15 @@ class EncoderConfig:
         choose("padding_mode", self.padding_mode, (*PADDING_MODES, "none"))
         choose("run_with", self.run_with, (*PADDING_MODES, "none", None))
 
+    @property
+    def label(self) -> str:
+        """What figures and tables call it: "small, photographs", "resnet18, ImageNet", "small, random, circular"."""
+        if self.net in ("pixels", "coordinates"):
+            return self.net
+        source = {"imagenet": "ImageNet", "photos": "photographs"}.get(self.source, self.source)
+        mode = self.run_with or self.padding_mode
+        return f"{self.net}, {source}" + (f", {mode}" if mode != "zeros" else "")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReadoutConfig:
@@ -266,7 +275,7 @@ class ReadoutConfig:
 
 # What a profile changes of the released protocol.  "small" is the network made here: its width, crops and schedule are
 # choices of this book.  A folder of pictures is read at the paper's size.
-_FOLDER = {"size": 224, "train_images": 200, "test_images": 100}
+_FOLDER = {"size": 224, "train_images": 128, "test_images": 64}
 READOUT = {
     "smoke": {"photos": {"size": 80, "train_images": 8, "test_images": 4}, "folder": _FOLDER, "hidden": 2,
               "recipe": SgdRecipe(epochs=1, batch_size=8),

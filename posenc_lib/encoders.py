@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
 from posenc_lib import canvas, data, hooks, models, progress, training
-from posenc_lib.config import EncoderConfig, choose
+from posenc_lib.config import EncoderConfig, Recipe, choose
 from posenc_lib.data import IMAGENET, ImageSet
 from posenc_lib.padding import remove_padding, set_padding_mode
 from posenc_lib.shapes import Features, Images, Labels, Latents
@@ -146,6 +146,18 @@ def fingerprint(name: str, root: Path | str, file: Path | str = "") -> str:
     """12 hexadecimal digits of the file that `pretrained` would read; of torchvision's own weights, their name."""
     path = Path(file) if file else weights_file(name, root)
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else "IMAGENET1K_V1"
+
+
+def from_files(files: dict[str, str], root: Path | str) -> list[EncoderConfig]:
+    """The networks of `asked`, to be frozen with their weights."""
+    return [EncoderConfig(net=name, source="imagenet", data=fingerprint(name, root, file))
+            for name, file in files.items()]
+
+
+def to_train(source: str, root: Path | str, *, width: int, crop: int, recipe: Recipe) -> EncoderConfig:
+    """A small network that is trained on image set `source` before it is frozen."""
+    images = data.load(source, root, size=crop, validation=0.0).train
+    return EncoderConfig(source=source, data=images.fingerprint, width=width, crop=crop, recipe=recipe)
 
 
 def make(c: EncoderConfig, seed: int, root: Path | str, file: Path | str = "") -> Encoder:
