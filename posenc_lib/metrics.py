@@ -104,6 +104,8 @@ def spearman(maps: Float[Tensor, "batch row col"], target: Float[Tensor, "row co
     None where a map is constant: it has no order, so the correlation is undefined.  (The ICLR 2020 paper, which calls
     it SPC, prints .0 there.)
     """
+    if target.min() == target.max():
+        raise ValueError("spearman: the target is constant, so no map can be correlated with it")
     ranks = stats.rankdata(maps.flatten(1).cpu().double().numpy(), axis=1)
     wanted = stats.rankdata(target.cpu().double().numpy())
     ranks, wanted = ranks - ranks.mean(1, keepdims=True), wanted - wanted.mean()

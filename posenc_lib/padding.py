@@ -23,11 +23,8 @@ def set_padding_mode(model: nn.Module, mode: str) -> nn.Module:
     that pads in a forward of its own (timm's Conv2dSame).
     """
     choose("padding_mode", mode, PADDING_MODES)
-    convolutions = [(name or "model", m) for name, m in model.named_modules() if isinstance(m, nn.Conv2d)]
+    convolutions = _convolutions(model, "set_padding_mode")
     for name, conv in convolutions:
-        if type(conv).forward is not nn.Conv2d.forward:
-            raise ValueError(f"set_padding_mode: layer {name} is a {type(conv).__name__}, which pads in its own way "
-                             f"and would ignore {mode!r}; build the model with plain Conv2d layers")
         if list(conv._reversed_padding_repeated_twice) != _amounts(conv):
             raise ValueError(f"set_padding_mode: layer {name} was built with another padding than the {conv.padding} "
                              f"it has now; build it anew with the padding it should have")
@@ -45,11 +42,21 @@ def remove_padding(model: nn.Module) -> nn.Module:
     """Take the padding away from every convolution, the weights as they are, so that maps shrink.  Returns the model.
 
     Source: ICLR 2020, Table 4, "without padding".  Where two branches are added or joined, their maps no longer fit.
+    Refused, as by `set_padding_mode`, for a convolution that pads in a forward of its own.
     """
-    for conv in (m for m in model.modules() if isinstance(m, nn.Conv2d)):
+    for _, conv in _convolutions(model, "remove_padding"):
         conv.padding = (0, 0)
         conv._reversed_padding_repeated_twice = _amounts(conv)
     return model
+
+
+def _convolutions(model: nn.Module, asked: str) -> list[tuple[str, nn.Conv2d]]:
+    convolutions = [(name or "model", m) for name, m in model.named_modules() if isinstance(m, nn.Conv2d)]
+    for name, conv in convolutions:
+        if type(conv).forward is not nn.Conv2d.forward:
+            raise ValueError(f"{asked}: layer {name} is a {type(conv).__name__}, which pads in its own way whatever it "
+                             f"is told; build the model with plain Conv2d layers")
+    return convolutions
 
 
 def _amounts(conv: nn.Conv2d) -> list[int]:

@@ -30,7 +30,8 @@ def fit(model: nn.Module, train: ImageSet | Samples, loss: Loss, recipe: Recipe,
 
     On a GPU in bfloat16 where it is safe (autocast), else in float32; channels last where that is safe.  All
     randomness of an epoch comes from (seed, epoch), so on a CPU a resumed run equals an uninterrupted one bit by bit.
-    FloatingPointError when the loss is not finite; ValueError for a checkpoint that cannot be read.
+    FloatingPointError when the loss is not finite; ValueError for a checkpoint that cannot be read, and where features
+    are to be mirrored.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     fabric = Fabric(accelerator=device.type, devices=1, precision="bf16-mixed" if device.type == "cuda" else "32-true")
@@ -52,6 +53,9 @@ def fit(model: nn.Module, train: ImageSet | Samples, loss: Loss, recipe: Recipe,
             total = torch.zeros((), device=device)
             for step, index in enumerate(progress.quiet(batches, f"epoch {epoch + 1}/{recipe.epochs}"), start=1):
                 images, labels = train.batch(index)
+                if recipe.flip and images.ndim != 4:
+                    raise ValueError(f"fit: the recipe mirrors images, and a batch here is {tuple(images.shape)}; give "
+                                     "a recipe with flip=False")
                 if recipe.flip:
                     images = _mirror_half(images, generator)
                 batch_loss = loss(wrapped, images, labels, generator)

@@ -1,4 +1,4 @@
-"""Placing equals a plain loop, reading back undoes it, merging keeps groups of equal size."""
+"""Placing equals a plain loop, reading back undoes it, merging keeps groups of equal size; the target maps."""
 from inspect import unwrap
 
 import pytest
@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from posenc_lib.canvas import merge, patch, place
+from posenc_lib.canvas import POSITION_MAPS, merge, patch, place, position_map, shuffle_blocks
 
 
 @st.composite
@@ -92,3 +92,54 @@ def test_merging_nothing():
 def test_merging_into_more_labels_than_there_are_is_refused(classes):
     with pytest.raises(ValueError, match=rf"merge: {classes} groups were asked of 10 labels; ask for 2..10"):
         merge(torch.arange(10), 10, classes)
+
+
+@pytest.mark.parametrize("kind", POSITION_MAPS)
+@pytest.mark.parametrize("size", [7, 28, 256])
+def test_a_target_map_spans_0_to_1(kind, size):
+    target = position_map(kind, size)
+    assert target.shape == (size, size) and target.dtype == torch.float32
+    assert (target.min(), target.max()) == (0, 1)
+
+
+@pytest.mark.parametrize("kind, low, high", [("H", 0.2505, 0.2515), ("V", 0.2505, 0.2515), ("G", 0.197, 0.198),
+                                             ("HS", 0.3175, 0.3185), ("VS", 0.3175, 0.3185)])
+def test_the_error_of_a_constant_is_that_of_the_released_maps(kind, low, high):
+    """The paper prints .251 for H; its .628 for the stripes is on a scale twice as long."""
+    target = position_map(kind, 256).double()
+    assert low < (target - target.mean()).abs().mean() < high
+
+
+def test_directions_and_symmetries_of_the_target_maps():
+    h, v, g, hs, vs = (position_map(kind, 32) for kind in POSITION_MAPS)
+    assert (h[:, 1:] > h[:, :-1]).all() and (h == h[0]).all()        # brighter to the right, alike in every row
+    assert torch.equal(v, h.T)
+    assert torch.equal(g, g.flip(0)) and torch.equal(g, g.flip(1)) and torch.equal(g, g.T)
+    assert g[0, 0] == 0 and g[15, 15] == 1
+    assert torch.equal(hs, vs.T) and (hs == hs[:, :1]).all()
+    assert ((vs[0] - 0.5).sign().diff() != 0).sum() == 5             # two and a half periods
+
+
+def test_an_unknown_target_map_is_answered_with_the_choices():
+    with pytest.raises(ValueError, match="position_map: 'D' was asked for, but there are only 'H', 'V', 'G', 'HS', 'V"):
+        position_map("D", 8)
+
+
+def blocks(target: torch.Tensor, k: int) -> list[bytes]:
+    return [block.contiguous().numpy().tobytes() for row in target.chunk(k) for block in row.chunk(k, 1)]
+
+
+@pytest.mark.parametrize("row, col, k", [(8, 8, 4), (6, 12, 3)])
+def test_shuffled_blocks_are_the_same_blocks_elsewhere(row, col, k):
+    target = torch.arange(float(row * col)).reshape(row, col)
+    shuffled = shuffle_blocks(target, k, 0)
+    assert blocks(shuffled, k) != blocks(target, k)
+    assert sorted(blocks(shuffled, k)) == sorted(blocks(target, k))
+    assert torch.equal(shuffle_blocks(target, k, 0), shuffled)
+    assert not torch.equal(shuffle_blocks(target, k, 1), shuffled)
+    assert torch.equal(shuffle_blocks(target, 1, 0), target)
+
+
+def test_a_map_that_cannot_be_cut_into_blocks_is_refused():
+    with pytest.raises(ValueError, match="shuffle_blocks: a 8x6 map cannot be cut into 4x4 equal blocks"):
+        shuffle_blocks(torch.zeros(8, 6), 4, 0)

@@ -9,12 +9,26 @@ from pathlib import Path
 import pytest
 
 from posenc_lib import config
-from posenc_lib.config import PROJECT, PaddingConfig, PlacementConfig, Recipe, Workspace, describe, digest
+from posenc_lib.config import (
+    PROJECT,
+    DecodingConfig,
+    EncoderConfig,
+    PaddingConfig,
+    PlacementConfig,
+    ReadoutConfig,
+    Recipe,
+    SgdRecipe,
+    Workspace,
+    describe,
+    digest,
+)
 
 BASE = PlacementConfig(profile="smoke", dataset="digits", data="0123456789ab")
-BASES = (BASE, PaddingConfig(profile="smoke", dataset="photos", data="0123456789ab"))
+READERS = (ReadoutConfig(profile="smoke", dataset="photos", data="0123456789ab"),
+           DecodingConfig(profile="smoke", dataset="digits", data="0123456789ab"))
+BASES = (BASE, PaddingConfig(profile="smoke", dataset="photos", data="0123456789ab"), EncoderConfig(), *READERS)
 OTHER_CHOICE = {"task": "image", "head": "permutenet", "padding_mode": "circular", "fill": "black", "net": "trained",
-                "trained": "reflect"}
+                "trained": "reflect", "run_with": "none"}
 
 
 def changed(old, name: str):
@@ -33,15 +47,27 @@ def changed(old, name: str):
     return replace(old, **{name: other})
 
 
-@pytest.mark.parametrize("base, name", [(base, f.name) for base in BASES for f in fields(base) if f.name != "recipe"])
+@pytest.mark.parametrize("base, name", [(base, f.name) for base in BASES for f in fields(base)
+                                        if f.name not in ("recipe", "encoder")])
 def test_the_digest_changes_with_every_field(base, name):
     assert digest(changed(base, name)) != digest(base)
 
 
 @pytest.mark.parametrize("base", BASES)
-@pytest.mark.parametrize("name", [f.name for f in fields(Recipe)])
-def test_the_digest_changes_with_every_field_of_the_recipe(base, name):
-    assert digest(replace(base, recipe=changed(Recipe(), name))) != digest(replace(base, recipe=Recipe()))
+@pytest.mark.parametrize("recipe, name", [(r, f.name) for r in (Recipe(), SgdRecipe()) for f in fields(r)])
+def test_the_digest_changes_with_every_field_of_the_recipe(base, recipe, name):
+    assert digest(replace(base, recipe=changed(recipe, name))) != digest(replace(base, recipe=recipe))
+
+
+@pytest.mark.parametrize("base", READERS)
+@pytest.mark.parametrize("name", [f.name for f in fields(EncoderConfig) if f.name != "recipe"])
+def test_the_digest_changes_with_every_field_of_the_network_that_is_read(base, name):
+    assert digest(replace(base, encoder=changed(EncoderConfig(), name))) != digest(base)
+
+
+def test_two_kinds_of_recipe_with_equal_values_have_two_digests():
+    values = {f.name: getattr(SgdRecipe(), f.name) for f in fields(Recipe)}
+    assert digest(replace(BASE, recipe=Recipe(**values))) != digest(replace(BASE, recipe=SgdRecipe()))
 
 
 def test_the_digest_does_not_depend_on_the_order_of_fields():
@@ -86,6 +112,21 @@ def test_an_unknown_value_is_answered_with_the_choices(field, choices):
     assert str(error.value) == f"{field}: 'diagonal' was asked for, but there are only {choices}"
 
 
+@pytest.mark.parametrize("field", ["padding_mode", "run_with"])
+def test_a_network_to_read_from_may_also_be_without_padding(field):
+    assert getattr(EncoderConfig(**{field: "none"}), field) == "none"
+    with pytest.raises(ValueError, match=f"{field}: 'valid' was asked for, but there are only 'zeros', 'reflect'"):
+        EncoderConfig(**{field: "valid"})
+
+
+def test_the_defaults_of_the_readout_are_the_released_protocol():
+    c = ReadoutConfig(profile="paper", dataset="photos", data="x")
+    assert (c.size, c.kernel, c.depth, c.padding, c.hidden, c.stage) == (224, 3, 1, 0, None, None)
+    r = c.recipe
+    assert (r.epochs, r.drop, r.batch_size, r.learning_rate, r.momentum, r.weight_decay, r.flip) == (
+        15, 10, 32, 0.1, 0.9, 1e-4, False)
+
+
 def test_the_defaults_are_the_authors_protocol():
     recipe = PlacementConfig(profile="paper", dataset="cifar10", data="x", **config.PLACEMENT["paper"]).recipe
     assert (recipe.epochs, recipe.epoch_steps, recipe.batch_size, recipe.learning_rate, recipe.betas, recipe.flip) == (
@@ -93,7 +134,7 @@ def test_the_defaults_are_the_authors_protocol():
 
 
 def test_every_profile_says_what_it_changes():
-    for changes in (config.PLACEMENT, config.PADDING, config.SEEDS):
+    for changes in (config.PLACEMENT, config.PADDING, config.READOUT, config.DECODING, config.SEEDS):
         assert set(changes) == set(config.PROFILES)
 
 

@@ -209,7 +209,7 @@ def test_an_image_beside_the_folders_of_classes_is_not_given_a_class_in_silence(
 
 
 def test_folders_that_cannot_be_used(tmp_path):
-    with pytest.raises(FileNotFoundError, match="data: no image set 'mine': it is none of digits, photos, cifar10"):
+    with pytest.raises(FileNotFoundError, match="data: no image set 'mine': it is none of digits, photos, stencils"):
         data.load("mine", tmp_path)
     (tmp_path / "mine" / "train").mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match=r"data: .*train has no image \(.jpg, .*\); put the train images there"):
@@ -248,3 +248,92 @@ def test_real_cifar10(data_root):
     assert torch.allclose(torch.stack(means).mean(0), torch.tensor(splits.train.mean).double(), atol=5e-4)
     # the authors' std is the mean of every image's own; over all pixels it is (0.2470, 0.2435, 0.2616)
     assert torch.allclose(torch.stack(stds).mean(0), torch.tensor(splits.train.std).double(), atol=5e-4)
+
+
+@pytest.fixture(scope="module")
+def stencils():
+    return data.load("stencils", "", size=32, validation=0.0)
+
+
+def test_a_stencil_is_a_photographs_negative_inside_a_digit_and_untouched_outside(stencils):
+    assert stencils.train.classes == ("photograph", *"0123456789")
+    for ours, photos in zip(stencils, data.load("photos", "", size=32, validation=0.0), strict=True):
+        assert ours.labels.shape == (len(photos), 32, 32) and ours.labels.dtype == torch.int64
+        ink = (ours.labels > 0)[:, None]
+        assert torch.equal(ours.images, torch.where(ink, 255 - photos.images, photos.images))
+    assert stencils.train.labels.unique().tolist() == list(range(11))
+
+
+def test_every_stencil_is_one_digit_half_as_large_as_its_picture(stencils):
+    places = set()
+    for labels in stencils.train.labels:
+        assert labels.unique().numel() == 2
+        row, col = (labels > 0).nonzero().unbind(1)
+        assert row.max() - row.min() < 16 and col.max() - col.min() < 16
+        places.add((int(row.min()), int(col.min())))
+    assert len(places) > 100
+
+
+def test_stencils_are_the_same_every_time(stencils):
+    assert data.load("stencils", "elsewhere", size=32, validation=0.0).fingerprint == stencils.fingerprint
+
+
+def test_stencils_come_in_multiples_of_16_only():
+    with pytest.raises(ValueError, match=r"stencils: size 40 was asked for; .* so give a multiple of 16"):
+        data.load("stencils", "", size=40)
+
+
+@pytest.fixture
+def camvid(tmp_path):
+    """Two train images and one test image, twice as wide as high; beside them maps of stripes 0, 10, 11 and 12."""
+    for split, names in (("train", "ab"), ("test", "c")):
+        for name in names:
+            for folder, pixels in ((split, PIXELS[0, :20]), (f"{split}annot", np.repeat([[0, 10, 11, 12]], 20, 0))):
+                file = tmp_path / "camvid" / folder / f"{name}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(np.repeat(pixels.astype(np.uint8), 40 // pixels.shape[1], axis=1)).resize(
+                    (40, 20), Image.Resampling.NEAREST).save(file)
+    return tmp_path
+
+
+@pytest.mark.parametrize("size", [20, 10, 30])
+def test_camvid_maps_are_cut_like_their_images_and_never_blurred(camvid, size):
+    train, _, test = data.load("camvid", camvid, size=size, validation=0.0)
+    assert (len(train), len(test), train.classes) == (2, 1, data.CAMVID)
+    assert train.images.shape == (2, 3, size, size) and train.labels.shape == (2, size, size)
+    stripe = [10] * (size // 2) + [data.VOID] * (size // 2)   # the outer two are cut off, 11 is unlabelled
+    assert (train.labels == torch.tensor(stripe)).all() and train.labels.dtype == torch.int64
+
+
+def test_whatever_is_no_class_of_camvid_is_void(camvid):
+    for folder in ("trainannot", "testannot"):
+        for file in (camvid / "camvid" / folder).glob("*.png"):
+            Image.fromarray(np.repeat(np.arange(20, dtype=np.uint8)[:, None], 20, 1)).save(file)
+    labels = data.load("camvid", camvid, size=20, validation=0.0).train.labels[0, :, 0]
+    assert labels.tolist() == [*range(11), *[data.VOID] * 9]
+
+
+def test_a_camvid_image_without_its_map_is_told_in_one_sentence(camvid):
+    (camvid / "camvid" / "trainannot" / "b.png").rename(camvid / "camvid" / "trainannot" / "z.png")
+    with pytest.raises(FileNotFoundError, match=r"camvid: .*trainannot has 2 maps whose names are not those of the 2"):
+        data.load("camvid", camvid)
+    (camvid / "camvid" / "trainannot" / "z.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"camvid: .*trainannot has 1 maps .* put the map of every image there"):
+        data.load("camvid", camvid)
+
+
+def test_samples_widen_half_precision_and_keep_the_order_asked_for():
+    inputs = torch.arange(24).reshape(6, 4).half()
+    samples = data.Samples(inputs, torch.arange(6)).to("cpu")
+    batch, labels = samples.batch(torch.tensor([4, 0, 5]))
+    assert len(samples) == 6 and batch.dtype == torch.float32
+    assert labels.tolist() == [4, 0, 5] and torch.equal(batch, inputs[[4, 0, 5]].float())
+
+
+def test_real_camvid(data_root):
+    splits = data.load("camvid", data_root, size=32, validation=0.0)
+    assert tuple(map(len, splits)) == (367, 0, 233)
+    assert splits.train.labels.unique().tolist() == [*range(11), data.VOID]
+    for part in (splits.train, splits.test):
+        sky, road = ((part.labels == part.classes.index(name)).float().mean(0) for name in ("sky", "road"))
+        assert sky[:16].mean() > 5 * sky[16:].mean() and road[16:].mean() > 5 * road[:16].mean()

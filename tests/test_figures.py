@@ -7,8 +7,9 @@ import pytest
 from matplotlib.colors import same_color
 
 from posenc_lib import figures, paper
+from posenc_lib.canvas import POSITION_MAPS
 from posenc_lib.config import PADDING_MODES
-from posenc_lib.figures import PADDING_COLOURS
+from posenc_lib.figures import MAP_COLOURS, PADDING_COLOURS
 
 matplotlib.use("agg")
 
@@ -31,6 +32,20 @@ def drawn(ax) -> set[tuple[float, float]]:
     """The points of every marker."""
     return {(round(float(x), 2), float(y)) for line in ax.lines if line.get_marker() not in ("None", "", None)
             for x, y in zip(*line.get_data(), strict=True)}
+
+
+def segments(ax) -> list[tuple[float, float]]:
+    """(low, high) of every vertical stroke and of every level line, sorted; those without a value are left out."""
+    found = [tuple(s[:, 1].tolist()) for lines in ax.collections for s in lines.get_segments() if len(s) == 2]
+    return sorted(s for s in found if not np.isnan(s).any())
+
+
+def intervals(rows: pd.DataFrame) -> list[tuple[float, float]]:
+    return sorted(zip(rows["low"], rows["high"], strict=True))
+
+
+def labels(ax, axis: str = "x") -> list[str]:
+    return [t.get_text() for t in getattr(ax, f"get_{axis}ticklabels")()]
 
 
 def test_every_padding_mode_has_a_colour_of_its_own():
@@ -133,3 +148,93 @@ def test_a_verdict_strip_marks_each_claim_under_its_verdict():
     assert {(columns[int(x)], y) for x, y in drawn(strip)} == {(v, y) for y, v in enumerate(verdicts)}
     assert [t.get_text() for t in strip.get_yticklabels()] == list("abcde")
     plt.close(fig)
+
+
+def test_a_picture_grid_holds_each_picture_in_its_row_and_column_on_one_scale():
+    photo, dim = np.full((4, 4, 3), 0.5), np.full((4, 4), 0.25)
+    rows = {"cat": {"image": photo, "H": dim}, "china": {"image": photo, "VS": 2 * dim}}
+    fig = figures.picture_grid(rows, {("china", "VS"): "SPC 0.50"})
+    grid = np.array(fig.axes).reshape(2, 3)
+    assert [ax.get_title() for ax in fig.axes] == ["image", "H", "VS", "", "", ""]
+    assert [ax.get_ylabel() for ax in grid[:, 0]] == ["cat", "china"]
+    assert [ax.get_xlabel() for ax in fig.axes] == ["", "", "", "", "", "SPC 0.50"]
+    assert [[len(ax.images) for ax in row] for row in grid] == [[1, 1, 0], [1, 0, 1]]
+    assert (grid[0, 1].images[0].get_array() == dim).all() and grid[0, 1].images[0].get_clim() == (0, 1)
+    plt.close(fig)
+
+
+def spc_table(**columns) -> pd.DataFrame:
+    """Rows of `columns`, lists of equal length, with a mean of their own each and an interval of .02."""
+    rows = pd.DataFrame(columns)
+    rows["mean"] = 0.1 + 0.05 * np.arange(len(rows))
+    return rows.assign(low=rows["mean"] - 0.01, high=rows["mean"] + 0.01)
+
+
+def test_scores_by_map_draws_every_network_and_the_papers_numbers_once(ax):
+    rows = spc_table(network=["vgg"] * 5 + ["pixels"] * 5, target=[*POSITION_MAPS[::-1], *POSITION_MAPS])
+    rows["paper_spc"] = [0.374, np.nan, 0.814, 0.816, 0.742] + [np.nan] * 5   # none is printed for HS, say
+    assert figures.scores_by_map(rows, ax) is ax
+    levels = [(y, y) for y in (0.374, 0.742, 0.814, 0.816)]
+    assert segments(ax) == sorted(intervals(rows) + levels)
+    assert sorted(y for _, y in drawn(ax)) == sorted(rows["mean"])
+    near = {(round(x), y) for x, y in drawn(ax)}
+    assert near == {(POSITION_MAPS.index(row.target), row.mean) for row in rows.itertuples(index=False)}
+    assert labels(ax) == list(POSITION_MAPS)
+    assert [t.get_text() for t in ax.get_legend().get_texts()][:2] == ["vgg", "pixels"]
+
+
+def test_scores_by_map_leave_a_gap_where_a_map_was_not_drawn(ax):
+    rows = spc_table(network=["vgg"] * 2, target=["H", "VS"]).assign(paper_spc=np.nan)
+    figures.scores_by_map(rows, ax)
+    assert {(round(x), y) for x, y in drawn(ax) if not np.isnan(y)} == set(zip((0, 4), rows["mean"], strict=True))
+
+
+def test_scores_by_padding_tell_random_from_trained_and_one_mode_from_another(ax):
+    summary = spc_table(table=["untrained", "trained"] * 2, variant=["zeros", "zeros", "none", "none"])
+    single = pd.DataFrame([("untrained", "zeros", 0.1), ("untrained", "zeros", None), ("trained", "zeros", 0.8),
+                           ("untrained", "none", 0.0), ("trained", "none", 0.2), ("trained", "none", 0.3)],
+                          columns=["table", "variant", "spc"])
+    figures.scores_by_padding(summary, single, ax)
+    assert sorted(y for _, y in drawn(ax)) == [0, 0.1, 0.2, 0.3, 0.8]   # an undefined one is not drawn
+    assert segments(ax) == intervals(summary)
+    assert labels(ax) == ["zero", "none"]
+    dots = {line.get_ydata()[0]: line for line in ax.lines if line.get_marker() == "o"}
+    assert same_color(dots[0.1].get_color(), PADDING_COLOURS["zeros"])
+    assert same_color(dots[0.1].get_markerfacecolor(), "white")
+    assert same_color(dots[0.8].get_markerfacecolor(), PADDING_COLOURS["zeros"])
+    assert not same_color(dots[0.2].get_color(), PADDING_COLOURS["zeros"])
+
+
+def test_a_score_ladder_has_a_line_a_map_and_the_papers_beside_it(ax):
+    variants = ["VGG", "VGG, 2 layers", "VGG, 3 layers"]
+    rows = spc_table(variant=variants[::-1] + variants[:2], target=["H"] * 3 + ["G"] * 2)   # G has no third
+    rows["paper_spc"] = [0.83, 0.79, 0.74, 0.81, np.nan]
+    figures.score_ladder(rows, variants, ax)
+    of_h = [line for line in ax.lines if same_color(line.get_color(), MAP_COLOURS["H"])]
+    ours, theirs = ([line for line in of_h if line.get_linestyle() == style] for style in ("-", "--"))
+    assert list(ours[0].get_ydata()) == rows["mean"].tolist()[2::-1]
+    assert list(theirs[0].get_ydata()) == [0.74, 0.79, 0.83]
+    assert {y for _, y in drawn(ax) if not np.isnan(y)} == set(rows["mean"])
+    assert segments(ax) == intervals(rows)
+    assert labels(ax) == ["as it is", "2\nlayers", "3\nlayers"]
+
+
+def test_accuracy_by_layer_draws_heads_chance_and_what_a_layer_can_know_at_most(ax):
+    rows = spc_table(layer=[1, 2, 3, 1, 2, 3], head=["in order"] * 3 + ["shuffled"] * 3)
+    rows = rows.assign(chance=11.1, ceiling=[44.0, 77.0, 100.0] * 2)
+    figures.accuracy_by_layer(rows, ax)
+    assert sorted(y for _, y in drawn(ax)) == sorted(rows["mean"])
+    assert {(round(x), y) for x, y in drawn(ax)} == {(row.layer - 1, row.mean) for row in rows.itertuples(index=False)}
+    assert segments(ax) == sorted(intervals(rows) + [(y, y) for y in (44.0, 77.0, 100.0)])
+    assert [11.1, 11.1] in [list(line.get_ydata()) for line in ax.lines]
+    assert labels(ax) == ["1", "2", "3"]
+
+
+def test_dots_by_group_stop_at_the_floor(ax):
+    rows = spc_table(network=["a", "b"] * 2, cells=["seen", "seen", "unseen", "unseen"])
+    rows.loc[3, ["mean", "low", "high"]] = -40.0, -50.0, 0.5
+    figures.dots_by_group(rows, "network", "cells", ax, floor=-2.0)
+    assert sorted(y for _, y in drawn(ax)) == sorted([*rows["mean"][:3], -2])
+    assert segments(ax) == sorted([*intervals(rows[:3]), (-2, 0.5)])
+    assert {(round(x), y) for x, y in drawn(ax)} >= {(0, rows["mean"][2]), (1, -2)}
+    assert labels(ax) == ["a", "b"] and [t.get_text() for t in ax.get_legend().get_texts()] == ["seen", "unseen"]

@@ -4,6 +4,8 @@ from inspect import unwrap
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 from sklearn.feature_selection import f_classif
 
@@ -118,3 +120,43 @@ def test_place_fields_of_a_constant_channel_and_of_an_empty_cell():
     assert metrics.place_fields(z, torch.arange(9), 3)[1].isnan().all()
     with pytest.raises(ValueError, match="place_fields: 2 of the 9 cells hold no image; give more images"):
         metrics.place_fields(z[:7], torch.arange(7), 3)
+
+
+@st.composite
+def tied_maps(draw):
+    """Maps of a few whole numbers, full of ties, and a target that is not constant."""
+    batch, row, col = (draw(st.integers(low, 4)) for low in (1, 1, 2))
+    numbers = st.lists(st.integers(0, 3), min_size=row * col, max_size=row * col)
+    target = draw(numbers.filter(lambda values: len(set(values)) > 1))
+    maps = [draw(numbers) for _ in range(batch)]
+    return torch.tensor(maps).float().reshape(batch, row, col), torch.tensor(target).float().reshape(row, col)
+
+
+@given(tied_maps())
+@settings(max_examples=80, deadline=None)
+def test_spearman_is_scipys_with_ties_and_sees_only_the_order(case):
+    maps, target = case
+    theirs = [stats.spearmanr(m.flatten(), target.flatten()).statistic if m.unique().numel() > 1 else None
+              for m in maps]
+    ours = metrics.spearman(maps, target)
+    assert [value is None for value in ours] == [value is None for value in theirs]
+    assert [v for v in ours if v is not None] == pytest.approx([v for v in theirs if v is not None])
+    assert metrics.spearman(maps ** 3 + 5, target) == pytest.approx(ours)
+    assert metrics.spearman(maps[:1], target) == ours[:1]
+
+
+def test_spearman_of_a_map_with_itself_and_with_its_mirror_image():
+    target = torch.arange(12.0).reshape(3, 4) / 11
+    maps = torch.stack([target ** 2, 1 - target])
+    assert metrics.spearman(maps, target) == pytest.approx([1, -1])
+
+
+def test_a_constant_map_has_no_rank_correlation_not_even_by_rounding():
+    target = torch.arange(16.0, dtype=torch.float64).reshape(4, 4)
+    maps = torch.stack([0 * target + 0.5, 0.5 + 1e-8 * target / 15, 0.5 + 1e-4 * target / 15])
+    assert metrics.spearman(maps, target) == [None, None, pytest.approx(1)]
+
+
+def test_a_constant_target_has_no_correlation():
+    with pytest.raises(ValueError, match="spearman: the target is constant"):
+        metrics.spearman(torch.rand(2, 3, 3), torch.ones(3, 3))

@@ -1,17 +1,19 @@
 """The networks are the authors', and what they can and cannot know about position follows from their padding."""
 import os
 import pickle
+from copy import deepcopy
 
+import numpy as np
 import pytest
 import torch
 import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from posenc_lib import canvas, models
+from posenc_lib import canvas, encoders, models
 from posenc_lib.config import PADDING_MODES
 from posenc_lib.hooks import captured
-from posenc_lib.models import Shuffle, gap, gapnet, load_weights, permutenet
+from posenc_lib.models import Heads, Readout, Shuffle, gap, gapnet, load_weights, permutenet, vgg
 from posenc_lib.padding import set_padding_mode
 
 ORDER = ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "head"]
@@ -175,3 +177,90 @@ def test_the_head_reads_the_features_that_are_measured():
     with captured(net, "layer4") as outputs:
         logits = net(x)
     assert torch.equal(outputs[0], net.features(x)) and torch.equal(net.head(outputs[0]), logits)
+
+
+@pytest.mark.parametrize("case, options", [("paper", {}), ("deep", {"depth": 3, "padding": 1})])
+def test_the_readout_draws_the_released_codes_maps(data_root, case, options):
+    file = data_root.parent / "peers" / "posenet_readout.npz"
+    if not file.is_file():
+        pytest.skip(f"the released readout's own outputs: {file.name} is not beside the data")
+    theirs = {name.removeprefix(f"{case}/"): torch.from_numpy(array) for name, array in np.load(file).items()
+              if name.startswith(f"{case}/")}
+    features = torch.cat([encoders.resized(theirs[n], 14) for n in sorted(theirs) if n.startswith("feature")], 1)
+    readout = Readout(features.shape[1], size=theirs["map"].shape[-1], **options)
+    readout.load_state_dict({n.removeprefix("weights/"): w for n, w in theirs.items() if n.startswith("weights/")})
+    assert torch.allclose(readout.eval()(features), theirs["map"], atol=1e-5)
+
+
+def steps(model: nn.Module, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """What `model` puts out after a few steps towards the target; every map or head has a loss of its own."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(5):
+        optimizer.zero_grad()
+        (model(x) - target).square().flatten(2).mean((0, 2) if isinstance(model, Readout) else (1, 2)).sum().backward()
+        optimizer.step()
+    return model.eval()(x).detach()
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_readouts_side_by_side_learn_as_each_would_alone(depth):
+    torch.manual_seed(0)
+    options = {"depth": depth, "hidden": 3, "size": 12}
+    together, alone = Readout(4, 3, **options), [Readout(4, 1, **options) for _ in range(3)]
+    for i, one in enumerate(alone):
+        one.load_state_dict({n: w.chunk(3)[i] if w.ndim else w for n, w in together.state_dict().items()})
+    x, target = images(6, 4, 9, 9).float(), torch.rand(3, 12, 12)
+    before = deepcopy(together).eval()(x)
+    after = steps(together, x, target)
+    assert (after - before).abs().max() > 0.01
+    for i, one in enumerate(alone):
+        assert torch.allclose(steps(one, x, target[i:i + 1]), after[:, i:i + 1], atol=1e-5)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("padding, side", [(0, 10), (1, 12), (2, 14)])
+def test_a_readout_without_padding_shrinks_and_its_map_is_as_large_as_the_image(depth, padding, side):
+    readout = Readout(2, 5, depth=depth, padding=padding, size=40).eval()
+    f = images(3, 2, 12, 12).float()
+    assert readout.output(f).shape == (3, 5, 12 + depth * (side - 12), 12 + depth * (side - 12))
+    maps = readout(f)
+    assert maps.shape == (3, 5, 40, 40) and maps.min() > 0 and maps.max() < 1
+
+
+def test_a_readouts_hidden_layers_are_as_wide_as_what_comes_in():
+    assert Readout(6, 2, depth=2).output[0].out_channels == 2 * 6
+    assert Readout(6, 2, depth=2, hidden=3).output[0].out_channels == 2 * 3
+
+
+def test_heads_side_by_side_learn_as_each_would_alone():
+    torch.manual_seed(0)
+    channels, permutations = [torch.tensor([0, 2]), torch.arange(5), torch.tensor([4])], ["none", "fixed", "none"]
+    together = Heads(channels, permutations, 3)
+    alone = [Heads(channels[i:i + 1], permutations[i:i + 1], 3) for i in range(3)]
+    for one, head in zip(alone, together.heads, strict=True):
+        one.heads[0].load_state_dict(head.state_dict())
+    z, target = images(8, 5).float(), torch.randn(1, 8, 3)
+    after = steps(together, z, target.expand(3, -1, -1))
+    assert after.shape == (3, 8, 3)
+    for i, one in enumerate(alone):
+        assert torch.allclose(steps(one, z, target)[0], after[i], atol=1e-6)
+
+
+def test_a_head_reads_its_own_channels_only():
+    heads, z = Heads([torch.tensor([1, 3]), torch.tensor([0])], ["none", "none"], 2), images(4, 5).float()
+    z.requires_grad_()
+    heads(z)[0].sum().backward()
+    assert (z.grad != 0).any(0).tolist() == [False, True, False, True, False]
+
+
+@pytest.mark.parametrize("task, shape", [("classify", (2, 5)), ("segment", (2, 5, 32, 48))])
+def test_the_small_vgg_for_both_of_its_tasks(task, shape):
+    net = vgg(5, 2, task=task).eval()
+    x = images(2, 3, 32, 48).float()
+    assert net.features(x).shape == (2, 16, 4, 6)   # a total stride of 8
+    assert net(x).shape == shape
+
+
+def test_an_unknown_task_is_answered_with_the_choices():
+    with pytest.raises(ValueError, match="task: 'detect' was asked for, but there are only 'classify', 'segment'"):
+        vgg(5, 2, task="detect")

@@ -8,7 +8,7 @@ from timm.layers import Conv2dSame
 from torch import nn
 
 from posenc_lib.config import PADDING_MODES
-from posenc_lib.padding import set_padding_mode
+from posenc_lib.padding import remove_padding, set_padding_mode
 
 LAYERS = [
     {"kernel_size": 3, "padding": 1},
@@ -91,7 +91,7 @@ def test_an_edited_padding_is_refused_and_nothing_is_changed():
 
 def test_a_convolution_that_pads_by_itself_is_refused():
     model = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), Conv2dSame(1, 1, 3, stride=2))
-    with pytest.raises(ValueError, match=r"layer 1 is a Conv2dSame, which pads in its own way and would ignore 'cir"):
+    with pytest.raises(ValueError, match=r"layer 1 is a Conv2dSame, which pads in its own way whatever"):
         set_padding_mode(model, "circular")
     assert model[0].padding_mode == "zeros"
 
@@ -109,3 +109,21 @@ def test_a_map_too_small_to_pad_names_the_layer(mode, too_small, enough):
         model(torch.ones(1, 1, 9, too_small))
     assert str(error.value) == (f"layer 1: {mode} padding of (3, 3) needs a larger map than the 9x{too_small} it was "
                                 "given; use larger images or another padding mode")
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize("mode", PADDING_MODES)
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
+def test_removing_padding_equals_building_without_it(layer, mode):
+    built = nn.Conv2d(2, 4, **{**layer, "padding": 0})
+    changed = set_padding_mode(nn.Conv2d(2, 4, **layer), mode)
+    changed.load_state_dict(built.state_dict())
+    x = images(2, 2, 9, 11)
+    assert torch.equal(remove_padding(changed)(x), built(x))
+    assert torch.equal(set_padding_mode(changed, "circular")(x), built(x))   # a mode finds nothing left to fill
+
+
+def test_every_convolution_loses_its_padding_and_the_model_is_returned():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Sequential(nn.Conv2d(2, 2, 5, padding=2), nn.ReLU()))
+    assert remove_padding(model) is model
+    assert model(images(1, 1, 9, 9)).shape[-2:] == (3, 3)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from posenc_lib import paper
+from posenc_lib.config import PROJECT
 
 # Typed a second time, in the order of the slide: padding, net, location at 3, 5, 7, image class at 3, 5, 7.
 TABLE1 = """
@@ -138,3 +139,127 @@ def test_a_single_seed_is_not_judged():
     table = pd.DataFrame({"n": [3, 1]})
     for claim in paper.CLAIMS:
         assert claim.verdict(table) == (paper.NOT_TESTABLE, "one seed has no interval; run at least two")
+
+
+def test_every_claim_is_on_the_list_and_has_a_page_in_the_order_of_the_pages():
+    assert sorted(c.id for c in paper.CLAIMS) == sorted(c.id for c in CLAIMS)
+    pages = [claim.page for claim in paper.CLAIMS]
+    assert pages == sorted(pages)
+    for name in pages:
+        assert (PROJECT / "notebooks" / f"{name}.py").is_file()
+
+
+def test_every_printed_cell_of_the_readouts_stands_once():
+    cells = paper.POSENET
+    assert cells["table"].value_counts().to_dict() == {
+        "1": 60, "2a": 18, "2b": 18, "3": 12, "4": 15, "6": 36, "Fig. 6": 5}
+    assert not cells.duplicated(["table", "variant", "target", "images"]).any()
+    assert cells["paper_spc"].between(-1, 1).all() and cells["paper_mae"].between(0, 1).all()
+
+
+def test_cells_that_the_paper_prints_in_several_tables_agree_but_for_one_of_its_own():
+    cells = paper.POSENET[(paper.POSENET["images"] == "natural") & (paper.POSENET["table"] != "Fig. 6")]
+    same = {"PosENet, 1 layer": "PosENet", "PosENet, 3x3": "PosENet", "VGG, 1 layer": "VGG", "VGG, 3x3": "VGG",
+            "VGG, all stages": "VGG"}
+    cells = cells.assign(variant=cells["variant"].replace(same))
+    printed = cells.groupby(["variant", "target"])[["paper_spc", "paper_mae"]].agg(set)
+    assert printed["paper_spc"].map(len).max() == 1
+    odd = printed["paper_mae"][printed["paper_mae"].map(len) > 1]
+    assert odd.to_dict() == {("PosENet", "HS"): {0.712, 0.723}}
+    assert cells.groupby(["variant", "target"]).size()["VGG", "H"] == 6
+
+
+def test_every_cell_of_the_readouts_is_set_against_one_that_is_there_or_is_one():
+    there = set(zip(paper.POSENET["table"], paper.POSENET["variant"], paper.POSENET["target"], strict=True))
+    bases = {(table, base) for (table, _), base in paper.POSENET_AGAINST.items()}
+    for table, variant, target in there:
+        assert ((table, variant) in bases) != ((table, variant) in paper.POSENET_AGAINST)
+        base = paper.POSENET_AGAINST.get((table, variant), variant)
+        assert (table, base, target) in there, f"{base} of Table {table} has no {target}"
+    assert set(paper.POSENET_AGAINST) | bases == {cell[:2] for cell in there}
+
+
+NAN = float("nan")
+
+
+def readouts(half: float, means: dict[str, float]) -> pd.DataFrame:
+    """The paper's own cells as this run's summary, intervals of `half` on each side.
+
+    means  what differs on natural images: "table/variant/target" -> mean
+    """
+    rows = paper.POSENET[paper.POSENET["table"] != "Fig. 6"].copy()
+    rows["mean"] = rows["paper_spc"]
+    for name, value in means.items():
+        table, variant, target = name.split("/")
+        cell = (rows["table"] == table) & (rows["variant"] == variant) & (rows["target"] == target)
+        assert cell.any(), name
+        rows.loc[cell & (rows["images"] == "natural"), "mean"] = value
+    return rows.assign(network=rows["variant"], low=rows["mean"] - half, high=rows["mean"] + half, n=3)
+
+
+@pytest.mark.parametrize("claim, half, means, verdict", [
+    (paper.POSENET_READOUT, 0.005, {}, paper.REPRODUCED),
+    (paper.POSENET_READOUT, 0.005, {"1/VGG/H": 0.643}, paper.REPRODUCED),                     # 0.099 below
+    (paper.POSENET_READOUT, 0.005, {"1/ResNet/V": 0.85}, paper.IN_DIRECTION),                 # 0.101 below
+    (paper.POSENET_READOUT, 0.005, {"1/VGG/V": 0.142}, paper.IN_DIRECTION),                   # pixels reach 0.136
+    (paper.POSENET_READOUT, 0.005, {"1/VGG/V": 0.140}, paper.NOT_REPRODUCED),
+    (paper.POSENET_READOUT, 0.005, {"1/PosENet/VS": 0.38}, paper.NOT_REPRODUCED),             # pixels know it too
+    (paper.POSENET_READOUT, 0.005, {"1/PosENet/H": NAN}, paper.REPRODUCED),                   # a constant map counts 0
+    (paper.POSENET_READOUT, 0.005, {"1/PosENet/H": NAN, "1/VGG/H": 0.004}, paper.NOT_REPRODUCED),
+    (paper.POSENET_READOUT, 0.005, {"1/ResNet/G": NAN}, paper.NOT_REPRODUCED),
+    (paper.POSENET_SIZE, 0.005, {}, paper.REPRODUCED),
+    (paper.POSENET_SIZE, 0.02, {}, paper.IN_DIRECTION),                                       # intervals overlap
+    (paper.POSENET_SIZE, 0.005, {"2a/VGG, 2 layers/G": 0.84}, paper.IN_DIRECTION),            # then falls to 0.835
+    (paper.POSENET_SIZE, 0.005, {"2b/VGG, 3x3/H": 0.83}, paper.IN_DIRECTION),
+    (paper.POSENET_SIZE, 0.005, {"2a/VGG, 3 layers/G": 0.81}, paper.NOT_REPRODUCED),
+    (paper.POSENET_SIZE, 0.005, {"2b/VGG, 7x7/HS": 0.31}, paper.NOT_REPRODUCED),
+    (paper.POSENET_SIZE, 0.005, {"2a/PosENet, 3 layers/H": -1}, paper.REPRODUCED),            # it is about the network
+    (paper.POSENET_DEPTH, 0.005, {}, paper.REPRODUCED),
+    (paper.POSENET_DEPTH, 0.3, {}, paper.IN_DIRECTION),
+    (paper.POSENET_DEPTH, 0.005, {"3/VGG, stage 3/G": 0.66}, paper.IN_DIRECTION),
+    (paper.POSENET_DEPTH, 0.005, {"3/VGG, all stages/H": 0.65}, paper.IN_DIRECTION),          # stage 5 alone has 0.657
+    (paper.POSENET_DEPTH, 0.005, {"3/VGG, stage 5/H": 0.1}, paper.NOT_REPRODUCED),
+    (paper.POSENET_PADDING, 0.005, {}, paper.REPRODUCED),
+    (paper.POSENET_PADDING, 0.005, {"4/PosENet, padding 1/G": 0.39}, paper.IN_DIRECTION),     # then falls to 0.380
+    (paper.POSENET_PADDING, 0.15, {}, paper.IN_DIRECTION),                                    # pixels overlap on HS
+    (paper.POSENET_PADDING, 0.005, {"4/VGG, padding removed/HS": 0.397}, paper.NOT_REPRODUCED),   # reaches 0.402
+    (paper.POSENET_TASK, 0.005, {}, paper.REPRODUCED),
+    (paper.POSENET_TASK, 0.1, {}, paper.IN_DIRECTION),                                        # G: 0.914 against 0.871
+    (paper.POSENET_TASK, 0.005, {"6/VGG, segmentation/G": 0.81}, paper.NOT_REPRODUCED),
+])
+def test_the_readouts_judges(claim, half, means, verdict):
+    said, numbers = claim.judge(readouts(half, means))
+    assert said == verdict
+    assert re.search(r"[+-]\d\.\d\d \[", numbers) and numbers.endswith("n = 3")
+    assert "nan" not in numbers or NAN in means.values()
+
+
+def test_black_and_white_and_noise_images_have_no_part_in_the_readouts_verdicts():
+    rows = readouts(0.005, {})
+    rows.loc[rows["images"] != "natural", ["mean", "low", "high"]] = -1.0
+    for claim in (paper.POSENET_READOUT, paper.POSENET_TASK):
+        assert claim.judge(rows)[0] == paper.REPRODUCED
+
+
+def decoded(order: float = 90, shuffled: float = 30, half: float = 2) -> pd.DataFrame:
+    """Last layers of two networks in two grids, one of them as given, the rest far apart; chance 11.1 %."""
+    rows = [(network, grid, head, mean, half) for network in ("a", "b") for grid in (3, 5)
+            for head, mean in (("in order", 90.0), ("shuffled", 20.0)) if (network, grid) != ("b", 5)]
+    rows += [("b", 5, "in order", order, half), ("b", 5, "shuffled", shuffled, half)]
+    table = pd.DataFrame(rows, columns=["network", "grid", "head", "mean", "half"])
+    return table.assign(low=table["mean"] - table["half"], high=table["mean"] + table["half"], chance=100 / 9, n=3)
+
+
+@pytest.mark.parametrize("changes, verdict", [
+    ({}, paper.REPRODUCED),
+    ({"shuffled": 48.5}, paper.REPRODUCED),                      # its interval reaches 50.5, halfway is 50.56
+    ({"shuffled": 49}, paper.IN_DIRECTION),
+    ({"shuffled": 85.9}, paper.IN_DIRECTION),                    # up to 87.9, in order from 88
+    ({"shuffled": 86}, paper.NOT_REPRODUCED),
+    ({"order": 20, "shuffled": 11, "half": 2}, paper.REPRODUCED),
+    ({"order": 13, "shuffled": 5, "half": 2}, paper.NOT_REPRODUCED),   # in order reaches down to chance
+])
+def test_the_judge_of_pretrained_location(changes, verdict):
+    said, numbers = paper.PRETRAINED_LOCATION.judge(decoded(**changes))
+    assert said == verdict
+    assert re.search(r"\d+\.\d % \[\d", numbers) and "n = 3" in numbers and "nan" not in numbers

@@ -1,6 +1,7 @@
 """The loop learns, repeats itself bit by bit, goes on from where it was stopped, and says what is wrong."""
 import os
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -8,9 +9,10 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from posenc_lib import data, models, training
-from posenc_lib.config import Recipe
+from posenc_lib.config import Recipe, SgdRecipe
 
 RECIPE = Recipe(epochs=3, batch_size=16, learning_rate=0.01)
+SGD = SgdRecipe(epochs=3, batch_size=16, drop=2)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +76,8 @@ def test_the_callers_randomness_is_untouched(digits):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(digits, tmp_path):
+@pytest.mark.parametrize("recipe", [RECIPE, SGD], ids=lambda recipe: type(recipe).__name__)
+def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(digits, tmp_path, recipe):
     file, epochs = tmp_path / "new" / "run.pt", []
 
     def killed_in_the_second_epoch(model):
@@ -84,19 +87,48 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(digits, tmp_path):
         return {"epoch": len(epochs)}
 
     with pytest.raises(KeyboardInterrupt):
-        fitted(digits, evaluate=killed_in_the_second_epoch, checkpoint=file)
+        fitted(digits, recipe=recipe, evaluate=killed_in_the_second_epoch, checkpoint=file)
     def counted(model):
         epochs.append(1)
         return {"epoch": len(epochs) - 1}
 
-    resumed, history = fitted(digits, evaluate=counted, checkpoint=file)
-    whole, losses = fitted(digits)
+    resumed, history = fitted(digits, recipe=recipe, evaluate=counted, checkpoint=file)
+    whole, losses = fitted(digits, recipe=recipe)
     assert same(resumed, whole)
     assert [h["loss"] for h in history] == [h["loss"] for h in losses]
     assert [h["epoch"] for h in history] == [1, 2, 3]   # the first was not trained again
 
-    done, history_done = fitted(digits, evaluate=lambda model: pytest.fail("trained again"), checkpoint=file)
+    done, history_done = fitted(digits, recipe=recipe, evaluate=lambda model: pytest.fail("trained again"),
+                                checkpoint=file)
     assert same(done, whole) and history_done == history
+
+
+def test_the_learning_rate_falls_to_a_tenth_at_its_epoch(digits):
+    """A loss that rises as the bias does: each epoch's one step takes the bias down by the learning rate."""
+    model, biases = nn.Conv2d(3, 1, 1), [0.0]
+    nn.init.zeros_(model.bias)
+
+    def bias(model):
+        biases.append(model.bias.item())
+        return {}
+
+    training.fit(model, digits, lambda model, images, *_: model(images).mean(),
+                 replace(SGD, epochs=4, epoch_steps=1, momentum=0.0, weight_decay=0.0), seed=0, evaluate=bias)
+    assert [a - b for a, b in pairwise(biases)] == pytest.approx([0.1, 0.1, 0.01, 0.01])
+
+
+@pytest.mark.parametrize("recipe", [replace(RECIPE, flip=False), SGD], ids=lambda recipe: type(recipe).__name__)
+def test_frozen_features_in_half_precision_are_learned_from_in_single(recipe):
+    inputs = torch.randn(60, 4, generator=torch.Generator().manual_seed(0)).half()
+    labels = (inputs[:, 0] > 0).long()
+    heads, histories = [], []
+    for kept in (inputs, inputs.float()):
+        torch.manual_seed(0)
+        heads.append(nn.Linear(4, 2))
+        histories.append(training.fit(heads[-1], data.Samples(kept, labels), lambda head, z, y, _: cross_entropy(
+            head(z), y), replace(recipe, epochs=20, learning_rate=0.1), seed=0))
+    assert heads[0].weight.dtype == torch.float32 and same(*heads) and histories[0] == histories[1]
+    assert (heads[0](inputs.float()).argmax(1) == labels).float().mean() > 0.9
 
 
 def test_evaluation_is_without_dropout_and_without_gradients(digits):
@@ -178,3 +210,9 @@ def test_narrow_strided_1x1_convolutions_are_kept_from_channels_last(digits, wid
     net = models.permutenet(10, width=width)
     training.fit(net, digits, noisy_loss, Recipe(epochs=1, epoch_steps=1, batch_size=4), seed=0)
     assert net.layer1[0].conv1.weight.is_contiguous(memory_format=torch.channels_last) == channels_last
+
+
+def test_features_cannot_be_mirrored():
+    samples = data.Samples(torch.zeros(4, 2), torch.zeros(4, dtype=torch.long))
+    with pytest.raises(ValueError, match=r"mirrors images, and a batch here is \(4, 2\); give a recipe"):
+        training.fit(nn.Linear(2, 2), samples, lambda net, x, *_: net(x).sum(), Recipe(epochs=1, batch_size=4), seed=0)

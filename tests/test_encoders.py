@@ -1,0 +1,313 @@
+"""A frozen network is the one that was asked for, with those weights; its kept features are what it would say again."""
+from dataclasses import replace
+from urllib.error import URLError
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import nn
+
+from posenc_lib import data, encoders, models
+from posenc_lib.config import EncoderConfig, Recipe
+from posenc_lib.hooks import layer
+from posenc_lib.padding import set_padding_mode
+
+RECIPE = Recipe(epochs=1, epoch_steps=2, batch_size=4, flip=False)
+TRAINED = EncoderConfig(source="photos", width=2, crop=32, recipe=RECIPE)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("digits", "", size=16, validation=0.0).test.take(slice(0, 3))
+
+
+@pytest.fixture
+def small():
+    torch.manual_seed(0)
+    return encoders.small(models.vgg(3, 2))
+
+
+@pytest.fixture
+def offline(monkeypatch, tmp_path):
+    """No cache and no network: every download is refused."""
+    def refused(url, *_, **__):
+        raise URLError("no route")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refused)
+
+
+def same(a: nn.Module, b: nn.Module) -> bool:
+    return all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
+
+
+def modes(encoder: encoders.Encoder) -> set[str]:
+    return {m.padding_mode for m in encoder.net.modules() if isinstance(m, nn.Conv2d)}
+
+
+@pytest.mark.parametrize("name, channels, strides", [
+    ("vgg16", [64, 128, 256, 512, 512], [1, 2, 4, 8, 16]),
+    ("resnet18", [64, 128, 256, 512], [4, 8, 16, 32]),
+    ("resnet50", [256, 512, 1024, 2048], [4, 8, 16, 32]),
+    ("resnet152", [256, 512, 1024, 2048], [4, 8, 16, 32]),
+    ("mobilenetv2_100", [16, 24, 32, 96, 320], [2, 4, 8, 16, 32]),
+])
+def test_the_stages_of_known_networks(name, channels, strides):
+    with torch.device("meta"):   # shapes only
+        features = encoders.known(name)(torch.zeros(1, 3, 224, 224))
+    assert [f.shape[1] for f in features] == channels
+    assert [224 // f.shape[-1] for f in features] == strides
+
+
+def test_stages_of_the_small_network_end_its_blocks_after_the_relu(small, digits):
+    features = small(digits.batch(torch.arange(3))[0])
+    assert [tuple(f.shape[1:]) for f in features] == [(2, 16, 16), (4, 8, 8), (8, 4, 4), (16, 2, 2)]
+    assert all(isinstance(layer(small.net, stage), nn.ReLU) for stage in small.stages)
+    assert torch.equal(features[-1], small.net.features(digits.batch(torch.arange(3))[0]))
+    assert not small.net.training and not features[-1].requires_grad
+
+
+def test_pixels_are_the_image_from_0_to_1(digits):
+    encoder = encoders.known("pixels")
+    f, = encoder(encoder.view(digits).batch(torch.arange(3))[0])
+    assert torch.equal(f, digits.images / 255)
+
+
+def test_coordinates_add_the_row_and_the_column_from_minus_1_to_1():
+    x = torch.rand(2, 3, 4, 6)
+    f, = encoders.known("coordinates")(x)
+    assert f.shape == (2, 5, 4, 6) and torch.equal(f[:, :3], x)
+    for channel, axis, n in ((3, 0, 4), (4, 1, 6)):
+        expected = torch.linspace(-1, 1, n).unsqueeze(1 - axis).expand(4, 6)
+        assert torch.equal(f[1, channel], expected)
+
+
+def test_an_unknown_network_is_answered_with_the_choices():
+    with pytest.raises(ValueError, match=r"'resnet99' was asked for, .*'vgg16'.*'mobilenetv2_100'.*'pixels'"):
+        encoders.known("resnet99")
+    with pytest.raises(ValueError, match="'resnet99' was asked for"):
+        encoders.make(EncoderConfig(net="resnet99", source="imagenet"), 0, "")
+
+
+@pytest.fixture(scope="module")
+def squeezenet(tmp_path_factory):
+    """(network, data root): SqueezeNet with random weights, and those weights where ImageNet's would lie."""
+    torch.manual_seed(1)
+    net, root = torchvision.models.squeezenet1_1(), tmp_path_factory.mktemp("root")
+    (root / "weights").mkdir()
+    save_file(net.state_dict(), encoders.weights_file("squeezenet1_1", root))
+    return net, root
+
+
+def test_weights_come_from_the_data_root_or_from_a_file_that_is_named(squeezenet, offline, tmp_path):
+    net, root = squeezenet
+    encoder = encoders.pretrained("squeezenet1_1", root)
+    assert same(encoder.net, net) and not encoder.net.training
+    named = encoders.weights_file("squeezenet1_1", root).rename(tmp_path / "mine.safetensors")
+    try:
+        assert same(encoders.pretrained("squeezenet1_1", root, named).net, net)
+        assert same(encoders.make(EncoderConfig(net="squeezenet1_1", source="imagenet"), 0, root, named).net, net)
+    finally:
+        named.rename(encoders.weights_file("squeezenet1_1", root))
+
+
+def test_torchvisions_weights_are_downloaded_where_no_file_lies(squeezenet, offline, monkeypatch, tmp_path):
+    asked = []
+
+    def download(url, path, hash_prefix, **_):
+        asked.append((url.rpartition("/")[2], hash_prefix))
+        torch.save(squeezenet[0].state_dict(), path)
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    assert same(encoders.pretrained("squeezenet1_1", tmp_path).net, squeezenet[0])
+    assert asked == [("squeezenet1_1-b8a52dc0.pth", "b8a52dc0")]   # the hash is checked
+
+
+@pytest.mark.parametrize("name, sentence", [
+    ("mobilenetv2_100", r"weights: .*mobilenetv2_100-imagenet\.safetensors was asked for and is not there; put a "),
+    ("squeezenet1_1", r"weights: .*squeezenet1_1-imagenet\.safetensors is not there, and torchvision's squeezenet1_1 "
+                      r"could not be downloaded \(.*no route.*\); put a \.safetensors state dict of squeezenet1_1 at"),
+])
+def test_missing_weights_are_told_in_one_sentence(name, sentence, offline, tmp_path):
+    with pytest.raises(FileNotFoundError, match=sentence) as error:
+        encoders.pretrained(name, tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_named_file_that_is_missing_is_not_replaced_by_a_download(squeezenet, offline, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"weights: .*mine\.safetensors was asked for and is not there"):
+        encoders.pretrained("squeezenet1_1", squeezenet[1], tmp_path / "mine.safetensors")
+
+
+def test_another_networks_weights_and_half_a_file_are_refused(squeezenet, tmp_path):
+    file = encoders.weights_file("squeezenet1_1", squeezenet[1])
+    with pytest.raises(ValueError, match=r"does not fit EfficientNet: it has 52 tensors, the model \d+; they differ"):
+        encoders.pretrained("mobilenetv2_100", "", file)
+    (tmp_path / "half.safetensors").write_bytes(file.read_bytes()[:10_000])
+    with pytest.raises(ValueError, match=r"half\.safetensors is damaged or no safetensors file .*; download it again"):
+        encoders.pretrained("squeezenet1_1", "", tmp_path / "half.safetensors")
+
+
+def test_the_fingerprint_is_the_files(tmp_path):
+    file = encoders.weights_file("squeezenet1_1", tmp_path)
+    named = encoders.fingerprint("squeezenet1_1", tmp_path)   # torchvision's own
+    file.parent.mkdir()
+    file.write_bytes(b"weights")
+    one, again = (encoders.fingerprint("squeezenet1_1", root, f) for root, f in ((tmp_path, ""), ("", file)))
+    file.write_bytes(b"weightS")
+    assert one == again and len(one) == 12
+    assert len({named, one, encoders.fingerprint("squeezenet1_1", tmp_path)}) == 3
+
+
+@pytest.mark.parametrize("c", [EncoderConfig(width=2), EncoderConfig(net="squeezenet1_1"), TRAINED],
+                         ids=["small", "squeezenet", "trained"])
+def test_one_seed_makes_one_network_and_another_seed_another(c):
+    first = encoders.make(c, 0, "").net
+    encoders._trained.cache_clear()
+    torch.rand(7)   # the caller's randomness has no part in it
+    assert same(encoders.make(c, 0, "").net, first)
+    assert not same(encoders.make(c, 1, "").net, first)
+
+
+def test_every_weight_of_a_trained_network_was_trained():
+    torch.manual_seed(0)
+    start, trained = models.vgg(6, 2), encoders.make(TRAINED, 0, "").net   # six photographs to tell apart
+    one_step_more = encoders.make(replace(TRAINED, recipe=replace(RECIPE, epoch_steps=3)), 0, "").net
+    for net in (start, one_step_more):
+        assert not any(torch.equal(a, b) for a, b in zip(net.parameters(), trained.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("c", [EncoderConfig(width=2), TRAINED], ids=["random", "trained"])
+def test_running_with_another_padding_leaves_the_weights_and_the_kept_network_alone(c, digits):
+    x, _ = digits.batch(torch.arange(3))
+    circular = encoders.make(replace(c, run_with="circular"), 0, "")
+    plain = encoders.make(c, 0, "")
+    without = encoders.make(replace(c, run_with="none"), 0, "")
+    assert (modes(circular), modes(plain)) == ({"circular"}, {"zeros"})
+    assert same(circular.net, plain.net) and same(without.net, plain.net)
+    assert [f.shape[-1] for f in without(torch.zeros(1, 3, 80, 80))] == [76, 34, 13, 2]
+    assert not torch.equal(circular(x)[-1], plain(x)[-1])
+
+
+def test_a_network_trained_under_another_padding_is_another_network():
+    reflect = encoders.make(replace(TRAINED, padding_mode="reflect"), 0, "")
+    assert modes(reflect) == {"reflect"}
+    assert not same(reflect.net, encoders.make(TRAINED, 0, "").net)
+
+
+def test_a_network_that_segments_is_made_where_the_set_has_label_maps():
+    c = replace(TRAINED, source="stencils")
+    encoder = encoders.make(c, 0, "")
+    assert encoder.net(torch.zeros(1, 3, 32, 32)).shape == (1, 11, 32, 32)
+    shapes = [tuple(f.shape[1:]) for f in encoder(torch.zeros(1, 3, 32, 32))]
+    assert shapes == [(2, 32, 32), (4, 16, 16), (8, 8, 8), (16, 4, 4)]
+
+
+def test_void_pixels_are_not_learned():
+    net = models.vgg(3, 2, task="segment").eval()
+    x, labels = torch.randn(2, 3, 16, 16), torch.randint(3, (2, 16, 16))
+    whole = encoders._cross_entropy(net, x, labels, torch.Generator())
+    half = encoders._cross_entropy(net, x, labels.index_fill(1, torch.arange(8), data.VOID), torch.Generator())
+    other = encoders._cross_entropy(net, x, labels.index_fill(1, torch.arange(8, 16), data.VOID), torch.Generator())
+    assert torch.allclose((half + other) / 2, whole)
+
+
+@pytest.mark.parametrize("batch", [2, 32])
+def test_stacked_features_equal_resizing_and_joining_by_hand(small, digits, batch):
+    stacked, channels = encoders.stacked(small, digits, side=7, batch=batch)
+    assert channels == [2, 4, 8, 16] and stacked.shape == (3, 30, 7, 7) and stacked.dtype == torch.float16
+    for n in range(3):
+        features = small(small.view(digits).batch(torch.tensor([n]))[0])
+        hand = [nn.functional.interpolate(f, (7, 7), mode="bilinear", align_corners=True) for f in features]
+        assert torch.allclose(stacked[n].float(), torch.cat(hand, 1)[0], rtol=1e-3, atol=1e-3)
+
+
+def test_a_network_sees_pictures_as_it_was_trained_to(digits):
+    for encoder, grey in ((encoders.known("pixels"), 1.0), (encoders.known("mobilenetv2_100"), 1.0),
+                          (encoders.small(models.vgg(3, 2)), (1 - 0.485) / 0.229)):
+        white = replace(digits, images=torch.full_like(digits.images, 255))
+        assert encoder.view(white).batch(torch.tensor([0]))[0][0, 0, 0, 0] == pytest.approx(grey)
+    f, _ = encoders.stacked(encoders.known("coordinates"), digits, side=16)
+    assert torch.allclose(f[:, :3].float(), digits.images / 255, atol=1e-3)   # the set's own mean has no part in it
+
+
+def test_pooled_latents_equal_a_plain_loop(small, digits):
+    latents, location, number = encoders.pooled(small, digits, 2, batch=5)   # 12 canvases: 5, 5 and 2
+    images = replace(digits, mean=data.IMAGENET[0], std=data.IMAGENET[1])
+    rows = []
+    for n in range(3):
+        for cell in range(4):
+            canvas = torch.zeros(1, 3, 32, 32)
+            top, left = cell // 2 * 16, cell % 2 * 16
+            canvas[0, :, top:top + 16, left:left + 16] = images.batch(torch.tensor([n]))[0][0]
+            rows.append((n, cell, [f.mean((2, 3))[0] for f in small(canvas)]))
+    assert number.tolist() == [n for n, _, _ in rows] and location.tolist() == [cell for _, cell, _ in rows]
+    for stage, z in enumerate(latents):
+        assert torch.allclose(z, torch.stack([hand[stage] for _, _, hand in rows]), atol=1e-5)
+
+
+@pytest.mark.parametrize("mode", ["zeros", "circular"])
+def test_under_circular_padding_every_cell_has_the_same_latent(small, digits, mode):
+    """Pages 02 and 04's negative control.  Cells of 16 pixels, a multiple of the total stride."""
+    set_padding_mode(small.net, mode)
+    for z in encoders.pooled(small, digits, 3)[0]:
+        by_cell = z.reshape(3, 9, -1)
+        spread = (by_cell - by_cell[:, :1]).abs().max() / z.abs().max()
+        assert spread < 1e-5 if mode == "circular" else spread > 1e-3
+
+
+@pytest.mark.parametrize("name, channels", [("squeezenet1_1", [64, 128, 256, 512]),
+                                            ("mobilenetv2_100", [16, 24, 32, 96, 320])])
+def test_real_imagenet_weights(data_root, offline, name, channels):
+    if not encoders.weights_file(name, data_root).is_file():
+        pytest.skip(f"real weights: {name} is not under the data root")
+    encoder = encoders.pretrained(name, data_root)
+    photos = data.load("photos", "", size=64, validation=0.0).test.take(slice(0, 2))
+    features = encoder(encoder.view(photos).batch(torch.arange(2))[0])
+    assert [f.shape[1] for f in features] == channels
+    assert all(f.isfinite().all() and f.std() > 0 for f in features)
+    torch.manual_seed(0)
+    assert not same(encoder.net, encoders.known(name).net)
+
+
+def test_padding_modes_reach_every_network_or_are_refused():
+    circular = encoders.make(EncoderConfig(net="squeezenet1_1", padding_mode="circular"), 0, "")
+    assert {m.padding_mode for m in circular.net.modules() if isinstance(m, nn.Conv2d)} == {"circular"}
+    with pytest.raises(ValueError, match="set_padding_mode: layer conv_stem is a Conv2dSame"):
+        encoders.make(EncoderConfig(net="mobilenetv2_100", padding_mode="circular"), 0, "")
+    with pytest.raises(ValueError, match="remove_padding: layer conv_stem is a Conv2dSame"):
+        encoders.make(EncoderConfig(net="mobilenetv2_100", run_with="none"), 0, "")
+
+
+def test_only_the_small_network_is_trained_here():
+    with pytest.raises(ValueError, match="source of squeezenet1_1: 'photos' was asked for, but there are only"):
+        encoders.make(EncoderConfig(net="squeezenet1_1", source="photos"), 0, "")
+
+
+def test_a_page_asks_for_networks_by_name_or_file(tmp_path):
+    assert encoders.asked("", tmp_path) == {}
+    assert encoders.asked("", tmp_path, ["vgg16"]) == {"vgg16": ""}
+    file = encoders.weights_file("squeezenet1_1", tmp_path)
+    file.parent.mkdir()
+    file.touch()
+    assert encoders.asked("", tmp_path) == {"squeezenet1_1": ""}
+    assert encoders.asked(f"vgg16,resnet18={file}", tmp_path) == {"vgg16": "", "resnet18": str(file)}
+    with pytest.raises(FileNotFoundError, match=r"none\.safetensors was asked for vgg16 and is not there"):
+        encoders.asked(f"vgg16={tmp_path}/none.safetensors", tmp_path)
+    with pytest.raises(ValueError, match="pretrained: 'vgg17' was asked for, but there are only 'vgg16'"):
+        encoders.asked("vgg17", tmp_path)
+
+
+def test_labels_say_network_source_and_padding():
+    labels = [EncoderConfig(**c).label for c in (
+        {"net": "pixels"}, {"source": "photos"}, {"net": "resnet18", "source": "imagenet"},
+        {"run_with": "circular"}, {"padding_mode": "none"})]
+    assert labels == ["pixels", "small, photographs", "resnet18, ImageNet", "small, random, circular",
+                      "small, random, none"]
+
+
+def test_a_network_to_train_names_its_data():
+    c = encoders.to_train("photos", "", width=2, crop=64, recipe=Recipe(epochs=1, epoch_steps=1))
+    assert (c.source, c.width, c.crop) == ("photos", 2, 64)
+    assert c.data == data.load("photos", "", size=64, validation=0.0).train.fingerprint
