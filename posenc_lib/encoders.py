@@ -103,17 +103,19 @@ def small(net: nn.Module) -> Encoder:
 def asked(pretrained: str, root: Path | str, otherwise: Sequence[str] = ()) -> dict[str, str]:
     """What a page is asked to read: "resnet18,vgg16=FILE.safetensors" -> architecture: file, "" for `weights_file`.
 
-    Asked for nothing, it is `otherwise`; without that, the architectures whose weights lie under the data root.
+    FILE lies under the data root's weights/, or is an absolute path.  Asked for nothing, it is `otherwise`; without
+    that, the architectures whose weights lie under the data root.
     """
     if not pretrained:
         return dict.fromkeys(otherwise or [name for name in KNOWN if weights_file(name, root).is_file()], "")
     files = {}
     for entry in pretrained.split(","):
         name, _, file = entry.partition("=")
-        if file and not Path(file).is_file():
-            raise FileNotFoundError(f"weights: {file} was asked for {name} and is not there; give the path of a "
+        path = Path(root) / "weights" / file
+        if file and not path.is_file():
+            raise FileNotFoundError(f"weights: {path} was asked for {name} and is not there; give the path of a "
                                     f".safetensors state dict, or {name} alone for its ImageNet weights")
-        files[choose("pretrained", name, tuple(KNOWN))] = file
+        files[choose("pretrained", name, tuple(KNOWN))] = str(path) if file else ""
     return files
 
 

@@ -1,5 +1,6 @@
 """The pages: paired, free of outputs, with parameters, short; and every one runs."""
 import ast
+import re
 
 import jupytext
 import nbformat
@@ -49,6 +50,19 @@ def test_pages_and_cells_are_short(page):
     assert len(notebook.cells) <= 34
     for cell in notebook.cells:
         assert cell.cell_type != "code" or len(cell.source.splitlines()) <= 25, cell.source
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, value, sentence", [
+    ("pretrained", "resnet18=none.safetensors",
+     "weights: {root}/weights/none.safetensors was asked for resnet18 and is not there"),
+    ("photos", "empty", "data: {root}/empty/train has no image")])
+def test_what_page_02_cannot_read_is_one_sentence(run_all, tmp_path, name, value, sentence):
+    (tmp_path / "empty" / "train").mkdir(parents=True)
+    done = run_all("--profile", "smoke", "--only", "02", "--data", tmp_path, "--out", tmp_path / "out",
+                   "-p", name, value)
+    assert done.returncode == 1
+    assert re.search(f"FileNotFoundError: {re.escape(sentence.format(root=tmp_path))}", done.stdout + done.stderr)
 
 
 @pytest.mark.slow
