@@ -204,7 +204,7 @@ def stacked(encoder: Encoder, images: ImageSet, *, side: int = 28,
             batch: int = 32) -> tuple[Float[Tensor, "image channel {side} {side}"], list[int]]:
     """The features of all stages, resized to one grid and stacked by channel; and how many channels each stage has.
 
-    In half precision, on the device of the network: one image of VGG-16 takes 2.3 MB.  Bilinear, with the corners
+    In half precision where it reaches, on the device of the network: one image of VGG-16 takes 2.3 MB.  Bilinear, with the corners
     aligned, as in the released code.  Source: ICLR 2020, Sec. 3.1.
     """
     rows, channels, images = [], [], encoder.view(images)
@@ -212,7 +212,9 @@ def stacked(encoder: Encoder, images: ImageSet, *, side: int = 28,
     for index in progress.quiet(torch.arange(len(images)).split(batch), "features"):
         features = encoder(images.batch(index.to(images.images.device))[0].to(device))
         channels = [f.shape[1] for f in features]
-        rows.append(torch.cat([resized(f, side) for f in features], 1).half())
+        full = torch.cat([resized(f, side) for f in features], 1)
+        half = full.half()
+        rows.append(half if half.isfinite().all() else full)   # a random ResNet-152 goes beyond half precision
     return torch.cat(rows), channels
 
 

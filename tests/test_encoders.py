@@ -1,4 +1,5 @@
 """A frozen network is the one that was asked for, with those weights; its kept features are what it would say again."""
+from collections import OrderedDict
 from dataclasses import replace
 from urllib.error import URLError
 
@@ -311,3 +312,11 @@ def test_a_network_to_train_names_its_data():
     c = encoders.to_train("photos", "", width=2, crop=64, recipe=Recipe(epochs=1, epoch_steps=1))
     assert (c.source, c.width, c.crop) == ("photos", 2, 64)
     assert c.data == data.load("photos", "", size=64, validation=0.0).train.fingerprint
+
+
+def test_features_beyond_half_precision_are_kept_whole():
+    pictures = data.load("photos", "", size=64, validation=0.0).test.take(slice(0, 2))
+    net = nn.Sequential(OrderedDict(large=nn.Conv2d(3, 2, 1)))
+    net.large.weight.data.fill_(1e6)
+    features, _ = encoders.stacked(encoders.Encoder(net, ("large",), *encoders.UNIT), pictures)
+    assert features.dtype == torch.float32 and features.isfinite().all() and features.max() > 65504
