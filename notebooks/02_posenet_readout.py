@@ -196,6 +196,8 @@ def read(c, seed):
 # %%
 def chosen(c, channels, seed):
     """Which of the stacked channels a configuration reads."""
+    if not c.stage and not c.channels:
+        return slice(None)
     number = torch.arange(sum(channels))
     if c.stage:
         number = number.split(channels)[c.stage - 1]
@@ -222,10 +224,10 @@ def loss(readout, features, _, generator):
 def run(c, seed, checkpoint):
     f, others, channels = read(c.encoder, 0 if c.encoder.source == "imagenet" else seed)
     use = chosen(c, channels, seed)
-    torch.manual_seed(seed)
-    readout = models.Readout(len(use), len(KINDS), kernel=c.kernel, depth=c.depth,
-                             padding=c.padding, hidden=c.hidden, size=c.size)
     samples = data.Samples(f[:, use], torch.zeros(len(f), dtype=torch.long))
+    torch.manual_seed(seed)
+    readout = models.Readout(samples.inputs.shape[1], len(KINDS), kernel=c.kernel, depth=c.depth,
+                             padding=c.padding, hidden=c.hidden, size=c.size)
     history = training.fit(readout, samples, loss, c.recipe, seed=seed, checkpoint=checkpoint)
     with torch.no_grad():
         maps = {name: torch.cat([readout(part.float()) for part in g[:, use].split(50)])

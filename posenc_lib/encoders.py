@@ -204,8 +204,8 @@ def stacked(encoder: Encoder, images: ImageSet, *, side: int = 28,
             batch: int = 32) -> tuple[Float[Tensor, "image channel {side} {side}"], list[int]]:
     """The features of all stages, resized to one grid and stacked by channel; and how many channels each stage has.
 
-    In half precision where it reaches, on the device of the network: one image of VGG-16 takes 2.3 MB.  Bilinear, with the corners
-    aligned, as in the released code.  Source: ICLR 2020, Sec. 3.1.
+    In half precision where it reaches, on the device of the network: one image of VGG-16 takes 2.3 MB.  Bilinear, with
+    the corners aligned, as in the released code.  Source: ICLR 2020, Sec. 3.1.
     """
     rows, channels, images = [], [], encoder.view(images)
     device = _device(encoder, images)
