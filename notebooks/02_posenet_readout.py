@@ -486,22 +486,25 @@ page.table(wide(lines, "spc", ["network"]), "02_controls", f"""Lower and upper b
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# * **Position is there.** An unpadded convolution draws all five maps from frozen features better than it could from pixels, and black,
-#   white and noise pictures, which hold nothing to go by, do as well as photographs. So the claim stands.
-# * **It was not learned.** A *random* network of the same architecture draws the maps at least as well ({numref}`fig-02_table1`). In the
-#   embedded run training for image class lowers the score, most on the fine maps. What the paper shows of "pretrained networks" is a
-#   property of padded convolutions; that its released code leaves the backbone random unless told otherwise fits both readings.
-# * **Zeros do it.** In the small network, reflect, replicate and circular padding leave next to nothing to read ({numref}`fig-02_untrained`),
-#   although page 03 reads the cell from averaged features under all but the last: there the readout could learn one number for each of nine
-#   cells, here it has to draw a map for a picture it has not seen. A deeper network, whose units see the whole picture, may differ.
-# * **Taken away or never there:** the paper strips the padding off a network that was trained with it, which breaks the network too
+# * **Position is there.** An unpadded convolution draws all five maps from frozen features better than it could from pixels; and black, white and
+#   noise pictures, which hold nothing to go by, do about as well as photographs. So far the claim stands.
+# * **It was not learned.** A *random* network of the same architecture draws the maps as well or better ({numref}`fig-02_table1`), most of all the fine
+#   ones, the stripes. Training wears position down. So it does in two ImageNet networks read on ECSSD photographs (the repository keeps that run in
+#   `figures/cpu/`). What the paper shows of "pretrained networks" is a property of padded convolutions; its released code even leaves the
+#   backbone random unless told otherwise.
+# * **Zeros do it.** In the small network, reflect, replicate and circular padding leave next to nothing to read on noise ({numref}`fig-02_untrained`); what little there is on
+#   photographs is what photographs have in common. Page 03 reads the cell from averaged features under reflect and replicate padding all the same: there a head
+#   is *trained with* the network, and has nine cells to tell apart; here it has to draw a map from what happens to be there.
+# * **Taken away or never there.** The paper strips the padding off a network that was trained with it, which breaks the network too
 #   {cite}`murase2020how`. A network *trained* without padding answers that objection: nothing can be read from it either.
-# * **Unreliable?** {cite:t}`lin2022unveiling` doubt the test. The dots of {numref}`fig-02_untrained` show how much one random network differs from the
-#   next; the paper prints one run. Some orders between rows (readout depth, kernel) are within that spread here, and the table above says which.
+# * **Deep or wide?** With equally many channels of each stage, less is left of Table 3's rise, on H least: a part of it was the number of channels.
+# * **Unreliable?** {cite:t}`lin2022unveiling` doubt the test. The dots of {numref}`fig-02_untrained` show how far one random network is from the next, and the paper prints one run
+#   of each. Deeper readouts and larger kernels gain less here than there, on some maps nothing ({numref}`fig-02_ladders`); and that all three means of Table 6 rise, which its rule calls
+#   a direction, chance alone brings about one time in eight: look at the intervals.
 # * **The upper bound** is a network that is *given* rows and columns ({numref}`tab-02_controls`): one convolution draws H and V from it perfectly and
-#   nothing else, three draw nearly everything. What VGG's features hold is therefore not a clean coordinate, but many bent ones, of which some
+#   nothing else, three draw nearly everything. What a network's features hold is therefore not a clean coordinate, but many bent ones, of which some
 #   sum to a Gaussian. The shuffled target shows how coarse they are.
-# * **Not done:** Table 5 (training a saliency and a segmentation network from scratch, with and without padding) and the paper's own data.
+# * **Not done:** Table 5 (a saliency and a segmentation network from scratch, with and without padding), VGG-16 and ResNet-152 themselves, and the paper's own data.
 #
 # ## Summary
 #

@@ -28,6 +28,7 @@ seeds = 0             # how many; 0 is the profile's number
 
 # %%
 from dataclasses import replace
+from functools import lru_cache
 from math import ceil
 
 import matplotlib.pyplot as plt
@@ -162,13 +163,18 @@ def between(z, location, z_test, location_test, grid):
 
 
 # %%
-def run(c, seed, checkpoint):
-    fixed = c.encoder.source == "imagenet"
-    encoder = encoders.make(c.encoder, 0 if fixed else seed, workspace.data, files.get(c.encoder.net, ""))
+@lru_cache(maxsize=1)
+def read(c, seed):
+    """z of each stage and location on training and on test canvases, and the kinds of cell; once."""
+    encoder = encoders.make(c.encoder, seed, workspace.data, files.get(c.encoder.net, ""))
     encoder.net.to(workspace.device)
     n = ceil(c.canvases / c.grid ** 2)                                # images; each is in every cell
-    (latents, location, _), (latents_test, location_test, _) = (
-        encoders.pooled(encoder, images, c.grid) for images in (splits.train.spread(n), splits.test.spread(ceil(n / 2))))
+    seen = [encoders.pooled(encoder, part, c.grid)[:2] for part in (splits.train.spread(n), splits.test.spread(ceil(n / 2)))]
+    return *seen, kinds_of_cell(encoder, splits.test, c.grid)
+
+
+def run(c, seed, checkpoint):
+    (latents, location), (latents_test, location_test), kinds = read(c, 0 if c.encoder.source == "imagenet" else seed)
     z, z_test = standardised(latents, latents), standardised(latents_test, latents)
     order = torch.randperm(len(location), generator=torch.Generator().manual_seed(seed)).to(location.device)
     torch.manual_seed(seed)
@@ -178,7 +184,6 @@ def run(c, seed, checkpoint):
     training.fit(heads, samples, loss, c.recipe, seed=seed, checkpoint=checkpoint)
     with torch.no_grad():
         right = (heads(z_test).argmax(-1) == location_test).double().mean(1).tolist()
-    kinds = kinds_of_cell(encoder, splits.test, c.grid)
     rows = [{"layer": n // len(HEADS) + 1, "head": list(HEADS)[n % len(HEADS)], "channels": len(channels[n]),
              "accuracy": right[n], "ceiling": kinds[n // len(HEADS)] / c.grid ** 2} for n in range(len(right))]
     r2 = between(z[:, channels[-1]].cpu(), location.cpu(), z_test[:, channels[-1]].cpu(), location_test.cpu(), c.grid)
