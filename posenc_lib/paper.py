@@ -352,10 +352,11 @@ POSENET_TASK = Claim(
 
 
 def _pretrained_location(table: pd.DataFrame) -> tuple[str, str]:
-    """Location accuracy from the last layer of every trained network and in every grid that was run. *Reproduced* when,
-    with the channels in order, its 95 % interval over seeds lies above chance everywhere, and the whole interval with
-    the channels shuffled lies closer to chance than to that. *Reproduced in direction* when in order is above chance,
-    and its interval above the shuffled one's, everywhere. Else *not reproduced*.
+    """Location accuracy from the last layer of every ImageNet network, or where there is none of every network trained
+    here, and in every grid that was run. *Reproduced* when, with the channels in order, its 95 % interval over seeds
+    lies above chance everywhere, and the whole interval with the channels shuffled lies closer to chance than to that.
+    *Reproduced in direction* when in order is above chance, and its interval above the shuffled one's, everywhere.
+    Else *not reproduced*.
     """
     keys = ["network", "grid"]
     order, shuffled = (table[table["head"] == head].set_index(keys) for head in ("in order", "shuffled"))
