@@ -145,7 +145,8 @@ def reads(latents, few, seed):
 
 def standardised(latents, like):
     z, reference = torch.cat(latents, 1), torch.cat(like, 1)
-    return (z - reference.mean(0)) / reference.std(0).clamp(min=1e-8)
+    spread = reference.std(0)
+    return (z - reference.mean(0)) / spread.clamp(min=1e-3 * spread.max())   # near-silent channels stay near silent
 
 
 def loss(heads, z, answers, generator):   # answers (canvas, 2): the location, and one that has nothing to do with it
@@ -224,7 +225,7 @@ what = f"{dataset}, {configs[0].canvases} canvases to learn on and half as many 
 # ## What came out: which stage knows where
 #
 # *What to look for:* round dots (in order) far above the dotted chance line, square ones (shuffled) near it. The grey step is the ceiling: no head on that
-# stage can do better. Then compare the upper row of networks with the lower one.
+# stage can do better. Then compare with the same networks before any training, in the second figure.
 
 # %%
 def panels(networks, heads, name, caption, alt):
@@ -242,9 +243,10 @@ def panels(networks, heads, name, caption, alt):
     page.show(fig, name, caption, alt, workspace=workspace, data=drawn)
 
 
-panels([*trained, *untrained], ["in order", "shuffled"], "04_by_stage", f"""Location accuracy from the pooled latent of each
-       stage of a frozen network, by grid ({what}); {told}. Dotted: chance. Grey: the most that the stage can know, from the
-       kinds of cell it can tell apart.""", "Panels of accuracy by stage, one column a network, one row a grid.")
+for networks, name, which in ((trained, "04_by_stage", "trained"), (untrained, "04_by_stage_random", "random")):
+    panels(networks, ["in order", "shuffled"], name, f"""Location accuracy from the pooled latent of each stage of a frozen,
+           {which} network, by grid ({what}); {told}. Dotted: chance. Grey: the most that the stage can know, from the kinds
+           of cell it can tell apart.""", f"Accuracy by stage, one column a {which} network, one row a grid.")
 
 # %%
 last = summary[summary["layer"] == summary.groupby(["network", "grid"])["layer"].transform("max")]
@@ -282,7 +284,7 @@ place = pd.DataFrame([{**where[r.digest], "cells": cells, "R2": r.results[name]}
 place = records.summarise(place, ["network", "grid", "cells"], "R2")
 fig, axes = plt.subplots(1, len(grids), figsize=(4 * len(grids), 3.6), sharey=True, layout="constrained", squeeze=False)
 for ax, k in zip(axes[0], grids, strict=True):
-    figures.dots_by_group(place[place["grid"] == k], "network", "cells", ax).set_title(f"{k}×{k}")
+    figures.dots_by_group(place[place["grid"] == k], "network", "cells", ax).set(title=f"{k}×{k}", ylim=(-1.1, 1.1))
 axes[0, 0].set_ylabel("R² of row and column")
 page.show(fig, "04_between", f"""Row and column by ridge regression on the last stage's pooled latent, on new images: in cells
           that were learned, and in those between ({what}); {told}. Clipped below −1.""",
@@ -305,7 +307,7 @@ for label, row in alone.groupby("network", sort=False)["mean"].agg(["min", "max"
 #
 # * **The statement holds**, for networks trained on classes and on pixels: in order, a linear head reads the cell off the averages of the last stage; shuffled,
 #   little is left, though not nothing, as on page 03.
-# * **It says nothing of training.** Random networks of the same architecture hold as much, and under circular padding the same trained weights hold nothing.
+# * **It says nothing of training.** Random networks of the same architecture hold as much ({numref}`fig-04_by_stage_random`), and under circular padding the same trained weights hold nothing.
 #   What is decoded is the mark that padding leaves; learning neither made it nor removed it.
 # * **Which stage knows is a matter of reach** ({numref}`fig-04_by_stage`). Heads come close to the ceiling of what a stage can know at all: shallow stages see no border from
 #   the cells inside, and tell nine kinds of cell. "Deeper layers encode more position" is, on canvases, mostly "deeper units see further". A random network's ceiling is lower
