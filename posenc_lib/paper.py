@@ -273,7 +273,7 @@ def _posenet_readout(table: pd.DataFrame) -> tuple[str, str]:
     verdict = NOT_REPRODUCED if not above.all() else REPRODUCED if near.all() else IN_DIRECTION
     return verdict, (f"{above.sum()} of {len(cells)} (network, map) lie above pixels; furthest below the paper: "
                      f"{worst['network']}, {worst['target']} {_spc(worst)}, pixels {_spc(pixels.loc[worst['target']])}"
-                     f"{_n(table)}")
+                     f"{_n(cells)}")
 
 
 def _posenet_size(table: pd.DataFrame) -> tuple[str, str]:
