@@ -24,18 +24,16 @@ dataset = ""          # photos | a folder of images under the data root; "" is p
 seeds = 0             # how many; 0 is the profile's number
 
 # %%
-import hashlib
 from contextlib import ExitStack
 from math import isfinite
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
-import torchvision
 from torch import nn
 from torch.nn.functional import conv2d, cross_entropy, pad
 
-from posenc_lib import config, data, figures, hooks, metrics, models, padding, page, paper, records, training
+from posenc_lib import config, data, encoders, figures, hooks, metrics, models, padding, page, paper, records, training
 
 workspace = config.Workspace(profile, data_root, out)
 dataset = dataset or "photos"
@@ -226,7 +224,7 @@ def striking(shown, mode):
 
 
 # %%
-weights = workspace.data / "weights" / "squeezenet1_1-imagenet.safetensors"
+weights = encoders.weights_file("squeezenet1_1", workspace.data)
 
 
 def classify(net, images, labels, generator):
@@ -242,7 +240,7 @@ def run(c, seed, checkpoint):
     torch.manual_seed(seed)
     results, layers = {}, LAYERS["squeezenet" if c.net == "imagenet" else "resnet"]
     if c.net == "imagenet":
-        net = models.load_weights(torchvision.models.squeezenet1_1(), weights)
+        net = encoders.pretrained("squeezenet1_1", workspace.data).net
     else:
         net = models.gapnet(len(splits.train.classes), padding_mode=c.trained or "zeros", width=c.width)
     if c.net == "trained":
@@ -260,7 +258,7 @@ configs = [config.PaddingConfig(**shared)] + [
 runs = records.run_or_load("padding-artifacts", configs, run, seeds=seeds, workspace=workspace)
 if weights.is_file():
     imagenet = config.PaddingConfig(**shared, net="imagenet", trained="zeros",
-                                    weights=hashlib.sha256(weights.read_bytes()).hexdigest()[:12])
+                                    weights=encoders.fingerprint("squeezenet1_1", workspace.data))
     runs += records.run_or_load("padding-artifacts", [imagenet], run, seeds=[0], workspace=workspace)
 else:
     print(f"{weights} is not there, so the ImageNet network is left out.")
