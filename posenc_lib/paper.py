@@ -240,7 +240,7 @@ def _natural(table: pd.DataFrame, number: str) -> pd.DataFrame:
 
 
 def _spc(cell: pd.Series) -> str:
-    return f"{cell['mean']:+.2f} [{cell['low']:+.2f}, {cell['high']:+.2f}]"
+    return f"{cell['mean']:+.2f}±{(cell['high'] - cell['low']) / 2:.2f}"
 
 
 def _ordered(cells: pd.DataFrame, variants: Sequence[str]) -> tuple[bool, bool]:
@@ -250,7 +250,7 @@ def _ordered(cells: pd.DataFrame, variants: Sequence[str]) -> tuple[bool, bool]:
 
 
 def _said(cells: pd.DataFrame, first: str, last: str) -> str:
-    """ "1 layer → 3 layers: H +0.53 [+0.37, +0.69] → +0.51 [+0.29, +0.74]", and so on for every map."""
+    """ "1 layer → 3 layers: H +0.53±0.16 → +0.51±0.22", and so on for every map."""
     names = [variant.partition(", ")[2] or "as it is" for variant in (first, last)]
     return " → ".join(names) + ": " + ", ".join(
         f"{on} {_spc(cells.loc[first, on])} → {_spc(cells.loc[last, on])}" for on in cells.loc[first].index)
