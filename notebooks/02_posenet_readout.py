@@ -367,14 +367,14 @@ def wide(rows, value, index):
 
 
 by, ours = ["network", "images"], frame[(frame["table"] == "1") & (frame["target"] != "shuffled H")]
-counts = ours.groupby(by, as_index=False).agg(
+counts = ours.groupby(by, as_index=False, sort=False).agg(
     n=("seed", "nunique"), pictures=("n_images", "first"), undefined=("undefined", "sum"))
 half = "mean over the pictures, then mean ± half the 95 % interval (Student's t) over seeds"
-page.table(wide(ours, "spc", by).merge(counts, on=by), "02_spc", f"""Table 1, SPC ({what}): {half}. *Undefined*: maps drawn, of
+page.table(counts.merge(wide(ours, "spc", by), on=by), "02_spc", f"""Table 1, SPC ({what}): {half}. *Undefined*: maps drawn, of
            all seeds and targets, that are constant and have no SPC; they are not in the mean.""", workspace=workspace)
 stripes = ours[ours["target"].isin(["HS", "VS"])]
 stripes = stripes.assign(mae=2 * stripes["mae"], target="2 × " + stripes["target"])
-page.table(wide(pd.concat([ours, stripes]), "mae", by).merge(counts[[*by, "n"]], on=by), "02_mae",
+page.table(counts[[*by, "n"]].merge(wide(pd.concat([ours, stripes]), "mae", by), on=by), "02_mae",
            f"""Table 1, MAE ({what}): {half}. *2 × HS*, *2 × VS*: on the paper's scale, twice as long.""", workspace=workspace)
 
 # %% [markdown]
