@@ -308,14 +308,15 @@ for label, row in alone.groupby("network", sort=False)["mean"].agg(["min", "max"
 # * **The statement holds**, for networks trained on classes and on pixels: in order, a linear head reads the cell off the averages of the last stage; shuffled,
 #   little is left, though not nothing, as on page 03.
 # * **It says nothing of training.** Random networks of the same architecture hold as much ({numref}`fig-04_by_stage_random`), and under circular padding the same trained weights hold nothing.
-#   What is decoded is the mark that padding leaves; learning neither made it nor removed it.
+#   What is decoded is the mark that padding leaves; learning did not make it. In the two ImageNet networks that were run on CIFAR-10 (`figures/cpu/` in the repository) it
+#   wore some of it away.
 # * **Which stage knows is a matter of reach** ({numref}`fig-04_by_stage`). Heads come close to the ceiling of what a stage can know at all: shallow stages see no border from
-#   the cells inside, and tell nine kinds of cell. "Deeper layers encode more position" is, on canvases, mostly "deeper units see further". A random network's ceiling is lower
-#   still: it has no biases, so the empty canvas is 0 in every layer, and the border shows only where the image reaches it.
+#   the cells inside, and tell nine kinds of cell. "Deeper layers encode more position" is, on canvases, mostly "deeper units see further". A random network's ceiling can be
+#   lower still: it has no biases, so the empty canvas is 0 in every layer, and the border shows only where the image reaches it.
 # * **A sense of place, not a list.** Taught on half of the cells, a ridge regression places the other half ({numref}`fig-04_between`). The code is smooth enough to
 #   interpolate.
-# * **Large ImageNet networks** pad in more ways than one: max-pooling with padding, pooling that rounds up, first layers without padding. Switching their convolutions to circular
-#   padding does not make them blind to position; page 01 shows why the mode is not the whole story.
+# * **Large ImageNet networks** pad in more ways than one: max-pooling with padding, pooling that rounds up, first layers without padding. Switching the convolutions of SqueezeNet 1.1 to
+#   circular padding did not make it blind (`figures/cpu/04_controls.svg`): the mode of the convolutions is not the whole story.
 # * **Not shown:** that a trained network *uses* any of this. A head can read what the network itself ignores.
 #
 # ## Summary
@@ -346,7 +347,7 @@ for label, row in alone.groupby("network", sort=False)["mean"].agg(["min", "max"
 #
 # :::{admonition} 3. To overturn the reading
 # :class: exercise
-# "Training neither made nor removed it." Train the small network for ten times as long, on photographs at random positions of a canvas, so that position is of no use. Does the
+# "Learning did not make it." Train the small network for ten times as long, on photographs at random positions of a canvas, so that position is of no use. Does the
 # accuracy of the last stage fall below the random network's?
 # :::
 #
