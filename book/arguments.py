@@ -43,7 +43,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     args.data_root = os.path.abspath(args.data) if args.data else ""  # "" is data/, or what is embedded
     args.base = Path(os.path.abspath(args.out)) if args.out else ROOT
     args.notebooks, args.book = args.notebooks.absolute(), args.book.absolute()
-    args.given = {name: literal(value) for name, value in args.given}
+    args.given = dict(args.given)
     for name in STANDARD:
         if name in args.given:
             fail(f"-p {name} is not possible; use --{name.removesuffix('_root')}.")

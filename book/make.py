@@ -26,7 +26,7 @@ import jupytext
 import nbformat
 import papermill
 import psutil
-from arguments import INDEX, ROOT, STANDARD, fail, parse
+from arguments import INDEX, ROOT, STANDARD, fail, literal, parse
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
@@ -42,7 +42,7 @@ def prepare_output(args):
 
 
 def parameters(page: Path):
-    """-> the page as a notebook, and the names set by its cell tagged `parameters`.
+    """-> the page as a notebook, and what its cell tagged `parameters` sets: name -> the default's node.
 
     Read by `ast`, as papermill's own inspection loses a line with a second `=` in its comment.
     """
@@ -52,11 +52,16 @@ def parameters(page: Path):
         statements = ast.parse(source).body
     except SyntaxError as error:
         fail(f"{page} has a mistake in its cell tagged `parameters`: {error.msg}, `{(error.text or '').strip()}`.")
-    names = [target.id for statement in statements for target in
-             getattr(statement, "targets", [getattr(statement, "target", None)]) if isinstance(target, ast.Name)]
+    names = {target.id: statement.value for statement in statements for target in
+             getattr(statement, "targets", [getattr(statement, "target", None)]) if isinstance(target, ast.Name)}
     if lacking := [name for name in STANDARD if name not in names]:
         fail(f"{page} has no parameter {', '.join(lacking)}; its cell tagged `parameters` needs {', '.join(STANDARD)}.")
     return notebook, names
+
+
+def is_text(default) -> bool:
+    """A parameter whose default is a text stays one: -p grids 3,5 is not a list."""
+    return isinstance(default, ast.Constant) and isinstance(default.value, str)
 
 
 class Page:
@@ -67,7 +72,8 @@ class Page:
         self.failure, self.took = "", "unchanged"
         self.notebook, self.names = parameters(source)
         self.values = {"profile": args.profile, "data_root": args.data_root, "out": str(args.base),
-                       **{name: value for name, value in args.given.items() if name in self.names}}
+                       **{name: value if is_text(self.names[name]) else literal(value)
+                          for name, value in args.given.items() if name in self.names}}
         self.executed = args.base / "build" / "notebooks" / f"{self.name}.ipynb"
         self.partial = self.executed.with_suffix(".partial.ipynb")
         library = sorted((ROOT / "posenc_lib").glob("*.py"))

@@ -32,9 +32,11 @@ from functools import lru_cache
 from math import ceil
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import torch
-from sklearn.linear_model import RidgeCV
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV, GroupKFold
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -156,28 +158,34 @@ def loss(heads, z, answers, generator):   # answers (canvas, 2): the location, a
 
 
 # %%
-def between(z, location, z_test, location_test, grid):
-    """Row and column by ridge regression on half of the cells, a checkerboard: R² on those and on the other half."""
-    half = torch.tensor([(n // grid + n % grid) % 2 == 0 for n in range(grid ** 2)])
-    place = torch.tensor([divmod(n, grid) for n in range(grid ** 2)]).double()          # (cell, 2)
-    learned, seen = half[location].numpy(), half[location_test].numpy()
-    ridge = RidgeCV(alphas=[10.0 ** n for n in range(-2, 5)]).fit(z[learned], place[location][learned])
+def between(z, location, number, z_test, location_test, grid):
+    """Row and column by ridge regression on half of the cells, a checkerboard: R² on those and on the other half.
+
+    Its penalty is chosen on images that the fit has not seen, for each image is in every cell.
+    """
+    half = np.array([(n // grid + n % grid) % 2 == 0 for n in range(grid ** 2)])
+    place = np.array([divmod(n, grid) for n in range(grid ** 2)], dtype=float)          # (cell, 2)
+    learned, seen = half[location], half[location_test]
+    folds = GroupKFold(min(5, len(np.unique(number))))
+    ridge = GridSearchCV(Ridge(), {"alpha": [10.0 ** n for n in range(-2, 6)]}, cv=folds)
+    ridge.fit(z[learned], place[location][learned], groups=number[learned])
     return [float(ridge.score(z_test[part], place[location_test][part])) for part in (seen, ~seen)]
 
 
 # %%
 @lru_cache(maxsize=1)
 def read(c, seed):
-    """z of each stage and location on training and on test canvases, and the kinds of cell; once."""
+    """z of each stage, location and image number on training and on test canvases, and the kinds of cell; once."""
     encoder = encoders.make(c.encoder, seed, workspace.data, files.get(c.encoder.net, ""))
     encoder.net.to(workspace.device)
     n = ceil(c.canvases / c.grid ** 2)                                # images; each is in every cell
-    seen = [encoders.pooled(encoder, part, c.grid)[:2] for part in (splits.train.spread(n), splits.test.spread(ceil(n / 2)))]
+    seen = [encoders.pooled(encoder, part, c.grid) for part in (splits.train.spread(n), splits.test.spread(ceil(n / 2)))]
     return *seen, kinds_of_cell(encoder, splits.test, c.grid)
 
-
+# %%
 def run(c, seed, checkpoint):
-    (latents, location), (latents_test, location_test), kinds = read(c, 0 if c.encoder.source == "imagenet" else seed)
+    (latents, location, number), (latents_test, location_test, _), kinds = read(
+        c, 0 if c.encoder.source == "imagenet" else seed)
     z, z_test = standardised(latents, latents), standardised(latents_test, latents)
     order = torch.randperm(len(location), generator=torch.Generator().manual_seed(seed)).to(location.device)
     torch.manual_seed(seed)
@@ -189,7 +197,8 @@ def run(c, seed, checkpoint):
         right = (heads(z_test).argmax(-1) == location_test).double().mean(1).tolist()
     rows = [{"layer": n // len(HEADS) + 1, "head": list(HEADS)[n % len(HEADS)], "channels": len(channels[n]),
              "accuracy": right[n], "ceiling": kinds[n // len(HEADS)] / c.grid ** 2} for n in range(len(right))]
-    r2 = between(z[:, channels[-1]].cpu(), location.cpu(), z_test[:, channels[-1]].cpu(), location_test.cpu(), c.grid)
+    last = (z[:, channels[-1]], location, number, z_test[:, channels[-1]], location_test)
+    r2 = between(*(part.cpu().numpy() for part in last), c.grid)
     return {"layers": rows, "r2_seen": r2[0], "r2_between": r2[1]}
 
 
@@ -276,7 +285,7 @@ print("small networks, circular padding, largest distance of any run from chance
 
 # %% [markdown]
 # **A list of cells, or a sense of place?** A head that has seen every cell may have learned a list. So teach row and column, by ridge regression, on half of the cells,
-# those of one colour of a checkerboard, and ask for the cells *between*. $R^2 = 1$ is right; 0 is what the mean of all cells would give.
+# those of one colour of a checkerboard, and ask for the cells *between*, on new images. $R^2 = 1$ is right; 0 is what the mean of all cells would give.
 
 # %%
 place = pd.DataFrame([{**where[r.digest], "cells": cells, "R2": r.results[name]} for r in runs

@@ -305,7 +305,7 @@ class DecodingConfig:
     canvases: int = 900
     channels: int = 8
     recipe: Recipe = Recipe(epochs=1, epoch_steps=200, batch_size=128, learning_rate=1e-2, flip=False)
-    revision: int = 1
+    revision: int = 2   # 2: the ridge's penalty is chosen on other images
 
 
 DECODING = {

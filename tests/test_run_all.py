@@ -197,10 +197,11 @@ def test_torch_and_torchvision_that_do_not_fit_are_told(tmp_path, check_environm
 
 MORE = """seeds = [0]
 dataset = "digits"
+grids = ""
 
 # %%
 import os
-print(profile, data_root, out, seeds, dataset, os.environ["OMP_NUM_THREADS"])
+print(profile, data_root, out, seeds, dataset, repr(grids), os.environ["OMP_NUM_THREADS"])
 """
 
 
@@ -210,9 +211,9 @@ def test_parameters_reach_the_pages_that_have_them(tiny, make):
     (tiny.folder / "book" / "conf.py").write_text('extensions = ["myst_nb"]\nnb_execution_mode = "off"\n')
     (tiny.folder / "book" / "index.rst").write_text("Tiny\n====\n\n.. toctree::\n   :glob:\n\n   0*\n")
     done = make("--profile", "smoke", "--data", "data", "--jobs", "64",
-                "-p", "seeds", "(3, 4)", "-p", "dataset", "cifar10")
+                "-p", "seeds", "(3, 4)", "-p", "dataset", "cifar10", "-p", "grids", "3,5")
     assert (done.returncode, done.stderr) == (0, "")   # not even a warning: kernels speak over ipc
-    assert tiny.printed("02_more") == f"smoke {tiny.folder}/data {tiny.out} [3, 4] cifar10 1\n"
+    assert tiny.printed("02_more") == f"smoke {tiny.folder}/data {tiny.out} [3, 4] cifar10 '3,5' 1\n"
     assert tiny.printed("01_dots") == "here notebooks\n"
     assert done.stdout.splitlines()[-1] == f"The book: {(tiny.html / 'index.html').as_uri()}"
     assert "here notebooks" in (tiny.html / "01_dots.html").read_text()
