@@ -230,7 +230,7 @@ def readouts(half: float, means: dict[str, float]) -> pd.DataFrame:
 def test_the_readouts_judges(claim, half, means, verdict):
     said, numbers = claim.judge(readouts(half, means))
     assert said == verdict
-    assert re.search(r"[+-]\d\.\d\d \[", numbers) and numbers.endswith("n = 3")
+    assert re.search(r"[+-]\d\.\d\d±\d\.\d\d", numbers) and numbers.endswith("n = 3")
     assert "nan" not in numbers or NAN in means.values()
 
 
