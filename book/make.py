@@ -101,6 +101,7 @@ class Page:
         try:
             notebook = papermill.execute_notebook(
                 self.notebook, self.partial, self.values, progress_bar=False, config=Config(KernelManager=ipc),
+                extra_arguments=["--IPKernelApp.log_level=50"],  # at its end a busy kernel may log the interrupt
                 resources={"metadata": {"path": str(self.args.notebooks)}})  # the kernel's working directory
         except PapermillExecutionError as error:
             self.failure = self.report(error)
