@@ -343,8 +343,6 @@ page.show(fig, "02_table1", f"""Table 1 on photographs: SPC by target map and by
           *random* is the same architecture before any training.""",
           "SPC by target map, one marker a network, with the paper's VGG-16 dashed.", workspace=workspace, data=bounds)
 
-
-
 rows, under = {"target": targets[2].cpu().numpy()}, {}
 sixth = summary[(summary["table"] == "Fig. 6") & (summary["target"] == "G")].set_index("variant")
 for table, variant, c in cells:
@@ -457,8 +455,8 @@ page.against_paper({claim: claim.verdict(judged) for claim in claims}, "02_again
 # :::{admonition} Did the network have to learn anything? Did the padding have to be zeros?
 # :class: control
 # If *training* puts position into features, a random network should draw worse. If *zeros* do, another padding should. And
-# {cite:t}`lin2022unveiling` hold that this test is unreliable altogether: then its score should wander from one random network to the next. Left,
-# single dots: one random network each. **Noise** pictures have no sky above and no ground below, so what is drawn there cannot come from
+# {cite:t}`lin2022unveiling` hold that this test is unreliable altogether: then its score should wander from one random network to the next. Each
+# dot below is one network. **Noise** pictures have no sky above and no ground below, so what is drawn there cannot come from
 # what photographs have in common.
 # :::
 
@@ -493,8 +491,8 @@ page.table(wide(lines, "spc", ["network"]), "02_controls", f"""Lower and upper b
 # * **Position is there.** An unpadded convolution draws all five maps from frozen features better than it could from pixels; and black, white and
 #   noise pictures, which hold nothing to go by, do about as well as photographs. So far the claim stands.
 # * **It was not learned.** A *random* network of the same architecture draws the maps as well or better ({numref}`fig-02_table1`), most of all the fine
-#   ones, the stripes. Training wears position down. So it does in two ImageNet networks read on ECSSD photographs (the repository keeps that run in
-#   `figures/cpu/`). What the paper shows of "pretrained networks" is a property of padded convolutions; its released code even leaves the
+#   ones, the stripes. Training wears position down. So it does in two ImageNet networks read on ECSSD photographs, but for one
+#   map, V in SqueezeNet 1.1, where random networks differ too much to tell (the repository keeps that run in `figures/cpu/`). What the paper shows of "pretrained networks" is a property of padded convolutions; its released code even leaves the
 #   backbone random unless told otherwise.
 # * **Zeros do it.** In the small network, reflect, replicate and circular padding leave next to nothing to read on noise ({numref}`fig-02_untrained`); what little there is on
 #   photographs is what photographs have in common. Page 03 reads the cell from averaged features under reflect and replicate padding all the same: there a head
