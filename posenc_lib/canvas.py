@@ -1,4 +1,5 @@
-"""Place an image in one cell of a grid, read it back, merge cells (page 03); the five target maps (page 02).
+"""Place an image in one cell of a grid, read it back, merge cells (page 03); the five target maps (page 02); move an
+image by a few pixels (page 05).
 
 Source: Islam et al., ICCV 2021, Sec. 3 and Fig. 1: a k x k grid of cells as large as the image; one holds it.
 Islam et al., ICLR 2020, Sec. 3.2: the target maps.
@@ -11,6 +12,7 @@ from posenc_lib.config import choose
 from posenc_lib.shapes import Labels
 
 POSITION_MAPS = ("H", "V", "G", "HS", "VS")
+FILLS = ("zeros", "reflect", "circular", "true")
 
 
 def place(images: Num[Tensor, "batch rgb row col"], location: Labels, k: int,
@@ -92,3 +94,39 @@ def shuffle_blocks(target: Float[Tensor, "row col"], k: int, seed: int) -> Float
     blocks = target.reshape(k, row // k, k, col // k).permute(0, 2, 1, 3).reshape(k * k, row // k, col // k)
     blocks = blocks[torch.randperm(k * k, generator=torch.Generator().manual_seed(seed))]
     return blocks.reshape(k, k, row // k, col // k).permute(0, 2, 1, 3).reshape(row, col)
+
+
+def shift(images: Num[Tensor, "batch rgb row col"], offset: Int[Tensor, "batch 2"], fill: str = "zeros", *,
+          side: int | None = None, colour: float | Tensor = 0.0) -> Num[Tensor, "batch rgb shown_row shown_col"]:
+    """Move image n by `offset[n]` pixels, down and right; `fill` says what comes into view behind it.
+
+        1234 one to the right:   zeros 0123    reflect 2123    circular 4123    true ?123, whatever was there
+
+    offset  (batch, 2) whole numbers, rows then columns
+    fill    "zeros" shows `colour`, one number or one a colour (rgb,), as in `place`.  "true" invents nothing: the
+            result is the window of `side` x `side` at the centre of a larger image, which moves under it
+    One indexed read on the images' device.  ValueError when the image is too small for the way: "reflect" reaches one
+    pixel less than its side, "true" half of what it is larger than `side`.
+    """
+    choose("fill", fill, FILLS)
+    row, col = images.shape[-2:]
+    shown = (row, col) if fill != "true" else (side or 0,) * 2
+    margins = [(n - m) // 2 for n, m in zip((row, col), shown, strict=True)]
+    reach = {"reflect": min(row, col) - 1, "true": min(margins) if side else -1}.get(fill)
+    furthest = int(offset.abs().max()) if len(offset) else 0
+    if reach is not None and furthest > reach:
+        window = f" and a window of side {side}" if fill == "true" else ""
+        raise ValueError(f"shift: {furthest} pixels were asked for, but {fill} fill on {row}x{col} images{window} "
+                         f"reaches {max(reach, 0)}; shift by less, or give larger images")
+    seen, inside = [], []
+    for n, m, margin, moved in zip((row, col), shown, margins, offset.to(images.device).T, strict=True):
+        at = torch.arange(margin, margin + m, device=images.device) - moved[:, None]   # (batch, shown), may lie outside
+        inside.append((at >= 0) & (at < n))
+        seen.append({"circular": at % n, "reflect": n - 1 - (n - 1 - at.abs()).abs()}.get(fill, at.clamp(0, n - 1)))
+    batch = torch.arange(len(images), device=images.device)[:, None, None]
+    pixels = images[batch, :, seen[0][:, :, None], seen[1][:, None, :]].permute(0, 3, 1, 2)
+    if fill != "zeros":
+        return pixels
+    there = inside[0][:, None, :, None] & inside[1][:, None, None, :]
+    return torch.where(there, pixels, torch.as_tensor(colour, dtype=images.dtype,
+                                                      device=images.device).reshape(-1, 1, 1))

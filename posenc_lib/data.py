@@ -41,8 +41,15 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 SPLIT_SEED = 2021   # of the embedded sets' splits and of every validation split
 
 
+class Trainable:
+    """What `training.fit` trains on: it has a length, moves to a device, and is read by lists of indices."""
+    def batches(self, indices: Iterable[Tensor], seed: int) -> Iterable[tuple[Tensor, Tensor]]:
+        """Each list's inputs and labels.  `seed` is the epoch's; tensors draw nothing from it."""
+        return map(self.batch, indices)
+
+
 @dataclass(frozen=True)
-class ImageSet:
+class ImageSet(Trainable):
     """Images of one split, as two tensors on one device; normalised a batch at a time.
 
     images  uint8 (image, rgb, row, col); never normalised in store
@@ -96,7 +103,7 @@ class ImageSet:
 
 
 @dataclass(frozen=True)
-class Samples:
+class Samples(Trainable):
     """Features of a frozen network with their labels, as `training.fit` takes them in an ImageSet's place.
 
     inputs  (image, ...), of any precision; a batch of them is float32

@@ -16,7 +16,7 @@ PADDING_COLOURS = {"zeros": _C[0], "reflect": _C[1], "replicate": _C[2], "circul
 MAP_COLOURS = dict(zip(POSITION_MAPS, (_C[3], _C[5], _C[9], _C[7], _C[8]), strict=True))   # of page 02's target maps
 HEAD_MARKERS = {"gapnet": "o", "permutenet": "s"}
 NAMES = {"gapnet": "GAPNet", "permutenet": "PermuteNet", "zeros": "zero", "location": "location",
-         "image": "image class"}
+         "image": "image class", "augshift": "AugShift", "blurpool": "BlurPool"}
 PAPER = {"color": "0.25", "linestyle": "--", "linewidth": 1.2}     # the paper's value
 CHANCE = {"color": "0.45", "linestyle": ":", "linewidth": 1.4}    # what guessing gives
 
@@ -316,3 +316,34 @@ def verdict_strip(claims: Sequence[str], verdicts: Sequence[str]) -> Figure:
     ax.grid(axis="y", color="0.9")
     ax.spines[:].set_visible(False)
     return fig
+
+
+def dots_by_method(summary: pd.DataFrame, single: pd.DataFrame, methods: Sequence[str], ax: Axes) -> Axes:
+    """A percentage, one line a method from the top: single runs as dots, mean and interval, the paper's value dashed.
+
+    summary  rows of method, mean, low, high, paper (nan where it has none); single  rows of method, value
+    """
+    for y, method in enumerate(methods):
+        ax.plot(single[single["method"] == method]["value"], [y] * (single["method"] == method).sum(), "o", color="0.7",
+                markersize=4)
+        for row in summary[summary["method"] == method].itertuples():
+            ax.hlines(y + 0.22, row.low, row.high, color=_C[0], linewidth=2.5)
+            ax.plot(row.mean, y + 0.22, "D", color=_C[0], markersize=5)
+            ax.vlines(row.paper, y - 0.35, y + 0.45, **PAPER)
+    ax.set_yticks(range(len(methods)), methods)
+    ax.set(ylim=(len(methods) - 0.4, -0.6))
+    ax.grid(axis="y", color="0.92")
+    return ax
+
+
+def curves(summary: pd.DataFrame, x: str, kind: str, ax: Axes) -> Axes:
+    """A number against another, one line a kind, with its interval.  summary: rows of `x`, `kind`, mean, low, high"""
+    places = sorted(summary[x].unique())
+    step = min(np.diff(places), default=1)
+    for n, (label, rows) in enumerate(summary.groupby(kind, sort=False)):
+        rows = rows.sort_values(x)
+        at = rows[x] + 0.06 * step * (n - summary[kind].nunique() / 2)   # side by side, so that intervals can be seen
+        ax.vlines(at, rows["low"], rows["high"], color=_C[n], linewidth=1.6, alpha=0.7)
+        ax.plot(at, rows["mean"], "os^Dv"[n % 5] + "-", color=_C[n], label=label, markersize=5)
+    ax.set_xticks(places)
+    return ax

@@ -27,6 +27,25 @@ def above_chance(accuracy: float, chance: float) -> float:
     return (accuracy - chance) / (1 - chance)
 
 
+def agreement(first: Labels, second: Labels) -> float:
+    """Consistency: the part of the images that get the same class in both of their views, right or wrong.
+
+    Cons.N when the views are two independent random shifts by up to N pixels.  Source: ICCV 2021, Table 2; Zhang, 2019.
+    """
+    return (first == second).double().mean().item()
+
+
+def effective_rank(z: Latents) -> float:
+    """In how many directions latents spread: exp of the entropy of their principal components' standard deviations.
+
+    From 1, all on one line, to the number of channels; 0 when all latents are the same.  A collapsed network, which
+    agrees with itself because it says nothing, shows here.  Source: Roy & Vetterli, 2007.
+    """
+    spread = torch.linalg.svdvals(z.double() - z.double().mean(0))
+    share = spread / spread.sum()
+    return float(torch.special.entr(share).sum().exp()) if spread.max() > ROUNDING * z.abs().max() else 0.0
+
+
 def mean_interval(values: Collection[float], confidence: float = 0.95) -> tuple[float, float, float]:
     """Mean of independent runs and Student's t interval: (mean, low, high); the bounds are nan for a single run."""
     values = np.asarray(values, dtype=float)

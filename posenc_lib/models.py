@@ -1,17 +1,22 @@
 """GAPNet and PermuteNet on the authors' ResNet-18 or on NIN (built up by hand in page 03), PosENet's readout and a
-small VGG to read from (page 02), and weights from a file.
+small VGG to read from (page 02), the classifiers of page 05, and weights from a file.
 
 Source: Islam et al., ICCV 2021, Sec. 3, and ICLR 2020, Sec. 3; released code for what the texts leave open.
 """
+import difflib
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import timm
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from timm.layers import BlurPool2d
+from timm.models.resnet import BasicBlock as TimmBlock
+from timm.models.resnet import ResNet
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torchvision.models.resnet import BasicBlock
@@ -19,7 +24,7 @@ from torchvision.models.vgg import make_layers
 
 from posenc_lib.config import choose
 from posenc_lib.padding import set_padding_mode
-from posenc_lib.shapes import Features, Images, Latents, Maps
+from posenc_lib.shapes import Features, Images, Latents, Logits, Maps
 
 
 class Shuffle(nn.Module):
@@ -217,6 +222,40 @@ class Heads(nn.Module):
 
     def forward(self, z: Latents) -> Float[Tensor, "head batch label"]:
         return torch.stack([head(z[:, read]) for read, head in zip(self.channels, self.heads, strict=True)])
+
+
+class Classifier(nn.Module):
+    """A network of timm's, telling the pooled latent beside its answer: images -> z (batch, channel), logits.
+
+    name   "cifar_resnet18": ResNet-18 for small images, a 3x3 stem without stride and no max-pool, total stride 8; or
+           any name that timm knows, "resnet50"
+    width  channels of the first stage of cifar_resnet18; None is 64
+    blur   BlurPool (Zhang, 2019) at every stride, a 2x2 average at those of the shortcuts; for ResNets
+    Random weights, from torch's global generator.
+    """
+    def __init__(self, name: str, num_classes: int, *, width: int | None = None, blur: bool = False):
+        super().__init__()
+        anti_aliased = {"aa_layer": BlurPool2d, "avg_down": True} if blur else {}
+        if name == "cifar_resnet18":
+            w = width or 64
+            self.net = ResNet(TimmBlock, (2, 2, 2, 2), num_classes, channels=(w, 2 * w, 4 * w, 8 * w),
+                              stem_type="deep", stem_width=w // 2, zero_init_last=False, **anti_aliased)
+            self.net.conv1 = nn.Conv2d(3, w, 3, padding=1, bias=False)
+            nn.init.kaiming_normal_(self.net.conv1.weight, mode="fan_out", nonlinearity="relu")
+            self.net.maxpool = nn.Identity()
+        elif not timm.is_model(name):
+            near = difflib.get_close_matches(name, timm.list_models(), n=3) or ["resnet18", "resnet50"]
+            raise ValueError(f"backbone: {name!r} was asked for, and timm has none of that name; near it are "
+                             f"{', '.join(near)}")
+        elif blur and not name.startswith("resnet"):
+            raise ValueError(f"backbone: BlurPool was asked for in {name}; timm puts it into ResNets only, so ask for "
+                             "one of those, or for a method without it")
+        else:
+            self.net = timm.create_model(name, num_classes=num_classes, **anti_aliased)
+
+    def forward(self, images: Images) -> tuple[Latents, Logits]:
+        z = self.net.forward_head(self.net.forward_features(images), pre_logits=True)
+        return z, self.net.get_classifier()(z)
 
 
 def load_weights(model: nn.Module, path: Path | str) -> nn.Module:

@@ -3,9 +3,12 @@
     zeros  1234 -> 00123400      reflect   1234 -> 32123432
                                  replicate 1234 -> 11123444      circular 1234 -> 34123412      (2 on each side)
 """
+from collections.abc import Iterable
 from functools import partial
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv2d, pad
 
 from posenc_lib.config import PADDING_MODES, choose
 
@@ -47,6 +50,37 @@ def remove_padding(model: nn.Module) -> nn.Module:
     for _, conv in _convolutions(model, "remove_padding"):
         conv.padding = (0, 0)
         conv._reversed_padding_repeated_twice = _amounts(conv)
+    return model
+
+
+class _RandomlyPadded(nn.Conv2d):
+    """In training, all zeros of an axis on one side, drawn anew in every pass; in evaluation, as it was built."""
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(x)
+        row, col = self.padding
+        top, left = 2 * row * int(torch.randint(2, ())), 2 * col * int(torch.randint(2, ()))
+        padded = pad(x, (left, 2 * col - left, top, 2 * row - top))
+        return conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+
+
+def pad_at_random(model: nn.Module, layers: Iterable[str]) -> nn.Module:
+    """Zero padding that marks no place: in training, `layers` pad one corner only, drawn anew in every pass.
+
+    A convolution that pads 1 on each side pads 2 above or below and 2 left or right, so its output is as large as
+    before, and moved by a pixel.  In evaluation it pads as it was built.  Draws from torch's global generator.
+    layers  names of convolutions.  In a residual network the first one alone: what is moved within a block no longer
+            lies on its own shortcut, and the network hardly learns
+    Source: Yang et al., 2023 (arXiv 2302.08682), zeros on a random half of the border; the draw is our reading of it.
+    Returns the model.  Refused, as by `set_padding_mode`, for a convolution that pads in a forward of its own.
+    """
+    convolutions = dict(_convolutions(model, "pad_at_random"))
+    for name in layers:
+        conv = convolutions.get(name)
+        if conv is None or isinstance(conv.padding, str) or conv.padding_mode != "zeros":
+            there = f"pads {conv.padding} by {conv.padding_mode}" if conv else "is no convolution of this model"
+            raise ValueError(f"pad_at_random: layer {name} {there}; name convolutions with zero padding in numbers")
+        conv.__class__ = _RandomlyPadded   # the same weights and buffers under another forward
     return model
 
 

@@ -120,6 +120,13 @@ def _machine() -> dict:
             "commit": commit.stdout.strip() or "unknown"}
 
 
+def made(claim: str, config, seed: int, results: dict, start: float) -> Record:
+    """The record of a run that began at `start` (seconds since the epoch) and ends now, on this machine."""
+    source = {**_machine(), "seconds": round(time.time() - start, 1),
+              "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(start))}
+    return Record(claim, digest(config), seed, describe(config), results, source)
+
+
 def run_or_load(claim: str, configs: Sequence, run: Run, *, seeds: Sequence[int], workspace: Workspace) -> list[Record]:
     """The record of every configuration and seed: read where it is on file, computed and appended where it is not.
 
@@ -139,9 +146,7 @@ def run_or_load(claim: str, configs: Sequence, run: Run, *, seeds: Sequence[int]
         checkpoint = workspace.checkpoint(config, seed)
         start = time.time()
         results = run(config, seed, checkpoint)
-        source = {**_machine(), "seconds": round(time.time() - start, 1),
-                  "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(start))}
-        append(path, Record(claim, key[0], seed, describe(config), results, source))
+        append(path, made(claim, config, seed, results, start))
         checkpoint.unlink(missing_ok=True)
     by_key = {record.key: record for record in load(path)}
     return [by_key[key] for key in wanted]

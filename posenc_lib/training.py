@@ -1,28 +1,30 @@
-"""One visible training loop, on Lightning Fabric: precision and device are its business, the steps are read here."""
+"""One visible training loop, on Lightning Fabric: precision, device and processes are its business, the steps are read
+here.
+"""
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from posenc_lib import progress
 from posenc_lib.config import Recipe
-from posenc_lib.data import ImageSet, Samples
+from posenc_lib.data import Trainable
 
 CHECK_EVERY = 50   # steps between two looks at the loss: each look makes a GPU wait
 
 Loss = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
 
 
-def fit(model: nn.Module, train: ImageSet | Samples, loss: Loss, recipe: Recipe, *, seed: int,
+def fit(model: nn.Module, train: Trainable, loss: Loss, recipe: Recipe, *, seed: int,
         evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
         checkpoint: Path | None = None) -> list[dict[str, float]]:
     """Train `model` in place by `recipe`; returns what `evaluate` said after each epoch.
 
-    train       images on any device; they are moved to the device once and normalised by batch.  Or features of a
-                frozen network, computed once
+    train       images on any device (`data.ImageSet`); they are moved to the device once and normalised by batch.  Or
+                features of a frozen network, computed once (`data.Samples`), or files (`imagenet.Streamed`)
     loss        (model, images, labels, generator) -> mean loss of the batch; draws whatever it needs (where to place
                 an image, say) from the generator
     evaluate    called after each epoch with the model in evaluation mode; "loss", the epoch's mean, is added
@@ -30,11 +32,13 @@ def fit(model: nn.Module, train: ImageSet | Samples, loss: Loss, recipe: Recipe,
 
     On a GPU in bfloat16 where it is safe (autocast), else in float32; channels last where that is safe.  All
     randomness of an epoch comes from (seed, epoch), so on a CPU a resumed run equals an uninterrupted one bit by bit.
+    Under `torchrun`, by DistributedDataParallel: each process takes its part of every batch, the gradients are
+    averaged, and the first process writes the checkpoint.  A batch must then divide by the number of processes.
     FloatingPointError when the loss is not finite; ValueError for a checkpoint that cannot be read, and where features
     are to be mirrored.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    fabric = Fabric(accelerator=device.type, devices=1, precision="bf16-mixed" if device.type == "cuda" else "32-true")
+    fabric = _fabric()
+    device, processes = fabric.device, fabric.world_size
     optimizer = recipe.optimizer(model.parameters())
     model.to(device, memory_format=_memory_format(model, device))
     wrapped, optimizer = fabric.setup(model, optimizer)
@@ -47,12 +51,15 @@ def fit(model: nn.Module, train: ImageSet | Samples, loss: Loss, recipe: Recipe,
             generator = torch.Generator(device).manual_seed((seed << 20) + epoch)
             batches = _batches(len(train), recipe.epoch_steps, recipe.batch_size, generator)
             steps = len(batches)
+            if processes > 1:
+                batches = [_part(index, fabric) for index in batches]
+                generator.manual_seed(((seed << 20) + epoch) * processes + fabric.global_rank)
             for group in optimizer.param_groups:
                 group["lr"] = recipe.rate(epoch)
             model.train()
             total = torch.zeros((), device=device)
-            for step, index in enumerate(progress.quiet(batches, f"epoch {epoch + 1}/{recipe.epochs}"), start=1):
-                images, labels = train.batch(index)
+            watched = progress.quiet(batches, f"epoch {epoch + 1}/{recipe.epochs}")
+            for step, (images, labels) in enumerate(train.batches(watched, (seed << 20) + epoch), start=1):
                 if recipe.flip and images.ndim != 4:
                     raise ValueError(f"fit: the recipe mirrors images, and a batch here is {tuple(images.shape)}; give "
                                      "a recipe with flip=False")
@@ -70,10 +77,33 @@ def fit(model: nn.Module, train: ImageSet | Samples, loss: Loss, recipe: Recipe,
             model.eval()
             with torch.no_grad():
                 scores = evaluate(model) if evaluate else {}
-            history.append({"loss": float(total) / steps, **scores})
-            _save(checkpoint, model, optimizer, history)
+            history.append({"loss": float(fabric.all_reduce(total, reduce_op="mean")) / steps, **scores})
+            if fabric.is_global_zero:
+                _save(checkpoint, model, optimizer, history)
+            fabric.barrier()
     model.eval()
     return history
+
+
+def _fabric() -> Fabric:
+    """One process on one device; under torchrun one of the processes that it started, each with a device of its own."""
+    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    precision = "bf16-mixed" if accelerator == "cuda" else "32-true"
+    if not distributed.is_torchelastic_launched():
+        return Fabric(accelerator=accelerator, devices=1, precision=precision)
+    here, all_of_them = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
+    fabric = Fabric(accelerator=accelerator, devices=here, num_nodes=all_of_them // here, strategy="ddp",
+                    precision=precision)
+    fabric.launch()
+    return fabric
+
+
+def _part(index: Tensor, fabric: Fabric) -> Tensor:
+    """This process's part of a batch: equally many for each, or an average of gradients is no longer the batch's."""
+    if len(index) % fabric.world_size:
+        raise ValueError(f"fit: a batch of {len(index)} was to be divided among {fabric.world_size} processes; give a "
+                         "batch size that divides, and epoch_steps so that no batch is smaller")
+    return index[fabric.global_rank::fabric.world_size]
 
 
 def _memory_format(model: nn.Module, device: torch.device) -> torch.memory_format:

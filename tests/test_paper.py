@@ -4,7 +4,7 @@ import re
 import pandas as pd
 import pytest
 
-from posenc_lib import paper
+from posenc_lib import iccv2021, iclr2020, paper
 from posenc_lib.config import PROJECT
 
 # Typed a second time, in the order of the slide: padding, net, location at 3, 5, 7, image class at 3, 5, 7.
@@ -16,7 +16,7 @@ reflect    permutenet  78.3  36.3  23.2  71.1  71.4  65.7
 replicate  gapnet      100   100   100   83.1  82.9  82.8
 replicate  permutenet  78.3  40.1  23.6  72.0  71.5  71.4
 """
-CLAIMS = [c for c in vars(paper).values() if isinstance(c, paper.Claim)]
+CLAIMS = [c for module in (iclr2020, iccv2021) for c in vars(module).values() if isinstance(c, paper.Claim)]
 
 
 def test_table_1_is_the_printed_one():
