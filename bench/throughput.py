@@ -1,4 +1,5 @@
-"""GAPNet's training step on a 3x3 canvas, images a second: the book's loop against a plain one.
+"""Training steps, images a second: GAPNet's on a 3x3 canvas, the book's loop against a plain one; AugShift's, one crop
+of an image against two.
 
     ./run_all.sh bench throughput [--steps 6] [--rounds 3] [--width 64] [--batch 48]
 
@@ -7,8 +8,11 @@ plain  what the authors' released script does: PIL images through torchvision tr
 book   `training.fit`: tensors on the device, one indexed assignment, channels last, bfloat16 on a GPU
 
 Both run in turn, `rounds` times, in one process; the fastest round of each counts, because other programs on the
-machine can only slow a round down.  The last line but one is their ratio.  The last sets the book's arithmetic
-against a measured matrix product of the same machine and precision.
+machine can only slow a round down.  Then come their ratio, and the book's arithmetic against a measured matrix product
+of the same machine and precision.
+
+The last three lines are page 05's step on 32-pixel images, with one crop of each image and with two, as AugShift has
+it: images a second, not crops.  Two crops go through in one batch, so they should take no more than twice as long.
 """
 import argparse
 import time
@@ -20,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 
-from posenc_lib import canvas, data, models, training
+from posenc_lib import augshift, canvas, data, models, training
 from posenc_lib.config import Recipe
 
 GRID = 3
@@ -69,11 +73,21 @@ def location_loss(net, images, labels, generator):
     return cross_entropy(net(canvas.place(images, location, GRID)), location)
 
 
-def seconds_book(images: data.ImageSet, recipe: Recipe, width: int, device: torch.device) -> float:
+def seconds_of_fit(net, images: data.ImageSet, loss: training.Loss, recipe: Recipe) -> float:
     ends: list[float] = []   # of two epochs; the first, with whatever is set up once, is not counted
-    training.fit(models.gapnet(GRID ** 2, width=width), images, location_loss, replace(recipe, epochs=2), seed=0,
+    training.fit(net, images, loss, replace(recipe, epochs=2), seed=0,
                  evaluate=lambda net: ends.append(time.perf_counter()) or {})
     return (ends[1] - ends[0]) / recipe.epoch_steps
+
+
+def seconds_book(images: data.ImageSet, recipe: Recipe, width: int) -> float:
+    return seconds_of_fit(models.gapnet(GRID ** 2, width=width), images, location_loss, recipe)
+
+
+def seconds_crops(method: str, images: data.ImageSet, recipe: Recipe, width: int) -> float:
+    c = augshift.AugShiftConfig(profile="quick", dataset="digits", data="", method=method, width=width, recipe=recipe)
+    return seconds_of_fit(augshift.build(c, 10), images, lambda net, x, y, draws: augshift.objective(
+        c, net, augshift.views(c, x, draws), y), recipe)
 
 
 def flops_a_step(images: data.ImageSet, batch: int, width: int) -> int:
@@ -107,9 +121,10 @@ def main() -> None:
     recipe = Recipe(epochs=1, epoch_steps=args.steps, batch_size=args.batch)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
 
-    rounds = [(seconds_plain(images, recipe, args.width, device), seconds_book(images, recipe, args.width, device))
+    rounds = [(seconds_plain(images, recipe, args.width, device), seconds_book(images, recipe, args.width),
+               *(seconds_crops(method, images, recipe, args.width) for method in ("crop", "augshift")))
               for _ in range(args.rounds)]
-    plain, book = (min(column) for column in zip(*rounds, strict=True))
+    plain, book, one, two = (min(column) for column in zip(*rounds, strict=True))
     rate, limit = flops_a_step(images, args.batch, args.width) / book, matmul_rate(device, dtype)
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"GAPNet {GRID}x{GRID}, ResNet-18 of width {args.width}, canvas {GRID * 32} px, batch {args.batch}; {name}, "
@@ -119,6 +134,9 @@ def main() -> None:
     print(f"ratio  {plain / book:10.2f}")
     print(f"limit  {rate / limit:10.0%} of this machine's matrix product "
           f"({rate / 1e9:.0f} of {limit / 1e9:.0f} GFLOP/s)")
+    print(f"crop   {args.batch / one:10.1f} images/s   cifar_resnet18 of width {args.width}, one crop an image")
+    print(f"crops  {args.batch / two:10.1f} images/s   two crops an image, their latents drawn together")
+    print(f"ratio  {two / one:10.2f} times as long for two")
 
 
 if __name__ == "__main__":

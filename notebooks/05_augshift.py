@@ -50,7 +50,7 @@ for splits in sets.values():
 # %% [markdown]
 # ## What the paper claims
 #
-# {cite:t}`islam2021global` train a network to ignore shifts, *AugShift*, and compare it with an ordinary network and with BlurPool {cite:p}`zhang2019making`. The rules
+# {cite:t}`islam2021global` train a network to ignore shifts, {term}`AugShift`, and compare it with an ordinary network and with {term}`BlurPool` {cite:p}`zhang2019making`. The rules
 # below were written before the run.
 
 # %%
@@ -264,19 +264,21 @@ what = f"{', '.join(datasets)}, {schedule} of {plain.recipe.batch_size} images, 
 # *What to look for:* on the left, how far AugShift moves to the right of the baseline, and how far two crops *without* its second term do. On the right, what each costs.
 
 # %%
-def panels(methods, name, caption, alt, of=first):
-    fig, axes = plt.subplots(1, 2, figsize=(9.5, 0.9 + 0.42 * len(methods)), sharey=True, layout="constrained")
-    for measure, title, ax in ((f"cons{N}", f"Cons.{N} (%)", axes[0]), ("top1", "top-1 (%)", axes[1])):
-        here = summary[(summary["dataset"] == of) & (summary["measure"] == measure)]
-        single = found[(found["dataset"] == of) & (found["measure"] == measure)]
-        figures.dots_by_method(here, single, methods, ax).set_xlabel(title)
-        ax.set_xlim(max(ax.get_xlim()[0], -1), min(ax.get_xlim()[1], 101))
-    drawn = summary[(summary["dataset"] == of) & summary["method"].isin(methods)]
+def panels(methods, of, name, caption, alt):
+    fig, axes = plt.subplots(len(of), 2, figsize=(9.5, len(of) * (0.9 + 0.42 * len(methods))), sharey=True, squeeze=False,
+                             layout="constrained")
+    for dataset, pair in zip(of, axes, strict=True):
+        for kept, title, ax in zip(("first", "top1"), (f"Cons.{setting(dataset).tested[0]}", "top-1"), pair, strict=True):
+            here, single = (frame[(frame["dataset"] == dataset) & (frame["first"] if kept == "first" else
+                                                                   frame["measure"] == kept)] for frame in (summary, found))
+            figures.dots_by_method(here, single, methods, ax).set(xlabel=f"{title} (%)", title=dataset)
+            ax.set_xlim(max(ax.get_xlim()[0], -1), min(ax.get_xlim()[1], 101))
+    drawn = summary[summary["dataset"].isin(of) & summary["method"].isin(methods)]
     page.show(fig, name, caption, alt, workspace=workspace, data=drawn)
 
 
-panels(["baseline", "two crops", "AugShift", "BlurPool", "BlurPool + AugShift"], "05_methods",
-       f"""Consistency under shifts by up to {N} pixels, and accuracy ({what}). Grey: single seeds; diamonds: {told}; dashed: the paper's
+panels(["baseline", "two crops", "AugShift", "BlurPool", "BlurPool + AugShift"], datasets, "05_methods",
+       f"""Consistency under shifts by up to a quarter of the side, and accuracy ({what}). Grey: single seeds; diamonds: {told}; dashed: the paper's
        value, where Table 2 has this data set.""",
        "Two rows of dots: consistency and accuracy of five methods.")
 
@@ -322,12 +324,12 @@ page.table(gains[gains["first"] | (gains["measure"] == "top1")].drop(columns=["f
 # :class: control
 # **Two crops** are twice the work and twice the views: the baseline gets as much (*twice as long*), and the crops without the term are in the figure above. **One crop** is what
 # any training recipe does. **MSE without crops** classifies whole images only; the crop enters by the term alone. **Random padding** {cite:p}`yang2023random` moves the border
-# instead of the image. And a **collapsed** network would be consistent for the wrong reason: its latents would be short, or lie on a line.
+# instead of the image. And a **collapsed** network would be consistent for the wrong reason: its latents would be short, or of low {term}`effective rank`.
 # :::
 
 # %%
 panels(["baseline", "baseline, twice as long", f"one crop, {side // 8} pixels", "two crops", "AugShift", "MSE without crops",
-        "random padding", "circular padding"], "05_controls",
+        "random padding", "circular padding"], [first], "05_controls",
        f"Controls: consistency under shifts by up to {N} pixels with a black border, and accuracy ({what}); {told}.",
        "Dots of consistency and accuracy for eight ways of training.")
 latents = pd.DataFrame([{"dataset": where[r.digest][0], "method": where[r.digest][1], "norm of z": r.results["norm"],
@@ -397,6 +399,9 @@ page.show(fig, "05_location", f"""Location told by a linear reader from the pool
 
 # %% [markdown]
 # ## Against the paper
+#
+# ImageNet does not fit into a notebook's patience: `torchrun --standalone --nproc-per-node 8 -m posenc_lib augshift --data DIR --method augshift` trains it on
+# several GPUs, and what it leaves in `records/paper/` is shown here.
 
 # %%
 names = {label: method for method, label in figures.NAMES.items()} | {"two crops": "crops"}
@@ -404,3 +409,62 @@ judged = gains.assign(method=gains["method"].replace(names), against=gains["agai
 claims = (paper.AUGSHIFT_CONSISTENCY, paper.AUGSHIFT_ACCURACY, paper.AUGSHIFT_BLURPOOL, paper.AUGSHIFT_SHIFTS)
 page.against_paper({claim: claim.verdict(judged) for claim in claims}, "05_against_paper", f"{what}, n = {len(seeds)} seeds",
                    workspace=workspace)
+imagenet = records.frame(records.load(workspace.records("augshift-imagenet", "paper")))
+if len(imagenet):
+    measures = {"top1": "top1", "agreement_8_true": "cons8", "agreement_16_true": "cons16"}
+    imagenet = imagenet.melt(["dataset", "backbone", "method", "seed", "recipe.epochs"], list(measures), "measure")
+    imagenet = imagenet.assign(measure=imagenet["measure"].replace(measures), value=100 * imagenet["value"])
+    page.table(imagenet.merge(paper.TABLE2[paper.TABLE2["dataset"] == "imagenet"].drop(columns="dataset"), how="left"),
+               "05_imagenet", "ImageNet runs that are kept, in percent, beside the paper's.", workspace=workspace)
+else:
+    print("ImageNet: no run is kept in records/paper yet.")
+print(page.provenance(workspace, sets[first]))
+
+# %% [markdown]
+# ## What it means, and what it does not
+#
+# * **Look at two crops before crediting the term.** {numref}`fig-05_controls` and the row *AugShift against two crops* of {numref}`tab-05_gains` part what the paper's comparison holds
+#   together: showing a network shifted pictures, and drawing its latents together. The paper compares only with a network that saw neither.
+# * **Crops and BlurPool mend different things.** BlurPool stops pixels from blinking under strides; crops show the network what a shifted picture looks like. Together they are more
+#   consistent than either ({numref}`fig-05_methods`).
+# * **It learns the shifts it is shown.** Beyond the range of the crops consistency falls ({numref}`fig-05_shifts`), though part of that is that less of the picture is left to see.
+# * **To ignore a shift is not to forget the place.** The latents of AugShift's network still tell the cell of a canvas ({numref}`fig-05_location`), as every zero-padded one's
+#   do. Circular padding, which holds no position at all, is no more consistent than the baseline: under shifts that are no multiple of the stride, it blinks like any other.
+#   So position information, the subject of this book, is hardly what makes an ordinary network change its mind.
+# * **Collapse?** The term shortens the latents and moves them less ({numref}`tab-05_latents`), but they keep their rank: a consistency that rises with λ is not one of silence.
+# * **Not shown:** the paper's numbers, which need its schedule (`--profile paper`); and what would happen at other choices of what it leaves open.
+#
+# ## Summary
+#
+# * A network trained in the ordinary way often changes its mind when the picture moves, with or without padding's marks: strides and untrained places both count.
+# * Training on shifted crops makes it consistent; how much the term that draws latents together adds is a question of its own, with its own row.
+# * Invariance of the answer does not remove position from the averaged channels.
+#
+# ## Exercises
+#
+# ::::{admonition} Exercise 1, by pencil
+# :class: exercise
+# A network is right in 80 % of cases in the first place and in 80 % in the second. What is the least consistency it can have? The most?
+#
+# :::{admonition} Solution
+# :class: dropdown
+# It is right in both places in at least 60 % of cases (80 + 80 − 100), and then it agrees with itself; where it is right in one place only, it does not. So 60 % at least. At most 100 %: right and
+# wrong together, with the same wrong answers. High accuracy *under shifts* therefore forces consistency, and the reverse does not hold.
+# :::
+# ::::
+#
+# ::::{admonition} Exercise 2, in code
+# :class: exercise
+# Train `crops` with half the range, `setting(first, method="crops", shift=side // 8)`, and draw its curve into {numref}`fig-05_shifts`. Does it fall earlier?
+#
+# :::{admonition} A start
+# :class: dropdown
+# Add the configuration to `rows` under a label of its own; `run_or_load` trains only what is new. The curve's cell needs the label in its list.
+# :::
+# ::::
+#
+# ::::{admonition} Exercise 3, to overturn the reading
+# :class: exercise
+# The term needs no labels; the cross-entropies do. Give `augshift.objective` the labels of only 100 images, and both crops of all of them. Is there a number of labels below which the term
+# beats two crops?
+# ::::

@@ -113,7 +113,7 @@ def shift(images: Num[Tensor, "batch rgb row col"], offset: Int[Tensor, "batch 2
     shown = (row, col) if fill != "true" else (side or 0,) * 2
     margins = [(n - m) // 2 for n, m in zip((row, col), shown, strict=True)]
     reach = {"reflect": min(row, col) - 1, "true": min(margins) if side else -1}.get(fill)
-    furthest = int(offset.abs().max()) if len(offset) else 0
+    furthest = int(offset.abs().max()) if reach is not None and len(offset) else 0   # asking makes a GPU wait
     if reach is not None and furthest > reach:
         window = f" and a window of side {side}" if fill == "true" else ""
         raise ValueError(f"shift: {furthest} pixels were asked for, but {fill} fill on {row}x{col} images{window} "
@@ -123,8 +123,8 @@ def shift(images: Num[Tensor, "batch rgb row col"], offset: Int[Tensor, "batch 2
         at = torch.arange(margin, margin + m, device=images.device) - moved[:, None]   # (batch, shown), may lie outside
         inside.append((at >= 0) & (at < n))
         seen.append({"circular": at % n, "reflect": n - 1 - (n - 1 - at.abs()).abs()}.get(fill, at.clamp(0, n - 1)))
-    batch = torch.arange(len(images), device=images.device)[:, None, None]
-    pixels = images[batch, :, seen[0][:, :, None], seen[1][:, None, :]].permute(0, 3, 1, 2)
+    batch, rgb = (torch.arange(n, device=images.device) for n in images.shape[:2])
+    pixels = images[batch[:, None, None, None], rgb[:, None, None], seen[0][:, None, :, None], seen[1][:, None, None]]
     if fill != "zeros":
         return pixels
     there = inside[0][:, None, :, None] & inside[1][:, None, None, :]

@@ -2,7 +2,8 @@
 here.
 """
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -40,12 +41,13 @@ def fit(model: nn.Module, train: Trainable, loss: Loss, recipe: Recipe, *, seed:
     fabric = _fabric()
     device, processes = fabric.device, fabric.world_size
     optimizer = recipe.optimizer(model.parameters())
-    model.to(device, memory_format=_memory_format(model, device))
+    memory_format = _memory_format(model, device)
+    model.to(device, memory_format=memory_format)
     wrapped, optimizer = fabric.setup(model, optimizer)
     train = train.to(device)
     history = _restore(checkpoint, model, optimizer, device)
 
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _fed_in(memory_format, model):
         for epoch in range(len(history), recipe.epochs):
             torch.manual_seed((seed << 20) + epoch)
             generator = torch.Generator(device).manual_seed((seed << 20) + epoch)
@@ -110,12 +112,24 @@ def _memory_format(model: nn.Module, device: torch.device) -> torch.memory_forma
     """Channels last: twice as fast here on a CPU, made for tensor cores on a GPU; but not for every network on a CPU.
 
     With oneDNN 3.11 (torch 2.12) on AVX-512, the backward pass of a strided 1x1 convolution of fewer than 16 channels
-    writes beyond its memory in that format, which ends the process or spoils what lies there.
+    writes beyond its memory in that format, which ends the process or spoils what lies there; images that come in it
+    are enough (`_fed_in`).
     """
     unsafe = device.type == "cpu" and any(
         isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) and m.stride != (1, 1) and m.in_channels < 16
         for m in model.modules())
     return torch.contiguous_format if unsafe else torch.channels_last
+
+
+@contextmanager
+def _fed_in(memory_format: torch.memory_format, model: nn.Module) -> Iterator[None]:
+    """Hand the network its images in the format of its weights: a convolution computes in either's, if it is not."""
+    hook = model.register_forward_pre_hook(lambda _, inputs: tuple(
+        x.contiguous(memory_format=memory_format) if x.ndim == 4 else x for x in inputs))
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _batches(n: int, steps: int | None, size: int, generator: torch.Generator) -> list[Tensor]:
