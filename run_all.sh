@@ -6,7 +6,7 @@
 #     --data DIR                    where data sets lie (else $POSENC_DATA, else data/)
 #     --only 01,03                  these pages, by number or name; 00_index always runs after them
 #     -p NAME VALUE                 set a parameter on every chosen page that has it; may be repeated
-#     --jobs N                      run up to N pages at a time (default 1)
+#     --jobs N                      run up to N pages at a time (default: one a core, at most 4)
 #     --out DIR                     put build/, records/, figures/ and book/_build/ there (default: here)
 #   ./run_all.sh test [...]       the tests; arguments go to pytest
 #   ./run_all.sh lab [...]        JupyterLab on the pages

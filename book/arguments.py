@@ -26,7 +26,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--data", default=os.environ.get("POSENC_DATA", ""))
     parser.add_argument("--only", default="")
     parser.add_argument("-p", dest="given", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
-    parser.add_argument("--jobs", default="1")
+    parser.add_argument("--jobs", default="")
     parser.add_argument("--out", default="")
     # for tests and for whoever has pages of their own
     parser.add_argument("--notebooks", type=Path, default=ROOT / "notebooks", help="another folder of pages")
@@ -35,11 +35,10 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
     if args.profile not in PROFILES:
         fail(f"there is no profile '{args.profile}'; there are {', '.join(PROFILES)}.")
-    if not args.jobs.isdecimal() or int(args.jobs) < 1:
+    if args.jobs and (not args.jobs.isdecimal() or int(args.jobs) < 1):
         fail(f"--jobs takes a whole number from 1, not '{args.jobs}'.")
     if args.data and not Path(args.data).is_dir():
         fail(f"there is no data folder {args.data}; --data (or POSENC_DATA) names the folder that holds the data sets.")
-    args.jobs = int(args.jobs)
     args.data_root = os.path.abspath(args.data) if args.data else ""  # "" is data/, or what is embedded
     args.base = Path(os.path.abspath(args.out)) if args.out else ROOT
     args.notebooks, args.book = args.notebooks.absolute(), args.book.absolute()
@@ -48,7 +47,19 @@ def parse(argv: list[str]) -> argparse.Namespace:
         if name in args.given:
             fail(f"-p {name} is not possible; use --{name.removesuffix('_root')}.")
     args.pages = choose(sorted(args.notebooks.glob("[0-9][0-9]_*.py")), args)
+    args.jobs = int(args.jobs or default_jobs(args))
     return args
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_jobs(args: argparse.Namespace) -> int:
+    """A page a core, at most four: these networks are small, and two threads train one hardly faster than one does.
+    At the papers' own scale, which wants the whole GPU, one."""
+    pages = [page for page in args.pages if page.stem[:2] != INDEX]
+    return 1 if args.profile == "paper" else max(1, min(4, cores(), len(pages)))
 
 
 def literal(text: str):

@@ -26,7 +26,7 @@ import jupytext
 import nbformat
 import papermill
 import psutil
-from arguments import INDEX, ROOT, STANDARD, fail, literal, parse
+from arguments import INDEX, ROOT, STANDARD, cores, fail, literal, parse
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
@@ -169,9 +169,8 @@ def run_pages(args) -> list[Page]:
             fail(f"-p {name}: no chosen page has this parameter; they have {', '.join(known) or 'none to set'}.")
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of parameters that its own reader missed
     os.environ |= {"JUPYTER_PREFER_ENV_PATH": "1", "POSENC_HEADLESS": "1"}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(variable, str(max(1, cores // args.jobs)))
+        os.environ.setdefault(variable, str(max(1, cores() // args.jobs)))
 
     print(f"profile {args.profile}, {len(pages)} page(s), data in {args.data_root or 'the book itself'}", flush=True)
     ran = {}

@@ -21,7 +21,7 @@
 profile = "quick"     # smoke | quick | paper
 data_root = ""        # folder of data sets; "" is $POSENC_DATA, else data/
 out = ""              # where records and figures go; "" is the project folder
-dataset = ""          # e.g. "digits" or "cifar10,cifar100": Table 2 of each, the controls on the first; "" is the profile's
+dataset = ""          # e.g. "cifar10,cifar100": Table 2 of each, controls on the first; "" is the profile's
 weights = ""          # lambdas to sweep, e.g. "0.01,1"; "" is the profile's
 seeds = 0             # how many; 0 is the profile's number
 steps = 0             # optimiser steps of each training; 0 is the profile's
@@ -54,7 +54,8 @@ for splits in sets.values():
 # below were written before the run.
 
 # %%
-page.claim_box(paper.AUGSHIFT_CONSISTENCY, paper.AUGSHIFT_ACCURACY, paper.AUGSHIFT_BLURPOOL, paper.AUGSHIFT_SHIFTS)
+claims = (paper.AUGSHIFT_CONSISTENCY, paper.AUGSHIFT_ACCURACY, paper.AUGSHIFT_BLURPOOL, paper.AUGSHIFT_SHIFTS)
+page.claim_box(*claims)
 
 # %% [markdown]
 # ## By hand: a pixel that blinks
@@ -78,9 +79,10 @@ for number, signal in ((2, row), (3, row.roll(1))):
     kept, blurred = (s[..., ::2].sum().item() for s in (signal, conv1d(signal, blur, padding=1)))
     print(f"bright pixel {number}: every second, summed {kept:.0f}; blurred first {blurred:.0f}")
 
-here, there = torch.tensor([3, 1, 4, 1, 5]), torch.tensor([3, 1, 4, 2, 6])     # the class told, right or wrong
-constant = torch.tensor([7, 7, 7, 7, 7])                                       # a network that always says the same
-print("consistency", metrics.agreement(here, there), "· of one that always says 7:", metrics.agreement(constant, constant))
+here, there = torch.tensor([3, 1, 4, 1, 5]), torch.tensor([3, 1, 4, 2, 6])   # the class told
+constant = torch.tensor([7, 7, 7, 7, 7])                                     # always the same
+print("consistency", metrics.agreement(here, there), "· of one that always says 7:",
+      metrics.agreement(constant, constant))
 
 # %% [markdown]
 # Under a stride the pixel blinks as it moves; blurred first, it does not. That is BlurPool, an old rule of sampling: *first blur, then skip*. It makes the network's
@@ -106,11 +108,12 @@ def shift_by_hand(image, down, right, black):
 train, test = sets[datasets[0]].train, sets[datasets[0]].test
 images, labels = test.batch(torch.arange(4))
 offset = torch.tensor([[0, 0], [3, -2], [-1, 5], [4, 4]])
-by_hand = torch.stack([shift_by_hand(x, int(d), int(r), test.black) for x, (d, r) in zip(images, offset, strict=True)])
+by_hand = torch.stack([shift_by_hand(image, int(down), int(right), test.black)
+                       for image, (down, right) in zip(images, offset, strict=True)])
 assert torch.equal(canvas.shift(images, offset, colour=test.black), by_hand)
 
 # %%
-photograph = data.photographs()["cat"][:, :, 40:216, 120:296].float() / 255           # 176 pixels: 128, and 24 more on each side
+photograph = data.photographs()["cat"][:, :, 40:216, 120:296].float() / 255   # 128 pixels, and 24 on each side
 window = canvas.shift(photograph, torch.zeros(1, 2, dtype=torch.long), "true", side=128)
 pictures = {"as it is": window}
 for fill in canvas.FILLS:
@@ -265,14 +268,14 @@ what = f"{', '.join(datasets)}, {schedule} of {plain.recipe.batch_size} images, 
 
 # %%
 def panels(methods, of, name, caption, alt):
-    fig, axes = plt.subplots(len(of), 2, figsize=(9.5, len(of) * (0.9 + 0.42 * len(methods))), sharey=True, squeeze=False,
-                             layout="constrained")
+    fig, axes = plt.subplots(len(of), 2, figsize=(9.5, len(of) * (0.9 + 0.42 * len(methods))),
+                             sharey=True, squeeze=False, layout="constrained")
     for dataset, pair in zip(of, axes, strict=True):
-        for kept, title, ax in zip(("first", "top1"), (f"Cons.{setting(dataset).tested[0]}", "top-1"), pair, strict=True):
-            here, single = (frame[(frame["dataset"] == dataset) & (frame["first"] if kept == "first" else
-                                                                   frame["measure"] == kept)] for frame in (summary, found))
-            figures.dots_by_method(here, single, methods, ax).set(xlabel=f"{title} (%)", title=dataset)
-            ax.set_xlim(max(ax.get_xlim()[0], -1), min(ax.get_xlim()[1], 101))
+        n = setting(dataset).tested[0]
+        for measure, label, ax in ((f"cons{n}", f"Cons.{n} (%)", pair[0]), ("top1", "top-1 (%)", pair[1])):
+            these = f"dataset == '{dataset}' and measure == '{measure}'"
+            figures.dots_by_method(summary.query(these), found.query(these), methods, ax)
+            ax.set(xlabel=label, title=dataset, xlim=(max(ax.get_xlim()[0], -1), min(ax.get_xlim()[1], 101)))
     drawn = summary[summary["dataset"].isin(of) & summary["method"].isin(methods)]
     page.show(fig, name, caption, alt, workspace=workspace, data=drawn)
 
@@ -335,13 +338,14 @@ panels(["baseline", "baseline, twice as long", f"one crop, {side // 8} pixels", 
 latents = pd.DataFrame([{"dataset": where[r.digest][0], "method": where[r.digest][1], "norm of z": r.results["norm"],
                          "effective rank": r.results["rank"],
                          "moved by shifts (%)": r.results["shifts"][str(N)]["moved"],
-                         "agreement where right (%)": r.results["shifts"][str(N)]["agreement_right"]}
+                         "agreement where right (%)": r.results["shifts"][str(N)]["agreement_right"],
+                         "top-1, shifted (%)": r.results["shifts"][str(N)]["accuracy"]}
                         for r in runs if where[r.digest][0] == first])
 latents = latents.assign(**{name: 100 * latents[name].astype(float) for name in latents if "%" in name})
 means = latents.drop(columns="dataset").groupby("method", sort=False).mean().reset_index()
 page.table(means, "05_latents", f"""The pooled latents, means over seeds: their length, in how many directions they spread (of
-           {8 * plain.width} channels), which part of their variance a shift by up to {N} pixels makes, and agreement over the images
-           whose class was told right in the first place ({first}).""", workspace=workspace)
+           {8 * plain.width} channels), which part of their variance a shift by up to {N} pixels makes; agreement over the images
+           whose class is told right in the middle, and accuracy where they are shifted ({first}).""", workspace=workspace)
 
 # %% [markdown]
 # **How much of the term?** λ = 0 is two crops. If the term did what AugShift says, consistency should rise with λ before accuracy falls. **Which border?** The same networks on
@@ -406,13 +410,13 @@ page.show(fig, "05_location", f"""Location told by a linear reader from the pool
 # %%
 names = {label: method for method, label in figures.NAMES.items()} | {"two crops": "crops"}
 judged = gains.assign(method=gains["method"].replace(names), against=gains["against"].replace(names))
-claims = (paper.AUGSHIFT_CONSISTENCY, paper.AUGSHIFT_ACCURACY, paper.AUGSHIFT_BLURPOOL, paper.AUGSHIFT_SHIFTS)
 page.against_paper({claim: claim.verdict(judged) for claim in claims}, "05_against_paper", f"{what}, n = {len(seeds)} seeds",
                    workspace=workspace)
 imagenet = records.frame(records.load(workspace.records("augshift-imagenet", "paper")))
 if len(imagenet):
-    measures = {"top1": "top1", "agreement_8_true": "cons8", "agreement_16_true": "cons16"}
-    imagenet = imagenet.melt(["dataset", "backbone", "method", "seed", "recipe.epochs"], list(measures), "measure")
+    kept = {"top1": "top1", "agreement_8_true": "cons8", "agreement_16_true": "cons16"}
+    measures = {name: measure for name, measure in kept.items() if name in imagenet}
+    imagenet = imagenet.melt(["dataset", "backbone", "method", "seed", "recipe.epochs"], [*measures], "measure")
     imagenet = imagenet.assign(measure=imagenet["measure"].replace(measures), value=100 * imagenet["value"])
     page.table(imagenet.merge(paper.TABLE2[paper.TABLE2["dataset"] == "imagenet"].drop(columns="dataset"), how="left"),
                "05_imagenet", "ImageNet runs that are kept, in percent, beside the paper's.", workspace=workspace)

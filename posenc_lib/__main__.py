@@ -42,8 +42,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def augshift(args: argparse.Namespace) -> None:
-    c = AugShiftConfig(profile="paper", dataset=args.data.resolve().name, data="", method=args.method, width=None,
-                       backbone=args.arch, shift=args.shift, weight=args.weight, tested=imagenet.CURVE)
+    c = imagenet.ImageNetConfig(profile="paper", dataset=args.data.resolve().name, data="", method=args.method,
+                                width=None, backbone=args.arch, shift=args.shift, weight=args.weight, size=args.size,
+                                tested=imagenet.CURVE)
     c = imagenet.configure(args.data, c, args.epochs, args.batch_size, args.learning_rate)
     workspace = Workspace("paper", str(args.data), args.out)
     path = workspace.records("augshift-imagenet")
@@ -51,7 +52,7 @@ def augshift(args: argparse.Namespace) -> None:
         print(f"augshift: this run is on file in {path}")
         return
     start, checkpoint = time.time(), workspace.checkpoint(c, args.seed)
-    results = imagenet.run(c, args.seed, args.data, args.size, args.workers, checkpoint)
+    results = imagenet.run(c, args.seed, args.data, args.workers, checkpoint)
     if not distributed.is_initialized() or distributed.get_rank() == 0:
         records.append(path, records.made("augshift-imagenet", c, args.seed, results, start))
         checkpoint.unlink(missing_ok=True)
@@ -65,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     try:
         args.command(args)
-    except (FileNotFoundError, ValueError) as error:
+    except (FileNotFoundError, ValueError, FloatingPointError) as error:
         print(f"python -m posenc_lib: {error}", file=sys.stderr)
         return 2
     return 0

@@ -148,7 +148,7 @@ def answers(net: nn.Module, images: ImageSet, offset: Int[Tensor, "image 2"], fi
 
 
 def consistency(net: nn.Module, images: ImageSet, reach: int, fill: str = "zeros", *, side: int | None = None,
-                step: int = 1, seed: int = 0) -> dict[str, float]:
+                step: int = 1, seed: int = 0) -> dict[str, float | None]:
     """How often a network gives an image the same class in two places, each a random shift by up to `reach` pixels.
 
     step    only shifts by multiples of it; seed draws the shifts, so that networks are asked about the same pairs

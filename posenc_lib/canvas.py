@@ -110,9 +110,11 @@ def shift(images: Num[Tensor, "batch rgb row col"], offset: Int[Tensor, "batch 2
     """
     choose("fill", fill, FILLS)
     row, col = images.shape[-2:]
-    shown = (row, col) if fill != "true" else (side or 0,) * 2
+    if fill == "true" and not side:
+        raise ValueError("shift: true fill shows a window of a larger image; give its side")
+    shown = (side, side) if fill == "true" else (row, col)
     margins = [(n - m) // 2 for n, m in zip((row, col), shown, strict=True)]
-    reach = {"reflect": min(row, col) - 1, "true": min(margins) if side else -1}.get(fill)
+    reach = {"reflect": min(row, col) - 1, "true": min(margins)}.get(fill)
     furthest = int(offset.abs().max()) if reach is not None and len(offset) else 0   # asking makes a GPU wait
     if reach is not None and furthest > reach:
         window = f" and a window of side {side}" if fill == "true" else ""

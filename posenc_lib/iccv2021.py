@@ -237,16 +237,16 @@ AUGSHIFT_CONSISTENCY = Claim(
     _augshift_consistency, "the same two crops without the term that draws their latents together")
 AUGSHIFT_ACCURACY = Claim(
     "augshift-accuracy", "05_augshift",
-    "It costs no accuracy to speak of.",
+    "AugShift costs no accuracy to speak of.",
     "ICCV 2021, Table 2", "top-1: CIFAR-10 93.1 → 92.1 %, CIFAR-100 72.6 → 72.6 %, ImageNet 69.7 → 70.1 %",
     _augshift_accuracy, "a baseline trained for twice as long, which sees as many images")
 AUGSHIFT_BLURPOOL = Claim(
     "augshift-blurpool", "05_augshift",
-    "On CIFAR it makes a network more consistent than BlurPool does.",
+    "On CIFAR, AugShift makes a network more consistent than BlurPool does.",
     "ICCV 2021, Table 2", "Cons.8, BlurPool and AugShift: CIFAR-10 92.5 and 94.8 %, CIFAR-100 78.2 and 85.6 %",
     _augshift_blurpool, "ordinary training with crops, and both methods in one network")
 AUGSHIFT_SHIFTS = Claim(
     "augshift-shifts", "05_augshift",
-    "It does so for small and for large shifts.",
+    "AugShift helps against small shifts and against large ones.",
     "ICCV 2021, supplement S2", "", _augshift_shifts,
     "four ways of filling the border, and circular padding, under which some shifts can change nothing")

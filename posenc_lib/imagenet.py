@@ -21,6 +21,12 @@ CURVE = (8, 16, 32, 40, 48, 64)   # of supplement S2, in pixels
 MARGIN = 16                       # true pixels on each side of a test image of 224, as antialiased-cnns has them
 
 
+@dataclass(frozen=True, kw_only=True)
+class ImageNetConfig(AugShiftConfig):
+    """As on page 05; size is the pixels a side of what the network sees."""
+    size: int = 224
+
+
 @dataclass(frozen=True)
 class Streamed(data.Trainable, Dataset):
     """Images read from files as they are needed, by `workers` processes; what a method sees of them, as one tensor.
@@ -29,8 +35,7 @@ class Streamed(data.Trainable, Dataset):
     windows of an image depend on the epoch's seed and its number alone, not on which process or worker reads it.
     """
     folder: ImageFolder
-    config: AugShiftConfig
-    size: int
+    config: ImageNetConfig
     workers: int = 0
     device: torch.device | str = "cpu"
 
@@ -43,13 +48,13 @@ class Streamed(data.Trainable, Dataset):
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
         number, seed = key
         image, label = self.folder[number]
-        reach = self.config.shift
+        size, reach = self.config.size, self.config.shift
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed * len(self) + number)
-            pixels = v2.Compose([v2.RandomResizedCrop(self.size + 2 * reach, antialias=True), v2.RandomHorizontalFlip(),
+            pixels = v2.Compose([v2.RandomResizedCrop(size + 2 * reach, antialias=True), v2.RandomHorizontalFlip(),
                                  v2.PILToTensor()])(image)[None]
             draws = torch.Generator().manual_seed(int(torch.randint(2 ** 62, ())))
-        seen = augshift.views(self.config, pixels, draws, fill="true", side=self.size)
+        seen = augshift.views(self.config, pixels, draws, fill="true", side=size)
         return torch.cat(seen), label
 
     def batches(self, indices: Iterable[Tensor], seed: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -57,8 +62,9 @@ class Streamed(data.Trainable, Dataset):
         loader = DataLoader(self, batch_sampler=keys, num_workers=self.workers, persistent_workers=False,
                             pin_memory=torch.device(self.device).type == "cuda")
         for pixels, labels in loader:
-            whole = ImageSet("", "", pixels.flatten(0, 1).to(self.device, non_blocking=True), labels, (), *IMAGENET)
-            yield whole.normalise(whole.images).unflatten(0, pixels.shape[:2]), labels.to(self.device)
+            seen = pixels.flatten(0, 1).to(self.device, non_blocking=True)
+            part = ImageSet("", "", seen, labels.repeat_interleave(pixels.shape[1]), (), *IMAGENET)
+            yield part.normalise(seen).unflatten(0, pixels.shape[:2]), labels.to(self.device)
 
 
 @torch.no_grad()
@@ -97,31 +103,38 @@ def opened(root: Path, split: str) -> ImageFolder:
     """torchvision's ImageFolder; FileNotFoundError in one sentence when there is none, or a class without an image."""
     try:
         return ImageFolder(root / split)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(f"imagenet: {root / split} does not hold images by class ({error}); --data names the "
                                 "folder of train/CLASS/*.jpg and val/CLASS/*.jpg") from None
 
 
-def configure(root: Path, c: AugShiftConfig, epochs: int, batch_size: int, learning_rate: float) -> AugShiftConfig:
+def configure(root: Path, c: ImageNetConfig, epochs: int, batch_size: int, learning_rate: float) -> ImageNetConfig:
     """`c` for the images under `root`: their fingerprint (of names and labels) and a recipe of whole batches.
 
-    ValueError when a batch is more than there are images, and for a method or network that there is not.
+    FileNotFoundError or ValueError in one sentence for images, numbers, a method or a network that cannot be.
     """
-    train = opened(root, "train")
-    opened(root, "val")
-    names = sorted((Path(file).name, label) for file, label in train.samples)
+    train, test = opened(root, "train"), opened(root, "val")
+    if train.classes != test.classes:
+        odd = sorted(set(train.classes) ^ set(test.classes))
+        raise ValueError(f"imagenet: {root} has not the same classes in train and val; they differ in "
+                         f"{', '.join(odd[:3])}")
+    if not 1 <= batch_size <= len(train):
+        raise ValueError(f"imagenet: a batch of {batch_size} was asked for, of {len(train)} training images; give "
+                         f"1 to {len(train)}")
+    if epochs < 1 or c.shift < 0 or c.size < 1:
+        raise ValueError(f"imagenet: {epochs} epochs, shifts of {c.shift} and images of {c.size} pixels were asked "
+                         "for; give at least 1, 0 and 1")
+    names = sorted((split, Path(file).name, label) for split, part in (("train", train), ("val", test))
+                   for file, label in part.samples)
     recipe = CosineRecipe(epochs=epochs, epoch_steps=len(train) // batch_size, batch_size=batch_size, weight_decay=1e-4,
                           learning_rate=learning_rate, warmup=min(5, epochs - 1), flip=False)
-    if not recipe.epoch_steps:
-        raise ValueError(f"imagenet: a batch of {batch_size} is more than the {len(train)} training images; give a "
-                         "smaller one")
     c = replace(c, data=sha256(repr(names).encode()).hexdigest()[:12], recipe=recipe)
     with torch.device("meta"):
         augshift.build(c, len(train.classes))
     return c
 
 
-def run(c: AugShiftConfig, seed: int, root: Path, size: int, workers: int, checkpoint: Path) -> dict:
+def run(c: ImageNetConfig, seed: int, root: Path, workers: int, checkpoint: Path) -> dict:
     """Train and examine one network; every process returns the same results."""
     train, test = opened(root, "train"), opened(root, "val")
     torch.manual_seed(seed)
@@ -132,8 +145,8 @@ def run(c: AugShiftConfig, seed: int, root: Path, size: int, workers: int, check
 
     def look(net, everything=False):
         device = next(net.parameters()).device
-        return examine(net, test, size, device, workers=workers, everything=everything)
+        return examine(net, test, c.size, device, workers=workers, everything=everything)
 
-    history = training.fit(net, Streamed(train, c, size, workers), loss, c.recipe, seed=seed, evaluate=look,
+    history = training.fit(net, Streamed(train, c, workers), loss, c.recipe, seed=seed, evaluate=look,
                            checkpoint=checkpoint)
     return {**look(net, everything=True), "losses": [h["loss"] for h in history]}

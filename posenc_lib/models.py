@@ -229,8 +229,8 @@ class Classifier(nn.Module):
 
     name   "cifar_resnet18": ResNet-18 for small images, a 3x3 stem without stride and no max-pool, total stride 8; or
            any name that timm knows, "resnet50"
-    width  channels of the first stage of cifar_resnet18; None is 64
-    blur   BlurPool (Zhang, 2019) at every stride, a 2x2 average at those of the shortcuts; for ResNets
+    width  channels of the first stage of cifar_resnet18, an even number; None is 64
+    blur   BlurPool (Zhang, 2019) at every stride behind the stem, a 2x2 average at those of the shortcuts; for ResNets
     Random weights, from torch's global generator.
     """
     def __init__(self, name: str, num_classes: int, *, width: int | None = None, blur: bool = False):
@@ -238,6 +238,8 @@ class Classifier(nn.Module):
         anti_aliased = {"aa_layer": BlurPool2d, "avg_down": True} if blur else {}
         if name == "cifar_resnet18":
             w = width or 64
+            if w % 2:
+                raise ValueError(f"cifar_resnet18: width {w} was asked for; give an even number")
             self.net = ResNet(TimmBlock, (2, 2, 2, 2), num_classes, channels=(w, 2 * w, 4 * w, 8 * w),
                               stem_type="deep", stem_width=w // 2, zero_init_last=False, **anti_aliased)
             self.net.conv1 = nn.Conv2d(3, w, 3, padding=1, bias=False)
@@ -247,11 +249,12 @@ class Classifier(nn.Module):
             near = difflib.get_close_matches(name, timm.list_models(), n=3) or ["resnet18", "resnet50"]
             raise ValueError(f"backbone: {name!r} was asked for, and timm has none of that name; near it are "
                              f"{', '.join(near)}")
-        elif blur and not name.startswith("resnet"):
-            raise ValueError(f"backbone: BlurPool was asked for in {name}; timm puts it into ResNets only, so ask for "
-                             "one of those, or for a method without it")
         else:
-            self.net = timm.create_model(name, num_classes=num_classes, **anti_aliased)
+            try:
+                self.net = timm.create_model(name, num_classes=num_classes, **anti_aliased)
+            except TypeError:
+                raise ValueError(f"backbone: BlurPool was asked for in {name}; timm puts it into its ResNets only, so "
+                                 "ask for one of those, or for a method without it") from None
 
     def forward(self, images: Images) -> tuple[Latents, Logits]:
         z = self.net.forward_head(self.net.forward_features(images), pre_logits=True)

@@ -75,11 +75,12 @@ def pad_at_random(model: nn.Module, layers: Iterable[str]) -> nn.Module:
     Returns the model.  Refused, as by `set_padding_mode`, for a convolution that pads in a forward of its own.
     """
     convolutions = dict(_convolutions(model, "pad_at_random"))
-    for name in layers:
-        conv = convolutions.get(name)
+    chosen = {name: convolutions.get(name) for name in layers}
+    for name, conv in chosen.items():
         if conv is None or isinstance(conv.padding, str) or conv.padding_mode != "zeros":
             there = f"pads {conv.padding} by {conv.padding_mode}" if conv else "is no convolution of this model"
             raise ValueError(f"pad_at_random: layer {name} {there}; name convolutions with zero padding in numbers")
+    for conv in chosen.values():
         conv.__class__ = _RandomlyPadded   # the same weights and buffers under another forward
     return model
 

@@ -1,12 +1,15 @@
-"""Placing equals a plain loop, reading back undoes it, merging keeps groups of equal size; the target maps."""
+"""Placing and shifting equal plain loops, reading back undoes placing, merging keeps groups of equal size; the target
+maps.
+"""
 from inspect import unwrap
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.functional import pad
 
-from posenc_lib.canvas import POSITION_MAPS, merge, patch, place, position_map, shuffle_blocks
+from posenc_lib.canvas import FILLS, POSITION_MAPS, merge, patch, place, position_map, shift, shuffle_blocks
 
 
 @st.composite
@@ -143,3 +146,101 @@ def test_shuffled_blocks_are_the_same_blocks_elsewhere(row, col, k):
 def test_a_map_that_cannot_be_cut_into_blocks_is_refused():
     with pytest.raises(ValueError, match="shuffle_blocks: a 8x6 map cannot be cut into 4x4 equal blocks"):
         shuffle_blocks(torch.zeros(8, 6), 4, 0)
+
+
+@st.composite
+def shifts(draw):
+    """(images, offset, fill, side): any sides, odd and even, and any way that the fill reaches, there and back."""
+    fill, batch, rgb = draw(st.sampled_from(FILLS)), draw(st.integers(0, 3)), draw(st.integers(1, 3))
+    row, col = draw(st.integers(1, 5)), draw(st.integers(1, 5))
+    reach, side = {"zeros": 7, "circular": 7, "reflect": min(row, col) - 1, "true": 0}[fill], None
+    if fill == "true":
+        side, reach = draw(st.integers(1, 4)), draw(st.integers(0, 3))
+        row, col = (side + 2 * reach + draw(st.integers(0, 2)) for _ in range(2))
+    dtype = draw(st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.uint8]))
+    seed = torch.Generator().manual_seed(draw(st.integers(0, 99)))
+    images = torch.randint(0, 256, (batch, rgb, row, col), generator=seed)
+    ways = draw(st.lists(st.integers(-reach, reach), min_size=2 * batch, max_size=2 * batch))
+    return images.to(dtype), torch.tensor(ways, dtype=torch.long).reshape(batch, 2), fill, side
+
+
+def mirrored(at, n):
+    return -at if at < 0 else 2 * (n - 1) - at if at >= n else at
+
+
+def shifted_by_a_loop(images, offset, fill, side, colours):
+    batch, rgb, row, col = images.shape
+    shown = (side, side) if fill == "true" else (row, col)
+    moved = torch.empty(batch, rgb, *shown, dtype=images.dtype)
+    for n in range(batch):
+        for r in range(shown[0]):
+            for c in range(shown[1]):
+                y, x = r - int(offset[n, 0]), c - int(offset[n, 1])
+                if fill == "true":
+                    y, x = y + (row - side) // 2, x + (col - side) // 2
+                elif fill == "circular":
+                    y, x = y % row, x % col
+                elif fill == "reflect":
+                    y, x = mirrored(y, row), mirrored(x, col)
+                moved[n, :, r, c] = images[n, :, y, x] if 0 <= y < row and 0 <= x < col else colours
+    return moved
+
+
+@given(shifts(), st.lists(st.integers(0, 255), min_size=3, max_size=3), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_shift_equals_a_double_loop(case, colours, one):
+    images, offset, fill, side = case
+    colours = torch.tensor(colours[:1] * 3 if one else colours)[:images.shape[1]]
+    moved = shift(images, offset, fill, side=side, colour=float(colours[0]) if one else colours)
+    assert moved.dtype == images.dtype
+    assert torch.equal(moved, shifted_by_a_loop(images, offset, fill, side, colours.to(images.dtype)))
+
+
+@pytest.mark.parametrize("fill, row", [("zeros", [0, 1, 2, 3]), ("reflect", [2, 1, 2, 3]), ("circular", [4, 1, 2, 3])])
+def test_a_row_moved_by_one(fill, row):
+    images = torch.tensor([1, 2, 3, 4]).reshape(1, 1, 1, 4).repeat(1, 1, 4, 1)
+    assert (shift(images, torch.tensor([[0, 1]]), fill) == torch.tensor(row)).all()
+    down = shift(images.mT, torch.tensor([[1, 0]]), fill)
+    assert (down.mT == torch.tensor(row)).all()
+
+
+@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize("row, col", [(4, 4), (5, 5), (4, 7)])
+def test_a_shift_by_nothing_is_the_image_and_leaves_the_callers_alone(fill, row, col):
+    images = torch.arange(2 * 3 * row * col).reshape(2, 3, row, col)
+    still = shift(images, torch.zeros(2, 2, dtype=torch.long), fill, side=3, colour=9.0)
+    window = images[..., (row - 3) // 2:(row - 3) // 2 + 3, (col - 3) // 2:(col - 3) // 2 + 3]
+    assert torch.equal(still, window if fill == "true" else images)
+    still.zero_()
+    assert images[0, 0, 0, 1] == 1 and images.sum() > 0
+
+
+@pytest.mark.parametrize("down, right", [(2, -1), (-2, 2), (0, 1)])
+def test_a_shift_equals_torchs_own_roll_padding_and_slice(down, right):
+    images = torch.rand(2, 3, 7, 9, generator=torch.Generator().manual_seed(0))
+    way = torch.tensor([[down, right]] * 2)
+    assert torch.equal(shift(images, way, "circular"), images.roll((down, right), (2, 3)))
+    for fill, around in (("reflect", pad(images, (2,) * 4, mode="reflect")), ("zeros", pad(images, (2,) * 4))):
+        assert torch.equal(shift(images, way, fill), around[..., 2 - down:9 - down, 2 - right:11 - right])
+    assert torch.equal(shift(images, way, "true", side=3), images[..., 2 - down:5 - down, 3 - right:6 - right])
+
+
+@pytest.mark.parametrize("options, way, sentence", [
+    ({"fill": "reflect"}, [-6, 0], "shift: 6 pixels were asked for, but reflect fill on 9x6 images reaches 5; shift by "
+                                   "less, or give larger images"),
+    ({"fill": "true", "side": 4}, [2, 0], "shift: 2 pixels were asked for, but true fill on 9x6 images and a window "
+                                          "of side 4 reaches 1; shift by less, or give larger images"),
+    ({"fill": "true", "side": 10}, [0, 0], "shift: 0 pixels were asked for, but true fill on 9x6 images and a window "
+                                           "of side 10 reaches 0; shift by less, or give larger images"),
+    ({"fill": "black"}, [0, 0], "fill: 'black' was asked for, but there are only 'zeros', 'reflect', 'circular', "
+                                "'true'"),
+])
+def test_a_way_that_a_fill_does_not_reach_is_refused(options, way, sentence):
+    with pytest.raises(ValueError) as error:
+        shift(torch.ones(2, 3, 9, 6), torch.tensor([[0, 0], way]), **options)
+    assert str(error.value) == sentence
+
+
+def test_true_fill_without_a_window_is_refused():
+    with pytest.raises(ValueError, match="shift: true fill shows a window of a larger image; give its side"):
+        shift(torch.ones(1, 3, 8, 8), torch.zeros(1, 2, dtype=torch.long), "true")

@@ -7,10 +7,12 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from posenc_lib import config
+from posenc_lib import augshift, config
 from posenc_lib.config import (
     PROJECT,
+    CosineRecipe,
     DecodingConfig,
     EncoderConfig,
     PaddingConfig,
@@ -26,9 +28,10 @@ from posenc_lib.config import (
 BASE = PlacementConfig(profile="smoke", dataset="digits", data="0123456789ab")
 READERS = (ReadoutConfig(profile="smoke", dataset="photos", data="0123456789ab"),
            DecodingConfig(profile="smoke", dataset="digits", data="0123456789ab"))
-BASES = (BASE, PaddingConfig(profile="smoke", dataset="photos", data="0123456789ab"), EncoderConfig(), *READERS)
+BASES = (BASE, PaddingConfig(profile="smoke", dataset="photos", data="0123456789ab"), EncoderConfig(), *READERS,
+         augshift.AugShiftConfig(profile="smoke", dataset="digits", data="0123456789ab"))
 OTHER_CHOICE = {"task": "image", "head": "permutenet", "padding_mode": "circular", "fill": "black", "net": "trained",
-                "trained": "reflect", "run_with": "none"}
+                "trained": "reflect", "run_with": "none", "method": "baseline"}
 
 
 def changed(old, name: str):
@@ -54,7 +57,8 @@ def test_the_digest_changes_with_every_field(base, name):
 
 
 @pytest.mark.parametrize("base", BASES)
-@pytest.mark.parametrize("recipe, name", [(r, f.name) for r in (Recipe(), SgdRecipe()) for f in fields(r)])
+@pytest.mark.parametrize("recipe, name", [(r, f.name) for r in (Recipe(), SgdRecipe(), CosineRecipe())
+                                          for f in fields(r)])
 def test_the_digest_changes_with_every_field_of_the_recipe(base, recipe, name):
     assert digest(replace(base, recipe=changed(recipe, name))) != digest(replace(base, recipe=recipe))
 
@@ -134,7 +138,7 @@ def test_the_defaults_are_the_authors_protocol():
 
 
 def test_every_profile_says_what_it_changes():
-    for changes in (config.PLACEMENT, config.PADDING, config.READOUT, config.DECODING, config.SEEDS):
+    for changes in (config.PLACEMENT, config.PADDING, config.READOUT, config.DECODING, augshift.AUGSHIFT, config.SEEDS):
         assert set(changes) == set(config.PROFILES)
 
 
@@ -161,3 +165,38 @@ def test_where_a_workspace_writes(tmp_path):
 
 def test_reference_runs_are_the_projects_own_whatever_the_folder(tmp_path):
     assert Workspace("smoke", out=str(tmp_path)).records("c", "paper") == PROJECT / "records" / "paper" / "c.jsonl"
+
+
+@pytest.mark.parametrize("experiment, known", [(PlacementConfig, "f71cf1585c0b"), (PaddingConfig, "1d216378d65b"),
+                                               (ReadoutConfig, "91a6bf162bf4"), (DecodingConfig, "11881a7cfb71")])
+def test_records_on_file_keep_their_names(experiment, known):
+    """The digests of the commit before CosineRecipe, when SgdRecipe had no parent but Recipe."""
+    assert digest(experiment(profile="quick", dataset="d", data="x")) == known
+
+
+@pytest.mark.parametrize("warmup, rates", [
+    (0, [0.4, 0.34142135, 0.2, 0.05857864]),          # 0.2 (1 + cos of 0, 45, 90 and 135 degrees)
+    (3, [0.1, 0.2, 0.3, 0.4, 0.34142135, 0.2, 0.05857864]),
+])
+def test_a_cosine_recipe_rises_then_falls_to_0(warmup, rates):
+    recipe = CosineRecipe(epochs=4 + warmup, warmup=warmup, learning_rate=0.4)
+    assert [recipe.rate(epoch) for epoch in range(recipe.epochs)] == pytest.approx(rates)
+    assert recipe.rate(recipe.epochs) == 0
+
+
+@pytest.mark.parametrize("warmup", [0, 5])
+def test_a_cosine_recipes_rate_has_one_peak_and_never_stands_still(warmup):
+    recipe = CosineRecipe(warmup=warmup)
+    rates = [recipe.rate(epoch) for epoch in range(recipe.epochs)]
+    assert rates[warmup] == max(rates) == recipe.learning_rate and min(rates) > 0
+    assert rates[:warmup + 1] == sorted(set(rates[:warmup + 1]))
+    assert rates[warmup:] == sorted(set(rates[warmup:]), reverse=True)
+
+
+@pytest.mark.parametrize("recipe", [SgdRecipe(momentum=0.8, weight_decay=1e-3), CosineRecipe(learning_rate=0.2)])
+def test_the_optimizer_has_what_its_recipe_says(recipe):
+    optimizer = recipe.optimizer([torch.nn.Parameter(torch.zeros(1))])
+    group, = optimizer.param_groups
+    assert type(optimizer) is torch.optim.SGD
+    assert all(group[key] == value for key, value in (("lr", recipe.learning_rate), ("momentum", recipe.momentum),
+                                                      ("weight_decay", recipe.weight_decay)))

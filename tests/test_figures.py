@@ -238,3 +238,42 @@ def test_dots_by_group_stop_at_the_floor(ax):
     assert segments(ax) == sorted([*intervals(rows[:3]), (-2, 0.5)])
     assert {(round(x), y) for x, y in drawn(ax)} >= {(0, rows["mean"][2]), (1, -2)}
     assert labels(ax) == ["a", "b"] and [t.get_text() for t in ax.get_legend().get_texts()] == ["seen", "unseen"]
+
+
+def test_dots_by_method_stand_on_one_line_a_method_from_the_top(ax):
+    methods = ["baseline", "two crops", "AugShift"]
+    rows = spc_table(method=["AugShift", "baseline"]).assign(paper=[85.6, np.nan])
+    single = pd.DataFrame([("baseline", 60.0), ("AugShift", 80.0), ("AugShift", 84.0), ("two crops", 70.0),
+                           ("BlurPool", 99.0)], columns=["method", "value"])   # the last was not asked for
+    assert figures.dots_by_method(rows, single, methods, ax) is ax
+    bottom, top = ax.get_ylim()
+    assert labels(ax, "y") == methods and bottom > 2 > 0 > top   # the first is uppermost
+    marks = {mark: {(round(y), float(x)) for line in ax.lines if line.get_marker() == mark
+                    for x, y in zip(*line.get_data(), strict=True)} for mark in "oD"}
+    assert marks["o"] == {(0, 60.0), (1, 70.0), (2, 80.0), (2, 84.0)}
+    assert marks["D"] == {(2, rows["mean"][0]), (0, rows["mean"][1])}
+    lines = [s for drawn in ax.collections for s in drawn.get_segments() if len(s) == 2 and not np.isnan(s).any()]
+    level, upright = ([s for s in lines if s[0, axis] == s[1, axis]] for axis in (1, 0))
+    assert sorted((round(s[0, 1]), *s[:, 0]) for s in level) == [
+        (methods.index(row.method), row.low, row.high) for row in rows[::-1].itertuples(index=False)]
+    (printed,) = upright   # the paper has no number for the baseline
+    assert set(printed[:, 0]) == {85.6} and min(printed[:, 1]) < 2 < max(printed[:, 1])
+
+
+def test_curves_have_a_line_a_kind_through_places_in_order(ax):
+    rows = spc_table(N=[16, 8, 2, 2, 16], method=["AugShift"] * 3 + ["baseline"] * 2)   # the baseline has no 8
+    assert figures.curves(rows, "N", "method", ax) is ax
+    assert [line.get_label() for line in ax.lines] == ["AugShift", "baseline"]
+    for line, indices in zip(ax.lines, ([2, 1, 0], [3, 4]), strict=True):
+        assert [round(x) for x in line.get_xdata()] == rows["N"][indices].tolist()
+        assert list(line.get_ydata()) == rows["mean"][indices].tolist() and line.get_linestyle() == "-"
+    assert segments(ax) == intervals(rows)
+    assert len({line.get_marker() for line in ax.lines}) == 2 == len({line.get_color() for line in ax.lines})
+    assert list(ax.get_xticks()) == [2, 8, 16]
+    assert ax.lines[0].get_xdata()[0] != ax.lines[1].get_xdata()[0]   # side by side
+
+
+def test_a_curve_of_one_place_is_drawn(ax):
+    rows = spc_table(N=[8, 8], method=["a", "b"])
+    figures.curves(rows, "N", "method", ax)
+    assert {(round(x), y) for x, y in drawn(ax)} == {(8, y) for y in rows["mean"]} and list(ax.get_xticks()) == [8]

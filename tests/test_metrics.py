@@ -160,3 +160,34 @@ def test_a_constant_map_has_no_rank_correlation_not_even_by_rounding():
 def test_a_constant_target_has_no_correlation():
     with pytest.raises(ValueError, match="spearman: the target is constant"):
         metrics.spearman(torch.rand(2, 3, 3), torch.ones(3, 3))
+
+
+def test_agreement_by_pencil():
+    first, second = torch.tensor([3, 1, 4, 1, 5]), torch.tensor([3, 1, 4, 2, 6])
+    assert metrics.agreement(first, second) == metrics.agreement(second, first) == 0.6
+    assert metrics.agreement(first, first) == 1 and metrics.agreement(first, first + 1) == 0
+    assert type(metrics.agreement(first, second)) is float   # a record is written as JSON
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_effective_rank_is_the_number_of_directions_when_all_are_alike(n):
+    z = torch.cat([torch.eye(n), -torch.eye(n)])
+    assert metrics.effective_rank(z) == pytest.approx(n, abs=1e-9)
+    turned = torch.linalg.qr(torch.randn(9, n, dtype=torch.double, generator=torch.Generator().manual_seed(0)))[0]
+    assert metrics.effective_rank(z.double() @ turned.T) == pytest.approx(n, abs=1e-9)   # in 9 channels
+
+
+def test_effective_rank_by_pencil():
+    axes = torch.diag(torch.tensor([2.0, 1.0, 1.0]))                     # deviations 2:1:1, entropy 3/2 ln 2
+    z = torch.cat([axes, -axes])
+    for scale, offset in ((1.0, 0.0), (1024.0, 0.0), (2.0 ** -40, 0.0), (-4.0, 8.0)):
+        assert metrics.effective_rank(scale * z + offset) == pytest.approx(2 ** 1.5, abs=1e-9)
+
+
+def test_effective_rank_of_a_line_and_of_a_point():
+    line = torch.arange(5.0)[:, None] * torch.tensor([1.0, 2.0, -3.0]) + 7
+    assert metrics.effective_rank(line) == pytest.approx(1, abs=1e-9)
+    for value in (0.0, 0.1, -1e4):
+        assert metrics.effective_rank(torch.full((7, 3), value)) == 0
+    noise = torch.rand(7, 3, generator=torch.Generator().manual_seed(0))
+    assert metrics.effective_rank(1e4 + 0.002 * noise) == 0   # not even by rounding: float32 has steps of 0.001 there

@@ -8,12 +8,13 @@ import pytest
 import torch
 import torchvision
 from safetensors.torch import save_file
+from timm.layers import BlurPool2d
 from torch import nn
 
 from posenc_lib import canvas, encoders, models
 from posenc_lib.config import PADDING_MODES
 from posenc_lib.hooks import captured
-from posenc_lib.models import Heads, Readout, Shuffle, gap, gapnet, load_weights, permutenet, vgg
+from posenc_lib.models import Classifier, Heads, Readout, Shuffle, gap, gapnet, load_weights, permutenet, vgg
 from posenc_lib.padding import set_padding_mode
 
 ORDER = ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "head"]
@@ -264,3 +265,54 @@ def test_the_small_vgg_for_both_of_its_tasks(task, shape):
 def test_an_unknown_task_is_answered_with_the_choices():
     with pytest.raises(ValueError, match="task: 'detect' was asked for, but there are only 'classify', 'segment'"):
         vgg(5, 2, task="detect")
+
+
+@pytest.mark.parametrize("name, options, side, channels", [
+    ("cifar_resnet18", {"width": 2}, 16, 16), ("cifar_resnet18", {"width": 4, "blur": True}, 24, 32),
+    ("test_resnet", {}, 64, 96), ("test_convnext", {}, 64, 64)])
+def test_a_classifier_tells_its_pooled_latent_beside_the_answer(name, options, side, channels):
+    torch.manual_seed(0)
+    net = Classifier(name, 5, **options).eval()
+    x = images(3, 3, side, side).float()
+    z, logits = net(x)
+    assert z.shape == (3, channels) and logits.shape == (3, 5)
+    assert logits.std() > 0 and torch.equal(logits, net.net(x))
+
+
+@pytest.mark.parametrize("blur", [False, True])
+def test_the_classifier_for_small_images_has_a_total_stride_of_8_and_pools_the_mean(blur):
+    torch.manual_seed(0)
+    net = Classifier("cifar_resnet18", 5, width=2, blur=blur).eval()
+    x = images(2, 3, 32, 48).float()
+    f = net.net.forward_features(x)
+    assert f.shape == (2, 16, 4, 6)
+    torch.testing.assert_close(net(x)[0], gap(f))
+    modules = list(net.modules())
+    assert not any(isinstance(m, nn.MaxPool2d) for m in modules)
+    convolutions = [m for m in modules if isinstance(m, nn.Conv2d)]
+    first = convolutions[0]
+    assert (first.kernel_size, first.stride, first.padding) == ((3, 3), (1, 1), (1, 1))
+    halving = sum(conv.stride != (1, 1) for conv in convolutions)
+    assert halving == (0 if blur else 6)   # three stages begin with one, on their way and on their shortcut
+    assert sum(isinstance(m, BlurPool2d) for m in modules) == (3 if blur else 0)
+
+
+def test_the_width_of_the_classifier_for_small_images():
+    stages = [m.weight.shape[0] for name, m in Classifier("cifar_resnet18", 5, width=4).named_modules()
+              if name.endswith("1.bn2")]
+    assert stages == [4, 8, 16, 32]
+    net = Classifier("cifar_resnet18", 10)   # as many as torchvision's ResNet-18 has, its stem of 7x7 now 3x3
+    theirs = torchvision.models.resnet18(num_classes=10)
+    assert (sum(p.numel() for p in net.parameters())
+            == sum(p.numel() for p in theirs.parameters()) - 64 * 3 * (7 * 7 - 3 * 3))
+
+
+@pytest.mark.parametrize("name, blur, sentence", [
+    ("resnet5O", False, "backbone: 'resnet5O' was asked for, and timm has none of that name; near it are .*resnet50"),
+    ("@", False, "backbone: '@' was asked for, and timm has none of that name; near it are resnet18, resnet50$"),
+    ("test_convnext", True, "backbone: BlurPool was asked for in test_convnext; timm puts it into its ResNets only, "
+                            "so ask for one of those, or for a method without it$"),
+])
+def test_a_classifier_that_timm_cannot_build_is_refused(name, blur, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Classifier(name, 5, blur=blur)

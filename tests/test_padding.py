@@ -1,14 +1,15 @@
 """A padding mode set afterwards is that of a layer built with it; what cannot be set is refused by name."""
 import copy
-from itertools import combinations
+from itertools import combinations, product
 
 import pytest
 import torch
 from timm.layers import Conv2dSame
 from torch import nn
+from torch.nn.functional import conv2d, pad
 
 from posenc_lib.config import PADDING_MODES
-from posenc_lib.padding import remove_padding, set_padding_mode
+from posenc_lib.padding import pad_at_random, remove_padding, set_padding_mode
 
 LAYERS = [
     {"kernel_size": 3, "padding": 1},
@@ -127,3 +128,62 @@ def test_every_convolution_loses_its_padding_and_the_model_is_returned():
     model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Sequential(nn.Conv2d(2, 2, 5, padding=2), nn.ReLU()))
     assert remove_padding(model) is model
     assert model(images(1, 1, 9, 9)).shape[-2:] == (3, 3)
+
+
+@pytest.mark.parametrize("layer", [{"kernel_size": 3, "padding": 1}, {"kernel_size": 7, "padding": 3, "stride": 2},
+                                   {"kernel_size": (3, 5), "padding": (1, 2), "bias": False, "groups": 2},
+                                   {"kernel_size": 3, "padding": 2, "dilation": 2}], ids=str)
+def test_a_randomly_padded_layer_pads_one_corner_in_training_and_as_built_in_evaluation(layer):
+    conv = nn.Conv2d(2, 4, **layer)
+    x, (row, col) = images(2, 2, 9, 11), conv.padding
+    before, weights = conv.eval()(x), {name: w.clone() for name, w in conv.state_dict().items()}
+    assert pad_at_random(conv, ["model"]) is conv
+    assert torch.equal(conv(x), before)
+    corners = [conv2d(pad(x, (*across, *down)), conv.weight, conv.bias, conv.stride, 0, conv.dilation, conv.groups)
+               for down, across in product([(2 * row, 0), (0, 2 * row)], [(2 * col, 0), (0, 2 * col)])]
+    conv.train()
+    drawn = []
+    for seed in range(30):
+        torch.manual_seed(seed)
+        out = conv(x)
+        assert out.shape == before.shape
+        found = [n for n, corner in enumerate(corners) if torch.equal(corner, out)]
+        assert len(found) == 1
+        drawn += found
+        torch.manual_seed(seed)
+        assert torch.equal(conv(x), out)
+    assert set(drawn) == {0, 1, 2, 3}
+    assert len({torch.equal(conv(x), conv(x)) for _ in range(30)}) == 2   # drawn anew in every pass
+    assert list(conv.state_dict()) == list(weights)
+    assert all(torch.equal(w, weights[name]) for name, w in conv.state_dict().items())
+
+
+def test_only_the_layers_that_are_named_pad_at_random():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.ReLU()))
+    names, kept = list(model.state_dict()), list(model.parameters())
+    assert pad_at_random(model, ["1.0"]) is model
+    assert [type(m) is nn.Conv2d for m in (model[0], model[1][0])] == [True, False]
+    assert list(model.state_dict()) == names
+    assert all(new is old for new, old in zip(model.parameters(), kept, strict=True))   # an optimiser still has them
+    x = images(1, 1, 6, 6)
+    torch.manual_seed(0)
+    assert len({model[0](x).detach().numpy().tobytes() for _ in range(20)}) == 1
+    assert len({model(x).detach().numpy().tobytes() for _ in range(20)}) == 4
+
+
+@pytest.mark.parametrize("options, name, there", [
+    ({"padding": 1}, "1", "is no convolution of this model"),
+    ({"padding": 1}, "conv9", "is no convolution of this model"),
+    ({"padding": "same"}, "0", "pads same by zeros"),
+    ({"padding": 1, "padding_mode": "circular"}, "0", "pads (1, 1) by circular"),
+])
+def test_a_layer_that_cannot_pad_at_random_is_refused_by_name(options, name, there):
+    model = nn.Sequential(nn.Conv2d(1, 1, 3, **options), nn.ReLU())
+    with pytest.raises(ValueError) as error:
+        pad_at_random(model, [name])
+    assert str(error.value) == (f"pad_at_random: layer {name} {there}; name convolutions with zero padding in numbers")
+
+
+def test_random_padding_beside_a_convolution_that_pads_by_itself_is_refused():
+    with pytest.raises(ValueError, match=r"pad_at_random: layer 1 is a Conv2dSame, which pads in its own way whatever"):
+        pad_at_random(nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), Conv2dSame(1, 1, 3, stride=2)), ["0"])

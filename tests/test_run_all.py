@@ -221,6 +221,16 @@ def test_parameters_reach_the_pages_that_have_them(tiny, make):
     assert sorted(os.listdir(tiny.folder / "notebooks")) == ["00_index.py", "01_dots.py", "02_more.py"]
 
 
+@pytest.mark.parametrize("given, jobs", [("", 2), ("--only 01", 1), ("--profile paper", 1), ("--jobs 3", 3)])
+def test_pages_run_side_by_side_and_share_the_cores(tiny, given, jobs):
+    tiny.page("02_more", MORE)
+    code = ("import sys, os; sys.path.insert(0, 'book'); os.sched_getaffinity = lambda _: set(range(2)); "
+            "import arguments; print(arguments.parse(sys.argv[1:]).jobs)")
+    done = subprocess.run([sys.executable, "-c", code, *given.split(), "--notebooks", tiny.folder / "notebooks"],
+                          cwd=ROOT, capture_output=True, text=True, check=True)
+    assert int(done.stdout) == jobs
+
+
 @pytest.mark.slow
 def test_only_what_changed_runs_again(tiny, make):
     def states(*more):

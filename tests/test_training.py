@@ -2,9 +2,11 @@
 import os
 from dataclasses import replace
 from itertools import pairwise
+from unittest.mock import Mock
 
 import pytest
 import torch
+from lightning.fabric import Fabric
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -206,13 +208,57 @@ def test_flipping_mirrors_about_half_of_the_images_and_changes_nothing_else(digi
 @pytest.mark.skipif(torch.cuda.is_available(), reason="about the CPU's own memory format")
 @pytest.mark.parametrize("width, channels_last", [(8, False), (16, True)])
 def test_narrow_strided_1x1_convolutions_are_kept_from_channels_last(digits, width, channels_last):
-    """There oneDNN writes beyond its memory, see `training._memory_format`."""
-    net = models.permutenet(10, width=width)
-    training.fit(net, digits, noisy_loss, Recipe(epochs=1, epoch_steps=1, batch_size=4), seed=0)
+    """There oneDNN writes beyond its memory, see `training._memory_format`; images in that format alone are enough."""
+    net, formats = models.permutenet(10, width=width), []
+    net.conv1.register_forward_hook(lambda _, inputs, f: formats.extend(
+        x.is_contiguous(memory_format=torch.channels_last) for x in (*inputs, f)))
+
+    def loss(net, images, labels, _):
+        return cross_entropy(net(images.contiguous(memory_format=torch.channels_last)), labels)
+
+    training.fit(net, digits, loss, Recipe(epochs=1, epoch_steps=1, batch_size=4), seed=0)
     assert net.layer1[0].conv1.weight.is_contiguous(memory_format=torch.channels_last) == channels_last
+    assert formats == [channels_last] * 2 and not net._forward_pre_hooks
 
 
 def test_features_cannot_be_mirrored():
     samples = data.Samples(torch.zeros(4, 2), torch.zeros(4, dtype=torch.long))
     with pytest.raises(ValueError, match=r"mirrors images, and a batch here is \(4, 2\); give a recipe"):
         training.fit(nn.Linear(2, 2), samples, lambda net, x, *_: net(x).sum(), Recipe(epochs=1, batch_size=4), seed=0)
+
+
+def one_of(processes: int, rank: int) -> Fabric:
+    return Mock(spec=Fabric, world_size=processes, global_rank=rank)
+
+
+def test_processes_share_a_batch_in_equal_parts():
+    index = torch.randperm(12)
+    parts = [training._part(index, one_of(4, rank)) for rank in range(4)]
+    assert [len(part) for part in parts] == [3] * 4
+    assert torch.cat(parts).sort().values.tolist() == list(range(12))
+
+
+@pytest.mark.parametrize("size", [10, 3])
+def test_a_batch_that_does_not_divide_among_processes_is_refused(size):
+    for rank in range(4):   # by all of them, or the others would wait
+        with pytest.raises(ValueError, match=f"fit: a batch of {size} was to be divided among 4 processes; give a"):
+            training._part(torch.arange(size), one_of(4, rank))
+
+
+def test_what_reads_by_itself_is_told_the_epochs_own_seed(digits):
+    class Told(data.Trainable):
+        seeds, __len__ = [], lambda self: 40
+
+        def to(self, device):
+            return self
+
+        def batches(self, indices, seed):
+            self.seeds.append(seed)
+            return map(digits.batch, indices)
+
+    for seed in (0, 1):
+        fitted(Told(), seed=seed)
+    assert len(set(Told.seeds)) == len(Told.seeds) == 2 * RECIPE.epochs
+    seeds = Told.seeds.copy()
+    fitted(Told(), seed=1)
+    assert Told.seeds[2 * RECIPE.epochs:] == seeds[RECIPE.epochs:]

@@ -1,0 +1,366 @@
+"""Images read from files: two processes train what one trains, a killed run ends as if it had not been, a wrong
+question gets one sentence.  On the CPU, where two processes and one can be compared.
+"""
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from conftest import ROOT, environment
+from PIL import Image
+from torch import Tensor, nn
+
+from posenc_lib import imagenet
+from posenc_lib.__main__ import main
+from posenc_lib.data import IMAGENET
+
+EPOCHS = 6
+CONFIG = imagenet.ImageNetConfig(profile="paper", dataset="pictures", data="", width=None, backbone="test_convnext",
+                                 shift=4, size=32)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Path:
+    """Coloured noise, more or less blue or red: 2 x 8 to train, 2 x 5 to test; no pixel is near black."""
+    root, draws = tmp_path_factory.mktemp("data") / "pictures", np.random.default_rng(0)
+    for split, n in (("train", 8), ("val", 5)):
+        for label, colour in (("blue", (120, 130, 145)), ("red", (145, 130, 120))):
+            (root / split / label).mkdir(parents=True)
+            for number in range(n):
+                tint = np.array(colour) + draws.integers(-20, 21, 3)
+                pixels = tint + draws.integers(-50, 51, (40 + number, 49 - number, 3))
+                Image.fromarray(pixels.astype(np.uint8)).save(root / split / label / f"{label}{number}.png")
+    return root
+
+
+def arguments(data: Path, out: Path, *more: object) -> list[str]:
+    """Of the command; no batch normalisation in the network, whose statistics two processes would take apart."""
+    given = {"--data": data, "--out": out, "--arch": "test_convnext", "--size": 32, "--shift": 4, "--batch-size": 8,
+             "--epochs": EPOCHS, "--learning-rate": 0.02, "--workers": 0}
+    return ["augshift", *(str(x) for pair in given.items() for x in pair), *map(str, more)]
+
+
+def start(arguments: list[str], *, processes: int = 1) -> subprocess.Popen:
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    return subprocess.Popen(
+        [sys.executable, *(launcher if processes > 1 else []), "-m", "posenc_lib", *arguments], cwd=ROOT,
+        env=environment(OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES=""), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True)
+
+
+def by_two(arguments: list[str]) -> None:
+    process = start(arguments, processes=2)
+    try:
+        said = "".join(process.communicate(timeout=300))
+    finally:
+        kill(process)
+    assert process.returncode == 0, said
+
+
+def kill(process: subprocess.Popen) -> None:
+    """The launcher and its workers, each of which leads a session of its own."""
+    if process.poll() is None:
+        for one in [*psutil.Process(process.pid).children(recursive=True), process]:
+            one.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def kept(out: Path) -> list[dict]:
+    file = out / "records" / "paper" / "augshift-imagenet.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def checkpoints(out: Path) -> list[Path]:
+    return list((out / "build" / "checkpoints").glob("*.pt"))
+
+
+@pytest.fixture
+def cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.fixture(scope="module")
+def two(pictures, tmp_path_factory):
+    """two(method) -> the results of two processes, trained once."""
+    done = {}
+
+    def results(method):
+        if method not in done:
+            out = tmp_path_factory.mktemp("two")
+            by_two(arguments(pictures, out, "--method", method))
+            assert len(kept(out)) == 1 and not checkpoints(out)
+            done[method] = kept(out)[0]["results"]
+        return done[method]
+    return results
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["baseline", "augshift"])
+def test_two_processes_train_what_one_trains(pictures, two, tmp_path, cpu, method, capsys):
+    asked = arguments(pictures, tmp_path, "--method", method)
+    assert main(asked) == 0
+    (record,), together = kept(tmp_path), two(method)
+    assert len(record["results"]["losses"]) == EPOCHS
+    assert together["losses"] == pytest.approx(record["results"]["losses"], rel=1e-4)
+    assert together["top1"] == record["results"]["top1"]
+    assert together.keys() == record["results"].keys() and not checkpoints(tmp_path)
+
+    capsys.readouterr()
+    assert main(asked) == 0   # a second call
+    assert "this run is on file in " in capsys.readouterr().out and kept(tmp_path) == [record]
+
+
+@pytest.mark.slow
+def test_a_run_killed_in_two_processes_ends_as_if_it_had_not_been(pictures, two, tmp_path):
+    asked, deadline = arguments(pictures, tmp_path, "--method", "augshift"), time.monotonic() + 300
+    process = start(asked, processes=2)
+    try:
+        while not checkpoints(tmp_path):
+            assert process.poll() is None and time.monotonic() < deadline, "no checkpoint came"
+            time.sleep(0.005)
+    finally:
+        kill(process)
+    (file,) = checkpoints(tmp_path)
+    state = torch.load(file, weights_only=True)
+    assert 1 <= len(state["history"]) < EPOCHS and not kept(tmp_path)
+    state["history"][0]["loss"] += 1   # so that a run from the start would show
+    torch.save(state, file)
+
+    by_two(asked)
+    (record,) = kept(tmp_path)
+    first, *others = record["results"]["losses"]
+    assert [first - 1, *others] == pytest.approx(two("augshift")["losses"], rel=1e-5)
+    assert record["results"]["top1"] == two("augshift")["top1"]
+    assert not checkpoints(tmp_path)
+
+
+def test_another_size_is_another_run(pictures, tmp_path, cpu, monkeypatch, capsys):
+    monkeypatch.setattr(imagenet, "run", lambda *given: {"top1": 0.5})
+    for size in (32, 40):
+        main(arguments(pictures, tmp_path, "--size", size))
+    assert len(kept(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("epochs, batch, steps, warmup", [(2, 8, 2, 1), (90, 5, 3, 5), (1, 16, 1, 0)])
+def test_an_epoch_is_made_of_whole_batches(pictures, epochs, batch, steps, warmup):
+    recipe = imagenet.configure(pictures, CONFIG, epochs, batch, 0.1).recipe
+    assert (recipe.epochs, recipe.epoch_steps, recipe.batch_size, recipe.warmup) == (epochs, steps, batch, warmup)
+
+
+def test_data_are_named_by_their_files_and_labels(pictures, tmp_path):
+    for split in ("train", "val"):
+        for label in ("blue", "red"):
+            (tmp_path / split / label).mkdir(parents=True)
+            for file in (pictures / split / label).iterdir():
+                (tmp_path / split / label / file.name).symlink_to(file)
+
+    def name(root):
+        return imagenet.configure(root, CONFIG, 2, 8, 0.1).data
+
+    assert name(tmp_path) == name(pictures)
+    (tmp_path / "train" / "red" / "red0.png").rename(tmp_path / "train" / "blue" / "red0.png")
+    assert name(tmp_path) != name(pictures)
+
+
+@pytest.mark.parametrize("method, arch", [("blurpool", "resnet18"), ("random-padding", "resnet18"),
+                                          ("circular", "efficientnet_b0"), ("augshift", "vit_base_patch16_224")])
+def test_networks_are_tried_without_weights(pictures, method, arch):
+    c = imagenet.configure(pictures, replace(CONFIG, method=method, backbone=arch), 2, 8, 0.1)
+    assert (c.method, c.backbone) == (method, arch)
+
+
+def streamed(pictures, method="augshift", **options) -> imagenet.Streamed:
+    return imagenet.Streamed(imagenet.opened(pictures, "train"), replace(CONFIG, method=method), **options)
+
+
+def test_what_is_seen_of_an_image_depends_on_its_number_and_the_epochs_seed_alone(pictures):
+    images = streamed(pictures)
+    torch.manual_seed(5)
+    (first, label), state = images[3, 7], torch.get_rng_state()
+    torch.rand(3)
+    images[4, 7]
+    assert torch.equal(images[3, 7][0], first) and label == 0 and images[8, 7][1] == 1
+    others = [images[3, 8][0], images[4, 7][0]]
+    assert not any(torch.equal(first, other) for other in others)
+    torch.manual_seed(5)
+    assert torch.equal(state, torch.get_rng_state())   # the caller's randomness is untouched
+
+
+@pytest.mark.parametrize("method, views", [("baseline", 1), ("crop", 1), ("augshift", 2)])
+def test_batches_are_views_of_each_image_normalised(pictures, method, views):
+    images, indices = streamed(pictures, method), [torch.tensor([3, 9, 0]), torch.tensor([15])]
+    batches = list(images.batches(indices, 7))
+    assert [tuple(pixels.shape) for pixels, _ in batches] == [(3, views, 3, 32, 32), (1, views, 3, 32, 32)]
+    assert [labels.tolist() for _, labels in batches] == [[0, 1, 0], [1]]
+    mean, std = (torch.tensor(numbers).reshape(3, 1, 1) for numbers in IMAGENET)
+    for n, number in enumerate((3, 9, 0)):
+        stored = images[number, 7][0]
+        assert stored.dtype == torch.uint8 and stored.min() > 25   # no view reaches beyond its picture
+        torch.testing.assert_close(batches[0][0][n], (stored / 255 - mean) / std)
+
+
+@pytest.mark.slow
+def test_it_is_the_same_whoever_reads(pictures):
+    indices = list(torch.arange(16).split(5))
+    for one, other in zip(streamed(pictures).batches(indices, 7), streamed(pictures, workers=2).batches(indices, 7),
+                          strict=True):
+        assert all(map(torch.equal, one, other))
+
+
+def offset(first: Tensor, second: Tensor, reach: int) -> tuple[int, int]:
+    """By how many pixels, down and right, the second is moved against the first; all that they share is the same."""
+    side, found = first.shape[-1], []
+    for down in range(-reach, reach + 1):
+        for right in range(-reach, reach + 1):
+            ours = first[:, max(0, -down):side - max(0, down), max(0, -right):side - max(0, right)]
+            theirs = second[:, max(0, down):side + min(0, down), max(0, right):side + min(0, right)]
+            found += [(down, right)] if torch.equal(ours, theirs) else []
+    (only,) = found
+    return only
+
+
+def test_two_views_are_windows_of_one_picture(pictures):
+    images = streamed(pictures)
+    offsets = [offset(*images[number, 7][0], reach=8) for number in range(16)]
+    assert len(set(offsets)) > 10
+    assert max(abs(d) for moved in offsets for d in moved) > 4   # each moves by up to 4 of its own
+    later = [offset(*images[number - 1, 8][0], reach=8) for number in range(1, 16)]
+    assert sum(map(tuple.__eq__, later, offsets[1:])) < 3   # another epoch does not hand on what a neighbour drew
+
+
+class Judge(nn.Module):
+    """An answer by hand: `judge` says of normalised images which are of the second class.  Keeps what it was shown."""
+    def __init__(self, judge):
+        super().__init__()
+        self.judge, self.shown = judge, []
+
+    def forward(self, images):
+        self.shown.append(images)
+        second = self.judge(images).float()
+        return images.mean((-2, -1)), torch.stack([1 - second, second], 1)
+
+
+def blue(images):
+    return torch.zeros(len(images), dtype=torch.bool)
+
+
+def torn(images):
+    """Whether the first row is black: no pixel of a picture is."""
+    return (images[:, :, 0] < -1.7).flatten(1).all(1)
+
+
+def looked(net, pictures, size, **options) -> dict[str, float]:
+    return imagenet.examine(net, imagenet.opened(pictures, "val"), size, torch.device("cpu"), **options)
+
+
+def test_top_1_is_over_all_images_however_they_are_batched(pictures):
+    assert {looked(Judge(blue), pictures, 32, batch=n, everything=False)["top1"] for n in (3, 4, 250)} == {0.5}
+
+
+def test_top_1_counts_the_labels_that_are_told(pictures):
+    """By the file: each picture's mean colour gives its label away, but for the two that are given the wrong one."""
+    net = Judge(blue)
+    looked(net, pictures, 32, everything=False)
+    (shown,) = net.shown
+    means = shown.mean((1, 2, 3))
+    wanted = torch.tensor([False] * 4 + [True] * 5 + [False])   # wrong for the last of each class
+
+    def by_heart(images):
+        return torch.stack([wanted[(means - mean).abs().argmin()] for mean in images.mean((1, 2, 3))])
+
+    assert looked(Judge(by_heart), pictures, 32, batch=4, everything=False) == {"top1": pytest.approx(0.8)}
+
+
+@pytest.mark.parametrize("size, true", [(32, ()), (112, (8,)), (224, (8, 16))])
+def test_a_constant_network_is_consistent_everywhere(pictures, size, true):
+    found = looked(Judge(blue), pictures, size, batch=4)
+    curve = [f"agreement_{n}_zeros" for n in (8, 16, 32, 40, 48, 64)]
+    assert found == {"top1": 0.5, **{f"agreement_{n}_true": 1.0 for n in true}, **dict.fromkeys(curve, 1.0)}
+
+
+def test_only_shifts_with_a_black_border_uncover_black(pictures):
+    found = looked(Judge(torn), pictures, 112)
+    assert found["top1"] == 0.5 and found["agreement_8_true"] == 1.0
+    assert all(found[f"agreement_{n}_zeros"] < 1 for n in imagenet.CURVE)
+
+
+def test_each_image_is_shown_once_its_middle(pictures):
+    net = Judge(blue)
+    looked(net, pictures, 112, batch=4, everything=False)
+    shown = torch.cat(net.shown)
+    assert shown.shape == (10, 3, 112, 112)
+    folder, (mean, std) = imagenet.opened(pictures, "val"), (torch.tensor(n).reshape(3, 1, 1) for n in IMAGENET)
+    for one, (image, _) in zip(shown, folder, strict=True):
+        scale = 128 / min(image.size)   # the shorter side is 128, of which 8 are left out at each end
+        whole = image.resize([int(scale * side) for side in image.size], Image.Resampling.BILINEAR)
+        left, top = (round((side - 128) / 2) + 8 for side in whole.size)
+        middle = torch.from_numpy(np.array(whole.crop((left, top, left + 112, top + 112)))).permute(2, 0, 1)
+        assert (one - (middle / 255 - mean) / std).abs().mean() < 0.02
+
+
+def test_processes_share_the_test_images_and_their_sums(pictures, monkeypatch):
+    """Three of them, one after the other: 4, 3 and 3 images; the last has the sums of all."""
+    sums, counts, answers = torch.zeros(3 - 1), [], []
+    for rank in range(3):
+        def add(totals):
+            sums.add_(totals)
+            totals.copy_(sums)
+
+        monkeypatch.setattr(imagenet, "distributed", SimpleNamespace(
+            is_initialized=lambda: True, get_rank=lambda rank=rank: rank, get_world_size=lambda: 3, all_reduce=add))
+        net = Judge(blue)
+        answers.append(looked(net, pictures, 32, batch=2, everything=False)["top1"])
+        counts.append(sum(map(len, net.shown)))
+    assert counts == [4, 3, 3] and sums.tolist() == [10, 5]
+    assert answers == pytest.approx([2 / 4, 4 / 7, 5 / 10])   # by turns: the second has blue 1 and 4, then red 2
+
+
+ERRORS = {
+    "no folder": (["--data", "nowhere"], r"imagenet: nowhere/train does not hold images by class .*; --data names the"),
+    "no val": (["--data", "{}/no val"], r"imagenet: .*no val/val does not hold images by class"),
+    "an empty class": (["--data", "{}/an empty class"], "classes? green"),
+    "no method": (["--method", "shift"], "method: 'shift' was asked for, but there are only 'baseline', 'crop', "),
+    "no network": (["--arch", "resnet81"], r"backbone: 'resnet81' was asked for.* near it are resnet\d+"),
+    "a batch too large": (["--batch-size", "17"], "a batch of 17 was asked for, of 16 training images; give 1 to 16"),
+    "blur": (["--method", "blurpool"], "BlurPool was asked for in test_convnext; timm puts it into its ResNets"),
+    "a file": (["--data", __file__], "does not hold images by class"),
+    "a batch of none": (["--batch-size", "0"], "a batch of 0 was asked for"),
+    "other classes": (["--data", "{}/other classes"], "not the same classes in train and val; they differ in blue"),
+    "no epoch": (["--epochs", "0"], "0 epochs, shifts of 4 and images of 32 pixels were asked for"),
+    "a shift back": (["--shift", "-1"], "shifts of -1"),
+    "diverged": (["--learning-rate", "1e30"], "fit: the loss is nan by step .*; lower the learning rate"),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_what_is_wrong_is_told_in_one_sentence(pictures, tmp_path, cpu, capsys, name):
+    folder, (asked, sentence) = tmp_path / name, ERRORS[name]
+    folder.mkdir()
+    (folder / "train").symlink_to(pictures / "train")
+    if name == "an empty class":
+        (folder / "val" / "green").mkdir(parents=True)
+    if name == "other classes":   # labels would be told by number, and mean something else
+        (folder / "val").mkdir()
+        (folder / "val" / "red").symlink_to(pictures / "val" / "red")
+    assert main(arguments(pictures, tmp_path / "out", *(x.format(tmp_path) for x in asked))) == 2
+    out, err = capsys.readouterr()
+    assert not out and re.fullmatch(rf"python -m posenc_lib: [^\n]*{sentence}[^\n]*\n", err), err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_the_exit_code_of_an_error_is_2(tmp_path):
+    process = start(arguments(tmp_path / "nowhere", tmp_path / "out"))
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 2 and not out and not os.listdir(tmp_path)
+    assert err.count("\n") == 1 and err.startswith("python -m posenc_lib: imagenet: ")
