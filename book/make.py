@@ -95,7 +95,7 @@ class Page:
 
     def run(self) -> float:
         """Execute in a kernel of its own; -> seconds; `failure` is the report of a page that failed."""
-        print(f"  {self.name} runs", flush=True)
+        say(f"  {self.name} runs")
         ipc = {"transport": "ipc", "connection_file": f"{self.args.runtime}/{self.name[:2]}.json"}  # not open TCP
         start = time.monotonic()
         try:
@@ -113,7 +113,7 @@ class Page:
             clean(notebook, self.partial)
             os.replace(self.partial, self.executed)
         self.took = f"{seconds:.1f} s"
-        print(f"  {self.name} {'FAILED after' if self.failure else 'took'} {self.took}", flush=True)
+        say(f"  {self.name} {'FAILED after' if self.failure else 'took'} {self.took}")
         return seconds
 
     def report(self, error) -> str:
@@ -125,6 +125,11 @@ class Page:
         return "\n".join([f"{self.name} failed in cell {number}, `{first}`:", f"  {error.ename}: {error.evalue}",
                           *(f"    | {line}" for line in lines[-12:]),
                           f"  the page up to there: {self.partial}"])
+
+
+def say(line: str):
+    """One line in one write: pages that run side by side speak at once."""
+    print(f"{line}\n", end="", flush=True)
 
 
 def clean(notebook, path: Path):

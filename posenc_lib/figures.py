@@ -342,7 +342,7 @@ def curves(summary: pd.DataFrame, x: str, kind: str, ax: Axes) -> Axes:
     step = min(np.diff(places), default=1)
     for n, (label, rows) in enumerate(summary.groupby(kind, sort=False)):
         rows = rows.sort_values(x)
-        at = rows[x] + 0.06 * step * (n - summary[kind].nunique() / 2)   # side by side, so that intervals can be seen
+        at = rows[x] + 0.04 * step * (n - summary[kind].nunique() / 2)   # side by side, so that intervals can be seen
         ax.vlines(at, rows["low"], rows["high"], color=_C[n], linewidth=1.6, alpha=0.7)
         ax.plot(at, rows["mean"], "os^Dv"[n % 5] + "-", color=_C[n], label=label, markersize=5)
     ax.set_xticks(places)
