@@ -51,7 +51,8 @@ for splits in sets.values():
 # ## What the paper claims
 #
 # {cite:t}`islam2021global` train a network to ignore shifts, {term}`AugShift`, and compare it with an ordinary network and with {term}`BlurPool` {cite:p}`zhang2019making`. The rules
-# below were written before the run.
+# below were written before the run; those of the first and third claim were made stricter after it. They had asked for a gain at least as large as the paper's, which a network
+# trained for minutes meets with a gain several times as large.
 
 # %%
 claims = (paper.AUGSHIFT_CONSISTENCY, paper.AUGSHIFT_ACCURACY, paper.AUGSHIFT_BLURPOOL, paper.AUGSHIFT_SHIFTS)
@@ -300,12 +301,17 @@ page.show(fig, "05_shifts", f"Consistency by the size of the shift, black border
 # the verdicts rest on these differences.
 
 # %%
+def tell(frame, names, *arguments):    # of the measures, top-1 and the first shift
+    frame = frame[frame["first"] | (frame["measure"] == "top1")].drop(columns=["first", "backbone"])
+    frame["measure"] = frame["measure"].replace({"top1": "top-1"}).str.replace("cons", "Cons.")
+    page.table(frame.rename(columns={**names, "low": "95 % low", "high": "95 % high"}), *arguments, workspace=workspace)
+
+
 table2 = summary[summary["method"].isin([figures.NAMES.get(m, m) for m in (*TABLE2, "two crops")])]
-table2 = table2[["dataset", "method", "measure", "paper", "mean", "low", "high", "n"]].rename(columns={
-    "mean": "this run", "low": "95 % low", "high": "95 % high"})
-table2.insert(4, "reference run", page.reference("05_methods", ["dataset", "method", "measure"], table2))
-page.table(table2, "05_table2", f"""Table 2, in percent: the paper, the reference run, and this run ({what}; {told}). *Two crops* is AugShift
-           without the term that draws the latents together; the paper does not have it.""", workspace=workspace)
+table2 = table2[[*keys, "paper", "mean", "low", "high", "n"]]
+table2.insert(6, "reference run", page.reference("05_methods", ["dataset", "method", "measure"], table2))
+tell(table2, {"mean": "this run"}, "05_table2", f"""Table 2, in percent: the paper, the reference run, and this run ({what}; {told}). *Two crops* is AugShift
+     without the term that draws the latents together; the paper does not have it.""")
 
 PAIRS = [("AugShift", "baseline"), ("AugShift", "BlurPool"), ("two crops", "baseline"), ("AugShift", "two crops"),
          ("AugShift", "baseline, twice as long")]
@@ -316,9 +322,7 @@ gains = records.summarise(gains, ["dataset", "backbone", "method", "against", "m
 values = printed.set_index(["dataset", "measure", "method"])["paper"].unstack()
 gains["paper"] = [values[row.method].sub(values[row.against]).get((row.dataset, row.measure), float("nan"))
                   if {row.method, row.against} <= set(values) else float("nan") for row in gains.itertuples()]
-page.table(gains[gains["first"] | (gains["measure"] == "top1")].drop(columns=["first", "backbone"]).rename(columns={
-    "mean": "points", "low": "95 % low", "high": "95 % high"}), "05_gains",
-    f"What one method gains over another, in points, seed by seed ({what}); {told}.", workspace=workspace)
+tell(gains, {"mean": "points"}, "05_gains", f"What one method gains over another, in points, seed by seed ({what}); {told}.")
 
 # %% [markdown]
 # ## Controls that could overturn the reading
@@ -437,7 +441,7 @@ print(page.provenance(workspace, sets[first]))
 #   as consistent as either ({numref}`fig-05_methods`).
 # * **It learns the shifts it is shown.** Beyond the range of the crops consistency falls ({numref}`fig-05_shifts`), though part of that is that less of the picture is left to see.
 # * **Crops cost time.** In a short training, a network that sees shifted pictures learns the classes more slowly than one that sees them in the middle; at the paper's length that
-#   should even out, and this run cannot say. The rules, in turn, ask for gains *at least* as large as the paper's, and a network trained for minutes leaves more to gain.
+#   should even out, and this run cannot say. A network trained for minutes also leaves more consistency to gain than the paper's.
 # * **To ignore a shift is not to forget the place.** The latents of AugShift's network still tell the cell of a canvas ({numref}`fig-05_location`), as every zero-padded one's
 #   do. Circular padding, whose latents hold no position at all, is little or no more consistent than the baseline: under shifts that are no multiple of the stride, it blinks like any
 #   other. So position information, the subject of this book, is hardly what makes an ordinary network change its mind.
