@@ -369,7 +369,7 @@ def test_table_2s_judges(claim, changes, columns, verdict):
 def test_the_part_of_two_crops_stands_beside_the_gain_of_augshift():
     _, numbers = paper.AUGSHIFT_CONSISTENCY.judge(gains(("cifar10/crops/baseline/cons8", 2.5, None)))
     assert numbers == ("cifar10, Cons.8: +4.0 points [+3.5, +4.5]; cifar100, Cons.8: +15.5 points [+15.0, +16.0], "
-                       "n = 3; two crops alone, cifar10: +2.5 points [+2.0, +3.0]; of it by two crops alone, "
+                       "n = 3; two crops alone, cifar10: +2.5 points [+2.0, +3.0]; two crops alone, "
                        "cifar100: +1.0 points [+0.5, +1.5]")
 
 
