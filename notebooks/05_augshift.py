@@ -451,7 +451,7 @@ print(page.provenance(workspace, sets[first]))
 # ## Summary
 #
 # * A network trained in the ordinary way often changes its mind when the picture moves, with or without padding's marks: strides and untrained places both count.
-# * Training on shifted crops makes it consistent, to a good part by making it used to the border that the test draws; the term that draws latents together adds next to nothing to that.
+# * Training on shifted crops makes it consistent; on CIFAR-10 to a good part because it gets used to the border that the test draws. The term that draws latents together adds next to nothing.
 # * Invariance of the answer does not remove position from the averaged channels.
 #
 # ## Exercises
