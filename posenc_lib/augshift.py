@@ -148,21 +148,22 @@ def answers(net: nn.Module, images: ImageSet, offset: Int[Tensor, "image 2"], fi
 
 
 def consistency(net: nn.Module, images: ImageSet, reach: int, fill: str = "zeros", *, side: int | None = None,
-                step: int = 1, seed: int = 0) -> dict[str, float | None]:
+                step: int = 1, seed: int = 0, right: Tensor | None = None) -> dict[str, float | None]:
     """How often a network gives an image the same class in two places, each a random shift by up to `reach` pixels.
 
     step    only shifts by multiples of it; seed draws the shifts, so that networks are asked about the same pairs
-    Returns "agreement", the consistency of the tables; "agreement_right", the same over the images whose class it
-    tells in the middle; "accuracy" of the shifted images; and "moved", the share of the latents' variance that the
-    shift makes: half the mean squared distance of the two over the variance of all.
+    right   (image,) bool, of which images the class is told in the middle
+    Returns "agreement", the consistency of the tables; "agreement_right", the same over the images of `right`, where
+    it is given; "accuracy" of the shifted images; and "moved", the share of the latents' variance that the shift
+    makes: half the mean squared distance of the two over the variance of all.
     """
     generator = torch.Generator(images.images.device).manual_seed(seed)
     offsets = [step * draw(len(images), reach // step, generator) for _ in range(2)]
-    middle = answers(net, images, torch.zeros_like(offsets[0]), fill, side=side)[0] == images.labels
     (first, z), (second, z_second) = (answers(net, images, offset, fill, side=side) for offset in offsets)
     variance = torch.cat([z, z_second]).double().var(0, correction=0).sum()
     moved = (z.double() - z_second.double()).square().sum(1).mean() / 2
     return {"agreement": metrics.agreement(first, second),
-            "agreement_right": metrics.agreement(first[middle], second[middle]) if middle.any() else None,
+            "agreement_right": metrics.agreement(first[right], second[right])
+            if right is not None and right.any() else None,
             "accuracy": metrics.agreement(first, images.labels),
             "moved": float(moved / variance) if variance > 0 else None}
