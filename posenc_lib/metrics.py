@@ -3,11 +3,11 @@ from collections.abc import Collection
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int, Num
 from scipy import stats
 from torch import Tensor
 
-from posenc_lib.shapes import Features, Labels, Latents, Logits
+from posenc_lib.shapes import Features, LabelMaps, Labels, Latents, Logits
 
 ROUNDING = 1e-6   # a map from 0 to 1 that spans less than this is constant, but for float32
 
@@ -131,3 +131,53 @@ def spearman(maps: Float[Tensor, "batch row col"], target: Float[Tensor, "row co
     spread = maps.flatten(1).amax(1) - maps.flatten(1).amin(1)
     return [float(r @ wanted / np.sqrt((r @ r) * (wanted @ wanted))) if s > ROUNDING else None
             for r, s in zip(ranks, spread.tolist(), strict=True)]
+
+
+def confusion(predicted: LabelMaps, labels: LabelMaps, num_classes: int,
+              zones: Int[Tensor, "row col"] | None = None) -> Int[Tensor, "batch zone {num_classes} {num_classes}"]:
+    """Pixels of every image by zone, label (rows) and prediction (columns); pixels labelled beyond the classes (void)
+    do not count.
+
+    zones  (row, col) the number of each pixel's zone, from 0; None is a single zone
+    """
+    if predicted.shape != labels.shape or (zones is not None and zones.shape != labels.shape[1:]):
+        raise ValueError(f"confusion: predictions are {tuple(predicted.shape)}, labels {tuple(labels.shape)} and zones "
+                         f"{None if zones is None else tuple(zones.shape)}; give maps of one size")
+    zones = torch.zeros_like(labels[0]) if zones is None else zones
+    n = int(zones.max()) + 1
+    image = torch.arange(len(labels), device=labels.device)[:, None, None]
+    cell = ((image * n + zones) * num_classes + labels) * num_classes + predicted
+    counted = (labels >= 0) & (labels < num_classes)
+    return cell[counted].bincount(minlength=len(labels) * n * num_classes ** 2).reshape(
+        len(labels), n, num_classes, num_classes)
+
+
+def class_counts(confusion: Int[Tensor, "*some label label"]) -> Int[Tensor, "*some 3 label"]:
+    """Of each class, the pixels that have it in label and prediction, in the label, and in the prediction.
+
+    They add up over images and zones; `class_iou` is taken last.
+    """
+    return torch.stack([confusion.diagonal(dim1=-2, dim2=-1), confusion.sum(-1), confusion.sum(-2)], -2)
+
+
+def class_iou(counts: Num[Tensor, "*some 3 label"]) -> Float[Tensor, "*some label"]:
+    """Intersection over union of each class, 0..1; nan where a class is neither labelled nor predicted."""
+    both, labelled, predicted = counts.double().unbind(-2)
+    return both / (labelled + predicted - both)
+
+
+def mean_iou(counts: Num[Tensor, "*some 3 label"], classes: Bool[Tensor, " label"] | None = None
+             ) -> Float[Tensor, "*some"]:
+    """Mean over classes of `class_iou`, 0..1.
+
+    classes  those that count; None is all that are labelled or predicted, as in the authors' code
+    """
+    iou = class_iou(counts)
+    return (iou if classes is None else iou[..., classes]).nanmean(-1)
+
+
+def bootstrap(n: int, draws: int = 1000, seed: int = 0) -> Float[Tensor, "{draws} {n}"]:
+    """How often each of n images is drawn, with replacement, in each of `draws` draws of n."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(n, (draws, n), generator=generator)
+    return torch.zeros(draws, n).scatter_add_(1, drawn, torch.ones(draws, n))

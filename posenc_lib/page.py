@@ -15,7 +15,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython.display import display
+from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
 from posenc_lib import paper
@@ -72,6 +72,28 @@ def show(fig: Figure, name: str, caption: str, alt: str, *, workspace: Workspace
     as_html = (f'<figure><img alt="{html.escape(alt)}" src="data:image/png;base64,{png}" style="max-width:100%">'
                f"<figcaption>{html.escape(_line(caption))}</figcaption></figure>")
     _put_out(markdown, as_html, f"{caption}\n({alt})")
+
+
+def explorer(frames: dict[str, np.ndarray], caption: str) -> None:
+    """Pictures to go through with a slider, in JupyterLab and in the book, where nothing is computed: all are there.
+
+    frames  what a picture shows -> its pixels (row, col, rgb), 0..1, drawn without blur
+    """
+    shown = []
+    for label, pixels in frames.items():
+        file = io.BytesIO()
+        plt.imsave(file, np.asarray(pixels), format="png")
+        data = base64.b64encode(file.getvalue()).decode()
+        shown.append(f'<img alt="{html.escape(label)}" src="data:image/png;base64,{data}" '
+                     f'style="width:100%;image-rendering:pixelated"{" hidden" if shown else ""}>')
+    first, said = html.escape(next(iter(frames))), html.escape(_line(caption))
+    change = ("const f=this.closest('figure'),all=[...f.querySelectorAll('img')],now=all[this.value];"
+              "all.forEach(m=>m.hidden=m!==now);f.querySelector('output').value=now.alt;"
+              "this.setAttribute('aria-valuetext',now.alt)")
+    slider = (f'<input type="range" min="0" max="{len(shown) - 1}" value="0" step="1" style="width:60%" '
+              f'aria-label="{said}" aria-valuetext="{first}" oninput="{html.escape(change)}">')
+    display(HTML(f'<figure class="explorer">{"".join(shown)}<p>{slider} <output>{first}</output></p>'
+                 f"<figcaption>{said}</figcaption></figure>"))
 
 
 def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace, digits: int = 1) -> None:

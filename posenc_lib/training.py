@@ -40,7 +40,7 @@ def fit(model: nn.Module, train: Trainable, loss: Loss, recipe: Recipe, *, seed:
     """
     fabric = _fabric()
     device, processes = fabric.device, fabric.world_size
-    optimizer = recipe.optimizer(model.parameters())
+    optimizer = recipe.optimizer(recipe.groups(model))
     memory_format = _memory_format(model, device)
     model.to(device, memory_format=memory_format)
     wrapped, optimizer = fabric.setup(model, optimizer)
@@ -57,7 +57,7 @@ def fit(model: nn.Module, train: Trainable, loss: Loss, recipe: Recipe, *, seed:
                 batches = [_part(index, fabric) for index in batches]
                 generator.manual_seed(((seed << 20) + epoch) * processes + fabric.global_rank)
             for group in optimizer.param_groups:
-                group["lr"] = recipe.rate(epoch)
+                group["lr"] = group["scale"] * recipe.rate(epoch)
             model.train()
             total = torch.zeros((), device=device)
             watched = progress.quiet(batches, f"epoch {epoch + 1}/{recipe.epochs}")

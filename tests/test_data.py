@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from posenc_lib import data
+from posenc_lib import data, embedded, imageset
 from posenc_lib.config import Workspace
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)   # image n has label n % 3
@@ -59,6 +59,16 @@ def test_the_embedded_sets(name, sizes, side, classes, tmp_path):
     assert splits.fingerprint == data.load(name, tmp_path).fingerprint
 
 
+def test_the_door_hands_out_what_image_sets_are():
+    for name in ("IMAGENET", "VOID", "ImageSet", "Samples", "Splits", "Trainable"):
+        assert getattr(data, name) is getattr(imageset, name) and name in data.__all__
+    assert data.photographs is embedded.photographs
+
+
+def test_a_pair_of_equal_sides_is_that_square():
+    assert data.load("stencils", "", size=(32, 32)).fingerprint == data.load("stencils", "", size=32).fingerprint
+
+
 def test_validation_is_cut_from_train_and_leaves_test_alone():
     whole, cut = data.load("digits", "", validation=0.0), data.load("digits", "", validation=0.25)
     assert (len(whole.validation), len(whole.train), len(cut.validation)) == (0, 1297, 324)
@@ -82,7 +92,7 @@ def test_normalise_is_by_colour_and_black_is_its_value_at_0():
 def test_a_photographs_test_crops_lie_to_the_right_of_its_train_crops(monkeypatch):
     col = torch.arange(400).expand(1, 1, 300, 400)
     photo = torch.cat([col // 256, col % 256, col * 0], dim=1).to(torch.uint8)   # every pixel tells its column
-    monkeypatch.setattr(data, "photographs", lambda: {name: photo for name in "abcdef"})
+    monkeypatch.setattr(embedded, "photographs", lambda: {name: photo for name in "abcdef"})
     train, _, test = data.load("photos", "", validation=0.0)
     columns = [part.images[:, 0].int() * 256 + part.images[:, 1] for part in (train, test)]
     assert columns[0].max() < 300 <= columns[1].min()
@@ -101,8 +111,12 @@ def test_the_fingerprint_changes_with_one_pixel_and_with_one_label():
     ({"name": "digits", "size": 20}, "digits: size 20 was asked for; the images are 8x8, so give a multiple of 8"),
     ({"name": "digits", "validation": 1.0}, r"data: validation=1.0 of the training images; give a part in \[0, 1\)"),
     ({"name": "photos", "size": 400}, r"photos: crops of 400 pixels were asked for; the largest that fits is \d+"),
+    *(({"name": name, "size": (16, 32)}, rf"{name}: size \(16, 32\) was asked for; its images are square, so give one")
+      for name in ("digits", "photos", "stencils", "cifar10")),
+    *(({"name": "digits", "size": size}, r"digits: size .* was asked for; give a number of pixels, or two as \(row")
+      for size in (0, -8, (8, 0), (16, -16))),
 ])
-def test_what_an_embedded_set_cannot_give(call, sentence):
+def test_what_a_set_cannot_give(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         data.load(root="", **call)
 
@@ -199,6 +213,22 @@ def test_a_folder_of_images_flat_or_by_class(tmp_path, where):
     assert train.classes == (("class-of-0", "class-of-1") if where else ("unlabelled",))
 
 
+@pytest.mark.parametrize("size, row, col", [   # of the middle of a picture of 20 rows and 40 columns, not enlarged
+    ((20, 10), 0, 15), ((6, 40), 7, 0), (20, 0, 10), ((20, 40), 0, 0),
+])
+def test_a_rectangle_is_the_middle_of_the_picture_scaled_to_cover_it(tmp_path, size, row, col):
+    picture = np.stack(np.broadcast_arrays(np.arange(20)[:, None], np.arange(40), 7), -1).astype(np.uint8)
+    for split in ("train", "test"):
+        (tmp_path / "mine" / split).mkdir(parents=True)
+        Image.fromarray(picture).save(tmp_path / "mine" / split / "0.png")
+    rows, cols = size if isinstance(size, tuple) else (size, size)
+    images = data.load("mine", tmp_path, size=size).test.images
+    assert np.array_equal(images[0].permute(1, 2, 0), picture[row:row + rows, col:col + cols])
+    twice = data.load("mine", tmp_path, size=(2 * rows, 2 * cols)).test.images   # enlarged, the same part of it
+    assert twice.shape == (1, 3, 2 * rows, 2 * cols)
+    assert (twice[..., ::2, ::2].int() - images.int()).abs().max() <= 1
+
+
 @pytest.mark.parametrize("stray", ["train/2.png", "test/2.png"])
 def test_an_image_beside_the_folders_of_classes_is_not_given_a_class_in_silence(tmp_path, stray):
     for file in ("train/cat/0.png", "train/dog/1.png", "test/cat/0.png", stray):
@@ -283,57 +313,9 @@ def test_stencils_come_in_multiples_of_16_only():
         data.load("stencils", "", size=40)
 
 
-@pytest.fixture
-def camvid(tmp_path):
-    """Two train images and one test image, twice as wide as high; beside them maps of stripes 0, 10, 11 and 12."""
-    for split, names in (("train", "ab"), ("test", "c")):
-        for name in names:
-            for folder, pixels in ((split, PIXELS[0, :20]), (f"{split}annot", np.repeat([[0, 10, 11, 12]], 20, 0))):
-                file = tmp_path / "camvid" / folder / f"{name}.png"
-                file.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(np.repeat(pixels.astype(np.uint8), 40 // pixels.shape[1], axis=1)).resize(
-                    (40, 20), Image.Resampling.NEAREST).save(file)
-    return tmp_path
-
-
-@pytest.mark.parametrize("size", [20, 10, 30])
-def test_camvid_maps_are_cut_like_their_images_and_never_blurred(camvid, size):
-    train, _, test = data.load("camvid", camvid, size=size, validation=0.0)
-    assert (len(train), len(test), train.classes) == (2, 1, data.CAMVID)
-    assert train.images.shape == (2, 3, size, size) and train.labels.shape == (2, size, size)
-    stripe = [10] * (size // 2) + [data.VOID] * (size // 2)   # the outer two are cut off, 11 is unlabelled
-    assert (train.labels == torch.tensor(stripe)).all() and train.labels.dtype == torch.int64
-
-
-def test_whatever_is_no_class_of_camvid_is_void(camvid):
-    for folder in ("trainannot", "testannot"):
-        for file in (camvid / "camvid" / folder).glob("*.png"):
-            Image.fromarray(np.repeat(np.arange(20, dtype=np.uint8)[:, None], 20, 1)).save(file)
-    labels = data.load("camvid", camvid, size=20, validation=0.0).train.labels[0, :, 0]
-    assert labels.tolist() == [*range(11), *[data.VOID] * 9]
-
-
-def test_a_camvid_image_without_its_map_is_told_in_one_sentence(camvid):
-    (camvid / "camvid" / "trainannot" / "b.png").rename(camvid / "camvid" / "trainannot" / "z.png")
-    with pytest.raises(FileNotFoundError, match=r"camvid: .*trainannot has 2 maps whose names are not those of the 2"):
-        data.load("camvid", camvid)
-    (camvid / "camvid" / "trainannot" / "z.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"camvid: .*trainannot has 1 maps .* put the map of every image there"):
-        data.load("camvid", camvid)
-
-
 def test_samples_widen_half_precision_and_keep_the_order_asked_for():
     inputs = torch.arange(24).reshape(6, 4).half()
     samples = data.Samples(inputs, torch.arange(6)).to("cpu")
     batch, labels = samples.batch(torch.tensor([4, 0, 5]))
     assert len(samples) == 6 and batch.dtype == torch.float32
     assert labels.tolist() == [4, 0, 5] and torch.equal(batch, inputs[[4, 0, 5]].float())
-
-
-def test_real_camvid(data_root):
-    splits = data.load("camvid", data_root, size=32, validation=0.0)
-    assert tuple(map(len, splits)) == (367, 0, 233)
-    assert splits.train.labels.unique().tolist() == [*range(11), data.VOID]
-    for part in (splits.train, splits.test):
-        sky, road = ((part.labels == part.classes.index(name)).float().mean(0) for name in ("sky", "road"))
-        assert sky[:16].mean() > 5 * sky[16:].mean() and road[16:].mean() > 5 * road[:16].mean()

@@ -1,0 +1,209 @@
+"""Label maps of camvid, cityscapes and streets: a map is cut like its picture, and what is no map is refused."""
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.datasets import Cityscapes
+
+from posenc_lib import data, streets
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (20, 40, 3), dtype=np.uint8)
+
+
+def save(file: Path, pixels: np.ndarray, palette: bool = False):
+    """As an image file; of a palette, where the numbers are all shown in other colours than grey."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(pixels)
+    if palette:
+        image.putpalette([(2 * n + 100) % 256 for n in range(768)])
+    image.save(file)
+
+
+def stripes(numbers: list[int], rows: int, cols: int) -> np.ndarray:
+    """A map of upright stripes, equally wide, from left to right."""
+    return np.repeat(np.array([numbers], np.uint8), rows, 0).repeat(cols // len(numbers), 1)
+
+
+@pytest.fixture
+def camvid(tmp_path):
+    """Two train images and one test image, twice as wide as high; beside them maps of stripes 0, 10, 11 and 12."""
+    for split, names in (("train", "ab"), ("test", "c")):
+        for name in names:
+            save(tmp_path / "camvid" / split / f"{name}.png", PICTURE)
+            save(tmp_path / "camvid" / f"{split}annot" / f"{name}.png", stripes([0, 10, 11, 12], 20, 40))
+    return tmp_path
+
+
+@pytest.mark.parametrize("size", [20, 10, 30])
+def test_camvid_maps_are_cut_like_their_images_and_never_blurred(camvid, size):
+    train, _, test = data.load("camvid", camvid, size=size, validation=0.0)
+    assert (len(train), len(test), train.classes) == (2, 1, data.CAMVID)
+    assert train.images.shape == (2, 3, size, size) and train.labels.shape == (2, size, size)
+    stripe = [10] * (size // 2) + [data.VOID] * (size // 2)   # the outer two are cut off, 11 is unlabelled
+    assert (train.labels == torch.tensor(stripe)).all() and train.labels.dtype == torch.int64
+
+
+def test_camvid_in_rectangles(camvid):
+    train = data.load("camvid", camvid, size=(10, 40), validation=0.0).train
+    assert np.array_equal(train.images[0].permute(1, 2, 0), PICTURE[5:15])
+    assert torch.equal(train.labels, torch.tensor([0, 10, 255, 255]).repeat_interleave(10).expand(2, 10, 40))
+    assert data.load("camvid", camvid).train.labels.shape == (2, 224, 224)
+
+
+def test_whatever_is_no_class_of_camvid_is_void(camvid):
+    for file in (camvid / "camvid").glob("*annot/*.png"):
+        save(file, np.arange(20, dtype=np.uint8)[:, None].repeat(40, 1))
+    labels = data.load("camvid", camvid, size=20, validation=0.0).train.labels[0, :, 0]
+    assert labels.tolist() == [*range(11), *[data.VOID] * 9]
+
+
+def test_a_map_of_a_palette_gives_its_numbers_and_not_its_colours(camvid):
+    grey = data.load("camvid", camvid, size=30)
+    for file in (camvid / "camvid").glob("*annot/*.png"):
+        save(file, stripes([0, 10, 11, 12], 20, 40), palette=True)
+        assert Image.open(file).mode == "P" and Image.open(file).convert("L").getextrema()[0] > 99
+    assert data.load("camvid", camvid, size=30).fingerprint == grey.fingerprint
+
+
+def test_a_camvid_image_without_its_map_is_told_in_one_sentence(camvid):
+    (camvid / "camvid" / "trainannot" / "b.png").rename(camvid / "camvid" / "trainannot" / "z.png")
+    with pytest.raises(FileNotFoundError, match=r"camvid: .*trainannot has 2 maps whose names are not those of the 2"):
+        data.load("camvid", camvid)
+    (camvid / "camvid" / "trainannot" / "z.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"camvid: .*trainannot has 1 maps .* put the map of every image there"):
+        data.load("camvid", camvid)
+
+
+@pytest.mark.parametrize("write, sentence", [
+    (lambda file: save(file, stripes([0, 1], 10, 12)),
+     r"camvid: the map .*trainannot/b\.png is 10x12 pixels and its picture .*train/b\.png 20x40; put the map of"),
+    (lambda file: save(file, stripes([0, 1], 40, 20)), r"is 40x20 pixels and its picture .* 20x40; put"),
+    (lambda file: save(file, PICTURE), r"camvid: the map .*b\.png is a PNG of mode RGB; put a PNG there with a class"),
+    (lambda file: save(file, stripes([0, 1], 20, 40).astype(np.uint16)), r"the map .* is a PNG of mode I;16; put"),
+    (lambda file: save(file, stripes([0, 1], 20, 40) > 0), r"the map .* is a PNG of mode 1; put a PNG"),
+    (lambda file: (file.unlink(), save(file.with_suffix(".jpg"), stripes([0, 1], 20, 40))),
+     r"the map .*b\.jpg is a JPEG of mode L; put a PNG"),
+    (lambda file: file.write_bytes(file.read_bytes()[:50]), r"data: .*b\.png cannot be read as an image"),
+], ids=["smaller", "on its side", "colours", "16 bits", "1 bit", "jpeg", "half a file"])
+def test_what_is_no_map_of_its_picture_is_told_in_one_sentence(camvid, write, sentence):
+    write(camvid / "camvid" / "trainannot" / "b.png")
+    with pytest.raises(ValueError, match=sentence) as told:
+        data.load("camvid", camvid, size=10)
+    assert "\n" not in str(told.value)
+
+
+def test_no_camvid_at_all_names_the_folder_and_where_it_is_to_be_had(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"camvid: .*/camvid is no folder; put train, trainannot, .*SegNet-Tut"):
+        data.load("camvid", tmp_path)
+
+
+TOWNS = {"train": ("aachen", "bochum"), "val": ("lindau",)}
+
+
+@pytest.fixture
+def cityscapes(tmp_path):
+    """A picture a town, 32 rows and 64 columns of one grey; all ids of its map, 0 to 33 and 255, one a column."""
+    ids = np.array([*range(34), *[255] * 30], np.uint8)[None].repeat(32, 0)
+    for split, towns in TOWNS.items():
+        for n, town in enumerate(towns):
+            shot = f"{split}/{town}/{town}_000000_000019"
+            save(tmp_path / f"cityscapes/leftImg8bit/{shot}_leftImg8bit.png", np.full((32, 64, 3), 100 + n, np.uint8))
+            save(tmp_path / f"cityscapes/gtFine/{shot}_gtFine_labelIds.png", ids)
+            save(tmp_path / f"cityscapes/gtFine/{shot}_gtFine_color.png", np.zeros((32, 64, 4), np.uint8))
+    return tmp_path
+
+
+def test_cityscapes_has_its_19_classes_and_the_rest_is_void(cityscapes):
+    train, validation, test = data.load("cityscapes", cityscapes, size=(32, 64), validation=0.0)
+    assert (len(train), len(validation), len(test)) == (2, 0, 1)
+    assert train.images[:, 0, 0, 0].tolist() == [100, 101]                    # towns in the order of the alphabet
+    assert (train.classes[0], train.classes[11], train.classes[18]) == ("road", "person", "bicycle")
+    assert (train.classes, len(train.classes)) == (streets.CLASSES, 19)
+    assert test.labels.shape == (1, 32, 64) and test.labels.dtype == torch.int64
+    names = {c.id: c.name for c in Cityscapes.classes if not c.ignore_in_eval}
+    expected = [train.classes.index(names[i]) if i in names else data.VOID for i in range(34)] + [data.VOID] * 30
+    for part in (train, test):
+        assert (part.labels == torch.tensor(expected)).all()
+
+
+def test_cityscapes_is_read_at_half_its_size_or_at_what_is_asked_for(cityscapes):
+    assert data.load("cityscapes", cityscapes).test.images.shape == (1, 3, 512, 1024)
+    middle = data.load("cityscapes", cityscapes, size=32).test.labels[0, 0]   # a square: columns 16 to 47
+    assert middle[:3].tolist() == [data.VOID, 5, data.VOID] and middle[8:11].tolist() == [11, 12, 13]
+
+
+PICTURES, MAPS = "leftImg8bit/train/bochum", "gtFine/train/bochum"
+ID_MAP = f"{MAPS}/bochum_000000_000019_gtFine_labelIds.png"
+
+
+@pytest.mark.parametrize("damage, error, sentence", [
+    (lambda folder: folder.rename(folder.parent / "elsewhere"), FileNotFoundError,
+     r"cityscapes: .*/cityscapes/leftImg8bit/train is no folder; register at .*cityscapes-dataset\.com, and unpack "
+     r"leftImg8bit_trainvaltest\.zip and gtFine_trainvaltest\.zip in .*/cityscapes$"),
+    (lambda folder: (folder / "gtFine").rename(folder / "gtCoarse"), FileNotFoundError,
+     r"cityscapes: .*gtFine/train is no folder; register at"),
+    (lambda folder: (folder / "leftImg8bit/val").rename(folder / "leftImg8bit/test"), FileNotFoundError,
+     r"cityscapes: .*leftImg8bit/val is no folder; register at"),
+    (lambda folder: (folder / "leftImg8bit/val/lindau").rename(folder / "lindau"), FileNotFoundError,
+     r"cityscapes: .*leftImg8bit/val has no CITY/\*_leftImg8bit\.png; register at"),
+    (lambda folder: (folder / MAPS).rename(folder / "bochum"), FileNotFoundError,
+     r"cityscapes: 1 of 2 train images have no map, the first is .*bochum_000000_000019_gtFine_labelIds\.png; regist"),
+    (lambda folder: (folder / "leftImg8bit/train/notes.txt").write_text(""), ValueError,
+     r"cityscapes: .*train/notes\.txt is no folder of a city; take it away"),
+    (lambda folder: save(folder / ID_MAP, np.zeros((16, 64), np.uint8)), ValueError,
+     r"cityscapes: the map .*labelIds\.png is 16x64 pixels and its picture .*leftImg8bit\.png 32x64; put"),
+    (lambda folder: save(folder / ID_MAP, np.zeros((32, 64, 3), np.uint8)), ValueError,
+     r"cityscapes: the map .*labelIds\.png is a PNG of mode RGB; put a PNG there"),
+    (lambda folder: save(folder / ID_MAP, np.full((32, 64), 34, np.uint8)), ValueError,
+     r"cityscapes: the map .*labelIds\.png has the number 34, which is no label of cityscapes; put"),
+], ids=["nothing", "no gtFine", "no val", "no town", "no map", "a stray file", "smaller", "colours", "no id"])
+def test_what_cityscapes_lacks_is_told_in_one_sentence(cityscapes, damage, error, sentence):
+    damage(cityscapes / "cityscapes")
+    with pytest.raises(error, match=sentence) as told:
+        data.load("cityscapes", cityscapes, size=(16, 32))
+    assert "\n" not in str(told.value)
+
+
+def test_what_lies_beside_the_pictures_of_a_town_is_left_alone(cityscapes):
+    whole = data.load("cityscapes", cityscapes, size=(16, 32)).fingerprint
+    (cityscapes / "cityscapes" / PICTURES / "Thumbs.db").write_bytes(b"")
+    assert data.load("cityscapes", cityscapes, size=(16, 32)).fingerprint == whole
+
+
+def test_streets_are_the_scenes_of_their_seeds_with_a_label_for_every_pixel():
+    splits = data.load("streets", "nowhere", size=(32, 64), validation=0.0)
+    assert tuple(map(len, splits)) == (400, 0, 120)
+    for part, seed in ((splits.train, 0), (splits.test, 10_000)):
+        assert part.images.shape == (len(part), 3, 32, 64) and part.images.dtype == torch.uint8
+        assert part.labels.shape == (len(part), 32, 64) and part.labels.dtype == torch.int64
+        assert (part.name, part.classes, part.mean, part.std) == ("streets", streets.CLASSES, *data.IMAGENET)
+        assert set(part.labels.unique().tolist()) <= {*range(19), data.VOID}
+        for n in (0, 1, len(part) - 1):
+            scene = streets.draw(seed + n, 32, 64)
+            assert np.array_equal(part.images[n].permute(1, 2, 0), scene.image)
+            assert np.array_equal(part.labels[n], scene.labels)
+    scenes = [image.numpy().tobytes() for part in splits for image in part.images]
+    assert len(set(scenes)) == 520                                            # no scene twice, none in both splits
+
+
+def test_void_in_a_street_stays_void_and_streets_are_64_by_128_or_square(monkeypatch):
+    def draw(seed, rows, cols):
+        labels = np.full((rows, cols), 18, np.uint8)
+        labels[0] = data.VOID
+        return streets.Scene(np.zeros((rows, cols, 3), np.uint8), labels, ())
+    monkeypatch.setattr(streets, "draw", draw)
+    splits = data.load("streets", "")
+    assert splits.test.labels[:, :2].unique(dim=0).tolist() == [[[255] * 128, [18] * 128]]
+    assert (splits.test.images.shape, len(splits.validation)) == ((120, 3, 64, 128), 40)
+    assert data.load("streets", "", size=48).test.labels.shape == (120, 48, 48)
+
+
+def test_real_camvid(data_root):
+    splits = data.load("camvid", data_root, size=32, validation=0.0)
+    assert tuple(map(len, splits)) == (367, 0, 233)
+    assert splits.train.labels.unique().tolist() == [*range(11), data.VOID]
+    for part in (splits.train, splits.test):
+        sky, road = ((part.labels == part.classes.index(name)).float().mean(0) for name in ("sky", "road"))
+        assert sky[:16].mean() > 5 * sky[16:].mean() and road[16:].mean() > 5 * road[:16].mean()
