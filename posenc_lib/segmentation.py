@@ -163,7 +163,7 @@ SEGMENTER = {
     "quick": {"streets": {**_SMALL, "size": (64, 128), "width": 16, "head": 24, "rank_images": 100, "test_images": 80,
                           "recipe": PolyRecipe(epochs=20, epoch_steps=25, **_FAST)},
               "other": {**_SMALL, "size": (120, 160), "width": 16, "head": 48,
-                        "recipe": PolyRecipe(epochs=30, epoch_steps=50, **_FAST)}},
+                        "recipe": PolyRecipe(epochs=20, epoch_steps=50, **_FAST)}},
     "paper": {"camvid": {"size": (360, 480), "weights": "imagenet"},
               "cityscapes": {"size": (1024, 2048), "weights": "imagenet", "crop": (513, 513)}},
 }
