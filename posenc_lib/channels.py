@@ -72,21 +72,23 @@ def response(encode: Encode, batches: Iterable[Tensor], change: Change = mirror,
 
 
 @torch.no_grad()
-def decodability(encode: Encode, batches: Iterable[Tensor], k: int = 3) -> Float[Tensor, " channel"]:
+def decodability(encode: Encode, batches: Iterable[Tensor], k: int = 3, stride: int = 16) -> Float[Tensor, " channel"]:
     """Page 03's question to each channel: the share of its variance, 0..1, that the cell of a canvas explains.
 
-    The middle of each image, a k-th as high and wide, is placed in every cell of an empty k x k canvas as large as
-    the image (`metrics.place_fields`).  A channel that never changes has 0.
+    The middle of each image, about a k-th as high and wide, is placed in every cell of an empty k x k canvas
+    (`metrics.place_fields`).  Cells measure multiples of `stride`, the network's, so that a circular one can tell none
+    from another.  A channel that never changes has 0.
     """
     z, location = [], []
     for images in batches:
-        rows, cols = (side // k for side in images.shape[-2:])
+        rows, cols = (max(stride, side // k // stride * stride) for side in images.shape[-2:])
         top, left = ((side - part) // 2 for side, part in zip(images.shape[-2:], (rows, cols), strict=True))
         patch = images[..., top:top + rows, left:left + cols]
         for cell in range(k * k):
             location.append(torch.full((len(images),), cell, device=images.device))
             z.append(encode(place(patch, location[-1], k)))
-    return metrics.place_fields(torch.cat(z), torch.cat(location), k)[1].nan_to_num(0.0)
+    explained = metrics.place_fields(torch.cat(z), torch.cat(location), k)[1]
+    return explained.nan_to_num(0.0, posinf=0.0).clamp(0, 1)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from posenc_lib import streets
 from posenc_lib.canvas import POSITION_MAPS
@@ -325,6 +326,13 @@ def class_colours(classes: Sequence[str]) -> np.ndarray:
     for n, name in enumerate(classes):
         colours[n] = np.array(named.get(same.get(name, name), (128, 128, 128))) / 255
     return colours
+
+
+def class_legend(fig: Figure, classes: Sequence[str], shown: Sequence[int]) -> None:
+    """The colours of a label map by name, for the numbers of the classes that are `shown`, under a figure."""
+    colours = class_colours(classes)
+    fig.legend(handles=[Patch(color=colours[n], label=classes[n]) for n in shown], loc="outside lower center",
+               ncols=7, fontsize="x-small")
 
 
 def verdict_strip(claims: Sequence[str], verdicts: Sequence[str]) -> Figure:

@@ -2,6 +2,8 @@
 
 A file is only ever added to: one write a line, under a lock, on the disk before the run counts as done.
 """
+import base64
+import io
 import json
 import os
 import platform
@@ -14,9 +16,13 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from filelock import FileLock
+from jaxtyping import Int
+from PIL import Image
+from torch import Tensor
 
 from posenc_lib import progress
 from posenc_lib.config import PROJECT, Workspace, describe, digest
@@ -150,6 +156,19 @@ def run_or_load(claim: str, configs: Sequence, run: Run, *, seeds: Sequence[int]
         checkpoint.unlink(missing_ok=True)
     by_key = {record.key: record for record in load(path)}
     return [by_key[key] for key in wanted]
+
+
+def pack(maps: Int[Tensor, "image row col"]) -> list[str]:
+    """Label maps, 0..255, as text that a record can hold: PNG files in base64."""
+    files = [io.BytesIO() for _ in maps]
+    for file, labels in zip(files, maps, strict=True):
+        Image.fromarray(labels.cpu().numpy().astype(np.uint8)).save(file, "PNG")
+    return [base64.b64encode(file.getvalue()).decode() for file in files]
+
+
+def unpack(text: str) -> np.ndarray:
+    """One map of `pack`: uint8 (row, col)."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
 
 
 def frame(records: Sequence[Record]) -> pd.DataFrame:

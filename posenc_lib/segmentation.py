@@ -12,16 +12,18 @@ import numpy as np
 import timm
 import torch
 from jaxtyping import Float, Int
+from safetensors.torch import load_file
 from timm.models.resnet import BasicBlock, ResNet
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
-from posenc_lib import canvas, data, encoders, metrics, models, progress
+from posenc_lib import canvas, data, encoders, metrics, progress
 from posenc_lib.config import PADDING_MODES, PolyRecipe, choose
 from posenc_lib.padding import set_padding_mode
 from posenc_lib.shapes import Features, Images, LabelMaps
 
+Low = Float[Tensor, "batch low_channel low_row low_col"]   # layer1's map, beside the deeper f
 BACKBONES = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
 STAGES = ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3", "layer4")
 
@@ -41,7 +43,7 @@ class _Plus(nn.Module):
         self.classifier = nn.Sequential(nn.Conv2d(head + low, head, 3, padding=1, bias=False), nn.BatchNorm2d(head),
                                         nn.ReLU(), nn.Conv2d(head, num_classes, 1))
 
-    def forward(self, f: Features, low: Features) -> Tensor:
+    def forward(self, f: Features, low: Low) -> Tensor:
         enlarged = interpolate(self.aspp(f), tuple(low.shape[-2:]), mode="bilinear", align_corners=False)
         return self.classifier(torch.cat([self.project(low), enlarged], 1))
 
@@ -82,7 +84,7 @@ class Segmenter(nn.Module):
             ASPP(channels, list(rates), head), nn.Conv2d(head, head, 3, padding=1, bias=False), nn.BatchNorm2d(head),
             nn.ReLU(), nn.Conv2d(head, num_classes, 1))
 
-    def features(self, images: Images, layer: str = "layer4") -> tuple[Features, Features | None]:
+    def features(self, images: Images, layer: str = "layer4") -> tuple[Features, Low | None]:
         """f, what `layer` of the backbone puts out (ASPP reads the last one's), and layer1's map if it is passed."""
         x, low = images, None
         for stage in STAGES[:STAGES.index(choose("layer", layer, STAGES)) + 1]:
@@ -90,20 +92,18 @@ class Segmenter(nn.Module):
             low = x if stage == "layer1" else low
         return x, low
 
-    def decode(self, f: Features, low: Features | None, size: tuple[int, int],
+    def decode(self, f: Features, low: Low | None, size: tuple[int, int],
                layer: str = "layer4") -> Float[Tensor, "batch label shown_row shown_col"]:
         """The rest of the way: logits of `size` from what `features` gave, f changed or not."""
         low = f if layer == "layer1" else low
-        for stage in STAGES[STAGES.index(layer) + 1:]:
+        for stage in STAGES[STAGES.index(choose("layer", layer, STAGES)) + 1:]:
             f = getattr(self.backbone, stage)(f)
             low = f if stage == "layer1" else low
         logits = self.classifier(f, low) if isinstance(self.classifier, _Plus) else self.classifier(f)
         return interpolate(logits, size, mode="bilinear", align_corners=False)
 
-    def forward(self, images: Images,
-                size: tuple[int, int] | None = None) -> Float[Tensor, "batch label shown_row shown_col"]:
-        """Logits of `size`; None is the images' own."""
-        return self.decode(*self.features(images), size or tuple(images.shape[-2:]))
+    def forward(self, images: Images) -> Float[Tensor, "batch label row col"]:
+        return self.decode(*self.features(images), tuple(images.shape[-2:]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,6 @@ class SegmenterConfig:
     weights       "" starts at random; "imagenet" the backbone from ImageNet; else the fingerprint of a checkpoint
     mirrored      whether training mirrors half of the images, as the authors' did
     balance       a class that makes up a share p of the pixels weighs p^-balance in the loss; 0 weighs all alike
-    compared      training compares every so many-th row and column of the label maps
     crop          rows and columns of the windows that training sees; None is the whole image
     jitter        brightness, contrast and saturation are each multiplied by 1 - jitter .. 1 + jitter
     layer         whose channels are ranked and removed
@@ -136,7 +135,6 @@ class SegmenterConfig:
     weights: str = ""
     mirrored: bool = True
     balance: float = 0.0
-    compared: int = 1
     crop: tuple[int, int] | None = None
     jitter: float = 0.5
     layer: str = "layer4"
@@ -154,19 +152,25 @@ class SegmenterConfig:
 
 # What a profile changes, for streets and for other sets; "size" is the rows and columns of the pictures.  The small
 # network and its schedule are choices of this book; "paper" is the released script's, from a backbone for ImageNet.
-_SMALL = {"net": "resnet18", "plus": True, "output_stride": 8, "rates": (1, 2, 3), "balance": 0.3, "compared": 2,
-          "jitter": 0.0}
-_FAST = {"batch_size": 8, "learning_rate": 1e-2, "adamw": True, "backbone_scale": 1.0}
+_SMALL = {"net": "resnet18", "plus": True, "rates": (1, 2, 3), "balance": 0.3, "jitter": 0.0}
+_FAST = {"learning_rate": 1e-2, "adamw": True, "backbone_scale": 1.0}
 SEGMENTER = {
-    "smoke": {"streets": {**_SMALL, "size": (32, 64), "width": 2, "head": 4, "rank_images": 8, "test_images": 6,
-                          "draws": 3, "recipe": PolyRecipe(epochs=2, epoch_steps=1, **_FAST)}},
+    "smoke": {"streets": {**_SMALL, "size": (32, 64), "width": 2, "output_stride": 8, "head": 4, "rank_images": 8,
+                          "test_images": 6, "draws": 3,
+                          "recipe": PolyRecipe(epochs=2, epoch_steps=1, batch_size=4, **_FAST)}},
     "quick": {"streets": {**_SMALL, "size": (64, 128), "width": 16, "head": 24, "rank_images": 100, "test_images": 80,
-                          "recipe": PolyRecipe(epochs=20, epoch_steps=25, **_FAST)},
-              "other": {**_SMALL, "size": (120, 160), "width": 16, "head": 48,
-                        "recipe": PolyRecipe(epochs=20, epoch_steps=50, **_FAST)}},
+                          "recipe": PolyRecipe(epochs=20, epoch_steps=40, batch_size=4, **_FAST)},
+              "other": {**_SMALL, "size": (120, 160), "width": 16, "head": 48, "rank_images": 150, "test_images": 120,
+                        "recipe": PolyRecipe(epochs=20, epoch_steps=50, batch_size=8, **_FAST)}},
     "paper": {"camvid": {"size": (360, 480), "weights": "imagenet"},
               "cityscapes": {"size": (1024, 2048), "weights": "imagenet", "crop": (513, 513)}},
 }
+
+
+# Networks that a page can be asked for in place of a profile's; "torchvision" is its DeepLabv3-ResNet50.
+_AUTHORS = {"width": None, "output_stride": 16, "rates": (6, 12, 18), "head": 256, "plus": False}
+NETWORKS = {**{name: {"net": name, **_AUTHORS} for name in BACKBONES},
+            "torchvision": {"net": "resnet50", **_AUTHORS, "output_stride": 8, "rates": (12, 24, 36)}}
 
 
 def preset(profile: str, dataset: str) -> dict:
@@ -201,25 +205,27 @@ def load_checkpoint(net: Segmenter, path: Path | str) -> Segmenter:
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint: {path} was asked for and is not there; give the path of a state dict, "
                                 ".safetensors or torch.save's")
-    if path.suffix == ".safetensors":
-        return models.load_weights(net, path)
     try:
-        with torch.serialization.safe_globals(_SCALARS):
-            state = torch.load(path, map_location="cpu", weights_only=True)
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            with torch.serialization.safe_globals(_SCALARS):
+                state = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError:
         raise ValueError(f"checkpoint: {path} holds more than tensors and plain values, or is no checkpoint, and is "
                          "refused: reading it could run what is in it; save net.state_dict() alone") from None
-    except (RuntimeError, EOFError, OSError) as error:
+    except Exception as error:   # what torch raises on a damaged file depends on where it is damaged
         reason = str(error).splitlines()[0] if str(error) else "it ends too early"
-        raise ValueError(f"checkpoint: {path} is damaged ({reason}); copy it again") from None
+        raise ValueError(f"checkpoint: {path} is damaged or no checkpoint ({reason}); copy it again") from None
     for name in ("model_state", "state_dict", "model"):
         state = state.get(name, state) if isinstance(state, dict) else {}
+    state = {name: value for name, value in state.items() if isinstance(name, str) and isinstance(value, Tensor)}
     wanted = net.state_dict()
     weights = {name.removeprefix("module."): tensor for name, tensor in state.items() if "aux_classifier." not in name}
     weights = {name if name in wanted else name.replace("classifier.classifier.", "classifier."): tensor
                for name, tensor in weights.items()}
     last = list(wanted)[-1]
-    if last in weights and weights[last].shape != wanted[last].shape:
+    if last in weights and weights[last].ndim == 1 and weights[last].shape != wanted[last].shape:
         raise ValueError(f"checkpoint: {path} tells {len(weights[last])} classes apart, and the image set has "
                          f"{len(wanted[last])}; give one that was trained on these classes")
     try:
@@ -276,8 +282,7 @@ def objective(c: SegmenterConfig, train: data.ImageSet, weight: Float[Tensor, " 
     """Cross-entropy over the labelled pixels of an augmented batch; `weight` is that of `class_weights`."""
     mean, std = (torch.tensor(value, device=images.device)[:, None, None] for value in (train.mean, train.std))
     images, labels = augment(c, images * std + mean, labels, generator)
-    labels = labels[:, ::c.compared, ::c.compared]
-    logits = net((images - mean) / std, size=tuple(labels.shape[-2:]))
+    logits = net((images - mean) / std)
     logits = logits.permute(0, 2, 3, 1).flatten(0, 2)                              # classes last: their sums are faster
     return cross_entropy(logits, labels.flatten(), weight=weight.to(images.device), ignore_index=data.VOID)
 
