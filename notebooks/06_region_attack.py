@@ -136,7 +136,9 @@ for width in (129, 128):
 # %%
 if network:
     preset |= segmentation.NETWORKS[config.choose("network", network, tuple(segmentation.NETWORKS))]
-c = segmentation.SegmenterConfig(profile=profile, dataset=dataset, data=splits.fingerprint, **preset)
+c = segmentation.SegmenterConfig(profile=profile, dataset=dataset, data=splits.fingerprint, **preset, layer=layer or "layer4")
+if checkpoint:                                                        # what is wrong with it is said at once
+    segmentation.load_checkpoint(segmentation.build(c, len(train.classes)), checkpoint)
 net = segmentation.build(replace(c, width=4, head=8, net="resnet18", weights=""), len(train.classes)).eval()
 images, labels = test.batch(torch.arange(4))
 gone = segmentation.Removal(torch.tensor([3, 17, 5]))
@@ -261,7 +263,7 @@ def attacked(c, net, rank, seed):
 # %%
 def compared(c, rank):
     """How far the rankings agree: Spearman's correlation, and shared channels at the second share."""
-    n = round(SHARE * len(rank.mean))
+    n = max(1, round(SHARE * len(rank.mean)))
     pairs = {**rank.rules, **{f"signed, {region}": s for region, s in rank.signed.items() if region in ("left", "right")}}
     agree = [{"first": a, "second": b, "spearman": channels.rank_correlation(x, y),
               "shared": channels.overlap(channels.top(x, n), channels.top(y, n))} for a, x in pairs.items() for b, y in pairs.items()]
@@ -318,7 +320,7 @@ def run(c, seed, file):
 
 
 start = {"": c.weights, "random": "", "imagenet": "imagenet"}[config.choose("backbone", backbone, ("", "random", "imagenet"))]
-plain = replace(c, layer=layer or c.layer, weights=encoders.fingerprint("", "", checkpoint) if checkpoint else start)
+plain = replace(c, weights=encoders.fingerprint("", "", checkpoint) if checkpoint else start)
 if steps:
     plain = replace(plain, recipe=replace(c.recipe, epoch_steps=-(-steps // c.recipe.epochs)))
 light = {"draws": min(5, plain.draws), "shares": plain.shares[1:]}

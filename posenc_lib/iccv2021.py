@@ -262,6 +262,12 @@ RELEASED = pd.DataFrame([("left", "right", 19, 104, 0.386), ("left", "overall", 
 # 95 % interval over seeds, in points of mean IoU.  "against" says what a ranking is compared with.
 
 
+def _above_zero(rows: pd.DataFrame) -> str:
+    if rows.empty:
+        return NOT_TESTABLE
+    return REPRODUCED if (rows["low"] > 0).all() else IN_DIRECTION if (rows["mean"] > 0).all() else NOT_REPRODUCED
+
+
 def _channels_overall(table: pd.DataFrame) -> tuple[str, str]:
     """What is lost in mean IoU when the channels of highest flip response are removed, minus what is lost on average
     when as many random ones are. *Reproduced* when its 95 % interval over seeds lies above 0 at every share of channels
@@ -269,8 +275,7 @@ def _channels_overall(table: pd.DataFrame) -> tuple[str, str]:
     """
     flip = table[table["kind"] == "flip"]
     rows, others = flip[flip["against"] == "random"], flip[flip["against"] == "matched"]
-    verdict = (REPRODUCED if (rows["low"] > 0).all() else
-               IN_DIRECTION if (rows["mean"] > 0).all() else NOT_REPRODUCED)
+    verdict = _above_zero(rows)
     told = [f"{100 * row['share']:.0f} % of the channels: {_points(row)}" for _, row in rows.iterrows()]
     beyond = "; ".join(_points(row) for _, row in others.iterrows())
     return verdict, f"{'; '.join(told)}, n = {rows['n'].min():.0f}. Beyond sets as strong: {beyond}"
@@ -285,8 +290,7 @@ def _channels_region(table: pd.DataFrame) -> tuple[str, str]:
     rows = table[table["region"].isin(["left", "right"]) & (table["kind"] == "signed")]
     off = (rows["share"] - 300 / 2048).abs()
     rows = rows[off == off.min()]
-    verdict = (REPRODUCED if (rows["low"] > 0).all() else
-               IN_DIRECTION if (rows["mean"] > 0).all() else NOT_REPRODUCED)
+    verdict = _above_zero(rows)
     return verdict, "; ".join(f"{row['region']}: {_points(row)}"
                               for _, row in rows.iterrows()) + f", n = {rows['n'].min():.0f}"
 

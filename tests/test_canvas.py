@@ -1,5 +1,5 @@
 """Placing and shifting equal plain loops, reading back undoes placing, merging keeps groups of equal size; the target
-maps.
+maps; regions part an image in two.
 """
 from inspect import unwrap
 
@@ -9,7 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import pad
 
-from posenc_lib.canvas import FILLS, POSITION_MAPS, merge, patch, place, position_map, shift, shuffle_blocks
+from posenc_lib.canvas import (
+    FILLS,
+    POSITION_MAPS,
+    REGIONS,
+    merge,
+    patch,
+    place,
+    position_map,
+    shift,
+    shuffle_blocks,
+    zones,
+)
 
 
 @st.composite
@@ -244,3 +255,36 @@ def test_a_way_that_a_fill_does_not_reach_is_refused(options, way, sentence):
 def test_true_fill_without_a_window_is_refused():
     with pytest.raises(ValueError, match="shift: true fill shows a window of a larger image; give its side"):
         shift(torch.ones(1, 3, 8, 8), torch.zeros(1, 2, dtype=torch.long), "true")
+
+
+def region(name: str, rows: int, cols: int) -> torch.Tensor:
+    return torch.isin(zones(rows, cols), torch.tensor(REGIONS[name]))
+
+
+def test_zones_split_the_papers_columns_where_the_paper_does():
+    number = zones(1024, 2048)
+    assert (number[0].diff().nonzero().flatten() + 1).tolist() == [512, 1024, 1536]
+    assert number[0, ::512].tolist() == [0, 1, 2, 3] and number[-1, ::512].tolist() == [4, 5, 6, 7]
+    assert (number[:512] == number[0]).all() and (number[512:] == number[0] + 4).all()
+    for name, columns in (("left", slice(0, 1024)), ("right", slice(1024, 2048)), ("centre", slice(512, 1536))):
+        alone = torch.zeros(1024, 2048, dtype=torch.bool)
+        alone[:, columns] = True
+        assert torch.equal(region(name, 1024, 2048), alone)
+    assert region("top", 1024, 2048)[:512].all() and not region("top", 1024, 2048)[512:].any()
+
+
+@pytest.mark.parametrize("one, other", [("left", "right"), ("top", "bottom"), ("centre", "periphery")])
+@pytest.mark.parametrize("rows, cols", [(8, 8), (5, 7), (2, 4), (9, 6), (33, 65)])
+def test_pairs_of_regions_are_disjoint_and_cover_everything(one, other, rows, cols):
+    first, second = region(one, rows, cols), region(other, rows, cols)
+    assert (first ^ second).all() and first.any() and second.any()
+
+
+@pytest.mark.parametrize("rows, cols", [(5, 7), (7, 9), (9, 11), (33, 65)])
+def test_zones_of_odd_sizes(rows, cols):
+    number = zones(rows, cols)
+    assert number.shape == (rows, cols) and sorted(number.unique().tolist()) == list(range(8))
+    assert region("top", rows, cols).sum() == rows // 2 * cols                    # the middle row is at the bottom
+    assert region("left", rows, cols).sum() == rows * (cols // 2)                 # the middle column is on the right
+    for name in ("centre", "periphery"):
+        assert torch.equal(region(name, rows, cols), region(name, rows, cols).flip(1))   # alike from both sides

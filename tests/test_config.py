@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from posenc_lib import augshift, config
+from posenc_lib import augshift, config, segmentation
 from posenc_lib.config import (
     PROJECT,
     CosineRecipe,
@@ -17,6 +17,7 @@ from posenc_lib.config import (
     EncoderConfig,
     PaddingConfig,
     PlacementConfig,
+    PolyRecipe,
     ReadoutConfig,
     Recipe,
     SgdRecipe,
@@ -200,3 +201,81 @@ def test_the_optimizer_has_what_its_recipe_says(recipe):
     assert type(optimizer) is torch.optim.SGD
     assert all(group[key] == value for key, value in (("lr", recipe.learning_rate), ("momentum", recipe.momentum),
                                                       ("weight_decay", recipe.weight_decay)))
+
+
+SEGMENTER = segmentation.SegmenterConfig(profile="smoke", dataset="streets", data="0123456789ab")
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(SEGMENTER) if f.name != "recipe"])
+def test_the_digest_changes_with_every_field_of_a_segmenter(name):
+    others = {"layer": "layer3", "head": 128, "crop": (64, 64)}
+    other = replace(SEGMENTER, **{name: others[name]}) if name in others else changed(SEGMENTER, name)
+    assert digest(other) != digest(SEGMENTER)
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(PolyRecipe)])
+def test_the_digest_changes_with_every_field_of_a_segmenters_recipe(name):
+    assert digest(replace(SEGMENTER, recipe=changed(PolyRecipe(), name))) != digest(SEGMENTER)
+
+
+@pytest.mark.parametrize("recipe, fields, known", [
+    (Recipe, "epochs epoch_steps batch_size learning_rate betas flip", "d8d47c3f8324"),
+    (SgdRecipe, "epochs epoch_steps batch_size learning_rate betas flip momentum weight_decay drop", "54957a84a533"),
+    (CosineRecipe, "epochs epoch_steps batch_size learning_rate betas flip momentum weight_decay warmup",
+     "1eec3c735833")])
+def test_the_older_recipes_are_described_as_before_there_was_a_poly_recipe(recipe, fields, known):
+    assert list(describe(recipe())) == ["experiment", *fields.split()]
+    assert digest(recipe()) == known
+
+
+def test_a_poly_recipe_falls_and_is_above_0_to_the_last():
+    recipe = PolyRecipe(epochs=4, learning_rate=0.4)
+    rates = [0.4, 0.3087558, 0.21435469, 0.11486984]   # 0.4 times 1, 3/4, 1/2 and 1/4 to the power 0.9
+    assert [recipe.rate(epoch) for epoch in range(4)] == pytest.approx(rates)
+    assert replace(recipe, power=2.0).rate(1) == pytest.approx(0.225)
+    long = PolyRecipe()
+    rates = [long.rate(epoch) for epoch in range(long.epochs)]
+    assert rates[0] == long.learning_rate and rates[-1] > 0 == long.rate(long.epochs)
+    assert rates == sorted(set(rates), reverse=True)
+
+
+def test_the_poly_recipe_is_the_released_ones_schedule():
+    recipe = PolyRecipe()
+    assert recipe.epochs * recipe.epoch_steps == 30_000
+    assert (recipe.batch_size, recipe.learning_rate, recipe.momentum, recipe.weight_decay, recipe.power, recipe.flip,
+            recipe.adamw, recipe.backbone_scale) == (16, 0.1, 0.9, 1e-4, 0.9, False, False, 0.1)
+
+
+class WithBackbone(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = torch.nn.Linear(3, 2)
+        self.backbone = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4))
+        self.last = torch.nn.Linear(2, 2)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0])
+def test_a_poly_recipe_gives_the_backbone_its_own_scale_and_forgets_no_parameter(scale):
+    model = WithBackbone()
+    groups = PolyRecipe(backbone_scale=scale).groups(model)
+    in_backbone = {id(p) for p in model.backbone.parameters()}
+    given = [(id(p), group["scale"]) for group in groups for p in group["params"]]
+    assert sorted(number for number, _ in given) == sorted(id(p) for p in model.parameters())   # each exactly once
+    assert all(s == (scale if number in in_backbone else 1.0) for number, s in given)
+
+
+@pytest.mark.parametrize("recipe", [Recipe(), SgdRecipe(), CosineRecipe()], ids=lambda recipe: type(recipe).__name__)
+def test_the_other_recipes_have_one_group_of_scale_1(recipe):
+    model = WithBackbone()
+    group, = recipe.groups(model)
+    assert group["scale"] == 1.0
+    assert list(map(id, group["params"])) == list(map(id, model.parameters()))
+
+
+@pytest.mark.parametrize("adamw, kind", [(False, torch.optim.SGD), (True, torch.optim.AdamW)])
+def test_a_poly_recipe_chooses_between_two_optimizers_of_the_same_decay(adamw, kind):
+    recipe = PolyRecipe(adamw=adamw, learning_rate=0.3, weight_decay=0.02)
+    optimizer = recipe.optimizer(recipe.groups(WithBackbone()))
+    assert type(optimizer) is kind and len(optimizer.param_groups) == 2
+    assert all((group["lr"], group["weight_decay"]) == (0.3, 0.02) for group in optimizer.param_groups)
+    assert adamw or all(group["momentum"] == 0.9 for group in optimizer.param_groups)

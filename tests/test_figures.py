@@ -5,8 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import same_color
+from torchvision.datasets import Cityscapes
 
-from posenc_lib import figures, paper
+from posenc_lib import data, figures, paper, streets
 from posenc_lib.canvas import POSITION_MAPS
 from posenc_lib.config import PADDING_MODES
 from posenc_lib.figures import MAP_COLOURS, PADDING_COLOURS
@@ -277,3 +278,67 @@ def test_a_curve_of_one_place_is_drawn(ax):
     rows = spc_table(N=[8, 8], method=["a", "b"])
     figures.curves(rows, "N", "method", ax)
     assert {(round(x), y) for x, y in drawn(ax)} == {(8, y) for y in rows["mean"]} and list(ax.get_xticks()) == [8]
+
+
+def on_paper(fig) -> np.ndarray:
+    """(axes, 2): how many inches wide and high each picture comes out."""
+    fig.canvas.draw()
+    return np.array([ax.get_window_extent().size for ax in fig.axes]) / fig.dpi
+
+
+def grid_of(rows: int, cols: int):
+    picture = np.linspace(0, 1, rows * cols).reshape(rows, cols)
+    colours = np.stack([picture] * 3, -1)
+    return figures.picture_grid({str(n): {"picture": colours / (n + 1), "a": picture / (n + 1), "b": 1 - picture}
+                                 for n in range(2)})
+
+
+def test_a_picture_grid_of_wide_pictures_draws_them_all_whole_and_larger():
+    wide, square = grid_of(20, 40), grid_of(20, 20)
+    assert [ax.images[0].get_array().shape[:2] for ax in wide.axes] == [(20, 40)] * 6
+    for n, ax in enumerate(wide.axes[i] for i in (0, 1, 3, 4)):
+        assert ax.images[0].get_array().max() == pytest.approx(1 / (1 + n // 2))
+    sizes = on_paper(wide)
+    np.testing.assert_allclose(sizes[:, 0], 2 * sizes[:, 1], rtol=0.01)
+    np.testing.assert_allclose(sizes, sizes[[0] * 6], rtol=0.01)             # one size for all
+    assert (sizes[:, 0] > 1.2 * on_paper(square)[:, 0]).all()
+    inches = wide.get_size_inches()
+    assert 2 * sizes[0, 1] > 0.7 * inches[1] and 3 * sizes[0, 0] > 0.7 * inches[0]   # with little left empty
+    for fig in (wide, square):
+        plt.close(fig)
+
+
+@pytest.mark.filterwarnings("ignore:The set_bad function")   # seaborn's
+@pytest.mark.parametrize("low, high, texts", [(-1.0, 1.0, ["1.00", "-0.46", "0.20", "1.00"]),
+                                              (0.0, 12.0, ["1.0", "-0.5", "0.2", "1.0"])])
+def test_an_agreement_matrix_shows_its_numbers_on_the_scale_it_is_given(ax, low, high, texts):
+    frame = pd.DataFrame([[1.0, -0.456], [0.2, 1]], index=["flip", "shift"], columns=["flip", "shift"])
+    assert figures.agreement_matrix(frame, ax, low, high) is ax
+    assert [t.get_text() for t in ax.texts] == texts
+    assert labels(ax) == labels(ax, "y") == ["flip", "shift"]
+    mesh = ax.collections[0]
+    assert mesh.get_clim() == (low, high) and ax.get_xlabel() == ax.get_ylabel() == ""
+    red, _, blue, _ = mesh.to_rgba((low + high) / 2)
+    assert (abs(red - blue) < 0.05) == (low < 0)   # a colour for neither sign is grey
+
+
+OF_CITYSCAPES = {c.name: c.color for c in Cityscapes.classes if c.train_id not in (-1, 255)}   # torchvision's list
+
+
+@pytest.mark.parametrize("classes", [streets.CLASSES, data.CITYSCAPES, data.CITYSCAPES[::-1]])
+def test_classes_have_the_colours_of_cityscapes(classes):
+    colours = figures.class_colours(classes)
+    assert colours.shape == (256, 3) and sorted(classes) == sorted(OF_CITYSCAPES)
+    np.testing.assert_allclose(255 * colours[:19], [OF_CITYSCAPES[name] for name in classes])
+    assert len({tuple(colour) for colour in colours[:20]}) == 20   # unlike each other and black
+    assert not colours[data.VOID].any() and not colours[19:].any()
+
+
+def test_classes_of_camvid_have_the_colours_of_their_counterparts():
+    like = ("sky", "building", "pole", "road", "sidewalk", "vegetation", "traffic sign", "fence", "car", "person",
+            "rider")
+    colours = figures.class_colours(data.CAMVID)
+    np.testing.assert_allclose(255 * colours[:11], [OF_CITYSCAPES[name] for name in like])
+    assert not colours[data.VOID].any()
+    np.testing.assert_allclose(figures.class_colours(["unheard of", "road"])[:2], [
+        [128 / 255] * 3, np.array(OF_CITYSCAPES["road"]) / 255])   # grey

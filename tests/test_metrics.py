@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.feature_selection import f_classif
+from sklearn.metrics import jaccard_score
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from posenc_lib import metrics
+from posenc_lib import canvas, metrics
 
 NAN, INF = float("nan"), float("inf")
 
@@ -191,3 +193,95 @@ def test_effective_rank_of_a_line_and_of_a_point():
         assert metrics.effective_rank(torch.full((7, 3), value)) == 0
     noise = torch.rand(7, 3, generator=torch.Generator().manual_seed(0))
     assert metrics.effective_rank(1e4 + 0.002 * noise) == 0   # not even by rounding: float32 has steps of 0.001 there
+
+
+def noisy(n: int = 3, rows: int = 9, cols: int = 14) -> tuple[torch.Tensor, torch.Tensor]:
+    """(predictions, labels) of 5 classes, right in about two thirds; class 3 is never labelled, class 4 nowhere."""
+    seed = torch.Generator().manual_seed(0)
+    labels, guess = (torch.randint(high, (n, rows, cols), generator=seed) for high in (3, 4))
+    predicted = torch.where(torch.rand(n, rows, cols, generator=seed) < 0.6, labels, guess)
+    return predicted, torch.where(torch.rand(n, rows, cols, generator=seed) < 0.1, 255, labels)
+
+
+def test_segmentation_scores_equal_the_peers(data_root):
+    file = data_root.parent / "peers" / "segmentation_scores.npz"
+    if not file.is_file():
+        pytest.skip("peers' outputs: segmentation_scores.npz is not beside the data root")
+    peers = np.load(file)
+    predicted, labels = (torch.from_numpy(peers[name]).long() for name in ("predictions", "labels"))
+    counts = metrics.class_counts(metrics.confusion(predicted, labels, 19)).sum((0, 1))
+    both, labelled, _ = counts.double()
+    assert metrics.class_iou(counts).tolist() == pytest.approx(peers["class_iou"].tolist(), abs=1e-12)
+    assert float(metrics.mean_iou(counts)) == pytest.approx(float(peers["mean_iou"]), abs=1e-12)
+    assert float(both.sum() / labelled.sum()) == pytest.approx(float(peers["overall_accuracy"]), abs=1e-12)
+    assert float((both / labelled).nanmean()) == pytest.approx(float(peers["mean_accuracy"]), abs=1e-12)
+
+
+def test_confusion_and_iou_equal_those_of_other_libraries():
+    predicted, labels = noisy()
+    confusion = metrics.confusion(predicted, labels, 5)
+    assert confusion.shape == (3, 1, 5, 5)
+    for n in range(3):
+        theirs = multiclass_confusion_matrix(predicted[n], labels[n], 5, ignore_index=255)
+        assert torch.equal(confusion[n, 0], theirs)
+    counts, scored = metrics.class_counts(confusion.sum((0, 1))), labels != 255
+    theirs = jaccard_score(labels[scored], predicted[scored], labels=[0, 1, 2, 3], average=None)
+    iou = metrics.class_iou(counts)
+    assert iou[:4].tolist() == pytest.approx(theirs.tolist(), abs=1e-12) and iou[4].isnan()
+    assert float(metrics.mean_iou(counts)) == pytest.approx(theirs.mean(), abs=1e-12)
+    labelled = torch.tensor([True, True, True, False, False])
+    assert float(metrics.mean_iou(counts, labelled)) == pytest.approx(theirs[:3].mean(), abs=1e-12)
+    assert metrics.mean_iou(counts, ~labelled) == 0   # class 3 is predicted and never right, class 4 does not occur
+
+
+def test_counts_by_pencil():
+    labels, predicted = torch.tensor([[[0, 0, 1, 255]]]), torch.tensor([[[0, 1, 1, 0]]])
+    counts = metrics.class_counts(metrics.confusion(predicted, labels, 2))
+    assert counts.tolist() == [[[[1, 1], [2, 1], [1, 2]]]]
+    assert metrics.class_iou(counts).tolist() == [[[0.5, 0.5]]]
+
+
+@pytest.mark.parametrize("void", [255, 5, -1])
+def test_void_counts_neither_as_label_nor_as_prediction(void):
+    predicted, labels = noisy()
+    unscored = labels == 255
+    labels = torch.where(unscored, void, labels)
+    confusion = metrics.confusion(predicted, labels, 5)
+    assert confusion.sum() == (~unscored).sum()
+    for told in (0, 4):
+        assert torch.equal(metrics.confusion(torch.where(unscored, told, predicted), labels, 5), confusion)
+
+
+def test_zones_part_the_confusion():
+    predicted, labels = noisy()
+    zones = canvas.zones(9, 14)
+    whole, parts = (metrics.confusion(predicted, labels, 5, z) for z in (None, zones))
+    assert whole.shape == (3, 1, 5, 5) and parts.shape == (3, 8, 5, 5)
+    assert torch.equal(parts.sum(1), whole[:, 0])
+    assert torch.equal(metrics.class_counts(parts).sum(1), metrics.class_counts(whole)[:, 0])
+    for one, other in (("left", "right"), ("top", "bottom"), ("centre", "periphery")):
+        both = [parts[:, list(canvas.REGIONS[region])].sum(1) for region in (one, other)]
+        assert torch.equal(both[0] + both[1], whole[:, 0]) and min(part.sum() for part in both) > 0
+    alone = metrics.confusion(predicted[..., :7], labels[..., :7], 5)       # the left half, cut out
+    assert torch.equal(parts[:, list(canvas.REGIONS["left"])].sum(1), alone[:, 0])
+    assert torch.equal(parts[1:2], metrics.confusion(predicted[1:2], labels[1:2], 5, zones))   # images keep apart
+
+
+def test_maps_of_different_sizes_are_refused():
+    one, other, zones = torch.zeros(2, 4, 4).long(), torch.zeros(2, 4, 5).long(), torch.zeros(4, 5).long()
+    sentence = "confusion: predictions are (2, 4, 4), labels {} and zones {}; give maps of one size"
+    for labels, z in ((other, None), (one, zones), (other, zones)):
+        with pytest.raises(ValueError) as error:
+            unwrap(metrics.confusion)(one, labels, 3, z)   # without the tests' own shape check
+        assert str(error.value) == sentence.format(tuple(labels.shape), None if z is None else tuple(z.shape))
+
+
+def test_bootstrap_draws_n_of_n_with_replacement():
+    weights = metrics.bootstrap(20, 500, seed=1)
+    assert weights.shape == (500, 20) and (weights.sum(1) == 20).all()
+    assert (weights == weights.round()).all() and (weights >= 0).all()
+    assert torch.allclose(weights.mean(0), torch.ones(20), atol=0.2)                 # deviation 0.044
+    assert weights.var() == pytest.approx(0.95, abs=0.05)                            # binomial: 1 - 1/n
+    assert torch.equal(metrics.bootstrap(20, 500, seed=1), weights)
+    assert not torch.equal(metrics.bootstrap(20, 500, seed=2), weights)
+    assert metrics.bootstrap(3).shape == (1000, 3)

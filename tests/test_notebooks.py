@@ -1,10 +1,12 @@
 """The pages: paired, free of outputs, with parameters, short; and every one runs."""
 import ast
+import os
 import re
 
 import jupytext
 import nbformat
 import pytest
+import torch
 from conftest import ROOT
 
 PAGES = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
@@ -63,6 +65,27 @@ def test_what_page_02_cannot_read_is_one_sentence(run_all, tmp_path, name, value
                    "-p", name, value)
     assert done.returncode == 1
     assert re.search(f"FileNotFoundError: {re.escape(sentence.format(root=tmp_path))}", done.stdout + done.stderr)
+
+
+class Trap:
+    def __reduce__(self):
+        return os.mkdir, (os.environ["TRAP"],)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, value, sentence", [
+    ("layer", "layer9", "ValueError: layer: 'layer9' was asked for, but there are only "),
+    ("checkpoint", "/nowhere/net.pt", "FileNotFoundError: checkpoint: /nowhere/net.pt was asked for and is not there"),
+    ("checkpoint", "{root}/trap.pt", "ValueError: checkpoint: {root}/trap.pt holds more than tensors and plain values"),
+    ("dataset", "camvid", "FileNotFoundError: camvid: {root}/camvid is no folder")])
+def test_what_page_06_cannot_read_is_one_sentence(run_all, tmp_path, monkeypatch, name, value, sentence):
+    monkeypatch.setenv("TRAP", str(tmp_path / "sprung"))
+    torch.save(Trap(), tmp_path / "trap.pt")
+    done = run_all("--profile", "smoke", "--only", "06", "--data", tmp_path, "--out", tmp_path / "out",
+                   "-p", name, value.format(root=tmp_path))
+    assert done.returncode == 1
+    assert re.search(re.escape(sentence.format(root=tmp_path)), done.stdout + done.stderr)
+    assert not (tmp_path / "sprung").exists()   # no pickle is run
 
 
 @pytest.mark.slow

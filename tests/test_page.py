@@ -1,7 +1,9 @@
 """What a page puts out: files on the disk, MyST for the book, HTML for JupyterLab; the same every time."""
+import base64
 import csv
 import io
 from dataclasses import replace
+from html.parser import HTMLParser
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -125,3 +127,87 @@ def test_provenance_names_profile_data_and_versions(workspace):
     assert said.startswith(f"profile smoke · digits (1297 train + 500 test images, fingerprint {splits.fingerprint})")
     other = splits._replace(test=replace(splits.test, labels=splits.test.labels.flip(0)))
     assert page.provenance(workspace, other) != said
+
+
+class Parsed(HTMLParser):
+    """The tags of a piece of HTML, each with its attributes and the text that follows it."""
+    def __init__(self, text: str):
+        super().__init__()
+        self.tags: list[tuple[str, dict, str]] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes), ""))
+
+    def handle_data(self, data):
+        tag, attributes, text = self.tags[-1]
+        self.tags[-1] = tag, attributes, text + data
+
+    def all(self, name: str) -> list[dict]:
+        return [{**attributes, "text": text} for tag, attributes, text in self.tags if tag == name]
+
+
+FRAMES = {label: np.full((2, 3, 3), n / 4) for n, label in enumerate(
+    ('all "channels" <whole> & sound', "1 & 2 < 3 removed", "<b>4</b> removed"))}
+
+
+@pytest.fixture
+def explored(monkeypatch):
+    """explored(frames, caption) -> the HTML that is put out, as it stands."""
+    def explore(frames, caption):
+        put_out = []
+        monkeypatch.setattr(page, "display", put_out.append)
+        page.explorer(frames, caption)
+        (shown,) = put_out
+        return shown._repr_html_()
+    return explore
+
+
+def test_an_explorer_holds_every_picture_and_shows_the_first(explored):
+    pictures = Parsed(explored(FRAMES, "Caption.")).all("img")
+    assert [picture["alt"] for picture in pictures] == list(FRAMES)
+    assert ["hidden" in picture for picture in pictures] == [False, True, True]
+    for picture, pixels in zip(pictures, FRAMES.values(), strict=True):
+        kind, _, text = picture["src"].partition(",")
+        assert kind == "data:image/png;base64"
+        drawn = plt.imread(io.BytesIO(base64.b64decode(text)))
+        np.testing.assert_allclose(drawn[..., :3], pixels, atol=1 / 255)
+        assert "image-rendering:pixelated" in picture["style"]
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_an_explorers_slider_has_a_place_a_picture_and_says_what_it_is(explored, n):
+    frames = dict(list(FRAMES.items())[:n])
+    said = Parsed(explored(frames, "Drag\nto see <more> & \"more\"."))
+    (slider,) = said.all("input")
+    assert (slider["type"], slider["min"], slider["max"], slider["step"], slider["value"]) == (
+        "range", "0", str(n - 1), "1", "0")
+    caption = 'Drag to see <more> & "more".'
+    assert slider["aria-label"] == caption and slider["aria-valuetext"] == next(iter(FRAMES))
+    assert [output["text"] for output in said.all("output")] == [next(iter(FRAMES))]
+    assert [c["text"] for c in said.all("figcaption")] == [caption]
+
+
+def test_nothing_in_an_explorers_labels_becomes_html(explored):
+    text = explored(FRAMES, 'A <i>caption</i> & a "quote".')
+    assert {tag for tag, *_ in Parsed(text).tags} == {"figure", "img", "p", "input", "output", "figcaption"}
+    assert 'alt="1 &amp; 2 &lt; 3 removed"' in text and 'alt="&lt;b&gt;4&lt;/b&gt; removed"' in text
+
+
+@pytest.mark.slow
+def test_an_explorers_slider_changes_the_picture(explored, chromium):
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        try:
+            sheet = browser.new_page()
+            sheet.set_content(explored(FRAMES, "One.") + explored({"x": FRAMES["1 & 2 < 3 removed"]}, "Another."))
+            slider = sheet.locator("input").first
+            for key, n in (("ArrowRight", 1), ("End", 2), ("ArrowLeft", 1), ("Home", 0)):
+                slider.press(key)
+                label = list(FRAMES)[n]
+                assert [i.get_attribute("alt") for i in sheet.locator("img:visible").all()] == [label, "x"]
+                assert sheet.locator("output").first.inner_text() == label == slider.get_attribute("aria-valuetext")
+        finally:
+            browser.close()

@@ -1,7 +1,8 @@
 """The loop learns, repeats itself bit by bit, goes on from where it was stopped, and says what is wrong."""
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import ClassVar
 from unittest.mock import Mock
 
 import pytest
@@ -11,7 +12,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from posenc_lib import data, models, training
-from posenc_lib.config import Recipe, SgdRecipe
+from posenc_lib.config import PolyRecipe, Recipe, SgdRecipe
 
 RECIPE = Recipe(epochs=3, batch_size=16, learning_rate=0.01)
 SGD = SgdRecipe(epochs=3, batch_size=16, drop=2)
@@ -262,3 +263,69 @@ def test_what_reads_by_itself_is_told_the_epochs_own_seed(digits):
     seeds = Told.seeds.copy()
     fitted(Told(), seed=1)
     assert Told.seeds[2 * RECIPE.epochs:] == seeds[RECIPE.epochs:]
+
+
+class WithBackbone(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.head = nn.Linear(16, 10)
+        self.backbone = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+                                      nn.Flatten())
+
+    def forward(self, images):
+        return self.head(self.backbone(images))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept(PolyRecipe):
+    """A recipe whose optimizers can be looked at."""
+    made: ClassVar[list] = []
+
+    def optimizer(self, parameters):
+        self.made.append(super().optimizer(parameters))
+        return self.made[-1]
+
+
+@pytest.mark.parametrize("adamw", [False, True])
+def test_every_group_learns_at_its_scale_times_the_epochs_rate(digits, adamw):
+    recipe, model, rates = Kept(epochs=4, epoch_steps=1, adamw=adamw, backbone_scale=0.25), WithBackbone(), []
+
+    def look(model):
+        of = {id(p): group["lr"] for group in recipe.made[-1].param_groups for p in group["params"]}
+        rates.append((of[id(model.backbone[0].weight)], of[id(model.head.weight)]))
+        return {}
+
+    training.fit(model, digits, noisy_loss, recipe, seed=0, evaluate=look)
+    assert rates == [pytest.approx((0.25 * recipe.rate(epoch), recipe.rate(epoch))) for epoch in range(4)]
+    assert len(set(rates)) == 4
+
+
+@pytest.mark.parametrize("adamw", [False, True])
+@pytest.mark.parametrize("scale", [0.0, 0.1])
+def test_a_backbone_of_scale_0_keeps_its_weights(digits, adamw, scale):
+    model, before = WithBackbone(), WithBackbone()
+    training.fit(model, digits, noisy_loss, PolyRecipe(epochs=2, epoch_steps=2, adamw=adamw, backbone_scale=scale),
+                 seed=0)
+    pairs = zip(model.backbone.parameters(), before.backbone.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs) == (scale == 0)
+    assert not torch.equal(model.head.weight, before.head.weight)
+
+
+def test_a_run_with_two_groups_goes_on_from_its_checkpoint(digits, tmp_path):
+    recipe, whole = PolyRecipe(epochs=4, epoch_steps=2, adamw=True, learning_rate=0.01), WithBackbone()
+    training.fit(whole, digits, noisy_loss, recipe, seed=0)
+
+    def killed_in_the_second_epoch(model):
+        epochs.append(1)
+        if len(epochs) == 2:
+            raise KeyboardInterrupt
+        return {}
+
+    epochs, file = [], tmp_path / "run.pt"
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(WithBackbone(), digits, noisy_loss, recipe, seed=0, checkpoint=file,
+                     evaluate=killed_in_the_second_epoch)
+    resumed = WithBackbone()
+    training.fit(resumed, digits, noisy_loss, recipe, seed=0, checkpoint=file)
+    assert same(resumed, whole)
