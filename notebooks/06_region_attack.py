@@ -471,12 +471,13 @@ page.table(compared_lists[["source", *rule]], "06_released", "Rankings of 2,048 
 OF = {"signed": "ranked by signed response", "active": "ranked by where it fires", "only there": "flip-ranked, removed only there"}
 regional = records.summarise(specific, ["network", "kind", "region", "share"], "value")
 regional["said"] = regional["kind"].replace(OF)
-fig, axes = plt.subplots(1, 2, figsize=(11, 3.6), sharey=True, layout="constrained")
+fig, axes = plt.subplots(1, 2, figsize=(12.5, 3.6), sharey=True, layout="constrained")
 for ax, share in zip(axes, plain.shares[1:], strict=True):
     drawn = regional[(regional["network"] == "plain") & (regional["share"] == share)]
     figures.dots_by_group(drawn, "region", "said", ax, floor=-100)
     ax.set(title=f"{100 * share:.0f} % of the channels removed", ylabel="specificity (points of mean IoU)" if share == SHARE else "")
 axes[0].get_legend().remove()
+axes[1].legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 page.show(fig, "06_regions", f"Specificity: what a region loses minus what the rest loses, beyond random sets ({what}); {told}. 0 is damage everywhere.",
           "Dots of specificity for six regions, three kinds of removal.", workspace=workspace, data=regional)
 within = specific[(specific["network"] == "plain") & (specific["kind"] == "signed") & (specific["share"] == SHARE)]
@@ -526,7 +527,8 @@ print(page.provenance(workspace, splits))
 #
 # * **Look at several networks.** The bootstrap over pictures in {numref}`tab-06_gaps` and {numref}`tab-06_specificity` is narrow: for *one* network, what its flip-ranked channels cost is well known. The interval over networks is many times wider, because the next network,
 #   trained in the same way from another start, may say the opposite. The paper and its code have one network. No number of test pictures makes up for that.
-# * **Loudness, first of all.** What is missed most are the *strongest* channels ({numref}`fig-06_removal`). The flip-ranked ones are stronger than random ones too, so random sets *as strong* are the fair comparison, and beyond those little is left that holds from network to network.
+# * **Loudness, first of all.** Of all that was tried, what costs most on average over networks is to remove the *strongest* channels ({numref}`fig-06_removal`). The flip-ranked ones are stronger than random ones, so random sets *as strong* are the fair comparison; beyond those, what the flip-ranked
+#   cost is above 0 in one network and below it in the next.
 # * **The flip response is not position.** It ranks channels in a circular network as well, which cannot know the column ({numref}`fig-06_controls`), and part of it is the sampling grid's at every even width ({numref}`tab-06_mirrors`). The shift response, 0 there by construction,
 #   orders the channels almost independently of it ({numref}`fig-06_rankings`), and so does page 03's question. Three measures of position that do not agree cannot all be of position.
 # * **Left is not to be found by a mirror.** In a network trained on mirrored pictures no channel can have more to do with left than with right on average, and a signed response is what is left of sampling and of the pictures at hand. Ranking by *where a channel fires* needs no mirror and is more specific
@@ -535,7 +537,7 @@ print(page.provenance(workspace, splits))
 #
 # ## Summary
 #
-# * Removing the channels of highest flip response costs more than removing random ones in some networks and less in others; removing the strongest costs most, in all of them.
+# * Removing the channels of highest flip response costs more than removing random ones in some networks and less in others; on average over networks, removing the strongest costs most.
 # * Signed flip responses do not find channels of a side; the released left and right lists cannot have come from the released rule.
 # * A ranking named for position has to be compared with loudness, with other measures of position, and with a network that cannot know it.
 #
