@@ -495,17 +495,18 @@ page.table(within[["region", "seed", "n", "value", "low", "high"]].sort_values([
 # :::
 
 # %%
-fig, axes = plt.subplots(1, 2, figsize=(11, 3.6), layout="constrained")
-share = SHARE
-order = {kind: n for n, kind in enumerate(kinds)}
-first = beyond[(beyond["share"] == share) & (beyond["kind"] == "flip")].assign(against=lambda f: "beyond " + f["against"].replace("matched", "random, as strong"))
-figures.dots_by_group(first.sort_values("network", key=lambda f: f.map(order)), "network", "against", axes[0], floor=-100)
-axes[0].set(ylabel="lost (points of mean IoU)", title=f"the flip-ranked {100 * share:.0f} %")
-sides = regional[(regional["share"] == share) & (regional["kind"] == "signed") & regional["region"].isin(["left", "right"])]
-figures.dots_by_group(sides.sort_values("network", key=lambda f: f.map(order)), "network", "region", axes[1], floor=-100)
+fig, axes = plt.subplots(1, 2, figsize=(12, 3.8), layout="constrained")
+single = pd.concat([gaps[gaps["kind"] == "flip"], specific[(specific["kind"] == "signed") & specific["region"].isin(["left", "right"])]])
+single = single[single["share"] == SHARE].rename(columns={"value": "mean"}).assign(one=lambda f: f["network"] + " " + f["seed"].astype(str))
+single["against"] = "beyond " + single["against"].replace("matched", "random, as strong")
+single = single.sort_values(["network", "seed"], key=lambda f: f.map(list(kinds).index) if f.name == "network" else f)
+for ax, kind in zip(axes, ("against", "region"), strict=True):
+    figures.dots_by_group(single.dropna(subset=kind), "one", kind, ax, floor=-100)
+axes[0].set(ylabel="lost (points of mean IoU)", title=f"the flip-ranked {100 * SHARE:.0f} %")
 axes[1].set(ylabel="specificity (points of mean IoU)", title="ranked by signed response")
-page.show(fig, "06_controls", f"The same attack on networks with circular padding, and on networks trained without mirrored pictures ({what}); {told}.",
-          "Dots of the loss beyond random sets, and of left and right specificity, for three kinds of network.", workspace=workspace, data=pd.concat([first, sides]))
+page.show(fig, "06_controls", f"""The same attack on networks with circular padding, and on networks trained without mirrored pictures, each by its seed ({what}); here the 95 % interval is
+          that of a bootstrap over test pictures, for one network.""",
+          "Dots of the loss beyond random sets, and of left and right specificity, one network each.", workspace=workspace, data=single)
 mirrored = pd.concat([pd.DataFrame(r.results["mirrors"]).assign(network=where[r.digest]) for r in runs if "mirrors" in r.results])
 page.table(mirrored[["network", "kernels", "columns", "response"]], "06_mirrors", """Mean flip response over mean activation, on 40 training pictures as wide as they are and one column wider
            (seed 0): with the kernels as they were trained, and with each averaged with its mirror image.""", workspace=workspace, digits=3)
@@ -530,7 +531,7 @@ print(page.provenance(workspace, splits))
 # * **Loudness, first of all.** Of all that was tried, what costs most on average over networks is to remove the *strongest* channels ({numref}`fig-06_removal`). The flip-ranked ones are stronger than random ones, so random sets *as strong* are the fair comparison; beyond those, what the flip-ranked
 #   cost is above 0 in one network and below it in the next.
 # * **The flip response is not position.** It ranks channels in a circular network as well, which cannot know the column ({numref}`fig-06_controls`), and part of it is the sampling grid's at every even width ({numref}`tab-06_mirrors`). The shift response, 0 there by construction,
-#   orders the channels almost independently of it ({numref}`fig-06_rankings`), and so does page 03's question. Three measures of position that do not agree cannot all be of position.
+#   orders the channels in another way ({numref}`fig-06_rankings`), and page 03's question in a third. Three measures of position that do not agree cannot all be of position.
 # * **Left is not to be found by a mirror.** In a network trained on mirrored pictures no channel can have more to do with left than with right on average, and a signed response is what is left of sampling and of the pictures at hand. Ranking by *where a channel fires* needs no mirror and is more specific
 #   ({numref}`fig-06_regions`); removing channels *only there* shows that the measure sees what is local.
 # * **Not shown:** Cityscapes and a DeepLabv3-ResNet50 at its own scale (`--profile paper`), and what the authors' own lists did. The skip of DeepLabv3+ softens every removal, because thin things do not need *f*; on CamVid the page also trains the network without it.
