@@ -532,14 +532,15 @@ print(page.provenance(workspace, splits))
 #   cost is above 0 in one network and below it in the next.
 # * **The flip response is not position.** It ranks channels in a circular network as well, which cannot know the column ({numref}`fig-06_controls`), and part of it is the sampling grid's at every even width ({numref}`tab-06_mirrors`). The shift response, 0 there by construction,
 #   orders the channels in another way ({numref}`fig-06_rankings`), and page 03's question in a third. Three measures of position that do not agree cannot all be of position.
-# * **Left is not to be found by a mirror.** In a network trained on mirrored pictures no channel can have more to do with left than with right on average, and a signed response is what is left of sampling and of the pictures at hand. Ranking by *where a channel fires* needs no mirror and is more specific
-#   ({numref}`fig-06_regions`); removing channels *only there* shows that the measure sees what is local.
+# * **Left and right.** Training on mirrored pictures, as the released flags have it, makes left and right alike; what is left of a signed response is then the sampling's and that of the pictures at hand, and removing its channels harms now one side, now the other. Networks that *never* saw a mirrored picture
+#   have something to find: on CamVid (`figures/cpu/06_controls.svg` in the repository) the signed ranking is specific for left and for right, in both of them. Ranking by *where a channel fires* needs no mirror at all ({numref}`fig-06_regions`), and removing channels *only there* shows that the measure sees what is local,
+#   where enough is removed to do harm.
 # * **Not shown:** Cityscapes and a DeepLabv3-ResNet50 at its own scale (`--profile paper`), and what the authors' own lists did. The skip of DeepLabv3+ softens every removal, because thin things do not need *f*; on CamVid the page also trains the network without it.
 #
 # ## Summary
 #
 # * Removing the channels of highest flip response costs more than removing random ones in some networks and less in others; on average over networks, removing the strongest costs most.
-# * Signed flip responses do not find channels of a side; the released left and right lists cannot have come from the released rule.
+# * Signed flip responses do not find channels of a side in networks trained on mirrored pictures; on CamVid they do in networks that never saw one. The released left and right lists cannot have come from the released rule.
 # * A ranking named for position has to be compared with loudness, with other measures of position, and with a network that cannot know it.
 #
 # ## Exercises
