@@ -177,7 +177,7 @@ assert torch.equal(sum(counts[:, :, list(canvas.REGIONS[side])].sum(2) for side 
 # * **How many.** The script removes 100 of 2048 channels; a folder's name hints at 300. Here the same shares of the layer, and 1000 of 2048.
 # * **One random set**, commented out, is what the released code has; here there are 20.
 
-# %%
+# %% tags=["hide-input"]
 weight = segmentation.class_weights(train, c.balance)
 BATCH = max(1, 2 ** (18 if workspace.device.type == "cpu" else 21) // (size[0] * size[1]))
 
@@ -205,7 +205,7 @@ def made(c, seed, file):
     return net, fit(net, train, partial(segmentation.objective, c, train, weight), c.recipe, seed=seed, checkpoint=file)[-1]
 
 
-# %%
+# %% tags=["hide-input"]
 SHARE = c.shares[1]     # 300 of 2048: regions are removed from here on, and pictures shown at it
 
 
@@ -232,7 +232,7 @@ def between(values):
     return {"value": 100 * values[0].item(), "low": 100 * low, "high": 100 * high}
 
 
-# %%
+# %% tags=["hide-input"]
 OPPOSITE = {"left": "right", "top": "bottom", "centre": "periphery"}
 OPPOSITE |= {rest: region for region, rest in OPPOSITE.items()}
 
@@ -260,7 +260,7 @@ def attacked(c, net, rank, seed):
     return table, gaps, specific, counts
 
 
-# %%
+# %% tags=["hide-input"]
 def compared(c, rank):
     """How far the rankings agree: Spearman's correlation, and shared channels at the second share."""
     n = max(1, round(SHARE * len(rank.mean)))
@@ -285,7 +285,7 @@ def mirrors(c, net):
     return {"mirrors": found, "even_odd": channels.rank_correlation(*responses[:2])}
 
 
-# %%
+# %% tags=["hide-input"]
 @torch.no_grad()
 def examples(c, net, rank):
     """What is told of three test pictures: whole, without the largest share of flip-ranked channels, without as many at
@@ -352,10 +352,13 @@ rows, gaps, specific = (gathered(runs, name) for name in ("rows", "gaps", "speci
 scores = rows[rows["kind"] == "nothing"]
 scores = pd.concat([records.summarise(scores.rename(columns={column: "value"}), ["network"], "value").assign(region=column)
                     for column in ("miou", *canvas.REGIONS)])
-scores["region"] = scores["region"].replace("miou", "whole picture")
-accuracy = {kind: np.mean([r.results["accuracy"] for r in runs if where[r.digest] == kind]) for kind in kinds}
-page.table(scores[["network", "region", "mean", "low", "high", "n"]], "06_base", f"""Mean IoU (%) with nothing removed, over the classes labelled there
-           ({what}); {told}. Pixels told right: {', '.join(f'{kind} {100 * value:.1f} %' for kind, value in accuracy.items())}.""", workspace=workspace)
+whole = scores[scores["region"] == "miou"].set_index("network")
+wide = scores.pivot(index="network", columns="region", values="mean").loc[list(kinds), ["miou", *canvas.REGIONS]].reset_index()
+wide.insert(1, "n", whole["n"].loc[wide["network"]].to_numpy())
+wide.insert(3, "95 %", [f"[{low:.1f}, {high:.1f}]" for low, high in whole.loc[wide["network"], ["low", "high"]].to_numpy()])
+wide["pixels right"] = [100 * np.mean([r.results["accuracy"] for r in runs if where[r.digest] == kind]) for kind in wide["network"]]
+page.table(wide.rename(columns={"miou": "whole picture"}), "06_base", f"""Mean IoU (%) with nothing removed, over the classes labelled in the whole picture and in each region, and the
+           share of pixels told right ({what}); {told}.""", workspace=workspace)
 
 # %% [markdown]
 # ## What came out
