@@ -337,10 +337,8 @@ where = {config.digest(c): kind for kind, c in kinds.items()}
 base = [r for r in runs if where[r.digest] == "plain"]
 told = f"mean and 95 % interval (Student's t) over n = {len(seeds)} seeds" if len(seeds) > 1 else "one network"
 total = base[0].results["channels"]
-tried = f"{plain.test_images or len(test)} test pictures"
-what = f"{dataset}, {size[0]}×{size[1]} pixels, {plain.recipe.epochs * (plain.recipe.epoch_steps or 0)} steps of {plain.recipe.batch_size}, {total} channels, {tried}"
-if checkpoint:
-    what = f"{dataset}, {size[0]}×{size[1]} pixels, {Path(checkpoint).name}, {total} channels, {tried}"
+schedule = Path(checkpoint).name if checkpoint else f"{plain.recipe.epochs * (plain.recipe.epoch_steps or 0)} steps of {plain.recipe.batch_size}"
+what = f"{dataset}, {size[0]}×{size[1]} pixels, {schedule}, {total} channels, {plain.test_images or len(test)} test pictures"
 
 
 def gathered(of, name):
