@@ -170,7 +170,7 @@ assert torch.equal(sum(counts[:, :, list(canvas.REGIONS[side])].sum(2) for side 
 #
 # **Deviations from the paper**
 #
-# * **Data.** Cityscapes cannot be redistributed. `quick` draws its own streets, in Cityscapes' classes; CamVid (`-p dataset camvid`, {cite:p}`brostow2009semantic`) and Cityscapes (`-p dataset cityscapes`, {cite:p}`cordts2016cityscapes`) are read where they lie.
+# * **Data.** Cityscapes cannot be redistributed. `quick` draws its own streets, in Cityscapes' classes; CamVid (`-p dataset camvid`, {cite:p}`brostow2009semantic`) and Cityscapes (`-p dataset cityscapes`, {cite:p}`cordts2016cityscapes`, at half its size, to fit into memory) are read where they lie.
 # * **Network.** DeepLabv3 on a ResNet-50, output stride 16, is what `paper` trains. `quick` trains a ResNet-18 of few channels, stride 8, from nothing, with the skip of DeepLabv3+ for thin things (one of the networks of the released code) and
 #   rare classes weighed up, by AdamW and without colour jitter. `paper` has the released flags: SGD at 0.1, a tenth of it for the backbone, momentum 0.9, weight decay 1e-4, poly 0.9, jitter 0.5; the backbone starts from ImageNet.
 # * **Ranking** in the released code uses the very pictures the attack is scored on. Here it does not.

@@ -163,7 +163,7 @@ SEGMENTER = {
               "other": {**_SMALL, "size": (120, 160), "width": 16, "head": 48, "rank_images": 150, "test_images": 120,
                         "recipe": PolyRecipe(epochs=20, epoch_steps=50, batch_size=8, **_FAST)}},
     "paper": {"camvid": {"size": (360, 480), "weights": "imagenet"},
-              "cityscapes": {"size": (1024, 2048), "weights": "imagenet", "crop": (513, 513)}},
+              "cityscapes": {"size": (512, 1024), "weights": "imagenet", "crop": (512, 512)}},   # at half size, to fit
 }
 
 
