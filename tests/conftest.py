@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 
@@ -28,6 +29,18 @@ def chromium() -> str:
     if os.environ.get("CI") == "true":
         pytest.fail(sentence)
     pytest.skip(sentence)
+
+
+@pytest.fixture
+def offline(monkeypatch, tmp_path):
+    """No cache and no network: every download is refused."""
+    import torch
+
+    def refused(url, *_, **__):
+        raise URLError("no route")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", refused)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """A frozen network is the one that was asked for, with those weights; its kept features are what it would say again."""
 from collections import OrderedDict
 from dataclasses import replace
-from urllib.error import URLError
 
 import pytest
 import torch
@@ -27,16 +26,6 @@ def digits():
 def small():
     torch.manual_seed(0)
     return encoders.small(models.vgg(3, 2))
-
-
-@pytest.fixture
-def offline(monkeypatch, tmp_path):
-    """No cache and no network: every download is refused."""
-    def refused(url, *_, **__):
-        raise URLError("no route")
-
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(torch.hub, "download_url_to_file", refused)
 
 
 def same(a: nn.Module, b: nn.Module) -> bool:

@@ -2,7 +2,6 @@
 import pickle
 from dataclasses import replace
 from functools import partial
-from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -49,15 +48,6 @@ def pictures():
     labels = (images[:, 0].long() * 3) // 256
     labels[torch.rand(5, 16, 32, generator=seed) < 0.1] = VOID
     return ImageSet("made", "test", images, labels, ("a", "b", "c"), *IMAGENET)
-
-
-@pytest.fixture
-def offline(monkeypatch, tmp_path):
-    def refused(url, *_, **__):
-        raise URLError("no route")
-
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(torch.hub, "download_url_to_file", refused)
 
 
 def same(one: nn.Module, other: nn.Module) -> bool:
