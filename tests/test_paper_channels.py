@@ -1,0 +1,92 @@
+"""The released rankings against a second transcription, and the rules on removed channels met and missed."""
+import re
+
+import pandas as pd
+import pytest
+
+from posenc_lib import paper
+
+# Typed a second time: first list, second list, shared of 100, shared of 300, Spearman's correlation.
+RELEASED = """
+left   right    19  104   0.386
+left   overall  10   72  -0.01
+right  overall  13   70  -0.03
+"""
+
+
+def test_what_the_released_rankings_share():
+    lines = [line.split() for line in RELEASED.split("\n")[1:-1]]
+    assert paper.RELEASED.columns.tolist() == ["first", "second", "shared of 100", "shared of 300", "spearman"]
+    assert paper.RELEASED.to_numpy().tolist() == [
+        [first, second, int(hundred), int(three), float(rho)] for first, second, hundred, three, rho in lines]
+
+
+def removed(*changes: tuple[str, float], half: float = 1.0) -> pd.DataFrame:
+    """Page 06's table, everything 2 points with intervals of `half` on each side.
+
+    changes  "kind/against or region/percent of the channels", mean: what differs ("*" is any)
+    """
+    rows = [(kind, against, None, share) for kind in ("flip", "shift", "strength") for against in ("random", "matched")
+            for share in (0.05, 0.15, 0.5)]
+    rows += [(kind, None, region, share) for kind in ("signed", "active", "only there")
+             for region in ("left", "right", "top", "bottom", "centre", "periphery") for share in (0.05, 0.15, 0.5)]
+    table = pd.DataFrame(rows, columns=["kind", "against", "region", "share"]).assign(mean=2.0)
+    where = table["against"].fillna(table["region"])
+    for name, mean in changes:
+        kind, place, percent = name.split("/")
+        cell = pd.Series(True, table.index)
+        for column, asked in ((table["kind"], kind), (where, place), (100 * table["share"], percent)):
+            cell &= asked == "*" or column == (float(asked) if column is not where and asked.isdigit() else asked)
+        assert cell.any(), name
+        table.loc[cell, "mean"] = mean
+    return table.assign(low=table["mean"] - half, high=table["mean"] + half, n=3)
+
+
+NOT_FLIP = [(f"{kind}/*/*", -9) for kind in ("shift", "strength", "signed", "active", "only there")]
+NOT_SIGNED = [(f"{kind}/*/*", -9) for kind in ("flip", "shift", "strength", "active", "only there")]
+NO_SIDE = [(f"signed/{region}/*", -9) for region in ("top", "bottom", "centre", "periphery")]
+
+
+@pytest.mark.parametrize("claim, changes, verdict", [
+    (paper.CHANNELS_OVERALL, [], paper.REPRODUCED),
+    (paper.CHANNELS_OVERALL, [("flip/random/50", 1.01)], paper.REPRODUCED),
+    (paper.CHANNELS_OVERALL, [("flip/random/50", 1.0)], paper.IN_DIRECTION),      # the interval starts at 0
+    (paper.CHANNELS_OVERALL, [("flip/random/5", 0.99)], paper.IN_DIRECTION),
+    (paper.CHANNELS_OVERALL, [("flip/random/15", 0.01)], paper.IN_DIRECTION),
+    (paper.CHANNELS_OVERALL, [("flip/random/*", 0.01)], paper.IN_DIRECTION),
+    (paper.CHANNELS_OVERALL, [("flip/random/15", 0.0)], paper.NOT_REPRODUCED),
+    (paper.CHANNELS_OVERALL, [("flip/random/5", -0.01)], paper.NOT_REPRODUCED),   # at one share of three
+    (paper.CHANNELS_OVERALL, [("flip/random/*", -2)], paper.NOT_REPRODUCED),
+    (paper.CHANNELS_OVERALL, [("flip/matched/*", -9), *NOT_FLIP], paper.REPRODUCED),
+    (paper.CHANNELS_REGION, [], paper.REPRODUCED),
+    (paper.CHANNELS_REGION, [("signed/left/15", 1.01)], paper.REPRODUCED),
+    (paper.CHANNELS_REGION, [("signed/left/15", 1.0)], paper.IN_DIRECTION),
+    (paper.CHANNELS_REGION, [("signed/right/15", 0.99)], paper.IN_DIRECTION),
+    (paper.CHANNELS_REGION, [("signed/right/15", 0.01)], paper.IN_DIRECTION),
+    (paper.CHANNELS_REGION, [("signed/right/15", 0.0)], paper.NOT_REPRODUCED),
+    (paper.CHANNELS_REGION, [("signed/left/15", -0.01)], paper.NOT_REPRODUCED),   # one side of two
+    (paper.CHANNELS_REGION, [("signed/left/5", -9), ("signed/right/5", -9)], paper.REPRODUCED),
+    (paper.CHANNELS_REGION, [("signed/left/50", -9), ("signed/right/50", -9)], paper.REPRODUCED),   # 15 % counts
+    (paper.CHANNELS_REGION, [*NO_SIDE, *NOT_SIGNED], paper.REPRODUCED),
+])
+def test_the_judges_of_the_removals(claim, changes, verdict):
+    said, numbers = claim.judge(removed(*changes))
+    assert said == verdict
+    assert re.search(r"[+-]\d+\.\d points \[[+-]\d", numbers) and "n = 3" in numbers and "nan" not in numbers
+
+
+def test_what_the_verdicts_of_the_removals_rest_on():
+    table = removed(("flip/random/15", 3), ("flip/matched/5", -4), ("signed/right/15", 0.5))
+    assert paper.CHANNELS_OVERALL.judge(table)[1] == (
+        "5 % of the channels: +2.0 points [+1.0, +3.0]; 15 % of the channels: +3.0 points [+2.0, +4.0]; 50 % of the "
+        "channels: +2.0 points [+1.0, +3.0], n = 3. Beyond sets as strong: -4.0 points [-5.0, -3.0]; +2.0 points "
+        "[+1.0, +3.0]; +2.0 points [+1.0, +3.0]")
+    assert paper.CHANNELS_REGION.judge(table)[1] == (
+        "left: +2.0 points [+1.0, +3.0]; right: +0.5 points [-0.5, +1.5], n = 3")
+
+
+@pytest.mark.parametrize("claim", [paper.CHANNELS_OVERALL, paper.CHANNELS_REGION], ids=lambda claim: claim.id)
+def test_removals_from_one_network_are_not_judged(claim):
+    assert claim in paper.CLAIMS
+    assert claim.verdict(removed().assign(n=1))[0] == paper.NOT_TESTABLE
+    assert claim.verdict(removed().assign(n=2))[0] == paper.REPRODUCED
