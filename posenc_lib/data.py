@@ -10,7 +10,7 @@ What a set is (`ImageSet`, `Splits`) is in `imageset`, and can be had from here.
 """
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from posenc_lib.imageset import IMAGENET, SPLIT_SEED, VOID, ImageSet, Samples, S
 from posenc_lib.shapes import LabelMaps, Labels, Pixels
 
 __all__ = ["CAMVID", "CIFAR", "CITYSCAPES", "IMAGENET", "VOID", "ImageSet", "Samples", "Splits", "Trainable",
-           "download", "load", "load_for", "photographs"]
+           "download", "load", "load_for", "opened", "photographs", "sides_of"]
 
 CIFAR = {   # name: torchvision's class, label columns in parquet, mean and std (authors' code)
     "cifar10": (torchvision.datasets.CIFAR10, ("label",), (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
@@ -72,21 +72,21 @@ def load(name: str, root: Path | str, *, size: int | Rectangle | None = None, va
     elif name == "stencils":
         train, test = embedded.stencils(_side(name, size, 64))
     elif name == "streets":
-        train, test = embedded.street_scenes(*_sides(name, size, (64, 128)))
+        train, test = embedded.street_scenes(*sides_of(name, size, (64, 128)))
     elif name in CIFAR:
         train, test = _cifar(name, root, None if size is None else (_side(name, size, 32),) * 2)
     elif name == "camvid":
-        train, test = _camvid(root, _sides(name, size, 224))
+        train, test = _camvid(root, sides_of(name, size, 224))
     elif name == "cityscapes":
-        train, test = _cityscapes(root, _sides(name, size, (512, 1024)))
+        train, test = _cityscapes(root, sides_of(name, size, (512, 1024)))
     else:
-        train, test = _folder(name, root, _sides(name, size, 224))
+        train, test = _folder(name, root, sides_of(name, size, 224))
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(SPLIT_SEED))
     n = round(validation * len(train))
     return Splits(train.take(order[n:].sort().values), train.take(order[:n].sort().values, "validation"), test)
 
 
-def _sides(name: str, size: int | Rectangle | None, otherwise: int | Rectangle) -> Rectangle:
+def sides_of(name: str, size: int | Rectangle | None, otherwise: int | Rectangle) -> Rectangle:
     """(rows, cols) of what was asked for, of `otherwise` where nothing was."""
     asked = otherwise if size is None else size
     sides = asked if isinstance(asked, tuple) else (asked, asked)
@@ -96,20 +96,20 @@ def _sides(name: str, size: int | Rectangle | None, otherwise: int | Rectangle) 
 
 
 def _side(name: str, size: int | Rectangle | None, otherwise: int) -> int:
-    rows, cols = _sides(name, size, otherwise)
+    rows, cols = sides_of(name, size, otherwise)
     if rows != cols:
         raise ValueError(f"{name}: size {size} was asked for; its images are square, so give one number")
     return rows
 
 
-def load_for(workspace: Workspace, name: str, **options) -> Splits:
-    """`load` for a page: on the paper profile, also says that a GPU is missing, in the same error as missing data."""
+def load_for(workspace: Workspace, name: str, *, loader: Callable[..., Splits] = load, **options) -> Splits:
+    """`loader` for a page: on the paper profile, also says that a GPU is missing, in the same error as missing data."""
     gpu = ""
     if workspace.profile == "paper" and workspace.device.type != "cuda":
         gpu = ("profile paper: the papers' schedules need a GPU, and torch sees none here; run it where there is "
                "one, or choose --profile quick")
     try:
-        splits = load(name, workspace.data, **options)
+        splits = loader(name, workspace.data, **options)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}\n{gpu}".strip()) from None
     if gpu:
@@ -124,7 +124,7 @@ def download(name: str, root: Path | str) -> None:
 
 
 @contextmanager
-def _opened(source: Path | bytes, at: str) -> Iterator[Image.Image]:
+def opened(source: Path | bytes, at: str) -> Iterator[Image.Image]:
     """An image of a file or of bytes; ValueError names `at` when it cannot be read, be it only in decoding."""
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
@@ -154,7 +154,7 @@ def _decoded(sources: Iterable[Path | bytes], size: Rectangle | None, where: str
     """Images of files, or of the bytes of files."""
     def images() -> Iterator[Image.Image]:
         for n, source in enumerate(sources):
-            with _opened(source, f"image {n} of {where}" if isinstance(source, bytes) else str(source)) as image:
+            with opened(source, f"image {n} of {where}" if isinstance(source, bytes) else str(source)) as image:
                 yield image.convert("RGB")   # reads it whole, so that damage is told here
     return _pixels(images(), size)
 
@@ -169,7 +169,7 @@ def _label_maps(name: str, pairs: Iterable[tuple[Path, Path]], size: Rectangle, 
     table[list(classes)] = list(classes.values())
     maps = []
     for picture, file in pairs:
-        with _opened(picture, str(picture)) as image, _opened(file, str(file)) as numbers:
+        with opened(picture, str(picture)) as image, opened(file, str(file)) as numbers:
             if numbers.size != image.size:
                 raise ValueError(f"{name}: the map {file} is {numbers.height}x{numbers.width} pixels and its picture "
                                  f"{picture} {image.height}x{image.width}; put the map of that very picture there")

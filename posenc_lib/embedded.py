@@ -5,6 +5,7 @@ photos    six photographs bundled with scikit-image and scikit-learn, as crops
 stencils  digits pasted on such crops, with a map that labels every pixel
 streets   drawn street scenes (`posenc_lib.streets`), with a map that labels every pixel
 """
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -85,12 +86,20 @@ def stencils(size: int) -> tuple[ImageSet, ImageSet]:
     return tuple(parts)
 
 
+def scenes_of(rows: int, cols: int, **seeds: range) -> Iterator[tuple[str, list[streets.Scene], Tensor]]:
+    """Of "train" and "test": scenes, each of its own seed, and their pictures (scene, rgb, row, col).
+
+    seeds  of a split, in place of `STREETS`, which has 400 to train on and 120 to test
+    """
+    for split, of_split in (STREETS | seeds).items():
+        scenes = [streets.draw(seed, rows, cols) for seed in of_split]
+        yield split, scenes, torch.from_numpy(np.stack([s.image for s in scenes])).permute(0, 3, 1, 2).contiguous()
+
+
 def street_scenes(rows: int, cols: int) -> tuple[ImageSet, ImageSet]:
-    """400 train and 120 test scenes of rows x cols pixels, each of its own seed; a class or `VOID` for every pixel."""
+    """Scenes of rows x cols pixels with a class or `VOID` for every pixel."""
     parts = []
-    for split, seeds in STREETS.items():
-        scenes = [streets.draw(seed, rows, cols) for seed in seeds]
-        images = torch.from_numpy(np.stack([scene.image for scene in scenes])).permute(0, 3, 1, 2).contiguous()
+    for split, scenes, images in scenes_of(rows, cols):
         labels = torch.from_numpy(np.stack([scene.labels for scene in scenes])).long()
         parts.append(ImageSet("streets", split, images, labels, streets.CLASSES, *IMAGENET))
     return tuple(parts)

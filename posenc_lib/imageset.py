@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from posenc_lib.shapes import Images, LabelMaps, Labels, Pixels
+from posenc_lib.shapes import Boxes, Images, LabelMaps, Labels, Pixels
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))   # mean and standard deviation of torchvision's weights
 VOID = 255   # in a label map: not to be learned nor scored
@@ -30,14 +30,15 @@ class ImageSet(Trainable):
     """Images of one split, as two tensors on one device; normalised a batch at a time.
 
     images  uint8 (image, rgb, row, col); never normalised in store
-    labels  int64 (image,), zeros where a set has none; or (image, row, col), one a pixel, `VOID` where it has none
+    labels  int64 (image,), zeros where a set has none; or (image, row, col), one a pixel, `VOID` where it has none;
+            or boxes (image, person, 6), float32, of `people`
     classes names of the labels
     mean, std  of each colour on the scale 0..1, what `normalise` takes away and divides by
     """
     name: str
     split: str
     images: Pixels
-    labels: Labels | LabelMaps
+    labels: Labels | LabelMaps | Boxes
     classes: tuple[str, ...]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -68,7 +69,7 @@ class ImageSet(Trainable):
         """What a black pixel is after `normalise`, shape (rgb,)."""
         return (-self._per_colour(self.mean) / self._per_colour(self.std)).flatten()
 
-    def batch(self, index: Tensor) -> tuple[Images, Labels | LabelMaps]:
+    def batch(self, index: Tensor) -> tuple[Images, Labels | LabelMaps | Boxes]:
         return self.normalise(self.images[index]), self.labels[index]
 
     @cached_property

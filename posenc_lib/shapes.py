@@ -16,3 +16,4 @@ Logits = Float[Tensor, "batch label"]
 Labels = Int[Tensor, " batch"]
 LabelMaps = Int[Tensor, "batch row col"]
 Maps = Float[Tensor, "batch map row col"]          # what a readout draws, 0..1
+Boxes = Float[Tensor, "batch person 6"]            # left, top, width, height, visible, ignore (`people`), or nan

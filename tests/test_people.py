@@ -1,0 +1,456 @@
+"""Boxes of people: they move with their picture, what is not to be found is marked, what is damaged is told."""
+import json
+import warnings
+from math import nan
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.io import savemat
+
+from posenc_lib import data, embedded, people, streets
+from posenc_lib.config import Workspace
+
+GREY, MEAN = 90, [124, 116, 104]              # MEAN: 255 times (0.485, 0.456, 0.406), rounded
+
+
+def save(file, pixels):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(file)
+
+
+def grey(rows: int, cols: int, *bright: tuple[int, int, int, int]) -> np.ndarray:
+    """A grey picture with white boxes (left, top, width, height) in it."""
+    pixels = np.full((rows, cols, 3), GREY, np.uint8)
+    for left, top, width, height in bright:
+        pixels[top:top + height, left:left + width] = 255
+    return pixels
+
+
+def boxes(part: data.ImageSet) -> list[list[list[float]]]:
+    """Every picture's rows, without those of nan, which have to be whole and behind all others."""
+    found = []
+    for rows in part.labels:
+        there = ~rows.isnan()
+        n = int(there.any(1).sum())
+        assert there[:n].all() and not there[n:].any()
+        found.append(rows[:n].tolist())
+    return found
+
+
+def same(found, expected) -> bool:
+    return len(found) == len(expected) and all(
+        len(f) == len(e) and np.allclose(np.reshape(f, (-1, 6)), np.reshape(e, (-1, 6)), atol=1e-5)
+        for f, e in zip(found, expected, strict=True))
+
+
+def one(image: int, box, **more) -> dict:
+    return {"image_id": image, "category_id": 1, "bbox": box, **more}
+
+
+PERSON = [{"id": 1, "name": "person"}]
+
+
+def write(root, train: dict, test: dict | None = None, where: str = "val"):
+    """A set "mine": its json files, and a wide picture 20x40 and a tall one 40x20 in each split."""
+    for split, content in (("train", train), (where, test or train)):
+        save(root / "mine" / split / "wide.png", grey(20, 40))
+        save(root / "mine" / split / "tall.png", grey(40, 20))
+        (root / "mine" / f"{split}.json").write_text(json.dumps(content))
+
+
+def coco(*annotations, **more) -> dict:
+    images = [{"id": 7, "file_name": "wide.png", "width": 40, "height": 20}, {"id": 3, "file_name": "tall.png"}]
+    return {"images": images, "annotations": list(annotations), "categories": PERSON, **more}
+
+
+BOX = one(7, [4, 8, 10, 12])
+
+
+def test_boxes_move_with_a_picture_that_is_scaled_to_fit_and_centred(tmp_path):
+    write(tmp_path, coco(BOX, one(3, [2, 4, 8, 36]), one(3, [0, 0, 20, 40])), coco(one(3, [0, 1, 2, 3])))
+    train, validation, test = people.load("mine", tmp_path, size=32)          # at 32 / 40, bars of 8 pixels
+    assert same(boxes(train), [[[3.2, 14.4, 8, 9.6, 1, 0]], [[9.6, 3.2, 6.4, 28.8, 1, 0], [8, 0, 16, 32, 1, 0]]])
+    assert same(boxes(test), [[], [[8, 0.8, 1.6, 2.4, 1, 0]]])
+    for part, n in ((train, 2), (validation, 0), (test, 2)):
+        assert (part.images.shape, part.images.dtype) == ((n, 3, 32, 32), torch.uint8)
+        assert (part.labels.shape, part.labels.dtype) == ((n, 2, 6), torch.float32)
+        assert (part.name, part.classes, part.mean, part.std) == ("mine", ("person",), *data.IMAGENET)
+    assert [part.split for part in (train, validation, test)] == ["train", "validation", "test"]
+    for image, (rows, cols) in zip(train.images, ((slice(8, 24), slice(32)), (slice(32), slice(8, 24))), strict=True):
+        inside = torch.zeros(32, 32, dtype=torch.bool)
+        inside[rows, cols] = True
+        assert (image[:, inside] == GREY).all() and (image[:, ~inside] == torch.tensor(MEAN)[:, None]).all()
+
+
+@pytest.mark.parametrize("shape, size, expected", [   # of a box (4, 8, 10, 12)
+    ((20, 40), (20, 40), [4, 8, 10, 12]), ((20, 40), (40, 80), [8, 16, 20, 24]), ((20, 40), (10, 20), [2, 4, 5, 6]),
+    ((20, 40), (30, 40), [4, 13, 10, 12]), ((20, 40), (20, 51), [9, 8, 10, 12]), ((40, 20), (20, 40), [17, 4, 5, 6]),
+    ((21, 40), (10, 20), [1.9, 80 / 21, 4.75, 120 / 21]),   # 19.05 columns are 19; bars of 0 and of 1
+])
+def test_a_picture_of_the_very_shape_is_used_as_it_is_and_others_fit(tmp_path, shape, size, expected):
+    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    for split in ("train", "test"):
+        save(tmp_path / "mine" / split / "deep" / "a.png", picture)
+        content = {"images": [{"id": "a", "im_name": "deep/a.png"}], "annotations": [one("a", [4, 8, 10, 12])]}
+        (tmp_path / "mine" / f"{split}.json").write_text(json.dumps(content))
+    test = people.load("mine", tmp_path, size=size).test
+    assert same(boxes(test), [[[*expected, 1, 0]]]) and test.images.shape[2:] == size
+    if shape == size:
+        assert np.array_equal(test.images[0].permute(1, 2, 0), picture)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (96, 40), (23, 61), (120, 160), (200, 300)])
+@pytest.mark.parametrize("shape", [(120, 160), (160, 90)])
+def test_what_is_painted_at_a_box_lies_in_the_moved_box(tmp_path, shape, size):
+    box = (21, 34, 40, 62)
+    for split in ("train", "val"):
+        save(tmp_path / "mine" / split / "a.png", grey(*shape, box))
+        content = {"images": [{"id": 1, "file_name": "a.png"}], "annotations": [one(1, box)]}
+        (tmp_path / "mine" / f"{split}.json").write_text(json.dumps(content))
+    train = people.load("mine", tmp_path, size=size).train
+    [[[left, top, width, height, *_]]] = boxes(train)
+    row, col = torch.nonzero(train.images[0, 0] > (GREY + 255) / 2, as_tuple=True)   # the edge is at half the height
+    measured = [col.min(), row.min(), col.max() + 1, row.max() + 1]
+    assert np.abs(np.subtract(measured, [left, top, left + width, top + height])).max() <= 0.75
+    assert len(row) == pytest.approx(width * height, rel=0.2)
+
+
+def test_a_smaller_picture_is_of_means_and_not_of_picked_pixels(tmp_path):
+    write(tmp_path, coco(BOX))
+    save(tmp_path / "mine/train/wide.png", np.tile(np.array([0, 255], np.uint8), (20, 20)))   # upright stripes
+    inside = people.load("mine", tmp_path, size=(10, 20)).train.images[0, :, :, 1:-1].float()
+    assert ((inside - 127.5).abs() <= 1).all()
+
+
+def test_a_box_is_cut_to_its_picture_and_one_without_area_is_left_out_with_one_warning(tmp_path):
+    outside = [[40, 0, 5, 5], [-5, 0, 5, 5], [0, 20, 5, 5], [0, 0, 0, 5], [3, 3, 5, 0], [9, 9, -4, 5], [9, 9, 5, -4]]
+    reaching = [[-4, -6, 10, 10], [36, 15, 99, 99], [-1, -1, 50, 50]]
+    write(tmp_path, coco(*(one(7, box, vis_ratio=0.5, ignore=1) for box in outside), one(7, [1, 2, 3, 4]),
+                         *(one(7, box, vis_ratio=0.25) for box in reaching)), coco(BOX))
+    with pytest.warns(UserWarning) as told:
+        train = people.load("mine", tmp_path, size=(20, 40)).train
+    [warning] = told
+    sentence = f"mine: 7 boxes of {tmp_path}/mine/train.json have no area in their picture and are left out"
+    assert str(warning.message) == sentence
+    assert boxes(train) == [[[1, 2, 3, 4, 1, 0], [0, 0, 6, 4, 0.25, 0], [36, 15, 4, 5, 0.25, 0],
+                             [0, 0, 40, 20, 0.25, 0]], []]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write(tmp_path, coco(BOX))
+        people.load("mine", tmp_path, size=(20, 40))
+
+
+def test_who_is_to_be_found_who_is_ignored_and_what_is_passed_over(tmp_path):
+    kinds = ("ignore region", "Pedestrian", "rider", "sitting person", "other person", "people group", "dog", "Crowd")
+    categories = [{"id": n, "name": name} for n, name in enumerate(kinds)]
+    found = [one(7, [n, 1, 5, 6], category_id=n) for n in range(len(kinds))]
+    found += [one(7, [10, 1, 5, 6], iscrowd=1), one(7, [11, 1, 5, 6], ignore=1, vis_ratio=0),
+              one(7, [12, 1, 5, 6], ignore=0, iscrowd=0, vis_ratio=0.125)]
+    write(tmp_path, coco(*found, categories=categories), {k: v for k, v in coco(BOX).items() if k != "categories"})
+    splits = people.load("mine", tmp_path, size=(20, 40))
+    assert [row[:1] + row[4:] for row in boxes(splits.train)[0]] == [
+        [0, 1, 1], [1, 1, 0], [2, 1, 1], [3, 1, 1], [4, 1, 1], [5, 1, 1], [7, 1, 1], [10, 1, 1], [11, 0, 1],
+        [12, 0.125, 0]]
+    assert boxes(splits.test) == [[[4, 8, 10, 12, 1, 0]], []]                 # without categories all are people
+
+
+def test_the_test_split_is_preferred_to_val_and_256_is_the_size(tmp_path):
+    write(tmp_path, coco(BOX))
+    write(tmp_path, coco(BOX), coco(BOX, BOX), "test")
+    test = people.load("mine", tmp_path).test
+    assert ([len(rows) for rows in boxes(test)], test.images.shape) == ([2, 0], (2, 3, 256, 256))
+    with pytest.raises(ValueError, match=r"mine: size 0 was asked for; give a number of pixels, or two as \(rows"):
+        people.load("mine", tmp_path, size=0)
+
+
+def test_splits_move_to_a_device_are_taken_from_and_have_a_fingerprint(tmp_path):
+    write(tmp_path, coco(BOX, one(3, [0, 0, 5, 5])))
+    splits = people.load("mine", tmp_path, size=16)
+    assert splits.fingerprint == people.load("mine", tmp_path, size=16).fingerprint
+    images, labels = splits.train.batch(torch.tensor([1]))
+    assert images.shape == (1, 3, 16, 16) and torch.equal(labels, splits.train.to("cpu").labels[1:])
+    write(tmp_path, coco(BOX, one(3, [0, 0, 5, 5.5])))
+    assert splits.fingerprint != people.load("mine", tmp_path, size=16).fingerprint
+
+
+def test_load_for_also_tells_that_a_gpu_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    write(tmp_path, coco(BOX))
+    assert people.load_for(Workspace("smoke", str(tmp_path)), "mine", size=16).train.labels.shape == (2, 1, 6)
+    with pytest.raises(FileNotFoundError, match=r"(?s)people: no image set 'ours'.*profile paper: the papers' sched"):
+        people.load_for(Workspace("paper", str(tmp_path)), "ours")
+    with pytest.raises(RuntimeError, match="torch sees none here"):
+        people.load_for(Workspace("paper", str(tmp_path)), "mine", size=16)
+
+
+def put(text: str | bytes):
+    return lambda folder: (folder / "val.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
+def listed(*annotations, **more):
+    return put(json.dumps(coco(*annotations, **more)))
+
+
+WHOLE = json.dumps(coco(BOX))
+
+
+@pytest.mark.parametrize("damage, error, sentence", [
+    (lambda folder: folder.rename(folder.parent / "ours"), FileNotFoundError, r"people: no image set 'mine': it is "
+     r"none of streets, camvid, citypersons, and .*/mine is no folder; put train/, train\.json, test/ and test\.json"),
+    (lambda folder: (folder / "val.json").unlink(), FileNotFoundError,
+     r"mine: .*/val\.json is not there; put the boxes of the val pictures there, in the COCO layout$"),
+    (lambda folder: (folder / "train.json").unlink(), FileNotFoundError, r"mine: .*/train\.json is not there; put"),
+    (lambda folder: (folder / "val").rename(folder / "valid"), FileNotFoundError,
+     r"mine: 2 of the 2 pictures of .*/val\.json are missing, the first is .*/val/wide\.png; put every picture there$"),
+    (lambda folder: (folder / "val/tall.png").unlink(), FileNotFoundError,
+     r"mine: 1 of the 2 pictures of .*/val\.json are missing, the first is .*/val/tall\.png; put"),
+    (lambda folder: save(folder / "val/wide.png", grey(40, 20)), ValueError,
+     r"mine: .*/val/wide\.png is 40x20 pixels, and .*/val\.json says 20x40; put the picture there that its boxes were"),
+    (lambda folder: (folder / "val/tall.png").write_bytes(b""), ValueError,
+     r"data: .*/val/tall\.png cannot be read as an image .*; replace it or take it away$"),
+    (lambda folder: (folder / "val/tall.png").write_bytes((folder / "val/tall.png").read_bytes()[:60]), ValueError,
+     r"data: .*/val/tall\.png cannot be read as an image"),
+    (put(""), ValueError, r"mine: .*/val\.json cannot be read as JSON \(Expecting val.*\); put the whole file there$"),
+    (put(WHOLE[:-9]), ValueError, r"mine: .*/val\.json cannot be read as JSON \(.*\); put the whole"),
+    (put("\nno json"), ValueError, r"mine: .*/val\.json cannot be read as JSON \(Expecting value: line 2"),
+    (put(b"\xff\xd8\xff\xe0"), ValueError, r"mine: .*/val\.json cannot be read as JSON \(.*decode"),
+    (put("[" * 200_000), ValueError, r"mine: .*/val\.json cannot be read as JSON \(.*recursion"),
+    (put(f"[{WHOLE}]"), ValueError,
+     r"mine: .*/val\.json has no lists named images and annotations; put boxes of the COCO layout there$"),
+    (put("null"), ValueError, r"mine: .*/val\.json has no lists named images and annotations"),
+    (put('{"images": []}'), ValueError, r"mine: .*/val\.json has no lists named images and annotations"),
+    (put('{"annotations": []}'), ValueError, r"mine: .*/val\.json has no lists named images and annotations"),
+    (put('{"images": {}, "annotations": []}'), ValueError, r"mine: .*/val\.json has no lists named"),
+    (listed(BOX, images=[{"id": 7, "file_name": "wide.png"}] * 2), ValueError,
+     r"mine: .*/val\.json has two images of the id 7; give each its own$"),
+    (listed(BOX, one(8, [1, 2, 3, 4])), ValueError,
+     r"mine: annotation 1 of .*/val\.json is of the image 8, which is not listed there; list it or take the anno"),
+    (listed(BOX, one(8, [1, 2, 3, 4]), categories=[{"id": 1, "name": "dog"}]), ValueError, "is of the image 8, which"),
+    *((listed(BOX, one(7, box)), ValueError, rf"mine: annotation 1 of .*/val\.json has the box {told}, of which the "
+       r"share 1 is visible; give four finite numbers \(left, top, width, height\) and a share in 0\.\.1$")
+      for box, told in (([1, nan, 3, 4], r"\[1, nan, 3, 4\]"), ([1, 2, float("inf"), 4], r"\[1, 2, inf, 4\]"),
+                        ([1, 2, 3], r"\[1, 2, 3\]"), ([1, 2, 3, 4, 5], r"\[1, 2, 3, 4, 5\]"), (None, "None"),
+                        ([1, None, 3, 4], r"\[1, None, 3, 4\]"), ("all", "'all'"), ([10 ** 400, 2, 3, 4], ".*"))),
+    *((listed(BOX, one(7, [1, 2, 3, 4], vis_ratio=share)), ValueError, rf"of which the share {told} is visible; give")
+      for share, told in ((1.5, r"1\.5"), (-0.1, r"-0\.1"), (nan, "nan"), (None, "None"))),
+    (listed(BOX, one(7, [1, 2, 3, 4], category_id=5)), ValueError,
+     r"mine: annotation 1 of .*/val\.json is not as in the COCO layout \(KeyError: 5\); correct it$"),
+    (listed(BOX, {"image_id": 7, "category_id": 1}), ValueError, r"annotation 1 of .* \(KeyError: 'bbox'\); corr"),
+    (listed(BOX, 7), ValueError, r"annotation 1 of .*/val\.json is not as in the COCO layout \(TypeError: .*\); co"),
+    (listed(BOX, images=[{"id": 7, "file_name": "wide.png"}, {"id": 3}]), ValueError,
+     r"image 1 of .*/val\.json is not as in the COCO layout \(KeyError: 'file_name'\); correct it"),
+    (listed(BOX, images=[{"id": [7], "file_name": "wide.png"}]), ValueError, r"image 0 of .* COCO layout \(TypeError"),
+    (listed(BOX, images=[{"id": 7, "file_name": 5}]), ValueError, r"image 0 of .* COCO layout \(TypeError"),
+    (listed(BOX, categories=[5]), ValueError, r"categories of .*/val\.json is not as in the COCO layout \(TypeError"),
+    *((listed(*none), ValueError, r"mine: nobody is to be found in the 2 test pictures of .*/val\.json; give pictures "
+       r"with people who are not to be ignored$") for none in ((), (one(7, [1, 2, 3, 4], iscrowd=1),))),
+    (listed(images=[]), ValueError, r"mine: nobody is to be found in the 0 test pictures"),
+])
+def test_what_is_wrong_with_a_folder_is_told_in_one_sentence(tmp_path, damage, error, sentence):
+    write(tmp_path, coco(BOX))
+    damage(tmp_path / "mine")
+    with pytest.raises(error, match=sentence) as told:
+        people.load("mine", tmp_path, size=16)
+    assert "\n" not in str(told.value) and type(told.value) is error
+
+
+def test_nobody_left_after_cutting_is_told(tmp_path):
+    write(tmp_path, coco(one(7, [50, 0, 5, 5])))
+    with pytest.warns(UserWarning, match="1 boxes of"), pytest.raises(ValueError, match="nobody is to be found"):
+        people.load("mine", tmp_path, size=16)
+
+
+@pytest.mark.parametrize("size", [(32, 64), None])
+def test_streets_have_the_pictures_of_data_and_the_people_of_their_scenes(size, monkeypatch):
+    monkeypatch.setattr(embedded, "STREETS", {"train": range(12), "test": range(10_000, 10_005)})
+    calls, draw = [], streets.draw
+    monkeypatch.setattr(streets, "draw", lambda *args: calls.append(args) or draw(*args))
+    splits = people.load("streets", "nowhere", size=size)
+    rows, cols = size or (64, 128)
+    assert calls == [(seed, rows, cols) for seed in (*range(12), *range(10_000, 10_005))]    # each is drawn once
+    scenes = data.load("streets", "", size=size, validation=0.0)
+    for part, other, seed in ((splits.train, scenes.train, 0), (splits.test, scenes.test, 10_000)):
+        assert torch.equal(part.images, other.images) and part.name == "streets"
+        expected = [[[*p.box, p.visible, float(p.kind == "rider")] for p in draw(seed + n, rows, cols).people]
+                    for n in range(len(part))]
+        assert same(boxes(part), expected)
+    ignored = splits.train.labels[..., 5]
+    assert (ignored == 1).any() and (ignored == 0).any()
+    assert (len(splits.validation), splits.train.labels.shape[1]) == (0, splits.test.labels.shape[1])
+
+
+def test_all_the_streets_keep_riders_and_hidden_people_apart():
+    train, _, test = people.load("streets", "", size=(16, 32))
+    assert (len(train), len(test)) == (400, 120)
+    for part in (train, test):
+        rows = part.labels[~part.labels[..., 0].isnan()]
+        left, top, width, height, visible, ignore = rows.T
+        assert (rows[:, :4] == rows[:, :4].round()).all() and ((visible > 0) & (visible <= 1)).all()
+        assert ((left >= 0) & (left + width <= 32) & (top >= 0) & (top + height <= 16)).all()
+        assert (width > 0).all() and (height > 0).all()
+        assert 0.1 < ignore.mean() < 0.4 and 0.2 < (visible < 0.65).float().mean() < 0.6
+
+
+@pytest.fixture
+def camvid(tmp_path):
+    """One picture a split, 40x80; two pedestrians (9) that touch by a corner, one alone, one row of one, a rider."""
+    labels = np.full((40, 80), 3, np.uint8)
+    labels[10:20, 5:9] = 9
+    labels[20:24, 9:12] = 9                                                   # by the corner
+    labels[30:40, 70:80] = 9                                                  # at the edge
+    labels[2:3, 30:36] = 9                                                    # low, but not lower than a 40th
+    labels[12:22, 40:44] = 10
+    labels[12:22, 44:46] = 9                                                  # touches the rider, not a person
+    for split in ("train", "test"):
+        save(tmp_path / "camvid" / split / "a.png", grey(40, 80))
+        save(tmp_path / "camvid" / f"{split}annot" / "a.png", labels)
+    return tmp_path
+
+
+CAMVID = [[30, 2, 6, 1], [5, 10, 7, 14], [44, 12, 2, 10], [70, 30, 10, 10], [40, 12, 4, 10]]   # the rider comes last
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_camvids_people_are_the_connected_components_of_its_maps(camvid, times):
+    splits = people.load("camvid", camvid, size=(40 * times, 80 * times))
+    for part in (splits.train, splits.test):
+        expected = [[times * v for v in box] + [1, float(box is CAMVID[-1])] for box in CAMVID]
+        assert sorted(boxes(part)[0]) == sorted(expected)
+        assert (part.name, part.images.shape) == ("camvid", (1, 3, 40 * times, 80 * times))
+
+
+def test_lower_than_a_40th_of_a_camvid_picture_is_ignored_and_180_by_240_is_the_size(camvid):
+    for split in ("train", "test"):
+        labels = np.zeros((180, 240), np.uint8)
+        labels[10:14, 20:30] = labels[10:15, 40:41] = labels[10:110, 60:90] = 9
+        save(camvid / "camvid" / split / "a.png", grey(180, 240))
+        save(camvid / "camvid" / f"{split}annot" / "a.png", labels)
+    splits = people.load("camvid", camvid)
+    assert sorted(boxes(splits.train)[0]) == [[20, 10, 10, 4, 1, 1], [40, 10, 1, 5, 1, 0], [60, 10, 30, 100, 1, 0]]
+    save(camvid / "camvid/testannot/a.png", np.full((180, 240), 10, np.uint8))
+    with pytest.raises(ValueError, match=r"camvid: nobody is to be found in the 1 test pictures of .*/camvid; give"):
+        people.load("camvid", camvid)
+    with pytest.raises(FileNotFoundError, match=r"camvid: .*/camvid is no folder; put train"):
+        people.load("camvid", camvid / "elsewhere")
+
+
+SHOTS = {"train": ("aachen_000000_000019_leftImg8bit.png", "bochum_000000_000313_leftImg8bit.png"),
+         "val": ("lindau_000000_000019_leftImg8bit.png",)}
+BBS = np.array([[1, 8, 4, 8, 16, 24000, 8, 4, 4, 16],                         # half of this pedestrian is seen
+                [2, 20, 4, 6, 12, 25000, 20, 4, 6, 12], [3, 30, 4, 6, 12, 24001, 30, 4, 6, 12],
+                [4, 40, 4, 6, 12, 24002, 40, 4, 6, 12], [5, 50, 4, 6, 12, 24003, 50, 4, 6, 12],
+                [0, 2, 2, 4, 4, 0, 2, 2, 4, 4], [1, 60, 10, 6, 10, 24004, 60, 10, 4, 5]], np.uint16)   # reaches out
+HALVED = [[4, 2, 4, 8, 0.5, 0], [10, 2, 3, 6, 1, 1], [15, 2, 3, 6, 1, 1], [20, 2, 3, 6, 1, 1], [25, 2, 3, 6, 1, 1],
+          [1, 1, 2, 2, 1, 1], [30, 5, 2, 5, 1 / 3, 0]]
+
+
+def matlab(file, split: str, tables: list[np.ndarray], variable: str = "anno_{}_aligned", **more):
+    """As the benchmark's own: a cell of structs."""
+    cell = np.empty((1, len(tables)), object)
+    for n, (named, table) in enumerate(zip(SHOTS[split], tables, strict=True)):
+        cell[0, n] = {"cityname": named.partition("_")[0], "im_name": named, "bbs": table, **more}
+    file.parent.mkdir(exist_ok=True)
+    savemat(file, {variable.format(split): cell})
+
+
+@pytest.fixture
+def citypersons(tmp_path):
+    for split, names in SHOTS.items():
+        for n, named in enumerate(names):
+            town = named.partition("_")[0]
+            save(tmp_path / f"cityscapes/leftImg8bit/{split}/{town}/{named}", grey(32, 64) + np.uint8(n))
+    matlab(tmp_path / "citypersons/anno_train.mat", "train", [np.zeros((0, 10), np.uint16), BBS])
+    matlab(tmp_path / "citypersons/anno_val.mat", "val", [BBS[:1]])
+    return tmp_path
+
+
+def test_citypersons_as_the_benchmark_has_it(citypersons):
+    train, validation, test = people.load("citypersons", citypersons, size=(16, 32))
+    assert same(boxes(train), [[], HALVED]) and same(boxes(test), [HALVED[:1]])
+    assert [tuple(part.labels.shape) for part in (train, validation, test)] == [(2, 7, 6), (0, 7, 6), (1, 7, 6)]
+    assert train.images[:, 0, 0, 0].tolist() == [GREY, GREY + 1]
+    assert people.load("citypersons", citypersons).test.images.shape == (1, 3, 512, 1024)
+
+
+@pytest.mark.parametrize("key, files", [("im_name", "{}_gt.json"), ("file_name", "{}.json")])
+def test_citypersons_as_json_agrees_and_matlab_goes_first(citypersons, key, files):
+    expected = people.load("citypersons", citypersons, size=(16, 32))
+    kinds = ("ignore region", "pedestrian", "rider", "sitting person", "other person", "people group")
+    for split, tables in (("train", [(), BBS.tolist()]), ("val", [BBS[:1].tolist()])):
+        content = {"images": [{"id": n, key: named, "height": 32, "width": 64} for n, named in enumerate(SHOTS[split])],
+                   "categories": [{"id": n, "name": kind} for n, kind in enumerate(kinds)],
+                   "annotations": [one(n, b[1:5], category_id=b[0], height=b[4], vis_ratio=b[8] * b[9] / (b[3] * b[4]))
+                                   for n, table in enumerate(tables) for b in table]}
+        if key == "file_name":                                                # a path to the picture
+            for image in content["images"]:
+                image[key] = f"leftImg8bit/{split}/somewhere/{image[key]}"
+        (citypersons / "citypersons" / files.format(split)).write_text(json.dumps(content))
+        (citypersons / f"citypersons/anno_{split}.mat").rename(citypersons / f"{split}.mat")
+    assert people.load("citypersons", citypersons, size=(16, 32)).fingerprint == expected.fingerprint
+    matlab(citypersons / "citypersons/anno_val.mat", "val", [BBS[6:]])
+    assert same(boxes(people.load("citypersons", citypersons, size=(16, 32)).test), [HALVED[6:]])
+
+
+def truncate(n: int):
+    return lambda folder: (folder / "anno_val.mat").write_bytes((folder / "anno_val.mat").read_bytes()[:n])
+
+
+def table(box: list[float], **more):
+    return lambda folder: matlab(folder / "anno_val.mat", "val", [np.array(box)], **more)
+
+
+@pytest.mark.parametrize("damage, error, sentence", [
+    (lambda folder: (folder / "anno_val.mat").unlink(), FileNotFoundError,
+     r"citypersons: none of anno_val\.mat, val\.json, val_gt\.json is in .*/citypersons; put anno_train\.mat and "
+     r"anno_val\.mat there, from the folder annotations of https://github\.com/cvgroup-njust/CityPersons$"),
+    (lambda folder: folder.rename(folder.parent / "ours"), FileNotFoundError, r"none of anno_train\.mat, train\.json"),
+    (lambda folder: (folder.parent / "cityscapes").rename(folder.parent / "ours"), FileNotFoundError,
+     r"citypersons: 2 of the 2 pictures of .*/anno_train\.mat are missing, the first is .*/cityscapes/leftImg8bit/"
+     r"train/aachen/aachen_000000_000019_leftImg8bit\.png; register at https://www\.cityscapes-dataset\.com, and unp"
+     r"ack leftImg8bit_trainvaltest\.zip in .*/cityscapes$"),
+    *((truncate(n), ValueError, r"citypersons: .*/anno_val\.mat cannot be read as the benchmark's anno_val_aligned "
+       r"\(\w+: .*\); download it again$") for n in (0, 60, 130, 200, 400)),
+    (lambda folder: (folder / "anno_val.mat").write_text("no matrix\n" * 50), ValueError, r"cannot be read as the b"),
+    (table(BBS, variable="anno_train_aligned"), ValueError, r"anno_val_aligned \(KeyError: 'anno_val_aligned'\); down"),
+    (table(BBS[:, :9]), ValueError, r"cannot be read as the benchmark's anno_val_aligned \(ValueError: "),
+    (lambda folder: savemat(folder / "anno_val.mat", {"anno_val_aligned": np.ones(3)}), ValueError, r"cannot be read"),
+    (table([1, 1, nan, 3, 4, 0, 1, 2, 3, 4]), ValueError, r"citypersons: box 0 of lindau_000000_000019_leftImg8bit\.pn"
+     r"g in .*/anno_val\.mat has the box \(1\.0, nan, 3\.0, 4\.0\), of which the share 1\.0 is visible; give four"),
+    (table([1, 1, 2, np.inf, 4, 0, 1, 2, 3, 4]), ValueError, r"has the box \(1\.0, 2\.0, inf, 4\.0\)"),
+    (table(BBS[1:6]), ValueError, r"citypersons: nobody is to be found in the 1 test pictures of .*/anno_val\.mat; gi"),
+])
+def test_what_citypersons_lacks_is_told_in_one_sentence(citypersons, damage, error, sentence):
+    damage(citypersons / "citypersons")
+    with pytest.raises(error, match=sentence) as told:
+        people.load("citypersons", citypersons, size=(16, 32))
+    assert "\n" not in str(told.value) and type(told.value) is error
+
+
+def test_a_matlab_box_of_no_area_is_left_out_and_no_share_is_above_1(citypersons):
+    matlab(citypersons / "citypersons/anno_val.mat", "val", [np.array([[1, 2, 2, 0, 4, 0, 2, 2, 0, 4],
+                                                                       [1, 2, 2, 4, 4, 0, 2, 2, 5, 4]])])
+    with pytest.warns(UserWarning, match=r"citypersons: 1 boxes of .*anno_val\.mat have no area"):
+        assert same(boxes(people.load("citypersons", citypersons, size=(32, 64)).test), [[[2, 2, 4, 4, 1, 0]]])
+
+
+def test_a_unit_is_a_pixel_of_1024_rows_and_three_of_them_on_streets():
+    assert [people.unit(*case) for case in (("citypersons", 1024), ("mine", 256), ("streets", 64))] == [1, 0.25, 0.1875]
+
+
+def test_real_coco_person(data_root):
+    train, _, test = people.load("coco_person", data_root)
+    assert [(len(p), sum(map(len, boxes(p)))) for p in (train, test)] == [(61, 254), (73, 350)]
+    for part in (train, test):
+        rows = part.labels[~part.labels[..., 0].isnan()]
+        assert (rows[:, :2] >= 0).all() and ((rows[:, :2] + rows[:, 2:4]) <= 256 + 1e-4).all()
+        assert (rows[:, 4:] == torch.tensor([1.0, 0.0])).all() and rows[:, 3].median() > 25
+
+
+def test_real_camvid(data_root):
+    train, _, test = people.load("camvid", data_root)
+    for part, n, ignored in ((train, 367, 547), (test, 233, 326)):
+        found = [row for rows in boxes(part) for row in rows]
+        assert (len(part), sum(row[5] == 1 for row in found)) == (n, ignored)
+    assert [int((part.labels[..., 5] == 0).sum()) for part in (train, test)] == [1205, 765]
