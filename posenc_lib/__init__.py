@@ -1,7 +1,7 @@
 """The thin library under the book: what the pages build by hand once, they import from here.
 
 Modules, in import order (a module imports only from those before it; tests/test_layers.py holds that):
-shapes, config, progress, imageset, street_things, streets, embedded, data, canvas, padding, models, hooks,
-training, encoders, metrics, channels, segmentation, augshift, records, imagenet, claims, iclr2020, iccv2021, paper,
-figures, page.
+shapes, config, progress, imageset, street_things, streets, embedded, data, people, canvas, padding, models, hooks,
+training, encoders, metrics, missrate, channels, segmentation, detection, augshift, records, imagenet, claims,
+iclr2020, iccv2021, paper, figures, page.
 """

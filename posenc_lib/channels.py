@@ -181,18 +181,20 @@ class Ranking:
 
 
 @torch.no_grad()
-def rank(features: Callable[[Tensor], Tensor], batches: Callable[[], Iterable[Tensor]]) -> Ranking:
+def rank(features: Callable[[Tensor], Tensor], batches: Callable[[], Iterable[Tensor]], *,
+         stride: int = 16) -> Ranking:
     """Rank the channels of a layer by every rule.
 
     features  images -> f (batch, channel, row, col), what the layer puts out
     batches   gives the image tensors, anew each time it is called
+    stride    see `decodability`
     """
     def encode(images: Tensor) -> Tensor:
         return gap(features(images))
 
     moved = {change: changes(encode, batches(), change) for change in (mirror, upend, roll)}
     rules = {"flip": moved[mirror].abs().mean(0), "shift": moved[roll].abs().mean(0),
-             "decodability": decodability(encode, batches()), "strength": strength(features, batches())}
+             "decodability": decodability(encode, batches(), stride=stride), "strength": strength(features, batches())}
     signed = {region: sign * moved[change].mean(0) for region, (change, sign) in REGIONS.items()}
     active, mean, count = dict.fromkeys(REGIONS, 0.0), 0.0, 0
     for f in map(features, batches()):

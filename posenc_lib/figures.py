@@ -174,6 +174,14 @@ def picture_grid(rows: dict[str, dict[str, np.ndarray]], under: dict[tuple[str, 
     return fig
 
 
+def boxes(ax: Axes, boxes: np.ndarray, styles: Sequence[str] | None = None,
+          strength: Sequence[float] | None = None) -> None:
+    """Draw boxes (left, top, width, height) over a picture, each in its line style; fainter the less its strength."""
+    for n, (left, top, width, height) in enumerate(np.asarray(boxes, float).reshape(-1, 4)):
+        ax.add_patch(plt.Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=_C[1], linewidth=1.2,
+                                   linestyle=styles[n] if styles else "-", alpha=strength[n] if strength else 1))
+
+
 def scores_by_map(summary: pd.DataFrame, ax: Axes) -> Axes:
     """SPC on each target map, one marker a network with its interval; the paper's VGG-16 dashed.
 

@@ -306,3 +306,45 @@ CHANNELS_REGION = Claim(
     "Removing the channels ranked as left harms the left half of the image more than the right, and the reverse.",
     "ICCV 2021, Sec. 4.2 and supplement S3", "", _channels_region,
     "both halves for every list, random sets, a removal that is truly local, training without mirrored images")
+
+
+# Table S1, in percent: log-average miss rates on CityPersons, N = 100 channels, one network each.  The text calls them
+# mAP, and quotes two differences of All, 4.02 and 1.58 points.
+_SETUPS = ("Reasonable", "Small", "Heavy", "All")
+_TABLE_S1 = {
+    ("faster", "nothing"): (10.3, 11.59, 33.07, 30.34), ("faster", "random"): (10.83, 11.87, 33.78, 31.92),
+    ("faster", "flip"): (12.51, 12.77, 36.95, 34.36),
+    ("cascade", "nothing"): (7.55, 8.55, 27.47, 26.89), ("cascade", "random"): (7.85, 8.39, 28.31, 27.17),
+    ("cascade", "flip"): (8.44, 9.3, 30.59, 28.57),
+    ("csp", "nothing"): (11.05, 14.76, 41.35, 37.57), ("csp", "random"): (11.05, 15.0, 41.3, 38.05),
+    ("csp", "flip"): (11.14, 16.7, 41.24, 38.82),
+}
+TABLE_S1 = pd.DataFrame([(detector, kind, setup, value) for (detector, kind), row in _TABLE_S1.items()
+                         for setup, value in zip(_SETUPS, row, strict=True)],
+                        columns=["detector", "kind", "setup", "paper"])
+
+
+def _pedestrians(table: pd.DataFrame) -> tuple[str, str]:
+    """The miss rate on All without the channels of highest flip response, minus its mean without as many random ones;
+    at 100 channels, or 15 % of a small network's. *Reproduced* when its 95 % interval over seeds lies above 0 for every
+    detector that was run, and those are the paper's three. *Reproduced in direction* when its mean does for every
+    detector that was run. Else *not reproduced*.
+    """
+    flip = table[table["kind"] == "flip"]
+    rows, others = flip[flip["against"] == "random"], flip[flip["against"] == "matched"]
+    verdict = _above_zero(rows)
+    if verdict == REPRODUCED and set(rows["detector"]) != set(TABLE_S1["detector"]):
+        verdict = IN_DIRECTION
+    told = "; ".join(f"{row['detector']}: {_points(row)}" for _, row in rows.iterrows())
+    beyond = "; ".join(f"{row['detector']}: {_points(row)}" for _, row in others.iterrows())
+    return verdict, f"{told}, n = {rows['n'].min():.0f}. Beyond sets as strong: {beyond}"
+
+
+PEDESTRIANS = Claim(
+    "pedestrian-detectors", "07_pedestrian_detection",
+    "Removing the 100 channels that change most when the image is mirrored makes a pedestrian detector miss more "
+    "people than removing 100 at random.",
+    "ICCV 2021, supplement S4, Table S1",
+    "miss rate on All, nothing, random and flip-ranked removed: Faster R-CNN 30.34, 31.92, 34.36 %; Cascade R-CNN "
+    "26.89, 27.17, 28.57 %; CSP 37.57, 38.05, 38.82 %", _pedestrians,
+    "random sets of channels that are as strong, and a slide of the pictures by one pixel")

@@ -1,0 +1,383 @@
+"""Pedestrian detectors: Faster R-CNN, Cascade R-CNN and CSP, how they are trained, and what an attack on their channels
+does to every image.  Made of parts of torchvision and timm; looked at in page 07.
+
+Source: Islam et al., ICCV 2021, supplement S4.  The detectors: Ren et al., NeurIPS 2015, with a feature pyramid (Lin et
+al., CVPR 2017); Cai and Vasconcelos, CVPR 2018, on HRNet (Wang et al., TPAMI 2020); Liu et al., CVPR 2019.
+"""
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import timm
+import torch
+from timm.models import hrnet
+from timm.utils.model import freeze_batch_norm_2d
+from torch import Tensor, nn
+from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolate, normalize, smooth_l1_loss
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
+from torchvision.models.detection.rpn import AnchorGenerator, RegionProposalNetwork, RPNHead
+from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign, box_convert, clip_boxes_to_image, nms
+
+from posenc_lib import encoders, progress
+from posenc_lib.config import PolyRecipe, choose
+from posenc_lib.imageset import ImageSet
+from posenc_lib.missrate import Detections
+from posenc_lib.segmentation import Removal
+from posenc_lib.shapes import Boxes, Features, Images
+
+ASPECT = 0.41         # width over height of a person, as CityPersons annotates
+MOST = 100            # detections of an image,
+LEAST = 0.01          # none of a lower score
+OVERLAP = 0.5         # of two detections that overlap more, the better one stays
+KINDS = ("faster", "cascade", "csp")
+
+
+def backbone(name: str, width: int | None = None, *, output_stride: int = 32) -> nn.Module:
+    """images -> maps, shallow to deep; `strides` says how many pixels of the image a pixel of each is.
+
+    name   a timm model: "resnet50", "hrnet_w32", "mobilenetv2_100", ...: maps of strides 4, 8, 16 and 32, or the last
+           two of 16, dilated, where that is the output stride
+    width  channels of the first stage, for a small network of the same kind.  Without the max-pool, so that small
+           people are seen: a ResNet's maps have strides 4, 8 and 16.  None is the source's own network
+    """
+    if name.startswith("hrnet"):
+        size = deepcopy(hrnet.cfg_cls[name])
+        if width is not None:
+            size["stem_width"] = 2 * width
+            for branches in (1, 2, 3, 4):
+                size[f"stage{branches}"]["num_channels"] = tuple(width * 2 ** n for n in range(branches))
+        net = hrnet.HighResolutionNetFeatures(size, feature_location="", out_indices=(1, 2, 3, 4))
+        strides = (4, 8, 16, 32)
+    elif width is None:
+        same = {"pad_type": "same"} if name.startswith("mobilenet") else {}
+        net = timm.create_model(name, features_only=True, out_indices=(1, 2, 3, 4), output_stride=output_stride, **same)
+        strides = tuple(net.feature_info.reduction())
+    else:
+        net = timm.create_model(name, features_only=True, out_indices=(2, 3, 4), stem_type="deep",
+                                stem_width=width // 2, channels=tuple(width * n for n in (1, 2, 4, 8)))
+        net["maxpool"], strides = nn.Identity(), (4, 8, 16)
+    net.strides = strides
+    return net
+
+
+def _enlarged(maps: Sequence[Tensor]) -> Tensor:
+    """Maps resized to the first one's grid, side by side."""
+    size = tuple(maps[0].shape[-2:])
+    return torch.cat([maps[0], *(interpolate(m, size, mode="bilinear", align_corners=False) for m in maps[1:])], 1)
+
+
+class _Pyramid(nn.Module):
+    """HRNetV2p: f to `head` channels, then halved and halved again."""
+    def __init__(self, channels: int, head: int, levels: int):
+        super().__init__()
+        self.reduce = nn.Conv2d(channels, head, 1)
+        self.smooth = nn.ModuleList(nn.Conv2d(head, head, 3, padding=1) for _ in range(levels))
+
+    def forward(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
+        f = self.reduce(maps["0"])
+        return {str(n): smooth(avg_pool2d(f, 2 ** n) if n else f) for n, smooth in enumerate(self.smooth)}
+
+
+class TwoStage(nn.Module):
+    """Faster R-CNN on a feature pyramid; Cascade R-CNN where it has more than one box head.
+
+        images -> f, what else is read -> pyramid -> proposals -> boxes, refined by head after head
+
+    overlaps  IoU with a person from which each box head takes a proposal for one: (0.5,), or (0.5, 0.6, 0.7)
+    fused     f is all maps of the backbone at the grid of the first, side by side, as in HRNetV2; else the deepest map
+    heights   of the anchors, in pixels, on each map of the pyramid
+    head      channels of the pyramid, and `units` of the two hidden layers of a box head
+    proposals of an image that are refined
+    """
+    def __init__(self, net: nn.Module, *, overlaps: Sequence[float], fused: bool, heights: Sequence[Sequence[float]],
+                 head: int = 256, units: int = 1024, proposals: int = 1000):
+        super().__init__()
+        self.backbone, self.fused = net, fused
+        channels = net.feature_info.channels()
+        self.pyramid = _Pyramid(sum(channels), head, len(heights)) if fused else FeaturePyramidNetwork(channels, head)
+        sizes = tuple(tuple(height * ASPECT ** 0.5 for height in level) for level in heights)
+        anchors = AnchorGenerator(sizes, ((1 / ASPECT,),) * len(sizes))
+        kept = {"training": proposals, "testing": proposals}
+        self.rpn = RegionProposalNetwork(anchors, RPNHead(head, anchors.num_anchors_per_location()[0]), 0.7, 0.3, 256,
+                                         0.5, kept, kept, 0.7)
+        self.stages = nn.ModuleList(
+            RoIHeads(MultiScaleRoIAlign([str(n) for n in range(len(heights))], 7, 2), TwoMLPHead(head * 49, units),
+                     FastRCNNPredictor(units, 2), overlap, overlap, proposals // 2, 0.25,
+                     tuple(n * weight for weight in (10.0, 10.0, 5.0, 5.0)), LEAST, OVERLAP, MOST)
+            for n, overlap in enumerate(overlaps, start=1))
+
+    def features(self, images: Images) -> tuple[Features, list[Tensor]]:
+        """f, whose channels are attacked, and what else is read."""
+        maps = self.backbone(images)
+        return (_enlarged(maps), []) if self.fused else (maps[-1], maps[:-1])
+
+    def _read(self, f: Features, others: list[Tensor], size: tuple[int, int], targets: list[dict] | None):
+        """Losses; and of the last head logits, box deltas and the proposals that they refine."""
+        maps = self.pyramid({str(n): m for n, m in enumerate([*others, f])})
+        sizes = [size] * len(f)
+        proposals, losses = self.rpn(ImageList(f.new_zeros(len(f), 1, *size), sizes), maps, targets)
+        losses, told = sum(losses.values()), []
+        for n, stage in enumerate(self.stages):
+            if targets is not None:
+                proposals, _, labels, wanted = stage.select_training_samples(list(proposals), targets)
+            logits, deltas = stage.box_predictor(stage.box_head(stage.box_roi_pool(maps, proposals, sizes)))
+            told.append(logits.softmax(-1))
+            if targets is not None:
+                losses = losses + sum(fastrcnn_loss(logits, deltas, labels, wanted)) / 2 ** n
+            if n + 1 < len(self.stages):
+                boxes = stage.box_coder.decode(deltas.detach(), proposals).reshape(-1, 2, 4)[:, 1]   # may be none
+                proposals = [clip_boxes_to_image(b, size) for b in boxes.split([len(p) for p in proposals])]
+        return losses, told, deltas, proposals
+
+    def loss(self, images: Images, people: Boxes) -> Tensor:
+        targets = [{"boxes": box_convert(there[:, :4], "xywh", "xyxy"), "labels": 1 - 2 * there[:, 5].long()}
+                   for there in (rows[~rows[:, 0].isnan()] for rows in people)]   # -1: such proposals teach nothing
+        return self._read(*self.features(images), tuple(images.shape[-2:]), targets)[0]
+
+    def decode(self, f: Features, others: list[Tensor], size: tuple[int, int]) -> list[Detections]:
+        """The people of every image, best first, from what `features` gave, f changed or not."""
+        _, told, deltas, proposals = self._read(f, others, size, None)
+        scores = (sum(told) / len(told)).clamp_min(1e-9).log()   # as in the source, the mean of what the heads say
+        boxes, scores, _ = self.stages[-1].postprocess_detections(scores, deltas, proposals, [size] * len(f))
+        return [Detections(box_convert(b, "xyxy", "xywh"), s) for b, s in zip(boxes, scores, strict=True)]
+
+    def forward(self, images: Images, people: Boxes) -> Tensor:
+        return self.loss(images, people)
+
+
+class CSP(nn.Module):
+    """Center and Scale Prediction: people as points, each with a height, and no anchors.
+
+        images -> f, the deepest three maps enlarged to stride 4, each normalised -> centre, scale and offset maps
+
+    head    channels that each map is brought to (256 in the source), and of the layer that reads f
+    aspect  width over height of everybody; None learns the width as well
+    """
+    stride = 4     # pixels of the image a pixel of f
+
+    def __init__(self, net: nn.Module, *, head: int = 256, aspect: float | None = ASPECT):
+        super().__init__()
+        self.backbone, self.aspect = net, aspect
+        self.enlarge = nn.ModuleList(
+            nn.Conv2d(channels, head, 3, padding=1) if stride == self.stride else
+            nn.ConvTranspose2d(channels, head, stride // self.stride, stride // self.stride)
+            for channels, stride in list(zip(net.feature_info.channels(), net.strides, strict=True))[-3:])
+        self.scales = nn.Parameter(torch.full((3,), 10.0))
+        told = nn.Conv2d(head, 4 if aspect else 5, 1)              # centre, log height, two offsets, log width
+        self.read = nn.Sequential(nn.Conv2d(3 * head, head, 3, padding=1, bias=False), nn.BatchNorm2d(head), nn.ReLU(),
+                                  told)
+        with torch.no_grad():
+            told.bias.zero_()[0] = -4.6                            # at first, one place in a hundred is told a centre
+
+    def features(self, images: Images) -> tuple[Features, list[Tensor]]:
+        maps = [enlarge(m) for enlarge, m in zip(self.enlarge, self.backbone(images)[-3:], strict=True)]
+        rows, cols = maps[0].shape[-2:]     # what is deeper may reach beyond
+        return torch.cat([scale * normalize(m[..., :rows, :cols]) for scale, m in zip(self.scales, maps, strict=True)],
+                         1), []
+
+    def loss(self, images: Images, people: Boxes) -> Tensor:
+        """Where a centre is told, its height there and, for a tenth, where in its cell it lies; by person.
+
+        A place counts the less as a mistake the nearer it is to a centre (the source's Eq. 2 to 4), and nothing within
+        those who are ignored.
+        """
+        told = self.read(self.features(images)[0]).float()                             # (batch, 4, row, col)
+        left, top, width, height = (people[..., :4] / self.stride).unbind(-1)          # in cells
+        at = torch.stack([top + height / 2, left + width / 2], -1)                     # (batch, person, 2)
+        away = [torch.arange(n, device=at.device) + 0.5 - a[..., None]
+                for n, a in zip(told.shape[-2:], at.unbind(-1), strict=True)]          # (batch, person, row), ... col)
+        hills, covered = zip(*((torch.exp(-(d / (0.15 * side + 0.35)[..., None]) ** 2 / 2),
+                                d.abs() <= side[..., None] / 2)
+                               for d, side in zip(away, (height, width), strict=True)), strict=True)
+        real = people[..., 5] == 0
+        hill = torch.where(real[..., None, None], hills[0][..., None] * hills[1][..., None, :], 0.0).amax(1)
+        ignored = (people[..., 5] == 1)[..., None, None]
+        unknown = (covered[0][..., None] & covered[1][..., None, :] & ignored).any(1)
+        image, person = real.nonzero(as_tuple=True)
+        cell = at[image, person].long()
+        centre = torch.zeros_like(unknown).index_put((image, *cell.T), torch.tensor(True, device=at.device))
+        p = told[:, 0].sigmoid().clamp(1e-4, 1 - 1e-4)
+        mistaken = torch.where(centre, -(1 - p) ** 2 * p.log(), -(1 - hill) ** 4 * p ** 2 * (1 - p).log() * ~unknown)
+        there = told[image, :, *cell.T]                                                # (person, 4 or 5)
+        sides = torch.stack([height, *([] if self.aspect else [width])], -1)[image, person].log()
+        large = smooth_l1_loss(there[:, [1, *range(4, there.shape[1])]], sides, reduction="sum")
+        within = smooth_l1_loss(there[:, 2:4], at[image, person] - cell - 0.5, reduction="sum")
+        return (mistaken.sum() + large + 0.1 * within) / max(len(image), 1)
+
+    def decode(self, f: Features, others: list[Tensor], size: tuple[int, int]) -> list[Detections]:
+        told = self.read(f).float()
+        scores, cell = told[:, 0].sigmoid().flatten(1).topk(min(5 * MOST, told[0, 0].numel()))
+        told = told.flatten(2).gather(2, cell[:, None].expand(-1, told.shape[1], -1))  # (batch, 4 or 5, candidate)
+        row, col = (at + 0.5 + offset for at, offset in
+                    zip((cell // f.shape[-1], cell % f.shape[-1]), told[:, 2:4].unbind(1), strict=True))
+        height = told[:, 1].exp()
+        width = self.aspect * height if self.aspect else told[:, 4].exp()
+        boxes = self.stride * torch.stack([col, row, width, height], -1)
+        found = []
+        for box, score in zip(box_convert(boxes, "cxcywh", "xyxy"), scores, strict=True):
+            box, score = clip_boxes_to_image(box[score > LEAST], size), score[score > LEAST]
+            kept = nms(box, score, OVERLAP)[:MOST]
+            found.append(Detections(box_convert(box[kept], "xyxy", "xywh"), score[kept]))
+        return found
+
+    def forward(self, images: Images, people: Boxes) -> Tensor:
+        return self.loss(images, people)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorConfig:
+    """One detector of page 07, how it is trained, and how its channels are ranked and removed.
+
+    data         fingerprint of the image set
+    unit         pixels of a picture to one of the benchmark's, in which all heights here are (`people.unit`)
+    detector     "faster", "cascade" or "csp"
+    net, width   see `backbone`
+    head, units, proposals, heights, aspect   see `TwoStage` and `CSP`; defaults are the sources'
+    weights      "" starts at random; else the fingerprint of the backbone's weights for ImageNet, frozen batch norm
+    mirrored     whether training mirrors half of the images
+    zoom         training enlarges or reduces an image to 2^-zoom .. 2^zoom of its size
+    learned      lowest height and share seen of people to learn from; others are ignored in training
+    rank_images, test_images   how many train images rank, and how many test images are attacked; None is all
+    shares       of the channels that are removed, first the one that a verdict is about; a whole number is one of
+                 channels (100 in the paper)
+    draws        random sets of channels at the first share, and as many of matched strength
+    """
+    profile: str
+    dataset: str
+    data: str
+    unit: float
+    detector: str = "faster"
+    net: str = "resnet50"
+    width: int | None = None
+    head: int = 256
+    units: int = 1024
+    proposals: int = 1000
+    heights: tuple[tuple[int | float, ...], ...] = ((30, 45), (70, 105), (160, 240), (360, 540))
+    aspect: float | None = ASPECT
+    weights: str = ""
+    mirrored: bool = True
+    zoom: float = 0.0
+    learned: tuple[int | float, float] = (20, 0.3)
+    rank_images: int | None = None
+    test_images: int | None = None
+    shares: tuple[int | float, ...] = (100, 0.05, 0.5)
+    draws: int = 20
+    recipe: PolyRecipe = field(default_factory=PolyRecipe)
+    revision: int = 1
+
+    def __post_init__(self):
+        choose("detector", self.detector, KINDS)
+
+
+# What a profile changes, for all detectors and for each; "size" is the rows and columns of the pictures.  The small
+# networks and all schedules are choices of this book: the paper states none.
+_FAST = {"learning_rate": 5e-3, "adamw": True, "backbone_scale": 1.0, "batch_size": 8}
+_SMALL = {"width": 16, "head": 32, "units": 64, "proposals": 128, "heights": ((43, 59), (77, 101), (123, 155)),
+          "shares": (0.15, 0.05, 0.5)}
+_NETS = {"faster": {"net": "resnet10t"}, "cascade": {"net": "hrnet_w18_small", "width": 8},
+         "csp": {"net": "resnet10t"}}
+_TUNED = {"head": 64, "units": 256, "proposals": 256, "aspect": None, "zoom": 0.7, "shares": (0.15, 0.05, 0.5),
+          "net": "mobilenetv2_100", "weights": "imagenet",
+          "recipe": PolyRecipe(epochs=24, epoch_steps=25, learning_rate=1e-3, adamw=True, backbone_scale=0.3,
+                               batch_size=8)}
+_WIDE = {"cascade": {"net": "hrnet_w32"}}
+_LONG = {"weights": "imagenet", "recipe": PolyRecipe(epochs=50, epoch_steps=300, learning_rate=1e-4, adamw=True,
+                                                     backbone_scale=1.0, batch_size=16)}
+PRESETS = {
+    "smoke": {"streets": ({**_SMALL, "size": (32, 64), "width": 2, "head": 4, "units": 8, "proposals": 16, "draws": 2,
+                           "rank_images": 8, "test_images": 6,
+                           "recipe": PolyRecipe(epochs=2, epoch_steps=1, **(_FAST | {"batch_size": 4}))}, _NETS)},
+    "quick": {"streets": ({**_SMALL, "size": (64, 128), "rank_images": 100, "test_images": 80, "shares": (0.15, 0.5),
+                           "recipe": PolyRecipe(epochs=12, epoch_steps=40, **_FAST)}, _NETS),
+              "long": ({**_SMALL, "size": (128, 256), "rank_images": 150,
+                        "recipe": PolyRecipe(epochs=20, epoch_steps=50, **_FAST)}, _NETS),
+              "camvid": ({**_TUNED, "size": (180, 240)}, {}),
+              "other": ({**_TUNED, "size": (256, 256)}, {})},
+    "paper": {"citypersons": ({"size": (512, 1024), "zoom": 0.3, **_LONG}, _WIDE),
+              "camvid": ({"size": (360, 480), "zoom": 0.7, "aspect": None, **_LONG}, _WIDE),
+              "other": ({"size": (512, 512), "zoom": 0.7, "aspect": None, **_LONG}, _WIDE)},
+}
+
+
+def preset(profile: str, dataset: str, detector: str) -> dict:
+    """What `PRESETS` has for an image set and a detector; of a set without its own, the last one's."""
+    sets = PRESETS[profile]
+    shared, own = sets[dataset if dataset in sets else list(sets)[-1]]
+    return {**shared, **own.get(detector, {}), "detector": detector}
+
+
+def build(c: DetectorConfig) -> TwoStage | CSP:
+    """The detector of a configuration, with random weights from torch's global generator."""
+    if c.detector == "csp":
+        return CSP(backbone(c.net, c.width, output_stride=16), head=c.head, aspect=c.aspect)
+    heights = [[c.unit * height for height in level] for level in c.heights]
+    return TwoStage(backbone(c.net, c.width), overlaps=(0.5, 0.6, 0.7) if c.detector == "cascade" else (0.5,),
+                    fused=c.detector == "cascade", heights=heights, head=c.head, units=c.units, proposals=c.proposals)
+
+
+def from_imagenet(net: TwoStage | CSP, name: str, root: Path | str) -> TwoStage | CSP:
+    """Fill the backbone with weights for ImageNet (`encoders.pretrained`) and freeze its batch norm; returns it."""
+    state = encoders.pretrained(name, root).net.state_dict()
+    missing = [layer for layer, tensor in net.backbone.state_dict().items()
+               if layer not in state or state[layer].shape != tensor.shape]
+    if missing:
+        raise ValueError(f"weights: those of {name} lack {missing[0]} and {len(missing) - 1} more of the backbone's; "
+                         "give weights of that very network")
+    net.backbone.load_state_dict(state, strict=False)
+    strides, net.backbone = net.backbone.strides, freeze_batch_norm_2d(net.backbone)
+    net.backbone.strides = strides
+    return net
+
+
+def augment(c: DetectorConfig, images: Images, people: Boxes, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """What one step of training sees: half of the batch mirrored, each at another size and place, people moved along.
+
+    Beyond a reduced image is 0, the mean colour.  People of whom less than half is left are ignored.
+    """
+    rows, cols = images.shape[-2:]
+
+    def uniform(*shape: int) -> Tensor:
+        return 2 * torch.rand(len(images), *shape, generator=generator, device=images.device) - 1
+
+    scale, mirrored = 2 ** (c.zoom * uniform()), 1 - 2 * ((uniform() < 0) & c.mirrored).float()
+    centre = (1 - 1 / scale)[:, None] * uniform(2)                  # of the window in the image, -1..1, across and down
+    theta = torch.zeros(len(images), 2, 3, device=images.device)
+    theta[:, 0, 0], theta[:, 1, 1], theta[:, :, 2] = mirrored / scale, 1 / scale, centre
+    images = grid_sample(images, affine_grid(theta, list(images.shape), align_corners=False), align_corners=False)
+    box, rest = people[..., :4], people[..., 4:]
+    side = torch.tensor([cols, rows], device=images.device)
+    turn = torch.stack([mirrored, torch.ones_like(mirrored)], -1)[:, None]                       # (batch, 1, 2)
+    middle = box[..., :2] + box[..., 2:] / 2 - side / 2 * (1 + centre[:, None])
+    middle = middle * turn * scale[:, None, None] + side / 2
+    whole = box[..., 2:] * scale[:, None, None]
+    first, last = ((middle + sign * whole / 2).clamp(min=torch.zeros_like(side)).minimum(side) for sign in (-1, 1))
+    left = (last - first).prod(-1) / whole.prod(-1)
+    rest = torch.stack([rest[..., 0], torch.where(left < 0.5, 1.0, rest[..., 1])], -1)
+    moved = torch.cat([first, last - first, rest], -1)
+    return images, moved.masked_fill((left <= 0)[..., None], torch.nan)
+
+
+def objective(c: DetectorConfig, net: nn.Module, images: Images, people: Boxes, generator: torch.Generator) -> Tensor:
+    """The detector's loss on an augmented batch; people too low or too hidden are ignored."""
+    images, people = augment(c, images, people, generator)
+    lowest, least = c.learned
+    beyond = (people[..., 3] < lowest * c.unit) | (people[..., 4] < least)
+    return net(images, torch.cat([people[..., :5], torch.where(beyond, 1.0, people[..., 5])[..., None]], -1))
+
+
+@torch.no_grad()
+def sweep(net: TwoStage | CSP, images: ImageSet, removals: Sequence[Removal], *, batch: int = 20
+          ) -> list[list[Detections]]:
+    """What is found in every image under every removal: removal -> image -> detections.
+
+    The way up to f is gone once per image, the rest once per removal.
+    """
+    found: list[list[Detections]] = [[] for _ in removals]
+    for index in progress.quiet(torch.arange(len(images), device=images.images.device).split(batch), "removals"):
+        f, others = net.features(images.batch(index)[0])
+        for into, removal in zip(found, removals, strict=True):
+            into += net.decode(removal(f), others, tuple(images.images.shape[-2:]))
+    return found
