@@ -14,7 +14,7 @@ import torch
 from timm.models import hrnet
 from timm.utils.model import freeze_batch_norm_2d
 from torch import Tensor, nn
-from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolate, normalize, smooth_l1_loss
+from torch.nn.functional import affine_grid, avg_pool2d, grid_sample, interpolate, normalize, pad, smooth_l1_loss
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
@@ -111,14 +111,17 @@ class TwoStage(nn.Module):
 
     def features(self, images: Images) -> tuple[Features, list[Tensor]]:
         """f, whose channels are attacked, and what else is read."""
-        maps = self.backbone(images)
+        rows, cols = images.shape[-2:]
+        across, down = (-side % self.backbone.strides[-1] for side in (cols, rows))   # every map's pixels are whole
+        maps = self.backbone(pad(images, (0, across, 0, down)))
         return (_enlarged(maps), []) if self.fused else (maps[-1], maps[:-1])
 
     def _read(self, f: Features, others: list[Tensor], size: tuple[int, int], targets: list[dict] | None):
         """Losses; and of the last head logits, box deltas and the proposals that they refine."""
         maps = self.pyramid({str(n): m for n, m in enumerate([*others, f])})
         sizes = [size] * len(f)
-        proposals, losses = self.rpn(ImageList(f.new_zeros(len(f), 1, *size), sizes), maps, targets)
+        whole = [side + -side % self.backbone.strides[-1] for side in size]
+        proposals, losses = self.rpn(ImageList(f.new_zeros(len(f), 1, *whole), sizes), maps, targets)
         losses, told = sum(losses.values()), []
         for n, stage in enumerate(self.stages):
             if targets is not None:
@@ -279,7 +282,7 @@ _SMALL = {"width": 16, "head": 32, "units": 64, "proposals": 128, "heights": ((4
           "shares": (0.15, 0.05, 0.5)}
 _NETS = {"faster": {"net": "resnet10t"}, "cascade": {"net": "hrnet_w18_small", "width": 8},
          "csp": {"net": "resnet10t"}}
-_TUNED = {"head": 64, "units": 256, "proposals": 256, "aspect": None, "zoom": 0.7, "shares": (0.15, 0.05, 0.5),
+_TUNED = {"head": 32, "units": 256, "proposals": 256, "aspect": None, "zoom": 0.7, "shares": (0.15, 0.05, 0.5),
           "net": "mobilenetv2_100", "weights": "imagenet",
           "recipe": PolyRecipe(epochs=24, epoch_steps=25, learning_rate=1e-3, adamw=True, backbone_scale=0.3,
                                batch_size=8)}
@@ -293,7 +296,7 @@ PRESETS = {
     "quick": {"streets": ({**_SMALL, "size": (64, 128), "rank_images": 100, "test_images": 80, "shares": (0.15, 0.5),
                            "recipe": PolyRecipe(epochs=12, epoch_steps=40, **_FAST)}, _NETS),
               "long": ({**_SMALL, "size": (128, 256), "rank_images": 150,
-                        "recipe": PolyRecipe(epochs=20, epoch_steps=50, **_FAST)}, _NETS),
+                        "recipe": PolyRecipe(epochs=12, epoch_steps=50, **_FAST)}, _NETS),
               "camvid": ({**_TUNED, "size": (180, 240)}, {}),
               "other": ({**_TUNED, "size": (256, 256)}, {})},
     "paper": {"citypersons": ({"size": (512, 1024), "zoom": 0.3, **_LONG}, _WIDE),

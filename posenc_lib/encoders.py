@@ -80,6 +80,7 @@ KNOWN = {
     "squeezenet1_1": Known(torchvision.models.squeezenet1_1, tuple(f"features.{n}" for n in (1, 4, 7, 12))),
     "mobilenetv2_100": Known(lambda: timm.create_model("mobilenetv2_100", pad_type="same"),
                              tuple(f"blocks.{n}" for n in (0, 1, 2, 4, 6)), SYMMETRIC),
+    "hrnet_w32": Known(lambda: timm.create_model("hrnet_w32"), tuple(f"incre_modules.{n}" for n in range(4))),
 }
 
 

@@ -179,7 +179,7 @@ def curve(matches: Matches, weights: Float[Tensor, "draw image"] | None = None
 
 
 def log_average(matches: Matches, weights: Float[Tensor, "draw image"] | None = None, *,
-                quirk: bool = True) -> Float[Tensor, " draw"]:
+                quirk: bool = True, least: float = 0.0) -> Float[Tensor, " draw"]:
     """MR^-2, 0..1: the geometric mean of the miss rates at the nine points of false positives per image, `FPPI`.
 
     weights  as for `curve`: one value a draw; None gives one value, where all images count once
@@ -190,6 +190,8 @@ def log_average(matches: Matches, weights: Float[Tensor, "draw image"] | None = 
     quirk    whether to do as the script does, where of fewer than 100 images the best detection is false: beyond the
              first points, it is looked up at index -1 of the list, so they get the miss rate of the curve's end.
              With few images this can make 0 of a bad detector.  None of the peers' cases tells: it is by the letter.
+    least    people who count as missed at a point where nobody is: 0 in the script, where one such point makes 0 of
+             the mean.  0.5 is half of what can be told apart, so that easy sets can be compared
     """
     n = len(matches.people)
     points, scores = torch.tensor(FPPI, dtype=torch.float64), []
@@ -200,7 +202,8 @@ def log_average(matches: Matches, weights: Float[Tensor, "draw image"] | None = 
         if quirk and len(matches.right):
             first = (chunk.cpu()[:, matches.image] > 0).int().argmax(1)     # the best detection of those drawn
             rates = torch.where(~matches.right[first][:, None] & (points < 1 / n), miss[:, -1:], rates)
-        scores.append(rates.masked_fill(rates < ROUNDING, 0).log().mean(1).exp())
+        floor = least / (chunk.double().cpu() @ matches.people.double())[:, None]
+        scores.append(rates.masked_fill(rates < ROUNDING, 0).maximum(floor).log().mean(1).exp())
     return torch.cat(scores)
 
 

@@ -342,3 +342,12 @@ def test_classes_of_camvid_have_the_colours_of_their_counterparts():
     assert not colours[data.VOID].any()
     np.testing.assert_allclose(figures.class_colours(["unheard of", "road"])[:2], [
         [128 / 255] * 3, np.array(OF_CITYSCAPES["road"]) / 255])   # grey
+
+
+def test_boxes_stand_around_the_pixels_they_name(ax):
+    figures.boxes(ax, np.array([[2, 3, 4, 5], [0, 0, 1, 1]]), ["-", "--"], [1.0, 0.25])
+    one, two = ax.patches
+    assert (one.get_xy(), one.get_width(), one.get_height()) == ((1.5, 2.5), 4, 5)   # pixel 2 begins at 1.5
+    assert (one.get_linestyle(), two.get_linestyle()) == ("-", "--") and (one.get_alpha(), two.get_alpha()) == (1, 0.25)
+    figures.boxes(ax, np.array([]))
+    assert len(ax.patches) == 2

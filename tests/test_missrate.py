@@ -550,3 +550,19 @@ def test_regions_units_and_weights_that_do_not_fit():
             unwrap(missrate.curve)(matches, weights)       # without the tests' own shape check
         assert str(error.value) == (f"curve: weights are {tuple(weights.shape)} and 1 images were matched; give "
                                     "(draw, 1) numbers that are finite and not negative")
+
+
+def test_nobody_missed_can_count_as_half_a_person():
+    found = missrate.matched(PEOPLE_OF_TWO, [ON_BOTH], ALL)
+    assert missrate.log_average(found).item() == 0                       # by the script
+    assert missrate.log_average(found, least=0.5).item() == pytest.approx(0.25)      # half of two people
+    twice = missrate.log_average(found, torch.tensor([[2.0], [1.0]]), least=0.5)
+    assert twice.tolist() == pytest.approx([0.125, 0.25])                # half of four
+    none = missrate.matched(PEOPLE_OF_TWO, [missrate.Detections(torch.zeros(0, 4), torch.zeros(0))], ALL)
+    assert missrate.log_average(none, least=0.5).item() == 1             # what is missed stays as it is
+    one = missrate.matched(PEOPLE_OF_TWO, [missrate.Detections(ON_BOTH.boxes[:1], ON_BOTH.scores[:1])], ALL)
+    assert missrate.log_average(one, least=0.5).item() == missrate.log_average(one).item() == pytest.approx(0.5)
+
+
+PEOPLE_OF_TWO = torch.tensor([[[10.0, 10, 40, 100, 1, 0], [100, 10, 40, 100, 1, 0]]])
+ON_BOTH = missrate.Detections(PEOPLE_OF_TWO[0, :, :4], torch.tensor([0.9, 0.8]))

@@ -73,15 +73,20 @@ class Trap:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name, value, sentence", [
-    ("layer", "layer9", "ValueError: layer: 'layer9' was asked for, but there are only "),
-    ("checkpoint", "/nowhere/net.pt", "FileNotFoundError: checkpoint: /nowhere/net.pt was asked for and is not there"),
-    ("checkpoint", "{root}/trap.pt", "ValueError: checkpoint: {root}/trap.pt holds more than tensors and plain values"),
-    ("dataset", "camvid", "FileNotFoundError: camvid: {root}/camvid is no folder")])
-def test_what_page_06_cannot_read_is_one_sentence(run_all, tmp_path, monkeypatch, name, value, sentence):
+@pytest.mark.parametrize("page, name, value, sentence", [
+    ("06", "layer", "layer9", "ValueError: layer: 'layer9' was asked for, but there are only "),
+    ("06", "checkpoint", "/nowhere/net.pt", "FileNotFoundError: checkpoint: /nowhere/net.pt was asked for and is not"),
+    ("06", "checkpoint", "{root}/trap.pt", "ValueError: checkpoint: {root}/trap.pt holds more than tensors and plain"),
+    ("06", "dataset", "camvid", "FileNotFoundError: camvid: {root}/camvid is no folder"),
+    ("07", "detectors", "csp,yolo", "ValueError: detectors: 'yolo' was asked for, but there are only 'faster', "),
+    ("07", "dataset", "mine", "FileNotFoundError: people: no image set 'mine': it is none of streets, camvid, "),
+    ("07", "dataset", "empty", "ValueError: empty: {root}/empty/train.json cannot be read as JSON (")])
+def test_what_a_page_cannot_read_is_one_sentence(run_all, tmp_path, monkeypatch, page, name, value, sentence):
     monkeypatch.setenv("TRAP", str(tmp_path / "sprung"))
     torch.save(Trap(), tmp_path / "trap.pt")
-    done = run_all("--profile", "smoke", "--only", "06", "--data", tmp_path, "--out", tmp_path / "out",
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "train.json").write_text("")
+    done = run_all("--profile", "smoke", "--only", page, "--data", tmp_path, "--out", tmp_path / "out",
                    "-p", name, value.format(root=tmp_path))
     assert done.returncode == 1
     assert re.search(re.escape(sentence.format(root=tmp_path)), done.stdout + done.stderr)

@@ -90,3 +90,60 @@ def test_removals_from_one_network_are_not_judged(claim):
     assert claim in paper.CLAIMS
     assert claim.verdict(removed().assign(n=1))[0] == paper.NOT_TESTABLE
     assert claim.verdict(removed().assign(n=2))[0] == paper.REPRODUCED
+
+
+# Typed a second time, as printed: detector, removed, Reasonable, Small, Heavy, All.
+TABLE_S1 = """
+faster   nothing  10.3   11.59  33.07  30.34
+faster   random   10.83  11.87  33.78  31.92
+faster   flip     12.51  12.77  36.95  34.36
+cascade  nothing  7.55   8.55   27.47  26.89
+cascade  random   7.85   8.39   28.31  27.17
+cascade  flip     8.44   9.3    30.59  28.57
+csp      nothing  11.05  14.76  41.35  37.57
+csp      random   11.05  15.0   41.3   38.05
+csp      flip     11.14  16.7   41.24  38.82
+"""
+
+
+def test_table_s1_as_printed():
+    printed = {(detector, kind, setup): float(value)
+               for detector, kind, *values in (line.split() for line in TABLE_S1.split("\n")[1:-1])
+               for setup, value in zip(("Reasonable", "Small", "Heavy", "All"), values, strict=True)}
+    assert paper.TABLE_S1.set_index(["detector", "kind", "setup"])["paper"].to_dict() == printed
+    assert len(paper.TABLE_S1) == 36
+    # the two differences that the text quotes, and where CSP does not follow the claim
+    assert round(printed["faster", "flip", "All"] - printed["faster", "nothing", "All"], 2) == 4.02
+    assert printed["csp", "flip", "Heavy"] < printed["csp", "random", "Heavy"]
+
+
+def missed(detectors: str, **means: float) -> pd.DataFrame:
+    """Page 07's table, everything 2 points +- 1; `means` by detector, of flip-ranked beyond random sets."""
+    rows = [(detector, kind, against, means.get(detector, 2.0) if (kind, against) == ("flip", "random") else 2.0)
+            for detector in detectors.split() for kind in ("flip", "strength") for against in ("random", "matched")]
+    table = pd.DataFrame(rows, columns=["detector", "kind", "against", "mean"])
+    return table.assign(low=table["mean"] - 1, high=table["mean"] + 1, n=2)
+
+
+@pytest.mark.parametrize("detectors, means, verdict", [
+    ("faster cascade csp", {}, paper.REPRODUCED),
+    ("faster csp", {}, paper.IN_DIRECTION),                              # not all that the paper has
+    ("faster cascade csp", {"csp": 1.0}, paper.IN_DIRECTION),            # the interval starts at 0
+    ("faster cascade csp", {"csp": 0.1, "faster": 0.1}, paper.IN_DIRECTION),
+    ("faster cascade csp", {"csp": 0.0}, paper.NOT_REPRODUCED),
+    ("faster csp", {"faster": -3.0}, paper.NOT_REPRODUCED)])
+def test_the_rule_on_detectors(detectors, means, verdict):
+    table = missed(detectors, **means)
+    said, told = paper.PEDESTRIANS.verdict(table)
+    assert said == verdict
+    for detector in detectors.split():
+        assert f"{detector}: {means.get(detector, 2.0):+.1f} points" in told.split("Beyond")[0]
+    assert "n = 2" in told and told.count("+2.0 points [+1.0, +3.0]") >= len(detectors.split())
+
+
+def test_the_rule_on_detectors_asks_the_flip_ranked_beyond_random_sets_alone():
+    table = missed("faster cascade csp")
+    others = (table["kind"] != "flip") | (table["against"] != "random")
+    table.loc[others, ["mean", "low", "high"]] = -9.0
+    assert paper.PEDESTRIANS.verdict(table)[0] == paper.REPRODUCED
+    assert paper.PEDESTRIANS.verdict(table.assign(n=1))[0] == paper.NOT_TESTABLE
