@@ -410,3 +410,45 @@ page.table(wrong.assign(detector=wrong["detector"].map(NAMES), kind=wrong["kind"
 # %%
 page.against_paper({paper.PEDESTRIANS: paper.PEDESTRIANS.verdict(beyond)}, "07_against_paper", f"{what}, {', '.join(NAMES[k] for k in kinds)}, n = {len(seeds)} seeds", workspace=workspace)
 print(page.provenance(workspace, splits))
+
+# %% [markdown]
+# ## What it means, and what it does not
+#
+# * **Three numbers of one size.** Read along a row of {numref}`tab-07_gaps`: what the flip-ranked channels cost beyond random sets, how far random sets lie apart among themselves, and how far a slide by one pixel moves the same detector with nothing removed. In all runs of this page so far, the second and third are as large
+#   as the first or larger. The differences between the paper's random and targeted rows, 0.8 to 2.4 points on All, come from one network and one random set each: without the other two numbers nobody can say what they show. That detectors jump when a picture slides by one pixel is known {cite:p}`manfredi2020shift`.
+# * **Redundancy.** 15 % of the channels can go and the detectors hardly change, whoever chooses; only at half of them do the ways to choose part ({numref}`fig-07_removal`). A detector that leaned on a few channels for position would not behave like this.
+# * **Not where, but whom.** What a removal costs, it costs in every region ({numref}`fig-07_regions`), and it costs those who are hard to see first: compare Heavy with Reasonable in {numref}`fig-07_table_s1`.
+# * **Not shown:** CityPersons, and detectors at the paper's scale (`--profile paper`); which layer the paper's *N* = 100 channels are of. Streets are drawn, their people are few and of one kind, and the miss rates here are those of networks trained for minutes: {numref}`tab-07_miss_rates` says how much they miss before anything is removed.
+#
+# ## Summary
+#
+# * Whether the flip-ranked channels of a detector are missed more than random ones is decided by differences of a few points, of the size that a slide by one pixel makes.
+# * What the paper prints as mAP is a miss rate, of one network and one random draw; its own CSP contradicts the claim on Heavy.
+# * A benchmark number needs a yardstick: what else, that should not matter, moves it as far?
+#
+# ## Exercises
+#
+# ::::{admonition} Exercise 1, by pencil
+# :class: exercise
+# A detector finds half of the people before its first false positive, and everybody after it, at one false positive in 10 pictures. What is its log-average miss rate, by the script and with half a person where there are 50?
+#
+# :::{admonition} Solution
+# :class: dropdown
+# The points below 0.1 are four: there the miss rate is 1/2. At the five others it is 0. By the script the product is 0. With half a person it is $(0.5^4 \cdot 0.01^5)^{1/9} \approx 0.057$.
+# :::
+# ::::
+#
+# ::::{admonition} Exercise 2, in code
+# :class: exercise
+# Does the yardstick shrink with better training? Run the page with `-p schedule long -p detectors csp`, and compare the last columns of {numref}`tab-07_gaps`.
+#
+# :::{admonition} A start
+# :class: dropdown
+# `./run_all.sh --only 07 -p schedule long -p detectors csp --out /tmp/long` takes some minutes, and keeps the run apart.
+# :::
+# ::::
+#
+# ::::{admonition} Exercise 3, to overturn the reading
+# :class: exercise
+# The slide moves the sampling grid of the strides. Give the detectors an anti-aliased backbone (page 05), so that a slide moves them less, and see whether the flip-ranked channels then stand out.
+# ::::

@@ -282,10 +282,9 @@ _SMALL = {"width": 16, "head": 32, "units": 64, "proposals": 128, "heights": ((4
           "shares": (0.15, 0.05, 0.5)}
 _NETS = {"faster": {"net": "resnet10t"}, "cascade": {"net": "hrnet_w18_small", "width": 8},
          "csp": {"net": "resnet10t"}}
-_TUNED = {"head": 32, "units": 256, "proposals": 256, "aspect": None, "zoom": 0.7, "shares": (0.15, 0.05, 0.5),
+_TUNED = {"head": 32, "units": 256, "proposals": 256, "aspect": None, "zoom": 0.5, "shares": (0.15, 0.5),
           "net": "mobilenetv2_100", "weights": "imagenet",
-          "recipe": PolyRecipe(epochs=24, epoch_steps=25, learning_rate=1e-3, adamw=True, backbone_scale=0.3,
-                               batch_size=8)}
+          "recipe": PolyRecipe(epochs=8, epoch_steps=50, **(_FAST | {"backbone_scale": 0.05}))}
 _WIDE = {"cascade": {"net": "hrnet_w32"}}
 _LONG = {"weights": "imagenet", "recipe": PolyRecipe(epochs=50, epoch_steps=300, learning_rate=1e-4, adamw=True,
                                                      backbone_scale=1.0, batch_size=16)}

@@ -41,6 +41,7 @@ from posenc_lib.config import Workspace
 from posenc_lib.imageset import IMAGENET, ImageSet, Splits
 from posenc_lib.progress import quiet
 
+SCENES = range(1200)                          # seeds of the streets to train on: boxes say less than label maps
 PEDESTRIAN = 1                                # of CityPersons' classes
 COUNTED = ("person", "pedestrian")            # categories of a json file that are people to be found,
 IGNORED = ("ignore", "ignore region", "rider", "sitting person", "other person", "people group", "group of people",
@@ -104,7 +105,7 @@ def unit(name: str, rows: int) -> float:
 def _streets(rows: int, cols: int) -> dict[str, Part]:
     """Scenes, their riders to be ignored; the test ones, and the first 400 to train on, are those of `data`."""
     return {split: (images, [_array([[*p.box, p.visible, p.kind != "person"] for p in s.people]) for s in scenes],
-                    "streets") for split, scenes, images in embedded.scenes_of(rows, cols, train=range(1200))}
+                    "streets") for split, scenes, images in embedded.scenes_of(rows, cols, train=SCENES)}
 
 
 def _camvid(root: Path, size: data.Rectangle) -> dict[str, Part]:
