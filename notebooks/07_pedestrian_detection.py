@@ -134,7 +134,7 @@ for kind in detection.KINDS:
 #
 # * **Data.** CityPersons cannot be redistributed. `quick` draws its own streets, with everybody's box and how much of it is seen; riders are ignored, as in CityPersons. Folders with COCO-style boxes, CamVid and CityPersons are read where they lie (`-p dataset`).
 #   Heights are in pixels of a picture of 1,024 rows; on streets, where people stand nearer, in three of those.
-# * **Networks.** `paper` has ResNet-50, HRNet-W32 and CSP on ResNet-50. `quick` has ten-layer ResNets of few channels from nothing, CSP and Faster R-CNN only; on folders, CSP on a MobileNetV2 for ImageNet. All schedules are ours, the paper states none.
+# * **Networks.** `paper` has ResNet-50, HRNet-W32 and CSP on ResNet-50. `quick` has ten-layer ResNets of few channels from nothing, CSP and Faster R-CNN only; on folders, CSP on a MobileNetV2 for ImageNet. All schedules are ours, the paper states none. CSP's loss is a little simpler than its source's (`detection.CSP`).
 # * **Which channels.** The paper does not say which layer. Here: of Faster R-CNN the deepest map of the backbone; of HRNet all its maps side by side; of CSP the map that its head reads.
 # * **How many.** 100 in `paper`; small networks have about 100 channels in all, so 15 % of them.
 # * **One random set** is what the paper has, of one network each. Here 20 sets and several networks.

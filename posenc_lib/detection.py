@@ -158,6 +158,8 @@ class CSP(nn.Module):
 
     head    channels that each map is brought to (256 in the source), and of the layer that reads f
     aspect  width over height of everybody; None learns the width as well
+    Simpler than the source: the centre's part of the loss weighs 1 (there 0.01), and the height is learned in the cell
+    of the centre alone (there also around it).
     """
     stride = 4     # pixels of the image a pixel of f
 
