@@ -136,6 +136,10 @@ class TwoStage(nn.Module):
         return losses, told, deltas, proposals
 
     def loss(self, images: Images, people: Boxes) -> Tensor:
+        """That of proposals and of every head, each head's half of the one before.
+
+        Who is ignored teaches the heads nothing; the proposals, which cannot ignore, learn them as people.
+        """
         targets = [{"boxes": box_convert(there[:, :4], "xywh", "xyxy"), "labels": 1 - 2 * there[:, 5].long()}
                    for there in (rows[~rows[:, 0].isnan()] for rows in people)]   # -1: such proposals teach nothing
         return self._read(*self.features(images), tuple(images.shape[-2:]), targets)[0]
@@ -297,7 +301,8 @@ PRESETS = {
     "quick": {"streets": ({**_SMALL, "size": (64, 128), "rank_images": 100, "test_images": 80, "shares": (0.15, 0.5),
                            "recipe": PolyRecipe(epochs=12, epoch_steps=40, **_FAST)}, _NETS),
               "long": ({**_SMALL, "size": (128, 256), "rank_images": 150,
-                        "recipe": PolyRecipe(epochs=12, epoch_steps=50, **_FAST)}, _NETS),
+                        "recipe": PolyRecipe(epochs=12, epoch_steps=50, **_FAST)},
+                       {**_NETS, "csp": {**_NETS["csp"], "recipe": PolyRecipe(epochs=24, epoch_steps=50, **_FAST)}}),
               "camvid": ({**_TUNED, "size": (180, 240)}, {}),
               "other": ({**_TUNED, "size": (256, 256)}, {})},
     "paper": {"citypersons": ({"size": (512, 1024), "zoom": 0.3, **_LONG}, _WIDE),
