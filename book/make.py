@@ -187,6 +187,7 @@ def run_pages(args) -> list[Page]:
                 print(f"  {page.name} is unchanged (took {stamp['seconds']:.1f} s when it ran)", flush=True)
             else:
                 stale.append(page)
+        stale.reverse()  # later pages take longer: begun last, one would run alone at the end
         with ThreadPoolExecutor(args.jobs) as pool:
             ran.update(zip(stale, pool.map(Page.run, stale), strict=True))
     after = files(args)

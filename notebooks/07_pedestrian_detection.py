@@ -265,16 +265,25 @@ def gathered(name):
     return pd.concat([pd.DataFrame(r.results[name]).assign(detector=where[r.digest], seed=r.seed) for r in runs], ignore_index=True)
 
 
+def over_networks(frame, by, value):
+    """Mean and 95 % interval; of two networks what each has, for an interval of two is wider than the scale."""
+    summary = records.summarise(frame, by, value)
+    ends = frame.groupby(list(by), sort=False)[value].agg(["min", "max"]).to_numpy()
+    return summary.assign(low=ends[:, 0], high=ends[:, 1]) if len(seeds) == 2 else summary
+
+
 rows, gaps, regions, shifts, told_wrong = (gathered(name) for name in ("rows", "gaps", "regions", "shifts", "mistakes"))
 first = configs[kinds[0]]
 MAIN, total = first.shares[0], {where[r.digest]: r.results["channels"] for r in runs}
 n_main = rows[rows["share"] == MAIN].groupby("detector")["n"].first()
-told = f"mean and 95 % interval (Student's t) over n = {len(seeds)} networks" if len(seeds) > 1 else "one network"
+told = {1: "one network", 2: "mean of two networks, the line from one to the other"}.get(len(seeds), f"mean and 95 % interval (Student's t) over n = {len(seeds)} networks")
 what = f"{dataset}, {size[0]}×{size[1]} pixels, {' to '.join(map(str, sorted({c.recipe.epochs * c.recipe.epoch_steps for c in configs.values()})))} steps of {first.recipe.batch_size}, {first.test_images or len(test)} test pictures"
 looked_for = {s: int(missrate.matched(test.labels, [missrate.Detections(torch.zeros(0, 4), torch.zeros(0))] * len(test), missrate.SETUPS[s], unit=unit).people.sum()) for s in missrate.SETUPS}
 print(f"People to be found in {len(test)} test pictures:", looked_for, "· training pictures:", len(train))
+
+# %%
 table_s1 = rows[rows["share"].isin([0.0, MAIN])].melt(["detector", "kind", "seed"], list(missrate.SETUPS), "setup").dropna(subset="value")
-table_s1 = records.summarise(table_s1.groupby(["detector", "kind", "setup", "seed"], sort=False, as_index=False)["value"].mean(), ["detector", "kind", "setup"], "value")
+table_s1 = over_networks(table_s1.groupby(["detector", "kind", "setup", "seed"], sort=False, as_index=False)["value"].mean(), ["detector", "kind", "setup"], "value")
 table_s1 = table_s1.merge(paper.TABLE_S1, how="left", on=["detector", "kind", "setup"])
 for column, order in (("setup", list(missrate.SETUPS)), ("detector", kinds)):
     table_s1[column] = pd.Categorical(table_s1[column], order)
@@ -332,7 +341,7 @@ page.show(fig, "07_table_s1", f"""Miss rates by set-up with nothing removed, and
 # %%
 wide = table_s1[table_s1["kind"].isin(["nothing", "random", "flip"])]
 wide = wide.assign(detector=wide["detector"].map(NAMES), removed=wide["kind"].map(REMOVED), interval=["–" if low != low else f"[{low:.1f}, {high:.1f}]" for low, high in zip(wide["low"], wide["high"], strict=True)])
-page.table(wide[["detector", "setup", "removed", "paper", "reference", "mean", "interval", "n"]].rename(columns={"setup": "set-up", "reference": "reference run", "mean": "this run", "interval": "95 %"}), "07_miss_rates",
+page.table(wide[["detector", "setup", "removed", "paper", "reference", "mean", "interval", "n"]].rename(columns={"setup": "set-up", "reference": "reference run", "mean": "this run", "interval": "the two networks" if len(seeds) == 2 else "95 %"}), "07_miss_rates",
            f"Table S1: log-average miss rate (%), lower is better ({what}).", workspace=workspace)
 
 # %% [markdown]
@@ -347,7 +356,7 @@ spread_of = rows[(rows["share"] == MAIN) & (rows["kind"] == "random")].groupby([
 beyond["draws"] = beyond["detector"].map(spread_of)
 page.table(beyond.assign(detector=beyond["detector"].map(NAMES), kind=beyond["kind"].map(REMOVED), against=beyond["against"].map(REMOVED)).rename(columns={
     "kind": "removed", "against": "beyond", "mean": "points", "low": "95 % low", "high": "95 % high", "one network": f"seed {seeds[0]}, interval over pictures",
-    "pixel": "one pixel, at most", "draws": "random sets differ by"}), "07_gaps", f"""Points of miss rate on All that a removal costs beyond random sets, of as many channels or as strong ({what}); {told}. Then the 95 % interval of a bootstrap over
+    "pixel": "one pixel, at most", "draws": "random sets differ by"}), "07_gaps", f"""Points of miss rate on All that a removal costs beyond random sets, of as many channels or as strong ({what}); mean and 95 % interval (Student's t) over networks. Then the 95 % interval of a bootstrap over
     pictures for one network; how far a slide by one pixel moves that network; and how far its random sets lie apart.""", workspace=workspace)
 
 # %% [markdown]
@@ -358,7 +367,7 @@ per_seed = rows[rows["kind"].isin(REMOVED)].groupby(["detector", "kind", "share"
 nothing = per_seed[per_seed["kind"] == "nothing"]
 per_seed = pd.concat([per_seed[per_seed["kind"] != "nothing"], *(nothing.assign(kind=kind) for kind in REMOVED if kind != "nothing")])
 per_seed["share"] = [s / total[d] if s >= 1 else s for s, d in zip(per_seed["share"], per_seed["detector"], strict=True)]
-curve = records.summarise(per_seed, ["detector", "kind", "share"], "All").assign(percent=lambda f: (100 * f["share"]).round(1))
+curve = over_networks(per_seed, ["detector", "kind", "share"], "All").assign(percent=lambda f: (100 * f["share"]).round(1))
 fig, axes = plt.subplots(1, len(kinds), figsize=(2 + 3.8 * len(kinds), 3.6), sharey=True, squeeze=False, layout="constrained")
 for ax, kind in zip(axes[0], kinds, strict=True):
     drawn = curve[curve["detector"] == kind]
@@ -373,7 +382,7 @@ page.show(fig, "07_removal", f"Miss rate against the share of channels removed, 
 
 # %%
 per_region = regions.dropna(subset="value").groupby(["detector", "kind", "region", "seed"], sort=False, as_index=False)["value"].mean()
-per_region = records.summarise(per_region, ["detector", "kind", "region"], "value")
+per_region = over_networks(per_region, ["detector", "kind", "region"], "value")
 fig, axes = plt.subplots(1, len(kinds), figsize=(2 + 4 * len(kinds), 3.5), sharey=True, squeeze=False, layout="constrained")
 for ax, kind in zip(axes[0], kinds, strict=True):
     drawn = per_region[per_region["detector"] == kind].assign(kind=lambda f: f["kind"].map(REMOVED))
