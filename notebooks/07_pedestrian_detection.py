@@ -233,11 +233,11 @@ def run(c, seed, file):
     rank = channels.rank(lambda pictures: net.features(pictures)[0], lambda: (ranked.batch(index)[0] for index in torch.arange(len(ranked), device=workspace.device).split(BATCH)),
                          stride=max(net.backbone.strides))
     tags, removals = zip(*planned(c, rank, seed), strict=True)
-    found = detection.sweep(net, tried, removals, batch=BATCH)
-    main = c.shares[0]
+    found, main = detection.sweep(net, tried, removals, batch=BATCH), c.shares[0]
     rows = [{**tag, **{setup: mr(tried.labels, d, setup) for setup in missrate.SETUPS if setup in ("Reasonable", "All") or tag["share"] in (0.0, main)}}
             for tag, d in zip(tags, found, strict=True)]
-    number = (torch.arange(3) * len(tried) // 3).tolist()
+    peopled = (tried.labels[..., 5] == 0).any(1).nonzero()[:, 0].tolist()
+    number = [peopled[len(peopled) * n // 3] for n in range(3)]
     return {"channels": len(rank.mean), "rows": rows, "shifts": list(one_pixel(net, tried)), "gaps": list(between(tags, found, tried, main, seed)),
             "regions": list(by_region(tags, found, tried, main)), "mistakes": list(mistakes(net, ranked, tags, found, tried, main)),
             "agree": channels.rank_correlation(rank.rules["flip"], rank.rules["strength"]),
@@ -254,8 +254,8 @@ for kind, preset in presets.items():
 seeds = range(seeds or (1 if schedule else 2))
 runs = records.run_or_load("pedestrians", list(configs.values()), run, seeds=seeds, workspace=workspace)
 
-# %%
-where = {config.digest(c): kind for kind, c in configs.items()}
+# %% tags=["hide-input"]
+where, first = {config.digest(c): kind for kind, c in configs.items()}, configs[kinds[0]]
 NAMES = {"faster": "Faster R-CNN", "cascade": "Cascade R-CNN", "csp": "CSP"}
 REMOVED = {"nothing": "nothing", "random": "random", "flip": "flip-ranked", "matched": "random, as strong", "strength": "strongest", "shift": "highest shift response", "lowest": "lowest flip response"}
 
@@ -268,26 +268,26 @@ def gathered(name):
 def over_networks(frame, by, value):
     """Mean and 95 % interval; of two networks what each has, for an interval of two is wider than the scale."""
     summary = records.summarise(frame, by, value)
-    ends = frame.groupby(list(by), sort=False)[value].agg(["min", "max"]).to_numpy()
-    return summary.assign(low=ends[:, 0], high=ends[:, 1]) if len(seeds) == 2 else summary
+    low, high = frame.groupby(list(by), sort=False)[value].agg(["min", "max"]).to_numpy().T
+    return summary.assign(low=low, high=high) if len(seeds) == 2 else summary
 
 
 rows, gaps, regions, shifts, told_wrong = (gathered(name) for name in ("rows", "gaps", "regions", "shifts", "mistakes"))
-first = configs[kinds[0]]
 MAIN, total = first.shares[0], {where[r.digest]: r.results["channels"] for r in runs}
 n_main = rows[rows["share"] == MAIN].groupby("detector")["n"].first()
 told = {1: "one network", 2: "mean of two networks, the line from one to the other"}.get(len(seeds), f"mean and 95 % interval (Student's t) over n = {len(seeds)} networks")
 what = f"{dataset}, {size[0]}×{size[1]} pixels, {' to '.join(map(str, sorted({c.recipe.epochs * c.recipe.epoch_steps for c in configs.values()})))} steps of {first.recipe.batch_size}, {first.test_images or len(test)} test pictures"
-looked_for = {s: int(missrate.matched(test.labels, [missrate.Detections(torch.zeros(0, 4), torch.zeros(0))] * len(test), missrate.SETUPS[s], unit=unit).people.sum()) for s in missrate.SETUPS}
-print(f"People to be found in {len(test)} test pictures:", looked_for, "· training pictures:", len(train))
+tried, unseen = test.spread(first.test_images), missrate.Detections(torch.zeros(0, 4), torch.zeros(0))
+looked_for = {s: int(missrate.matched(tried.labels, [unseen] * len(tried), setup, unit=unit).people.sum()) for s, setup in missrate.SETUPS.items()}
+print(f"People to be found in {len(tried)} test pictures:", looked_for, "· training pictures:", len(train))
 
-# %%
+# %% tags=["hide-input"]
 table_s1 = rows[rows["share"].isin([0.0, MAIN])].melt(["detector", "kind", "seed"], list(missrate.SETUPS), "setup").dropna(subset="value")
 table_s1 = over_networks(table_s1.groupby(["detector", "kind", "setup", "seed"], sort=False, as_index=False)["value"].mean(), ["detector", "kind", "setup"], "value")
 table_s1 = table_s1.merge(paper.TABLE_S1, how="left", on=["detector", "kind", "setup"])
-for column, order in (("setup", list(missrate.SETUPS)), ("detector", kinds)):
+for column, order in (("setup", list(missrate.SETUPS)), ("detector", kinds), ("kind", ["nothing", "random", "matched", "flip", "strength", "shift", "decodability", "lowest"])):
     table_s1[column] = pd.Categorical(table_s1[column], order)
-table_s1 = table_s1.sort_values(["detector", "setup"], kind="stable").astype({"setup": str, "detector": str})
+table_s1 = table_s1.sort_values(["detector", "setup", "kind"]).astype({"setup": str, "detector": str, "kind": str})
 table_s1["reference"] = page.reference("07_table_s1", ["detector", "kind", "setup"], table_s1)
 
 # %% [markdown]
@@ -298,7 +298,6 @@ table_s1["reference"] = page.reference("07_table_s1", ["detector", "kind", "setu
 # %%
 one = next(r for r in runs if r.seed == seeds[0])
 boxes_of = {(b["kind"], b["picture"]): b for b in one.results["shown"]}
-tried = test.spread(first.test_images)
 grid = {str(number): {"picture": tried.images[number].permute(1, 2, 0).numpy() / 255} | {title: tried.images[number].permute(1, 2, 0).numpy() / 255 for title in
         ("to be found", "found", "without flip-ranked", "without random")} for number in one.results["number"]}
 fig = figures.picture_grid(grid)
@@ -335,7 +334,7 @@ for ax, kind in zip(axes[0], kinds, strict=True):
     ax.get_legend().remove()
 axes[0, 0].set(ylabel="log-average miss rate (%)")
 axes[0, -1].legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
-page.show(fig, "07_table_s1", f"""Miss rates by set-up with nothing removed, and without {MAIN if MAIN >= 1 else f"{MAIN:.0%} of the"} channels, chosen in three ways ({what}); {told}; random sets: mean of {first.draws}. Dashed: the paper, 100 channels, CityPersons.
+page.show(fig, "07_table_s1", f"""Miss rates by set-up with nothing removed, and without {MAIN if MAIN >= 1 else f"{100 * MAIN:.0f} % of the"} channels, chosen in three ways ({what}); {told}; random sets: mean of {first.draws}. Dashed: the paper, 100 channels, CityPersons.
           Grey: nothing removed, plus and minus the most that a slide by one pixel changes.""", "Dots of miss rates by set-up, one panel a detector.", workspace=workspace, data=table_s1)
 
 # %%
