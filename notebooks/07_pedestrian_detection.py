@@ -412,7 +412,7 @@ print(page.provenance(workspace, splits))
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# * **It depends on where the cut is.** Faster R-CNN reads several maps, and only the deepest loses channels: the others carry on, and little changes, whoever chooses the channels. CSP's head reads *f* and nothing else: there every removal is dear, and the ways to choose part company ({numref}`fig-07_removal`). The paper does not say
+# * **It depends on where the cut is.** Faster R-CNN reads several maps, and only the deepest loses channels: the others carry on, and little changes, whoever chooses the channels. CSP's head reads *f* and nothing else: there every removal is dear, and the ways to choose part company ({numref}`fig-07_removal`). Cascade R-CNN (`-p detectors all`) stands between them: its *f* is four maps side by side, and only losing half of it hurts. The paper does not say
 #   which layer its 100 channels are of, so its table cannot be compared detector by detector.
 # * **One draw says little.** Read along a row of {numref}`tab-07_gaps`: random sets of one size lie apart by more than the flip-ranked set lies above their mean. The differences between the rows of the paper's table, of a single random set and a single network, are smaller than that.
 # * **Nor does a difference of a point or two.** A slide by one pixel takes nothing away, and moves the same detector by as much ({numref}`tab-07_gaps`, grey in {numref}`fig-07_table_s1`). That detectors jump when a picture slides by a pixel is known {cite:p}`manfredi2020shift`; a table of detectors needs it as a yardstick.
@@ -423,7 +423,7 @@ print(page.provenance(workspace, splits))
 #
 # ## Summary
 #
-# * Whether the flip-ranked channels of a detector are missed more than random ones depends on the detector and on the layer: clearly in CSP, whose head reads the cut layer alone; hardly in Faster R-CNN, which has other maps to read.
+# * Whether the flip-ranked channels of a detector are missed more than random ones depends on the detector and on the layer: they are in CSP, whose head reads the cut layer alone, and hardly in Faster R-CNN, which has other maps to read.
 # * The paper's differences are of the size that a slide by one pixel, or another random draw, makes too. Its own CSP contradicts the claim on Heavy, and what it prints as mAP is a miss rate.
 # * A benchmark number needs a yardstick: what else, that should not matter, moves it as far?
 #
