@@ -135,8 +135,8 @@ class TwoStage(nn.Module):
                 proposals = [clip_boxes_to_image(b, size) for b in boxes.split([len(p) for p in proposals])]
         return losses, told, deltas, proposals
 
-    def loss(self, images: Images, people: Boxes) -> Tensor:
-        """That of proposals and of every head, each head's half of the one before.
+    def forward(self, images: Images, people: Boxes) -> Tensor:
+        """The loss: that of proposals and of every head, each head's half of the one before.
 
         Who is ignored teaches the heads nothing; the proposals, which cannot ignore, learn them as people.
         """
@@ -150,9 +150,6 @@ class TwoStage(nn.Module):
         scores = (sum(told) / len(told)).clamp_min(1e-9).log()   # as in the source, the mean of what the heads say
         boxes, scores, _ = self.stages[-1].postprocess_detections(scores, deltas, proposals, [size] * len(f))
         return [Detections(box_convert(b, "xyxy", "xywh"), s) for b, s in zip(boxes, scores, strict=True)]
-
-    def forward(self, images: Images, people: Boxes) -> Tensor:
-        return self.loss(images, people)
 
 
 class CSP(nn.Module):
@@ -187,8 +184,8 @@ class CSP(nn.Module):
         return torch.cat([scale * normalize(m[..., :rows, :cols]) for scale, m in zip(self.scales, maps, strict=True)],
                          1), []
 
-    def loss(self, images: Images, people: Boxes) -> Tensor:
-        """Where a centre is told, its height there and, for a tenth, where in its cell it lies; by person.
+    def forward(self, images: Images, people: Boxes) -> Tensor:
+        """The loss: where a centre is told, its height there and, for a tenth, where in its cell it lies; by person.
 
         A place counts the less as a mistake the nearer it is to a centre (the source's Eq. 2 to 4), and nothing within
         those who are ignored.
@@ -231,9 +228,6 @@ class CSP(nn.Module):
             kept = nms(box, score, OVERLAP)[:MOST]
             found.append(Detections(box_convert(box[kept], "xyxy", "xywh"), score[kept]))
         return found
-
-    def forward(self, images: Images, people: Boxes) -> Tensor:
-        return self.loss(images, people)
 
 
 @dataclass(frozen=True, kw_only=True)
