@@ -356,10 +356,10 @@ beyond["draws"] = beyond["detector"].map(spread_of)
 page.table(beyond.assign(detector=beyond["detector"].map(NAMES), kind=beyond["kind"].map(REMOVED), against=beyond["against"].map(REMOVED)).rename(columns={
     "kind": "removed", "against": "beyond", "mean": "points", "low": "95 % low", "high": "95 % high", "one network": f"seed {seeds[0]}, interval over pictures",
     "pixel": "one pixel, at most", "draws": "random sets differ by"}), "07_gaps", f"""Points of miss rate on All that a removal costs beyond random sets, of as many channels or as strong ({what}); mean and 95 % interval (Student's t) over networks. Then the 95 % interval of a bootstrap over
-    pictures for one network; how far a slide by one pixel moves that network; and how far its random sets lie apart.""", workspace=workspace)
+    pictures for one network; how far a slide by one pixel moves a network, at most; and how far apart the random sets of a network lie, at most.""", workspace=workspace)
 
 # %% [markdown]
-# **More and more channels.**
+# **More and more channels.** *What to look for:* how far a detector gets before the lines part, and which line is on top. If the flip response found what matters, its line would be above all others, and that of the *lowest* flip response below them.
 
 # %%
 per_seed = rows[rows["kind"].isin(REMOVED)].groupby(["detector", "kind", "share", "seed"], as_index=False)["All"].mean()
