@@ -43,11 +43,11 @@ from posenc_lib.training import fit
 
 workspace = config.Workspace(profile, data_root, out)
 dataset = dataset or ("citypersons" if profile == "paper" else "streets")
-kind_of_preset = config.choose("schedule", schedule, ("", "long")) if profile == "quick" and dataset == "streets" and schedule else dataset
+config.choose("schedule", schedule, ("", "long") if (profile, dataset) == ("quick", "streets") else ("",))
 if not detectors:
     detectors = "all" if profile != "quick" or schedule else "csp,faster" if dataset == "streets" else "csp"
 kinds = detection.KINDS if detectors == "all" else tuple(config.choose("detectors", d, detection.KINDS) for d in detectors.split(","))
-presets = {kind: detection.preset(profile, kind_of_preset, kind) for kind in kinds}
+presets = {kind: detection.preset(profile, schedule or dataset, kind) for kind in kinds}
 size, = {preset.pop("size") for preset in presets.values()}
 splits = people.load_for(workspace, dataset, size=size)               # nothing is chosen on this page
 unit = people.unit(dataset, size[0])
