@@ -30,7 +30,7 @@ from posenc_lib.imageset import IMAGENET, SPLIT_SEED, VOID, ImageSet, Samples, S
 from posenc_lib.shapes import LabelMaps, Labels, Pixels
 
 __all__ = ["CAMVID", "CIFAR", "CITYSCAPES", "IMAGENET", "VOID", "ImageSet", "Samples", "Splits", "Trainable",
-           "download", "load", "load_for", "opened", "photographs", "sides_of"]
+           "download", "load", "load_for", "opened", "photographs", "pictures", "sides_of"]
 
 CIFAR = {   # name: torchvision's class, label columns in parquet, mean and std (authors' code)
     "cifar10": (torchvision.datasets.CIFAR10, ("label",), (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
@@ -304,6 +304,21 @@ def _pictures(name: str, root: Path) -> dict[str, list[Path]]:
             raise FileNotFoundError(f"data: {folder / part} has no image ({', '.join(SUFFIXES)}); put the "
                                     f"{'train' if part == 'train' else 'test'} images there")
     return files
+
+
+def pictures(folder: Path | str, size: int, n: int | None = None) -> Pixels:
+    """The pictures of any folder, subfolders too: n of them, evenly spread over their names, as squares of `size`.
+
+    FileNotFoundError where there is no folder or no picture; ValueError for one that cannot be read.
+    """
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"images: {folder} was asked for and is no folder; give one that holds images")
+    found = _images(Path(folder))
+    if not found:
+        raise FileNotFoundError(f"images: {folder} has no image ({', '.join(SUFFIXES)}); put some there, or give "
+                                "another folder")
+    kept = found if n is None or n >= len(found) else [found[i * len(found) // n] for i in range(n)]
+    return _decoded(kept, (size, size), str(folder))
 
 
 def _folder(name: str, root: Path, size: Rectangle) -> tuple[ImageSet, ImageSet]:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from posenc_lib.shapes import Boxes, Images, LabelMaps, Labels, Pixels
@@ -85,10 +86,10 @@ class Samples(Trainable):
     """Features of a frozen network with their labels, as `training.fit` takes them in an ImageSet's place.
 
     inputs  (image, ...), of any precision; a batch of them is float32
-    labels  int64 (image,)
+    labels  int64 (image,), or (image, answer) for readers that learn different ones
     """
     inputs: Tensor
-    labels: Labels
+    labels: Int[Tensor, "batch *answer"]
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -96,7 +97,7 @@ class Samples(Trainable):
     def to(self, device: torch.device | str) -> "Samples":
         return Samples(self.inputs.to(device), self.labels.to(device))
 
-    def batch(self, index: Tensor) -> tuple[Tensor, Labels]:
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         return self.inputs[index].float(), self.labels[index]
 
 

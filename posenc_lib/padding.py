@@ -3,7 +3,8 @@
     zeros  1234 -> 00123400      reflect   1234 -> 32123432
                                  replicate 1234 -> 11123444      circular 1234 -> 34123412      (2 on each side)
 """
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -39,6 +40,36 @@ def set_padding_mode(model: nn.Module, mode: str) -> nn.Module:
         if mode in ("reflect", "circular") and any(_amounts(conv)):
             conv.register_forward_pre_hook(partial(_check_size, name, mode))
     return model
+
+
+@contextmanager
+def switched(model: nn.Module, mode: str) -> Iterator[nn.Module]:
+    """`set_padding_mode` inside the block only; what it changes is put back, however the block ended."""
+    before = [(m, m.padding_mode, dict(m._forward_pre_hooks)) for m in model.modules() if isinstance(m, nn.Conv2d)]
+    try:
+        yield set_padding_mode(model, mode)
+    finally:
+        for conv, padding_mode, pre_hooks in before:
+            conv.padding_mode = padding_mode
+            conv._forward_pre_hooks.clear()
+            conv._forward_pre_hooks.update(pre_hooks)
+
+
+def fills(module: nn.Module) -> str:
+    """With what a layer fills up the border of its map: "zeros", "reflect", ..., for pooling "minus infinity"; "" if it
+    has none to fill.  A layer that pads in a forward of its own, or a function in one, is not seen here.
+    """
+    if isinstance(module, nn.Conv2d):
+        own = type(module).forward is not nn.Conv2d.forward
+        return "in its own way" if own else module.padding_mode if any(_amounts(module)) else ""
+    known = {nn.MaxPool2d: "minus infinity", nn.AvgPool2d: "zeros" if getattr(module, "count_include_pad", 0) else
+             "nothing, it averages fewer", nn.ZeroPad2d: "zeros", nn.ConstantPad2d: "a constant",
+             nn.ReflectionPad2d: "reflect", nn.ReplicationPad2d: "replicate", nn.CircularPad2d: "circular",
+             nn.ConvTranspose2d: "nothing, it crops"}
+    name = next((name for kind, name in known.items() if isinstance(module, kind)), getattr(module, "pad_mode", ""))
+    amount = getattr(module, "padding", 0)
+    beyond = any(amount) if isinstance(amount, (tuple, list)) else bool(amount)
+    return name if beyond else "windows that reach beyond it" if getattr(module, "ceil_mode", False) else ""
 
 
 def remove_padding(model: nn.Module) -> nn.Module:

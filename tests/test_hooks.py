@@ -1,10 +1,12 @@
 """Hooks capture what a layer said, silence channels exactly, and are gone when their block ends."""
+from contextlib import suppress
+
 import pytest
 import torch
 from captum.attr import LayerFeatureAblation
 from torch import nn
 
-from posenc_lib.hooks import ablated, captured, layer
+from posenc_lib.hooks import ablated, captured, channel_axis, layer, stages, traced, undisturbed
 
 
 @pytest.fixture
@@ -109,3 +111,113 @@ def test_an_unknown_layer_is_answered_with_the_nearest_names():
     with pytest.raises(ValueError, match="has no layer ''"):
         layer(net, "")
     assert layer(net, "conv1") is net["conv1"]
+
+
+def test_what_is_kept_of_an_output_can_be_chosen(net, x):
+    with captured(net, "0", lambda out: out.mean((-2, -1))) as outputs:
+        net(x)
+    torch.testing.assert_close(outputs[0], net[0](x).mean((-2, -1)))
+
+
+def test_a_layer_that_puts_out_no_tensor_is_told():
+    net = nn.Sequential()
+    net.add_module("pair", nn.LSTM(3, 4))
+    with pytest.raises(ValueError, match="layer pair puts out a tuple; name one that puts out a tensor"), \
+            captured(net, "pair"):
+        net(torch.randn(5, 2, 3))
+    assert hooks(net) == 0
+
+
+@pytest.mark.parametrize("axis, shape", [(None, (2, 7, 5)), (3, (2, 4, 4, 5)), (1, (2, 5, 4, 4)), (None, (2, 5, 4, 4))])
+def test_channels_are_silenced_along_their_own_axis(axis, shape):
+    net = nn.Sequential(nn.Hardtanh())
+    x = torch.rand(shape) + 0.1
+    where = axis or (2 if len(shape) == 3 else 1)
+    with ablated(net, "0", [1, 4], axis):
+        out = net(x).movedim(where, 0)
+    assert not out[[1, 4]].any() and torch.equal(out[[0, 2, 3]], net(x).movedim(where, 0)[[0, 2, 3]])
+
+
+@pytest.mark.parametrize("shape, axis", [
+    ((2, 8, 7, 7), 1), ((2, 7, 7, 8), 3), ((2, 7, 7, 7), 1), ((2, 49, 8), 2), ((2, 8, 1, 1), None), ((2, 1, 8), None),
+    ((2, 8), None), ((2, 3, 4, 5), None), ((2, 1, 1, 8), None), ((2, 8, 8, 1), 3), ((2, 8, 7, 7, 7), None)])
+def test_the_axis_of_channels_is_told_from_the_shape_for_square_images(shape, axis):
+    assert channel_axis(shape) == axis
+
+
+class Odd(nn.Module):
+    """Counts its calls in a buffer even in evaluation, replaces another, draws, and fails when told to."""
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.fail = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), None
+        self.register_buffer("calls", torch.zeros(2))
+        self.register_buffer("last", torch.zeros(1))
+        self.register_buffer("nothing", None)
+
+    def forward(self, x):
+        self.calls += 1
+        self.last = self.last + torch.rand(1)
+        out = self.norm(self.conv(x))
+        if self.fail:
+            raise self.fail
+        return out
+
+
+def remembered(net: nn.Module):
+    return ([(m.training, {**m._parameters}, {k: (b, None if b is None else b.clone()) for k, b in m._buffers.items()},
+              len(m._forward_hooks), len(m._forward_pre_hooks)) for m in net.modules()],
+            {k: v.clone() for k, v in net.state_dict().items()}, torch.random.get_rng_state())
+
+
+def assert_untouched(net: nn.Module, before):
+    modules, state, rng = before
+    for (training, parameters, buffers, *counts), m in zip(modules, net.modules(), strict=True):
+        assert m.training == training and [len(m._forward_hooks), len(m._forward_pre_hooks)] == counts
+        assert all(m._parameters[k] is p for k, p in parameters.items())
+        assert list(m._buffers) == list(buffers)
+        for key, (buffer, value) in buffers.items():
+            assert m._buffers[key] is buffer and (value is None or torch.equal(buffer, value)), key
+    assert all(torch.equal(v, net.state_dict()[k]) for k, v in state.items())
+    assert torch.equal(torch.random.get_rng_state(), rng)
+
+
+@pytest.mark.parametrize("fail", [None, ValueError("no"), KeyboardInterrupt()], ids=str)
+def test_a_network_is_as_before_however_the_block_ended(fail):
+    net = Odd().train()
+    net.norm.eval()                         # training flags that differ
+    before = remembered(net)
+    net.fail = fail
+    with suppress(ValueError, KeyboardInterrupt), undisturbed(net):
+        assert not net.training and not torch.is_grad_enabled()
+        net(torch.randn(2, 3, 8, 8))
+    assert torch.is_grad_enabled()
+    assert_untouched(net, before)
+
+
+def test_layers_are_traced_in_the_order_in_which_they_are_done(net, x):
+    with undisturbed(net):
+        shapes = traced(net, x)
+    assert shapes == {"0": (2, 4, 6, 6), "1": (2, 4, 6, 6), "2": (2, 5, 4, 4)}    # the average has one place
+    assert hooks(net) == 0
+
+
+@pytest.mark.parametrize("shapes, wanted", [
+    ({"conv1": (1, 8, 32, 32), "relu": (1, 8, 32, 32), "layer1.0.conv": (1, 8, 16, 16), "layer1.0": (1, 8, 16, 16),
+      "layer1": (1, 8, 16, 16), "layer2.0.conv1": (1, 8, 16, 16), "layer2": (1, 16, 8, 8)},
+     ["relu", "layer1", "layer2"]),
+    ({"stem": (1, 8, 16, 16), "stages.0": (1, 8, 16, 16), "stages.1.down.0": (1, 8, 16, 16), "stages.1": (1, 9, 8, 8),
+      "stages.2": (1, 9, 4, 4), "stages": (1, 9, 4, 4)}, ["stages.0", "stages.1", "stages"]),
+    ({"a.b.c": (1, 8, 32, 32), "a.b.d": (1, 8, 16, 16), "a.e": (1, 8, 8, 8)}, ["a.b.c", "a.b.d", "a.e"]),
+    ({"patch": (1, 8, 4, 4), **{f"blocks.{n}.mlp": (1, 17, 8) for n in range(2)},
+      **{f"blocks.{n}": (1, 17, 8) for n in range(8)}}, ["blocks.1", "blocks.3", "blocks.5", "blocks.7"]),
+    ({"one": (1, 8, 4, 4), "two": (1, 8, 4, 4)}, ["one", "two"]),
+    ({}, [])])
+def test_stages_are_the_last_at_each_resolution_or_blocks_evenly_spread(shapes, wanted):
+    net = nn.Module()
+    for name in shapes:
+        at = net
+        for part in name.split("."):
+            if not hasattr(at, part):
+                at.add_module(part, nn.Module())
+            at = getattr(at, part)
+    assert stages(net, shapes) == wanted

@@ -4,12 +4,12 @@ from itertools import combinations, product
 
 import pytest
 import torch
-from timm.layers import Conv2dSame
+from timm.layers import BlurPool2d, Conv2dSame
 from torch import nn
 from torch.nn.functional import conv2d, pad
 
 from posenc_lib.config import PADDING_MODES
-from posenc_lib.padding import pad_at_random, remove_padding, set_padding_mode
+from posenc_lib.padding import fills, pad_at_random, remove_padding, set_padding_mode, switched
 
 LAYERS = [
     {"kernel_size": 3, "padding": 1},
@@ -187,3 +187,38 @@ def test_a_layer_that_cannot_pad_at_random_is_refused_by_name(options, name, the
 def test_random_padding_beside_a_convolution_that_pads_by_itself_is_refused():
     with pytest.raises(ValueError, match=r"pad_at_random: layer 1 is a Conv2dSame, which pads in its own way whatever"):
         pad_at_random(nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), Conv2dSame(1, 1, 3, stride=2)), ["0"])
+
+
+@pytest.mark.parametrize("mode", ["reflect", "circular"])
+def test_a_switched_mode_is_put_back_with_every_hook(mode):
+    net = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1, padding_mode="replicate"))
+    set_padding_mode(net[:1], "circular")
+    own = net[1].register_forward_pre_hook(lambda *_: None)
+    before = [(conv.padding_mode, dict(conv._forward_pre_hooks)) for conv in net]
+    x = images(2, 3, 8, 8)
+    was = net(x)
+    with pytest.raises(KeyError), switched(net, mode) as inside:
+        assert inside is net and [conv.padding_mode for conv in net] == [mode, mode]
+        raise KeyError
+    assert [(conv.padding_mode, dict(conv._forward_pre_hooks)) for conv in net] == before
+    assert own.id in net[1]._forward_pre_hooks and torch.equal(net(x), was)
+
+
+def test_a_refused_switch_changes_nothing():
+    net = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), Conv2dSame(3, 3, 3))
+    with pytest.raises(ValueError, match="layer 1 is a Conv2dSame"), switched(net, "circular"):
+        pass
+    assert net[0].padding_mode == "zeros" and not net[0]._forward_pre_hooks
+
+
+@pytest.mark.parametrize("layer, said", [
+    (nn.Conv2d(3, 3, 3, padding=1), "zeros"), (nn.Conv2d(3, 3, 3), ""), (nn.Conv2d(3, 3, 3, padding="same"), "zeros"),
+    (nn.Conv2d(3, 3, 1, padding="same"), ""), (nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect"), "reflect"),
+    (Conv2dSame(3, 3, 3), "in its own way"), (nn.MaxPool2d(3, 2, 1), "minus infinity"), (nn.MaxPool2d(2), ""),
+    (nn.MaxPool2d(2, ceil_mode=True), "windows that reach beyond it"), (nn.AvgPool2d(3, 1, 1), "zeros"),
+    (nn.AvgPool2d(3, 1, 1, count_include_pad=False), "nothing, it averages fewer"), (nn.ReflectionPad2d(1), "reflect"),
+    (nn.ZeroPad2d(0), ""), (nn.CircularPad2d((1, 0, 0, 0)), "circular"), (nn.ConstantPad2d(1, 2.0), "a constant"),
+    (nn.ReplicationPad2d(1), "replicate"), (nn.ConvTranspose2d(3, 3, 3, padding=1), "nothing, it crops"),
+    (BlurPool2d(3), "reflect"), (nn.ReLU(), ""), (nn.AdaptiveAvgPool2d(1), "")], ids=str)
+def test_a_layer_says_with_what_it_fills_the_border(layer, said):
+    assert fills(layer) == said

@@ -1,0 +1,94 @@
+"""Networks by name: timm's, torchvision's, a reader's own file; and one sentence for everything that is wrong."""
+import pytest
+import timm
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from posenc_lib import networks
+
+MINE = """
+import helper
+from torch import nn
+
+def build():
+    return nn.Sequential(nn.Conv2d(3, helper.WIDTH, 3, padding=1), nn.ReLU())
+
+def broken():
+    raise OSError("no such disk")
+
+def number():
+    return 3
+"""
+
+
+@pytest.fixture
+def mine(tmp_path):
+    (tmp_path / "helper.py").write_text("WIDTH = 5\n")
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "bad.py").write_text("import nothing_of_that_name\n")
+    return tmp_path / "mine.py"
+
+
+@pytest.mark.parametrize("name, kind", [
+    ("timm:resnet18", timm.models.ResNet), ("torchvision:squeezenet1_1", torchvision.models.SqueezeNet),
+    ("torchvision:lraspp_mobilenet_v3_large", torchvision.models.segmentation.LRASPP)])
+def test_a_librarys_network_has_random_weights_of_the_seed(name, kind, offline):
+    before = torch.random.get_rng_state()
+    first, again, other = (networks.load(name, seed=seed).model for seed in (0, 0, 1))
+    assert isinstance(first, kind) and not first.training
+    assert torch.equal(torch.random.get_rng_state(), before)
+    weights = [next(p for p in net.parameters() if p.ndim == 4) for net in (first, again, other)]
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+@pytest.mark.parametrize("name, size, mean", [
+    ("timm:vit_tiny_patch16_224", 224, (0.5, 0.5, 0.5)), ("timm:vit_tiny_patch16_384", 384, (0.5, 0.5, 0.5)),
+    ("torchvision:vgg11", 224, (0.485, 0.456, 0.406))])
+def test_a_network_says_how_it_wants_its_pictures(name, size, mean):
+    network = networks.load(name)
+    assert (network.size, network.mean, network.weights) == (size, mean, "random weights, seed 0")
+
+
+def test_a_readers_file_may_import_what_lies_beside_it(mine):
+    network = networks.load(f"{mine}:build")
+    assert network.model[0].out_channels == 5 and network.size == 224
+    assert network.weights == "the weights that build() gives"
+
+
+def test_weights_are_read_from_safetensors(mine, tmp_path):
+    state = {"0.weight": torch.full((5, 3, 3, 3), 2.0), "0.bias": torch.zeros(5)}
+    save_file(state, tmp_path / "w.safetensors")
+    network = networks.load(f"{mine}:build", tmp_path / "w.safetensors")
+    assert torch.equal(network.model[0].weight, state["0.weight"]) and network.weights == "w.safetensors"
+
+
+@pytest.mark.parametrize("name, weights, error, sentence", [
+    ("resnet18", "", ValueError, "model: 'resnet18' was asked for; name it as timm:NAME, torchvision:NAME or FILE"),
+    ("keras:vgg", "", ValueError, "model: 'keras:vgg' was asked for; name it as timm:NAME"),
+    ("timm:", "", ValueError, "model: 'timm:' was asked for; name it as"),
+    ("timm:resnet19", "", ValueError, "timm has no 'resnet19'; near it are resnet1"),
+    ("torchvision:zzz", "", ValueError, "torchvision has no 'zzz'; near it are "),
+    ("{there}/none.py:build", "", FileNotFoundError, "model: {there}/none.py was asked for and is not there"),
+    ("{there}/mine.py:make", "", ValueError, "mine.py has no function 'make'; it has build, broken, number"),
+    ("{there}/mine.py:broken", "", ValueError, "broken() of {there}/mine.py fails with OSError: no such disk"),
+    ("{there}/mine.py:number", "", ValueError, "number() of {there}/mine.py gives a int; let it return an nn.Module"),
+    ("{there}/bad.py:build", "", ValueError, "bad.py cannot be imported, ModuleNotFoundError: No module named"),
+    ("{there}/mine.py:build", "{there}/w.safetensors", FileNotFoundError,
+     "weights: {there}/w.safetensors was asked for and is not there"),
+    ("{there}/mine.py:build", "{there}/mine.py", ValueError, "is damaged or no safetensors file"),
+    ("{there}/mine.py:build", "pretrained", ValueError, "nobody has pretrained weights of {there}/mine.py:build"),
+    ("torchvision:resnet18", "pretrained", FileNotFoundError,
+     "weights: those of torchvision:resnet18 could not be downloaded (URLError"),
+])
+def test_what_is_wrong_is_one_sentence(mine, offline, name, weights, error, sentence):
+    there = mine.parent
+    with pytest.raises(error) as raised:
+        networks.load(name.format(there=there), weights.format(there=there))
+    assert sentence.format(there=there) in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path):
+    save_file({"0.weight": torch.zeros(1)}, tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match=r"does not fit SqueezeNet: it has 1 tensors, the model 52; they differ in 0"):
+        networks.load("torchvision:squeezenet1_1", tmp_path / "w.safetensors")
