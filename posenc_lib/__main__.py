@@ -1,12 +1,14 @@
-"""What the library does from a command line: python -m posenc_lib augshift."""
+"""What the library does from a command line: python -m posenc_lib probe, python -m posenc_lib augshift."""
 import argparse
+import shlex
 import sys
 import time
 from pathlib import Path
 
+import torch
 from torch import distributed
 
-from posenc_lib import imagenet, records
+from posenc_lib import data, imagenet, networks, probing, records, report
 from posenc_lib.augshift import METHODS, AugShiftConfig
 from posenc_lib.config import Workspace, digest
 
@@ -17,6 +19,18 @@ AUGSHIFT = """Train and examine one of page 05's methods on ImageNet, or on any 
 DIR holds train/CLASS/*.jpg and val/CLASS/*.jpg, as torchvision's ImageFolder has them.  Each process drives one GPU, or
 the CPU where there is none; one process needs no torchrun.  After a kill, the same command goes on from the last whole
 epoch.  The result is a line in records/paper/augshift-imagenet.jsonl, which page 05 shows.
+"""
+
+PROBE = """Ask a network of your own where it knows, how much, in which channels, and what breaks without them.
+
+    python -m posenc_lib probe --model timm:resnet18
+    python -m posenc_lib probe --model torchvision:vgg11 --weights vgg11.safetensors --images ~/photos
+    python -m posenc_lib probe --model my_network.py:build --layer stage3 --layer stage4 --out report/
+
+It takes a minute or two on a laptop and needs no network: without --weights the network has the random weights that
+it is built with, without --images it sees photographs that come with the book.  The folder gets report.html, which has
+the figures in it, report.md, every figure as svg and png, and its numbers as csv.  Page 08 of the book says how to read
+it.
 """
 
 
@@ -38,7 +52,55 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     shift.add_argument("--seed", type=int, default=0)
     shift.add_argument("--workers", type=int, default=4, help="processes that read images, for each that trains (4)")
     shift.add_argument("--out", default="", help="where records and checkpoints go (the project)")
+    told = {"description": PROBE, "formatter_class": argparse.RawDescriptionHelpFormatter}
+    ask = commands.add_parser("probe", help="how much position any network knows: a report", **told)
+    ask.set_defaults(command=probe)
+    ask.add_argument("--model", required=True, help=networks.FORMS)
+    ask.add_argument("--weights", default="", metavar="FILE", help="a .safetensors state dict; or the word pretrained, "
+                     "to download the library's own")
+    ask.add_argument("--layer", action="append", help="a layer by its name; may be repeated (found by tracing). The "
+                     "deepest is the one whose channels are ranked")
+    ask.add_argument("--images", type=Path, metavar="DIR", help="pictures to ask with (the book's photographs)")
+    ask.add_argument("--n-images", type=int, default=90, metavar="N", help="so many of them, evenly spread (90)")
+    ask.add_argument("--grid", type=int, default=3, help="cells a side of the canvas (3)")
+    ask.add_argument("--size", type=int, help="pixels a side of the canvas (the network's own, else 224)")
+    ask.add_argument("--seed", type=int, default=0, help="of random weights, readers and random sets (0)")
+    ask.add_argument("--out", type=Path, metavar="DIR", help="an empty or new folder for the report (probe-MODEL)")
+    ask.add_argument("--overwrite", action="store_true", help="replace an earlier report in that folder")
     return parser.parse_args(argv)
+
+
+def probe(args: argparse.Namespace) -> None:
+    name = "".join(c if c.isalnum() or c in "._" else "-" for c in Path(args.model).name)
+    out = args.out or Path(f"probe-{name}")
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"out: {out} is a file; name a folder")
+    if out.is_dir() and any(out.iterdir()) and not (args.overwrite and (out / "report.md").is_file()):
+        raise ValueError(f"out: {out} is not empty; name another folder, or give --overwrite to replace an earlier "
+                         "report")
+    if args.n_images < 12:
+        raise ValueError(f"n-images: {args.n_images} pictures were asked for; give 12 or more")
+    start = time.time()
+    network = networks.load(args.model, args.weights, seed=args.seed)
+    if torch.cuda.is_available():
+        network.model.cuda()
+    size = network.size if args.size is None else args.size
+    if size < 16:
+        raise ValueError(f"size: a canvas of {size} pixels was asked for; give 16 or more")
+    like = {"mean": network.mean, "std": network.std}
+    if args.images:
+        pixels, what = data.pictures(args.images, size, args.n_images), str(args.images)
+        if len(pixels) < 12:
+            raise ValueError(f"images: {args.images} has {len(pixels)} images; 12 or more are needed")
+        images = probing.normalised(pixels, **like)
+    else:
+        every, what = probing.pictures(size, **like), "photographs that come with the book"
+        n = min(args.n_images, len(every))
+        images = every[torch.arange(n) * len(every) // n]
+    command = "python -m posenc_lib " + shlex.join(sys.argv[1:])
+    page = report.write(network, out, images=images, what=what, command=command, layers=args.layer, grid=args.grid,
+                        seed=args.seed)
+    print(f"probe: {network.name}, {network.weights}: {page} ({time.time() - start:.0f} s)")
 
 
 def augshift(args: argparse.Namespace) -> None:
@@ -66,7 +128,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     try:
         args.command(args)
-    except (FileNotFoundError, ValueError, FloatingPointError) as error:
+    except (OSError, ValueError, FloatingPointError) as error:
         print(f"python -m posenc_lib: {error}", file=sys.stderr)
         return 2
     return 0

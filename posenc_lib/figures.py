@@ -1,4 +1,4 @@
-"""One function a kind of figure: data in, axes out; one look, one set of colours through the whole book."""
+"""One function a kind of figure: data in, axes out.  Those that show pictures come from `picture_figures`."""
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -8,27 +8,27 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
-from posenc_lib import streets
 from posenc_lib.canvas import POSITION_MAPS
+from posenc_lib.look import CHANCE, COLOURS, HEAD_MARKERS, MAP_COLOURS, NAMES, PADDING_COLOURS, PAPER, use_style
+from posenc_lib.picture_figures import (
+    boxes,
+    class_colours,
+    class_legend,
+    feature_maps,
+    padded_squares,
+    picture_grid,
+    place_field_maps,
+)
 
-_C = sns.color_palette("colorblind")
-PADDING_COLOURS = {"zeros": _C[0], "reflect": _C[1], "replicate": _C[2], "circular": _C[4]}   # through the whole book
-MAP_COLOURS = dict(zip(POSITION_MAPS, (_C[3], _C[5], _C[9], _C[7], _C[8]), strict=True))   # of page 02's target maps
-HEAD_MARKERS = {"gapnet": "o", "permutenet": "s"}
-NAMES = {"gapnet": "GAPNet", "permutenet": "PermuteNet", "zeros": "zero", "location": "location",
-         "image": "image class", "augshift": "AugShift", "blurpool": "BlurPool"}
-PAPER = {"color": "0.25", "linestyle": "--", "linewidth": 1.2}     # the paper's value
-CHANCE = {"color": "0.45", "linestyle": ":", "linewidth": 1.4}    # what guessing gives
-
-
-def use_style() -> None:
-    """The book's look; called by the first cell of every page."""
-    sns.set_theme(style="ticks", palette="colorblind", context="notebook", font_scale=0.9)
-    plt.rcParams.update({"svg.hashsalt": "posenc", "figure.dpi": 100, "savefig.dpi": 200, "savefig.bbox": "tight",
-                         "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
-                         "image.cmap": "viridis", "image.interpolation": "nearest", "svg.fonttype": "path"})
+__all__ = [
+    "CHANCE", "COLOURS", "HEAD_MARKERS", "MAP_COLOURS", "NAMES", "PADDING_COLOURS", "PAPER", "above_chance",
+    "accuracy_by_grid", "accuracy_by_layer", "agreement_matrix", "bars", "border_by_layer", "boxes",
+    "class_colours", "class_legend", "curves", "dots_by_group", "dots_by_method", "dots_by_network",
+    "error_by_distance", "excess_by_depth", "feature_maps", "mode_matrix", "padded_squares", "picture_grid",
+    "place_field_maps", "score_ladder", "scores_by_map", "scores_by_padding", "selectivity_curve", "use_style",
+    "verdict_strip",
+]
 
 
 def accuracy_by_grid(summary: pd.DataFrame, task: str, ax: Axes) -> Axes:
@@ -61,18 +61,18 @@ def accuracy_by_grid(summary: pd.DataFrame, task: str, ax: Axes) -> Axes:
 
 
 def above_chance(summary: pd.DataFrame, ax: Axes) -> Axes:
-    """Both tasks with equally many answers: percent of the way from chance to 100 %, by number of answers.
+    """Both tasks with equally many answers: percent of the accuracy above chance that is left, by number of answers.
 
     summary  rows of task, classes, mean, low, high
     """
-    for task, colour, shift in (("location", _C[3], -0.06), ("image", _C[7], 0.06)):
+    for task, colour, shift in (("location", COLOURS[3], -0.06), ("image", COLOURS[7], 0.06)):
         rows = summary[summary["task"] == task].sort_values("classes")
         at = np.arange(len(rows)) + shift
         ax.vlines(at, rows["low"], rows["high"], color=colour, linewidth=2)
         ax.plot(at, rows["mean"], "o-" if task == "location" else "s-", color=colour, label=NAMES[task])
         ax.set_xticks(range(len(rows)), [f"{n:.0f} answers" for n in rows["classes"]])
     ax.axhline(0, **CHANCE)
-    ax.set(ylabel="way from chance to 100 % (%)", xlim=(-0.5, len(rows) - 0.5))
+    ax.set(ylabel="kept of GAPNet's accuracy\nabove chance (%)", xlim=(-0.5, len(rows) - 0.5))
     ax.legend(title="task, under the shuffle", loc="center left", bbox_to_anchor=(1, 0.5))
     return ax
 
@@ -90,96 +90,12 @@ def bars(summary: pd.DataFrame, labels: Sequence[str], ax: Axes, *, chance: floa
     return ax
 
 
-def place_field_maps(fields: Sequence[np.ndarray], eta2: Sequence[float]) -> Figure:
-    """Mean response of single channels by cell, each on its own scale, under the variance that the cell explains.
-
-    fields  k x k arrays of mean z_c; eta2  their shares of variance explained, 0..1
-    """
-    fig, axes = plt.subplots(1, len(fields), figsize=(1.1 * len(fields), 1.5), squeeze=False, layout="constrained")
-    for ax, field, share in zip(axes[0], fields, eta2, strict=True):
-        ax.imshow(np.asarray(field))
-        ax.set(xticks=[], yticks=[])
-        ax.set_title(f"η² = {share:.0%}", fontsize="small")
-        ax.spines[:].set_visible(True)
-    return fig
-
-
 def selectivity_curve(deciles: Sequence[float], ax: Axes, **line) -> Axes:
     """Share of each channel's variance that the cell explains, channels sorted.  deciles: 11 of it, 0..1"""
     ax.plot(np.linspace(0, 100, len(deciles)), 100 * np.sort(deciles)[::-1], **line)
     ax.set(xlabel="channels, from most to least selective (%)", ylabel="variance explained\nby the cell, η² (%)",
            ylim=(-3, 103))
     return ax
-
-
-def padded_squares(padded: dict[str, np.ndarray], margin: int) -> Figure:
-    """Small padded arrays as squares of numbers, what was added tinted in the padding mode's colour."""
-    fig, axes = plt.subplots(1, len(padded), figsize=(2 * len(padded), 2.3), squeeze=False,
-                             layout="constrained")
-    for ax, (mode, values) in zip(axes[0], padded.items(), strict=True):
-        side = len(values)
-        for (row, col), value in np.ndenumerate(values):
-            added = min(row, col) < margin or max(row, col) >= side - margin
-            ax.add_patch(plt.Rectangle((col, row), 1, 1, edgecolor="white", linewidth=1,
-                                       facecolor=(*PADDING_COLOURS[mode], 0.3) if added else "0.92"))
-            ax.text(col + 0.5, row + 0.5, f"{value:g}", ha="center", va="center", fontsize="x-small",
-                    fontweight="normal" if added else "bold")
-        inner = side - 2 * margin
-        ax.add_patch(plt.Rectangle((margin, margin), inner, inner, fill=False, edgecolor="0.15", linewidth=1.5))
-        ax.set(xlim=(0, side), ylim=(side, 0), aspect="equal", title=NAMES.get(mode, mode))
-        ax.axis("off")
-    return fig
-
-
-def feature_maps(rows: dict[str, dict[str, np.ndarray]]) -> Figure:
-    """Maps in a grid of pictures: row label -> column label -> map.  A row shares one scale of grey.
-
-    A column named for a padding mode is framed in its colour.
-    """
-    n = max(len(row) for row in rows.values())
-    fig, axes = plt.subplots(len(rows), n, figsize=(1.5 * n + 0.4, 1.6 * len(rows)), squeeze=False,
-                             layout="constrained")
-    for number, (axes_row, (label, maps)) in enumerate(zip(axes, rows.items(), strict=True)):
-        low, high = np.percentile(np.concatenate([np.ravel(m) for m in maps.values()]), (0.5, 99.5))
-        for ax, (column, values) in zip(axes_row, maps.items(), strict=True):
-            ax.imshow(values, cmap="gray", vmin=low, vmax=high)
-            ax.spines[:].set_visible(False)
-            ax.add_patch(plt.Rectangle(   # beside the outermost pixels, which are what this is about
-                (-0.015, -0.015), 1.03, 1.03, transform=ax.transAxes, clip_on=False, fill=False, linewidth=3,
-                edgecolor=PADDING_COLOURS.get(column, "0.6")))
-            ax.set(xticks=[], yticks=[], title=NAMES.get(column, column) if number == 0 else "")
-        axes_row[0].set_ylabel(label)
-    return fig
-
-
-def picture_grid(rows: dict[str, dict[str, np.ndarray]], under: dict[tuple[str, str], str] | None = None) -> Figure:
-    """Row label -> column label -> a photograph (row, col, rgb), 0..1, or a map (row, col) on the scale 0..1.
-
-    under  what stands below a picture: (row label, column label) -> text
-    """
-    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    shape = np.shape(next(iter(next(iter(rows.values())).values())))
-    width = 1.35 * max(1, shape[1] / shape[0]) ** 0.5                      # wide pictures are drawn larger
-    fig, axes = plt.subplots(len(rows), len(columns), squeeze=False, layout="constrained", figsize=(
-        width * len(columns) + 0.8, (width * shape[0] / shape[1] + 0.15) * len(rows)))
-    for number, (axes_row, (label, pictures)) in enumerate(zip(axes, rows.items(), strict=True)):
-        for ax, column in zip(axes_row, columns, strict=True):
-            if column in pictures:
-                ax.imshow(np.asarray(pictures[column]), vmin=0, vmax=1)
-            ax.spines[:].set_visible(False)
-            ax.set(xticks=[], yticks=[])
-            ax.set_title("" if number else column, fontsize="small")
-            ax.set_xlabel((under or {}).get((label, column), ""), fontsize="x-small")
-        axes_row[0].set_ylabel(label, rotation=0, ha="right", va="center")
-    return fig
-
-
-def boxes(ax: Axes, boxes: np.ndarray, styles: Sequence[str] | None = None,
-          strength: Sequence[float] | None = None) -> None:
-    """Draw boxes (left, top, width, height) over a picture, each in its line style; fainter the less its strength."""
-    for n, (left, top, width, height) in enumerate(np.asarray(boxes, float).reshape(-1, 4)):
-        ax.add_patch(plt.Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=_C[1], linewidth=1.2,
-                                   linestyle=styles[n] if styles else "-", alpha=strength[n] if strength else 1))
 
 
 def scores_by_map(summary: pd.DataFrame, ax: Axes) -> Axes:
@@ -191,8 +107,8 @@ def scores_by_map(summary: pd.DataFrame, ax: Axes) -> Axes:
     for n, network in enumerate(networks):
         rows = summary[summary["network"] == network].set_index("target").reindex(POSITION_MAPS)
         at = np.arange(len(rows)) + 0.7 * ((n + 0.5) / len(networks) - 0.5)
-        ax.vlines(at, rows["low"], rows["high"], color=_C[n % 10], linewidth=2)
-        ax.plot(at, rows["mean"], "osD^vP*X<>"[n % 10], color=_C[n % 10], label=network, markersize=6)
+        ax.vlines(at, rows["low"], rows["high"], color=COLOURS[n % 10], linewidth=2)
+        ax.plot(at, rows["mean"], "osD^vP*X<>"[n % 10], color=COLOURS[n % 10], label=network, markersize=6)
     paper = summary.groupby("target")["paper_spc"].max().reindex(POSITION_MAPS)
     ax.hlines(paper, np.arange(5) - 0.4, np.arange(5) + 0.4, **PAPER, label="paper, VGG-16")
     ax.axhline(0, **CHANCE)
@@ -249,8 +165,8 @@ def accuracy_by_layer(summary: pd.DataFrame, ax: Axes) -> Axes:
     layers = list(dict.fromkeys(summary["layer"]))
     for n, (head, rows) in enumerate(summary.groupby("head", sort=False)):
         at = np.array([layers.index(layer) for layer in rows["layer"]]) + 0.07 * (n - 1)
-        ax.vlines(at, rows["low"], rows["high"], color=_C[n], linewidth=2)
-        ax.plot(at, rows["mean"], "os^D"[n] + "-", color=_C[n], label=head, markersize=5)
+        ax.vlines(at, rows["low"], rows["high"], color=COLOURS[n], linewidth=2)
+        ax.plot(at, rows["mean"], "os^D"[n] + "-", color=COLOURS[n], label=head, markersize=5)
     ceiling = summary.drop_duplicates("layer")["ceiling"]
     ax.hlines(ceiling, np.arange(len(layers)) - 0.5, np.arange(len(layers)) + 0.5, color="0.75", linewidth=4, zorder=0,
               label="the most a layer can know")
@@ -268,8 +184,8 @@ def dots_by_group(summary: pd.DataFrame, group: str, kind: str, ax: Axes, floor:
     groups = list(dict.fromkeys(summary[group]))
     for n, (label, rows) in enumerate(summary.groupby(kind, sort=False)):
         at = np.array([groups.index(value) for value in rows[group]]) + 0.2 * (n - 0.5)
-        ax.vlines(at, rows["low"].clip(floor), rows["high"].clip(floor), color=_C[n], linewidth=2)
-        ax.plot(at, rows["mean"].clip(floor), "os^D"[n], color=_C[n], label=label)
+        ax.vlines(at, rows["low"].clip(floor), rows["high"].clip(floor), color=COLOURS[n], linewidth=2)
+        ax.plot(at, rows["mean"].clip(floor), "os^D"[n], color=COLOURS[n], label=label)
     ax.axhline(0, **CHANCE)
     ax.set_xticks(range(len(groups)), groups, rotation=40, ha="right", fontsize="small")
     ax.legend(fontsize="small")
@@ -322,37 +238,22 @@ def agreement_matrix(values: pd.DataFrame, ax: Axes, low: float, high: float) ->
     return ax
 
 
-def class_colours(classes: Sequence[str]) -> np.ndarray:
-    """Colours of a label map, (256, 3), 0..1, by the number of the class: Cityscapes' own, void black.
-
-    classes  names; those of CamVid are told by their counterparts in Cityscapes
-    """
-    same = {"pavement": "sidewalk", "tree": "vegetation", "sign": "traffic sign", "pedestrian": "person",
-            "bicyclist": "rider"}
-    named = dict(zip(streets.CLASSES, streets.COLOURS, strict=True))
-    colours = np.zeros((256, 3))
-    for n, name in enumerate(classes):
-        colours[n] = np.array(named.get(same.get(name, name), (128, 128, 128))) / 255
-    return colours
-
-
-def class_legend(fig: Figure, classes: Sequence[str], shown: Sequence[int]) -> None:
-    """The colours of a label map by name, for the numbers of the classes that are `shown`, under a figure."""
-    colours = class_colours(classes)
-    fig.legend(handles=[Patch(color=colours[n], label=classes[n]) for n in shown], loc="outside lower center",
-               ncols=7, fontsize="x-small")
-
-
-def verdict_strip(claims: Sequence[str], verdicts: Sequence[str]) -> Figure:
-    """One line a claim, one column a verdict, a mark where they meet."""
+def verdict_strip(claims: Sequence[str], verdicts: Sequence[str], controls: Sequence[str]) -> Figure:
+    """One line a claim: a mark under its verdict, and on the right whether the reading passed its control."""
     columns = ("reproduced", "reproduced in direction", "not reproduced", "not testable here", "not run")
-    marks = dict(zip(columns, (("o", _C[2]), ("^", _C[0]), ("X", _C[3]), ("s", "0.5"), ("_", "0.5")), strict=True))
-    fig, ax = plt.subplots(figsize=(8, 0.6 + 0.4 * len(claims)), layout="constrained")
-    for y, verdict in enumerate(verdicts):
-        mark, colour = marks[verdict]
-        ax.plot(columns.index(verdict), y, mark, color=colour, markersize=11)
-    ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(claims) - 0.5, -0.5))
-    ax.set_xticks(range(len(columns)), [column.replace(" ", "\n", 1) for column in columns])
+    marks = {**dict(zip(columns, (("o", 2), ("^", 0), ("X", 3), ("s", 7), ("_", 7)), strict=True)),
+             "passed": ("o", 2), "not passed": ("X", 3), "not tried here": ("_", 7), "–": ("_", 7)}
+    fig, ax = plt.subplots(figsize=(9, 0.7 + 0.36 * len(claims)), layout="constrained")
+    for y, row in enumerate(zip(verdicts, controls, strict=True)):
+        for word, x in zip(row, (columns.index(row[0]), len(columns) + 0.3), strict=True):
+            mark, colour = marks[word]
+            ax.plot(x, y, mark, color=COLOURS[colour], markersize=10)
+            if x > len(columns):
+                ax.annotate(word, (x, y), (9, 0), textcoords="offset points", va="center", fontsize="small")
+    ax.axvline(len(columns) - 0.4, color="0.8")
+    ax.set(xlim=(-0.5, len(columns) + 1.1), ylim=(len(claims) - 0.5, -0.5))
+    ax.set_xticks([*range(len(columns)), len(columns) + 0.3],
+                  [column.replace(" ", "\n", 1) for column in (*columns, "control of the reading")])
     ax.set_yticks(range(len(claims)), claims)
     ax.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
     ax.grid(axis="y", color="0.9")
@@ -360,17 +261,20 @@ def verdict_strip(claims: Sequence[str], verdicts: Sequence[str]) -> Figure:
     return fig
 
 
-def dots_by_method(summary: pd.DataFrame, single: pd.DataFrame, methods: Sequence[str], ax: Axes) -> Axes:
+def dots_by_method(summary: pd.DataFrame, single: pd.DataFrame, methods: Sequence[str], ax: Axes, *,
+                   colours: dict | None = None) -> Axes:
     """A percentage, one line a method from the top: single runs as dots, mean and interval, the paper's value dashed.
 
     summary  rows of method, mean, low, high, paper (nan where it has none); single  rows of method, value
+    colours  of the methods, where they have colours of their own
     """
     for y, method in enumerate(methods):
+        colour = (colours or {}).get(method, COLOURS[0])
         ax.plot(single[single["method"] == method]["value"], [y] * (single["method"] == method).sum(), "o", color="0.7",
                 markersize=4)
         for row in summary[summary["method"] == method].itertuples():
-            ax.hlines(y + 0.22, row.low, row.high, color=_C[0], linewidth=2.5)
-            ax.plot(row.mean, y + 0.22, "D", color=_C[0], markersize=5)
+            ax.hlines(y + 0.22, row.low, row.high, color=colour, linewidth=2.5)
+            ax.plot(row.mean, y + 0.22, "D", color=colour, markersize=5)
             ax.vlines(row.paper, y - 0.35, y + 0.45, **PAPER)
     ax.set_yticks(range(len(methods)), methods)
     ax.set(ylim=(len(methods) - 0.4, -0.6))
@@ -385,7 +289,49 @@ def curves(summary: pd.DataFrame, x: str, kind: str, ax: Axes) -> Axes:
     for n, (label, rows) in enumerate(summary.groupby(kind, sort=False)):
         rows = rows.sort_values(x)
         at = rows[x] + 0.04 * step * (n - summary[kind].nunique() / 2)   # side by side, so that intervals can be seen
-        ax.vlines(at, rows["low"], rows["high"], color=_C[n], linewidth=1.6, alpha=0.7)
-        ax.plot(at, rows["mean"], "os^Dv"[n % 5] + "-", color=_C[n], label=label, markersize=5)
+        ax.vlines(at, rows["low"], rows["high"], color=COLOURS[n], linewidth=1.6, alpha=0.7)
+        ax.plot(at, rows["mean"], "os^Dv"[n % 5] + "-", color=COLOURS[n], label=label, markersize=5)
     ax.set_xticks(places)
+    return ax
+
+
+def border_by_layer(rows: pd.DataFrame, value: str, ax: Axes) -> Axes:
+    """How a network meets the border, by layer, one line a way to run it, its own in black.
+
+    rows   of layer (in order of depth), "run with" ("as it is" or a padding mode) and `value`: "energy" (doublings,
+           with low and high), or "slide", on a logarithmic axis at whose foot all that is rounding is drawn
+    """
+    layers, foot = list(dict.fromkeys(rows["layer"])), 1e-8
+    for n, (mode, line) in enumerate(rows.groupby("run with", sort=False)):
+        at = np.array([layers.index(layer) for layer in line["layer"]]) + 0.08 * (n - 2)
+        colour = PADDING_COLOURS.get(mode, "black")
+        if value == "energy":
+            ax.vlines(at, line["low"], line["high"], color=colour, linewidth=1.6, alpha=0.7)
+        ax.plot(at, line[value] if value == "energy" else line[value].clip(foot), "o-" if mode in PADDING_COLOURS else
+                "s--", color=colour, label=NAMES.get(mode, mode), markersize=5)
+    if value == "slide":
+        ax.set(yscale="log", ylim=(foot / 2, 3))
+    ax.set_xticks(range(len(layers)), layers, rotation=30, ha="right", fontsize="small")
+    return ax
+
+
+def dots_by_network(rows: pd.DataFrame, ax: Axes) -> Axes:
+    """Location accuracy (%), one line a network from the top: each head's mean and interval, and chance.
+
+    rows  of run, head, mean, low, high, chance, first (the first layer that feels the border, told on the right)
+    """
+    runs, heads = list(dict.fromkeys(rows["run"])), list(dict.fromkeys(rows["head"]))
+    for row in rows.itertuples():
+        y, n = runs.index(row.run) + 0.2 * (heads.index(row.head) - 1), heads.index(row.head)
+        ax.hlines(y, row.low, row.high, color=COLOURS[n], linewidth=2)
+        ax.plot(row.mean, y, "os^"[n], color=COLOURS[n], markersize=5, label=row.head if row.run == runs[0] else None)
+    for y, run in enumerate(runs):
+        ax.annotate(rows.loc[rows["run"] == run, "first"].iloc[0], (1.01, y), xycoords=("axes fraction", "data"),
+                    va="center", fontsize="small", color="0.3")
+    ax.annotate("first layer to feel\nthe border", (1.01, -0.7), xycoords=("axes fraction", "data"), fontsize="small")
+    ax.axvline(rows["chance"].iloc[0], **CHANCE)
+    ax.set_yticks(range(len(runs)), runs)
+    ax.set(ylim=(len(runs) - 0.4, -0.6), xlim=(-2, 103))
+    ax.grid(axis="y", color="0.92")
+    ax.legend(fontsize="small", loc="lower right")
     return ax
