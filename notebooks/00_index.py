@@ -36,30 +36,53 @@ data_root = ""        # not read here; every page has it
 out = ""              # where the pages' records and figures are; "" is the project folder
 
 # %% tags=["remove-input"]
+import pandas as pd
+
 from posenc_lib import config, figures, page, paper
 
 workspace = config.Workspace(profile, data_root, out)
 figures.use_style()
 
 # %% [markdown]
-# ## The claims, and what came of them
+# ## At a glance
 #
-# Every number is read from the tables that the pages of this run put out; none is typed here. *Paper* is what the paper
-# prints. *Reference run* is a run at the papers' own scale, where there is one. *This run* is the run that built this book.
+# One line a claim. On the left what came of it, by a rule that was written before the run; on the right what came of the control that could have
+# explained it away. A claim can be reproduced and its reading still be wrong: look for a circle on the left and a cross on the right.
 
 # %% tags=["remove-input"]
 scores = page.score_table(workspace)
-page.table(scores[["claim", "page", "paper", "reference run", "this run", "verdict"]], "00_scores",
-           "Every claim, its number in the paper, in the reference run and in this one, and the verdict by its rule.",
-           workspace=workspace)
-
-# %% tags=["remove-input"]
-fig = figures.verdict_strip(scores["claim"], scores["bare"])
-page.show(fig, "00_verdicts", f"The verdicts of this run (profile {profile}) at a glance.",
-          "One line a claim, with a mark under reproduced, reproduced in direction, not reproduced or not run.",
+fig = figures.verdict_strip(scores["claim"], scores["bare"], scores["outcome"])
+page.show(fig, "00_verdicts", f"The verdicts of this run (profile {profile}), and what came of each claim's control.",
+          "One line a claim, with a mark under reproduced, in direction, not reproduced, not testable or not run, and one for its control.",
           workspace=workspace)
 
 # %% [markdown]
+# ## The claims, and what came of them
+#
+# Every number is read from the tables that the pages of this run put out; none is typed here. *Paper* is what the paper
+# prints. *Reference run* is a run at the papers' own scale, where there is one. *This run* is the run that built this book. *Control* is whether the reading
+# stood up to what was tried against it, which the second table tells. How each is judged is told [below](#rules).
+
+# %% tags=["remove-input"]
+page.table(scores[["claim", "paper", "reference run", "this run", "verdict", "control", "figure"]], "00_scores",
+           "Every claim, its number in the paper, in the reference run and in this one, the verdict by its rule, and its control.",
+           workspace=workspace)
+page.table(scores[["claim", "what was tried", "control", "numbers"]], "00_controls",
+           "What could have overturned the reading of each claim, and what came of it in this run.", workspace=workspace)
+
+# %% [markdown]
+# ## Every table of the papers, and where it is
+#
+# Each row of the papers' tables of results, and of the figures that stand in their place, is shown again on one page.
+
+# %% tags=["remove-input"]
+ran = set(scores.loc[scores["bare"] != page.NOT_RUN, "page"])
+rows = [{"table": table, "its rows": "; ".join(names), "page": f"[{number}]({number}.ipynb)" if number in ran else number}
+        for table, names in paper.TABLES.items() for number in paper.pages_of(table)]
+page.table(pd.DataFrame(rows), "00_tables", "Where every row of the papers' tables is shown again.", workspace=workspace)
+
+# %% [markdown]
+# (rules)=
 # ## How each claim is judged, and what was tried against it
 
 # %% tags=["remove-input"]

@@ -11,7 +11,7 @@
 #
 # :::{admonition} The puzzle
 # :class: puzzle
-# A classifier that ends in *global average pooling* adds up each channel over the whole image, and so forgets where
+# A classifier that ends in *global average pooling* ({term}`GAP`) adds up each channel over the whole image, and so forgets where
 # anything was. It can say *what* is in a picture, but not *where*.
 #
 # Train one to say where. It is right every time.
@@ -50,7 +50,7 @@ print(page.provenance(workspace, splits))
 # ## What the paper claims
 #
 # Three statements of Table 1 of {cite:t}`islam2021global`, each with the rule by which this page will judge it. The rules
-# were written before the run.
+# were written before the run; when a control is *passed* was laid down later, with runs on CIFAR-10 at hand.
 
 # %%
 page.claim_box(paper.GAPNET_LOCATION, paper.PERMUTENET_LOCATION, paper.PERMUTENET_IMAGE)
@@ -78,9 +78,9 @@ sums.reshape(4, 4)
 # from *where* in the map to *how much* in the channel. With many channels, each cut off by the border in its own way,
 # a linear layer can read the place off the {term}`pooled latent` $z$,
 #
-# $$ z_c = \frac{1}{HW} \sum_{i,j} f_c(i, j), \qquad y = W z \quad \text{(in order)}, \qquad y = W z_\pi \quad \text{(PermuteNet)}, $$
+# $$ z_c = \frac{1}{HW} \sum_{i,j} f_c(i, j), \qquad y = W z \quad \text{(in order)}, \qquad y = W z_\pi \quad \text{(shuffled)}, $$
 #
-# where $f$ is the feature map, $c$ a channel, and $\pi$ a permutation of the channels that is drawn anew in every forward
+# where $f$ is the {term}`feature map`, $c$ a {term}`channel`, and $\pi$ a permutation of the channels that is drawn anew in every forward
 # pass. If the place is written in *which* channel responds, shuffling the channels must erase it.
 
 # %% [markdown]
@@ -116,11 +116,11 @@ page.show(fig, "03_canvases", f"""The nine locations of a 3×3 canvas ({dataset}
           "Nine canvases, each with one small image in another of nine cells.", workspace=workspace)
 
 # %% [markdown]
-# The two networks share everything up to the feature map $f$. Their heads differ in more than the shuffle: GAPNet's is a
-# 3×3 convolution and then the average (`models.gapnet`), PermuteNet's the average, the shuffle and a linear layer
+# The two networks share everything up to the feature map $f$. Their {term}`heads <head>` differ in more than the shuffle: GAPNet's is a
+# 3×3 convolution and then the average ({term}`GAPNet`, `models.gapnet`), {term}`PermuteNet`'s the average, the shuffle and a linear layer
 # (`models.permutenet`). So a third head, the linear one *without* a shuffle, belongs among the controls.
 #
-# An identity to hold on to: under *circular* padding, moving the image by a multiple of the network's total stride only
+# An identity to hold on to: under *circular* padding, moving the image by a multiple of the network's {term}`total stride` only
 # rotates the feature map. Its average cannot change, so $z$ is the same in all nine cells, and no head can do better than
 # guess. Zero padding breaks the identity before any training:
 
@@ -265,12 +265,17 @@ page.show(fig, "03_accuracy", f"Table 1 as a picture ({backbones[0]}; {what}). L
           """Accuracy of GAPNet and PermuteNet by padding mode and grid, for location above and image class below, with
           the paper's values and chance.""", workspace=workspace, data=summary)
 
-# %%
-shown = summary[[*keys, "paper", "mean", "low", "high", "n", "best_test_epoch", "chance"]].rename(columns={
-    "mean": "this run", "low": "95 % low", "high": "95 % high", "best_test_epoch": "best test epoch"})
-shown.insert(6, "reference run", page.reference("03_accuracy", keys, summary))
+shown = summary[keys].replace(figures.NAMES).rename(columns={"padding_mode": "padding"}).assign(
+    paper=summary["paper"], **{"reference run": page.reference("03_accuracy", keys, summary), "this run": summary["mean"]},
+    interval=[f"[{low:.1f}, {high:.1f}]" for low, high in zip(summary["low"], summary["high"], strict=True)],
+    **{"best test epoch": summary["best_test_epoch"]}, chance=summary["chance"])
 page.table(shown, "03_table1", f"""Table 1, in percent: the paper, the reference run, and this run ({what}; last epoch,
            {told}). *Best test epoch* is the authors' rule, which chooses on the test set.""", workspace=workspace)
+
+# %% [markdown]
+# *What was seen so far,* in the `quick` profile on digits and on CIFAR-10: GAPNet is right every time, whatever the padding, unless it is circular. PermuteNet is
+# little above chance, and far below the paper's, which was trained for a hundred times as many steps or more. Image class GAPNet learns on digits only; PermuteNet, in so
+# few steps, on neither.
 
 # %% [markdown]
 # ## Channels as place cells
@@ -316,26 +321,27 @@ page.show(fig, "03_selectivity", f"""How much of each channel's variance the cel
 
 # %%
 orders = ["none", "fixed", "batch", "sample", "test"]
-control = [permutenet(permutation=order) for order in orders] + [permutenet(fill="black"), gapnet(fill="black")]
+control = [gapnet(), *(permutenet(permutation=order) for order in orders), permutenet(fill="black"), gapnet(fill="black")]
 controls = records.frame(records.run_or_load("table1", control, run, seeds=seeds, workspace=workspace))
 controls["accuracy"] *= 100
-controls = records.summarise(controls, ["head", "permutation", "fill"], "accuracy")
+controls = records.summarise(controls, ["head", "permutation", "fill"], "accuracy").assign(chance=100 / 9)
 
-fig, ax = plt.subplots(figsize=(8.5, 3.2), layout="constrained")
-figures.bars(controls, ["in order", "one fixed\nshuffle", "new every\nbatch", "new every\nimage", "shuffled at\ntest only",
-                        "every batch,\nblack canvas", "GAPNet,\nblack canvas"], ax, chance=100 / 9)
+fig, ax = plt.subplots(figsize=(9.5, 3.2), layout="constrained")
+figures.bars(controls, ["GAPNet", "in order", "one fixed\nshuffle", "new every\nbatch", "new every\nimage",
+                        "shuffled at\ntest only", "every batch,\nblack canvas", "GAPNet,\nblack canvas"], ax, chance=100 / 9)
 page.show(fig, "03_permutations", f"""Location accuracy by how the channels are shuffled before the linear head (3×3, zero
-          padding; {what}), {told}. The first bar is PermuteNet's head without a shuffle.""",
-          "Bars of location accuracy for five ways of shuffling and two black canvases, with the chance line.",
+          padding; {what}), {told}. *In order* is PermuteNet's head without a shuffle.""",
+          "Bars of location accuracy for GAPNet, five ways of shuffling and two black canvases, with the chance line.",
           workspace=workspace, data=controls)
 
 # %% [markdown]
 # **Is it the number of answers?** The paper sets location among 9, 25 or 49 cells against 10 image classes, and reads the
 # difference as semantics surviving the shuffle. A question with more answers loses more. So ask both with equally many:
-# nine (all cells, against nine of the classes) and three (rows of the canvas, against classes merged by threes).
+# nine (all cells, against nine of the classes) and three (rows of the canvas, against classes merged by threes). As in the
+# rule, what counts is the part of GAPNet's accuracy above chance that PermuteNet keeps.
 
 # %%
-matched = [permutenet(task=task, classes=n) for n in (3, 9) for task in ("location", "image")]
+matched = [net(task=task, classes=n) for n in (3, 9) for task in ("location", "image") for net in (gapnet, permutenet)]
 matches = records.frame(records.run_or_load("table1", matched, run, seeds=seeds, workspace=workspace))
 
 
@@ -345,13 +351,18 @@ def chance_of(row):
     return metrics.chance(canvas.merge(tested.labels, len(tested.classes), int(row["classes"]))[0])
 
 
-matches["kept"] = [100 * metrics.above_chance(row["accuracy"], chance_of(row)) for _, row in matches.iterrows()]
-kept = records.summarise(matches, ["task", "classes"], "kept")
-fig, ax = plt.subplots(figsize=(5.5, 3.2), layout="constrained")
+matches["above"] = [100 * metrics.above_chance(row["accuracy"], chance_of(row)) for _, row in matches.iterrows()]
+above = matches.set_index(["classes", "task", "seed", "head"])["above"].unstack()
+kept = (100 * above["permutenet"] / above["gapnet"].where(above["gapnet"] > 0)).rename("kept")
+gap = records.summarise((kept.xs("image", level="task") - kept.xs("location", level="task")).reset_index(), ["classes"], "kept")
+own = records.summarise(above.reset_index(), ["classes", "task"], "gapnet")   # GAPNet's own way above chance
+gap["gapnet"] = gap["classes"].map(own.groupby("classes")["low"].min())
+kept = records.summarise(kept.reset_index(), ["task", "classes"], "kept")
+fig, ax = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
 figures.above_chance(kept, ax)
-page.show(fig, "03_matched", f"""PermuteNet asked for location and for image class with equally many answers (3×3, zero padding;
-          {what}): the part of the way from chance to 100 %, {told}.""",
-          "Accuracy above chance under the shuffle, for location and for image class, with three and with nine answers.",
+page.show(fig, "03_matched", f"""Location and image class asked with equally many answers (3×3, zero padding; {what}): how much of
+          GAPNet's accuracy above chance PermuteNet keeps, {told}.""",
+          "What PermuteNet keeps of GAPNet's accuracy above chance, for location and for image class, by number of answers.",
           workspace=workspace, data=kept)
 
 # %% [markdown]
@@ -359,7 +370,9 @@ page.show(fig, "03_matched", f"""PermuteNet asked for location and for image cla
 
 # %%
 claims = (paper.GAPNET_LOCATION, paper.PERMUTENET_LOCATION, paper.PERMUTENET_IMAGE)
-page.against_paper({claim: claim.verdict(summary) for claim in claims}, "03_against_paper",
+ran = dict(zip(claims, (summary, controls, gap), strict=True))
+page.against_paper({claim: claim.verdict(summary) for claim in claims},
+                   {claim: claim.tried(table) for claim, table in ran.items()}, "03_against_paper",
                    f"{what}, n = {len(seeds)} seeds", workspace=workspace)
 for row in summary[summary["padding_mode"] == "circular"].itertuples():
     print(f"Control, circular padding: {figures.NAMES[row.head]} {row.grid}×{row.grid} tells the location in "
@@ -373,8 +386,9 @@ for row in summary[summary["padding_mode"] == "circular"].itertuples():
 # * **For a linear head it is the order that matters.** One fixed shuffle costs nothing, a new one in every pass costs most of
 #   it. Under new shuffles a linear layer can rely on one number only: the sum of all channels.
 # * **"Semantics survive" needs care.** Both tasks must squeeze their answer through that one number. Compare them at equally
-#   many answers ({numref}`fig-03_matched`) before repeating the sentence. In the paper itself, with 9 cells against 10
-#   classes, PermuteNet goes 76 % of the way from chance for location, and 71 % for image class.
+#   many answers ({numref}`fig-03_matched`) before repeating the sentence. The yardstick matters, too. In the paper's own 3×3
+#   row under zero padding, 9 cells against 10 classes, PermuteNet goes 76 % of the way from chance to 100 % for location and
+#   71 % for image class; of what GAPNet reaches it keeps 76 % and 88 %.
 # * **Place fields need no training** ({numref}`fig-03_selectivity`): a random network has them already. Training for location
 #   sharpens them; training for image class wears them away, but not entirely, though nothing asked it to keep them.
 # * **Not shown here:** that a network trained for something else *uses* position. That it is there to be used says nothing of
@@ -385,7 +399,7 @@ for row in summary[summary["padding_mode"] == "circular"].itertuples():
 # * GAPNet reads location from averaged channels; under circular padding it sits exactly at chance. (PermuteNet's permutation
 #   differs from batch to batch, and so may its guess: it is at chance on average.)
 # * A new shuffle of the channels in every pass takes most of that away; a fixed one takes nothing.
-# * How much better semantics survive depends on the number of answers, which the paper's comparison does not hold fixed.
+# * Whether semantics survive better must be asked with equally many answers, which the paper's comparison has at 3×3 only.
 #
 # ## Exercises
 #
@@ -418,6 +432,13 @@ for row in summary[summary["padding_mode"] == "circular"].itertuples():
 # :class: exercise
 # Train GAPNet on eight of the nine cells and let it regress row and column. Where does it put the ninth, which it has never
 # seen? If it cannot tell, it has learned a list of nine patterns, not position.
+#
+# :::{admonition} A hint
+# :class: dropdown
+# Give the head two outputs, row and column, and train with the mean squared error. Leave out a corner, not the middle: a
+# network that says the mean of what it has seen would be right about the middle. Page 04 asks this of frozen networks, with
+# half of the cells left out.
+# :::
 # ::::
 
 # %%

@@ -6,12 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import cleandoc
 
+import numpy as np
 import pandas as pd
 
 REPRODUCED = "reproduced"
 IN_DIRECTION = "reproduced in direction"
 NOT_REPRODUCED = "not reproduced"
 NOT_TESTABLE = "not testable here"
+
+PASSED = "passed"           # of a control: the reading stands
+NOT_PASSED = "not passed"
+NOT_TRIED = "not tried here"
+
+ALONE = "one seed has no interval; run at least two"
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,9 @@ class Claim:
     printed     the paper's headline number, with its unit; "" where it prints none
     judge       a table of this run's summary (see the page) -> (verdict, the numbers it rests on)
     control     what could overturn the reading, and was tried on the page
+    tried       a table of the control's runs (see the page) -> (its outcome, the numbers it rests on)
+    figure      name of the page's figure that shows the claim
+    tables      of the paper that the page shows again, as they are named in `paper.ROWS`
     """
     id: str
     page: str
@@ -31,13 +41,33 @@ class Claim:
     printed: str
     judge: Callable[[pd.DataFrame], tuple[str, str]]
     control: str
+    tried: Callable[[pd.DataFrame], tuple[str, str]]
+    figure: str
+    tables: tuple[str, ...] = ()
 
     @property
     def rule(self) -> str:
         return cleandoc(self.judge.__doc__)
 
+    @property
+    def control_rule(self) -> str:
+        return cleandoc(self.tried.__doc__)
+
     def verdict(self, table: pd.DataFrame) -> tuple[str, str]:
         """What the rule says of this run; nothing can be said of a single seed, which has no interval."""
         if table["n"].min() < 2:
-            return NOT_TESTABLE, "one seed has no interval; run at least two"
+            return NOT_TESTABLE, ALONE
         return self.judge(table)
+
+
+def outcome(passed: bool | np.bool_, n: int | float | np.number, said: str) -> tuple[str, str]:
+    """Of a control over `n` seeds; nothing can be said of a single one, which has no interval."""
+    return (PASSED if passed else NOT_PASSED, said) if n >= 2 else (NOT_TRIED, ALONE)
+
+
+def interval(row: pd.Series) -> str:
+    return f"{row['mean']:.1f} % [{row['low']:.1f}, {row['high']:.1f}], n = {row['n']:.0f}"
+
+
+def points(row: pd.Series) -> str:
+    return f"{row['mean']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}]"

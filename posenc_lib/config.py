@@ -262,7 +262,7 @@ class PaddingConfig:
 PADDING = {
     "smoke": {"pieces": 1, "seeds": 2, "width": 16, "crop": 64, "train_crop": 48,
               "recipe": Recipe(epochs=1, epoch_steps=2, batch_size=8)},
-    "quick": {"pieces": 2, "seeds": 3, "width": 16, "train_crop": 48,
+    "quick": {"pieces": 2, "seeds": 5, "width": 16, "train_crop": 48,
               "recipe": Recipe(epochs=1, epoch_steps=60, batch_size=24)},
     "paper": {"pieces": 2, "seeds": 10, "recipe": Recipe(epochs=20, epoch_steps=100)},
 }
@@ -330,18 +330,36 @@ class ReadoutConfig:
     revision: int = 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScratchConfig:
+    """A small network trained from scratch to label pixels: ICLR 2020, Table 5.  The paper states no schedule.
+
+    network  source, its fingerprint, width, padding mode, crop and recipe
+    window   trained on the window that a map without padding covers; else its map is resized to the whole picture
+    """
+    profile: str
+    network: EncoderConfig
+    window: bool = False
+    revision: int = 1
+
+
 # What a profile changes of the released protocol.  "small" is the network made here: its width, crops and schedule are
-# choices of this book.  A folder of pictures is read at the paper's size.
+# choices of this book, and so are those of "scratch", for Table 5.  A folder of pictures is read at the paper's size.
 _FOLDER = {"size": 224, "train_images": 128, "test_images": 64}
 READOUT = {
     "smoke": {"photos": {"size": 80, "train_images": 8, "test_images": 4}, "folder": _FOLDER, "hidden": 2,
               "recipe": SgdRecipe(epochs=1, batch_size=8),
-              "small": {"width": 2, "crop": 80, "recipe": Recipe(epochs=1, epoch_steps=1, batch_size=8, flip=False)}},
+              "small": {"width": 2, "crop": 80, "recipe": Recipe(epochs=1, epoch_steps=1, batch_size=8, flip=False)},
+              "scratch": {"width": 2, "crop": 96, "recipe": Recipe(epochs=1, epoch_steps=1, batch_size=4, flip=False)}},
     "quick": {"photos": {"size": 80, "train_images": 64, "test_images": 40}, "folder": _FOLDER, "hidden": 8,
               "recipe": SgdRecipe(batch_size=8),
-              "small": {"width": 8, "crop": 80, "recipe": Recipe(epochs=1, epoch_steps=60, batch_size=16, flip=False)}},
+              "small": {"width": 8, "crop": 80, "recipe": Recipe(epochs=1, epoch_steps=60, batch_size=16, flip=False)},
+              "scratch": {"width": 8, "crop": 96, "recipe": Recipe(epochs=1, epoch_steps=40, batch_size=8,
+                                                                   learning_rate=4e-3, flip=False)}},
     "paper": {"photos": {"size": 112}, "folder": {"size": 224}, "hidden": None, "recipe": SgdRecipe(),
-              "small": {"width": 64, "crop": 112, "recipe": Recipe(epochs=20, epoch_steps=100, flip=False)}},
+              "small": {"width": 64, "crop": 112, "recipe": Recipe(epochs=20, epoch_steps=100, flip=False)},
+              "scratch": {"width": 64, "crop": 224, "recipe": Recipe(epochs=20, epoch_steps=100, batch_size=16,
+                                                                     flip=False)}},
 }
 
 

@@ -219,6 +219,21 @@ def stacked(encoder: Encoder, images: ImageSet, *, side: int = 28,
     return torch.cat(rows), channels
 
 
+def chosen(channels: Sequence[int], stage: int | None = None, n: int | None = None, *, seed: int = 0) -> Tensor:
+    """Numbers of the stacked channels that a readout is given.
+
+    channels  how many each stage has, as `stacked` says
+    stage     this one alone, counted from 1; None is all
+    n         so many of them, drawn by `seed`; None is all
+    """
+    number = torch.arange(sum(channels))
+    if stage:
+        number = number.split(list(channels))[stage - 1]
+    if n:
+        number = number[torch.randperm(len(number), generator=torch.Generator().manual_seed(seed))[:n]]
+    return number
+
+
 def _device(encoder: Encoder, images: ImageSet) -> torch.device:
     return next((p.device for p in encoder.net.parameters()), images.images.device)
 

@@ -248,7 +248,7 @@ def verdict_strip(claims: Sequence[str], verdicts: Sequence[str], controls: Sequ
         for word, x in zip(row, (columns.index(row[0]), len(columns) + 0.3), strict=True):
             mark, colour = marks[word]
             ax.plot(x, y, mark, color=COLOURS[colour], markersize=10)
-            if x > len(columns):
+            if x > len(columns) and word != "–":
                 ax.annotate(word, (x, y), (9, 0), textcoords="offset points", va="center", fontsize="small")
     ax.axvline(len(columns) - 0.4, color="0.8")
     ax.set(xlim=(-0.5, len(columns) + 1.1), ylim=(len(claims) - 0.5, -0.5))
@@ -329,9 +329,9 @@ def dots_by_network(rows: pd.DataFrame, ax: Axes) -> Axes:
         ax.annotate(rows.loc[rows["run"] == run, "first"].iloc[0], (1.01, y), xycoords=("axes fraction", "data"),
                     va="center", fontsize="small", color="0.3")
     ax.annotate("first layer to feel\nthe border", (1.01, -0.7), xycoords=("axes fraction", "data"), fontsize="small")
-    ax.axvline(rows["chance"].iloc[0], **CHANCE)
+    ax.axvline(rows["chance"].iloc[0], **CHANCE, label="chance")
     ax.set_yticks(range(len(runs)), runs)
     ax.set(ylim=(len(runs) - 0.4, -0.6), xlim=(-2, 103))
     ax.grid(axis="y", color="0.92")
-    ax.legend(fontsize="small", loc="lower right")
+    ax.figure.legend(fontsize="small", loc="outside lower center", ncols=4)
     return ax

@@ -4,7 +4,8 @@ from itertools import pairwise
 
 import pandas as pd
 
-from posenc_lib.claims import IN_DIRECTION, NOT_REPRODUCED, REPRODUCED, Claim
+from posenc_lib.claims import IN_DIRECTION, NOT_REPRODUCED, NOT_TRIED, REPRODUCED, Claim, interval, outcome, points
+from posenc_lib.metrics import mean_interval
 
 # Tables 1 to 4 and 6: Spearman correlation (SPC) and mean absolute error (MAE) of the map drawn.  One run each, no
 # intervals.  On the stripes (HS, VS) the paper's MAE is on a scale twice as long as the maps': its constant predictor
@@ -74,6 +75,12 @@ POSENET_AGAINST = {
     **{(at, "VGG, padding removed"): "VGG" for at in ("4", "Fig. 6")},
     ("6", "VGG, saliency"): "VGG", ("6", "VGG, segmentation"): "VGG",
 }
+
+# Table 5: networks trained from scratch; F-measure and mean absolute error of saliency, 0..1, and mean IoU in percent.
+_TABLE5 = {"VGG": (.78, .17, .66, .21, .63, .18, 23.1), "VGG, without padding": (.36, .48, .32, .48, .25, .48, 12.3)}
+TABLE5 = pd.DataFrame([(variant, *cell, value) for variant, row in _TABLE5.items() for cell, value in zip(
+    (*((dataset, measure) for dataset in ("ECSSD", "PASCAL-S", "DUT-OMRON") for measure in ("F", "MAE")),
+     ("VOC 2012", "mean IoU")), row, strict=True)], columns=["variant", "dataset", "measure", "paper"])
 
 
 def _natural(table: pd.DataFrame, number: str) -> pd.DataFrame:
@@ -170,26 +177,160 @@ def _posenet_task(table: pd.DataFrame) -> tuple[str, str]:
     return verdict, _said(cells, "VGG", "VGG, segmentation") + _n(table)
 
 
+
+# How page 02 hands its controls to the rules below: all runs, a row a (table, variant, network, target, images, seed),
+# with their SPC; undefined ones count as 0 here, too.
+
+
+def _runs(runs: pd.DataFrame) -> pd.Series:
+    """SPC on natural images by (table, variant, target, seed)."""
+    runs = runs[runs["images"] == "natural"].astype({"spc": float}).fillna({"spc": 0})
+    return runs.set_index(["table", "variant", "target", "seed"])["spc"].sort_index()
+
+
+def _of_map(cell: pd.Series) -> pd.Series:
+    mean, low, high = mean_interval(cell)
+    return pd.Series({"mean": mean, "low": low, "high": high, "n": len(cell)})
+
+
+def _by_map(cell: pd.Series, maps: Sequence[str]) -> pd.DataFrame:
+    """(target, seed) -> a row a map: mean, 95 % interval over seeds and their number."""
+    return pd.DataFrame({on: _of_map(cell[on]) for on in maps}).T
+
+
+def _listed(cells: pd.DataFrame) -> str:
+    return ", ".join(f"{on} {_spc(cell)}" for on, cell in cells.iterrows())
+
+
+def _untrained(runs: pd.DataFrame) -> tuple[str, str]:
+    """SPC on natural images. *Passed* when, on each of the five maps, the whole 95 % interval over seeds of every
+    trained network lies above that of the same architecture before any training; else *not passed*: the map that is
+    drawn is no sign of what the network has learned.
+    """
+    runs = runs[(runs["images"] == "natural") & runs["target"].isin(POSENET["target"])]
+    runs = runs.assign(spc=runs["spc"].astype(float).fillna(0), net=runs["network"].str.partition(", ")[0])
+    start = (runs["table"] == "untrained") & (runs["variant"] == "zeros") | (runs["table"] == "untrained ImageNet")
+    trained, untrained = (part.groupby(["network", "net", "target"] if n == 0 else ["net", "target"], sort=False)["spc"]
+                          .apply(_of_map).unstack() for n, part in enumerate((
+                              runs[(runs["table"] == "1") & (runs["variant"] != "PosENet")], runs[start])))
+    pairs = trained.join(untrained.add_suffix(" before"), on=["net", "target"])
+    above = pairs["low"] > pairs["high before"]
+    worst = (pairs["mean"] - pairs["mean before"]).idxmin()
+    before = untrained.loc[worst[1:]]
+    return outcome(above.all(), min(trained["n"].min(), untrained["n"].min()), (
+        f"trained above random in {above.sum()} of {len(pairs)} (network, map); furthest below: {worst[0]}, "
+        f"{worst[2]} {_spc(trained.loc[worst])}, random {_spc(before)}, n = {before['n']:.0f}"))
+
+
+def _on_pixels(runs: pd.DataFrame) -> tuple[str, str]:
+    """SPC gained on natural images, maps H, G and HS, from 1 to 3 layers and from 1×1 to 7×7, seed by seed. *Passed*
+    when, wherever the 95 % interval over seeds of the network's gain lies above 0, so does that of its gain minus the
+    gain of the same readouts on pixels; else *not passed*. (*Not tried here* when the network gains nowhere.)
+    """
+    spc, kept = _runs(runs), []
+    for table, first, last in (("2a", "1 layer", "3 layers"), ("2b", "1x1", "7x7")):
+        on = spc[table]
+        network, pixels = (on[f"{net}, {last}"] - on[f"{net}, {first}"] for net in ("VGG", "PosENet"))
+        gains, beyond = _by_map(network, ("H", "G", "HS")), _by_map(network - pixels, ("H", "G", "HS"))
+        kept.append(beyond[gains["low"] > 0].rename(lambda at, step=f"{first} → {last}": f"{step} {at}"))
+    cells, n = pd.concat(kept), _by_map(network, ("H",))["n"].min()
+    if cells.empty and n >= 2:
+        return NOT_TRIED, f"the network gains on no map with its interval above 0, n = {n:.0f}"
+    return outcome((cells["low"] > 0).all(), n, f"gained beyond pixels: {_listed(cells)}, n = {n:.0f}")
+
+
+def _matched_channels(runs: pd.DataFrame) -> tuple[str, str]:
+    """SPC on natural images, maps H and G, from one stage at a time, equally few channels of each, drawn anew for
+    every seed. *Passed* when on both maps the 95 % interval over seeds of the last stage minus the first, seed by seed,
+    lies above 0; else *not passed*: the rise may be one of the number of channels.
+    """
+    spc = _runs(runs)
+    stages = spc["matched"].index.unique("variant")
+    matched, all_of_them = (_by_map(spc[table, stages[-1]] - spc[table, stages[0]], ("H", "G"))
+                            for table in ("matched", "3"))
+    return outcome((matched["low"] > 0).all(), matched["n"].min(), (
+        f"stage {stages[0][-1]} → {stages[-1][-1]}, equally many channels: {_listed(matched)}; all channels: "
+        f"{_listed(all_of_them)}, n = {matched['n'].min():.0f}"))
+
+
+def _never_padded(runs: pd.DataFrame) -> tuple[str, str]:
+    """SPC on natural images, maps H, G and HS, of the small network. *Passed* when on every map the whole 95 % interval
+    over seeds of a network *trained* without padding lies below half the mean of the same network trained with zeros;
+    else *not passed*. (*Not tried here* when the interval with zeros is not above 0 on every map.)
+    """
+    zeros, none = (_by_map(_runs(runs)["trained", mode], ("H", "G", "HS")) for mode in ("zeros", "none"))
+    n = none["n"].min()
+    if n >= 2 and not (zeros["low"] > 0).all():
+        return NOT_TRIED, f"even with zero padding the network draws little: {_listed(zeros)}, n = {n:.0f}"
+    return outcome((none["high"] < zeros["mean"] / 2).all(), n, (
+        f"trained without padding: {_listed(none)}; with zeros: {_listed(zeros)}, n = {n:.0f}"))
+
+
+def _before_the_task(runs: pd.DataFrame) -> tuple[str, str]:
+    """SPC on natural images, maps H, G and HS. *Passed* when on every map the 95 % interval over seeds of the network
+    that labels pixels minus the same architecture before any training, seed by seed, lies above 0; else *not passed*:
+    labelling pixels has taught it no position that it did not have.
+    """
+    spc = _runs(runs)
+    gains = _by_map(spc["6", "VGG, segmentation"] - spc["untrained", "zeros"], ("H", "G", "HS"))
+    return outcome((gains["low"] > 0).all(), gains["n"].min(),
+                   f"segmentation minus untrained: {_listed(gains)}, n = {gains['n'].min():.0f}")
+
+
+def _posenet_scratch(table: pd.DataFrame) -> tuple[str, str]:
+    """Mean IoU on whole test pictures of networks trained from scratch, in percent. *Reproduced* when the whole 95 %
+    interval over seeds without padding lies below that with zero padding. *Reproduced in direction* when its mean does.
+    Else *not reproduced*.
+    """
+    zeros, none = (table[(table["padding_mode"] == mode) & (table["scored"] == "picture")].iloc[0]
+                   for mode in ("zeros", "none"))
+    verdict = (REPRODUCED if none["high"] < zeros["low"] else
+               IN_DIRECTION if none["mean"] < zeros["mean"] else NOT_REPRODUCED)
+    return verdict, f"with zero padding {interval(zeros)}; without padding {interval(none)}"
+
+
+def _seen_and_reflected(runs: pd.DataFrame) -> tuple[str, str]:
+    """Mean IoU in points, differences seed by seed. *Passed* when zero padding is better than no padding on the window
+    that a map without padding covers, where the network without it is also trained, and better than reflect padding on
+    whole pictures: the 95 % interval over seeds of each difference lies above 0. Else *not passed*: what zero padding
+    gives may be no more than a map as large as the picture.
+    """
+    miou = runs.set_index(["padding_mode", "scored", "seed"])["miou"].sort_index()
+    window, reflect = (_of_map(miou["zeros", scored] - miou[mode, scored])
+                       for mode, scored in (("none", "window"), ("reflect", "picture")))
+    return outcome(window["low"] > 0 and reflect["low"] > 0, window["n"], (
+        f"zero padding minus none, on the window: {points(window)}; minus reflect, on the picture: {points(reflect)}, "
+        f"n = {window['n']:.0f}"))
+
+
 POSENET_READOUT = Claim(
     "posenet-readout", "02_posenet_readout",
     "From the frozen features of a trained network one convolution draws a position map that has nothing to do with "
     "the image; from the image itself it cannot.",
     "ICLR 2020, Table 1", "SPC on H: 0.742 (VGG-16), 0.933 (ResNet-152), 0.012 (pixels)", _posenet_readout,
-    "the same networks before any training; a target with its blocks shuffled")
+    "the same networks before any training", _untrained, "02_table1", ("ICLR 2020, Table 1",))
 POSENET_SIZE = Claim(
     "posenet-size", "02_posenet_readout", "A deeper readout, or one with larger kernels, draws the map better.",
     "ICLR 2020, Table 2", "SPC on H: 0.742 → 0.830 with 3 layers, 0.542 → 0.828 from 1×1 to 7×7", _posenet_size,
-    "the same readouts on pixels")
+    "the same readouts on pixels", _on_pixels, "02_ladders", ("ICLR 2020, Table 2a", "ICLR 2020, Table 2b"))
 POSENET_DEPTH = Claim(
     "posenet-depth", "02_posenet_readout", "Deeper stages of a network hold more position than shallow ones.",
     "ICLR 2020, Table 3", "SPC on H: 0.101 at the first stage, 0.657 at the fifth, 0.742 with all", _posenet_depth,
-    "as many channels from every stage")
+    "as many channels from every stage", _matched_channels, "02_ladders", ("ICLR 2020, Table 3",))
 POSENET_PADDING = Claim(
     "posenet-padding", "02_posenet_readout", "Zero padding is where the position comes from.",
     "ICLR 2020, Table 4", "SPC on H: 0.742 → 0.381 without padding; pixels 0.012 → 0.397 with two pixels of it",
-    _posenet_padding, "a network trained without padding, not one that has lost it")
+    _posenet_padding, "a network trained without padding, not one that has lost it", _never_padded, "02_untrained",
+    ("ICLR 2020, Table 4", "ICLR 2020, Fig. 6"))
 POSENET_TASK = Claim(
     "posenet-task", "02_posenet_readout",
     "Networks trained to label every pixel hold more position than those trained to name the image.",
     "ICLR 2020, Table 6", "SPC on H: 0.742 (classification), 0.969 (saliency), 0.982 (segmentation)", _posenet_task,
-    "the same architecture and the same photographs for both tasks")
+    "the same architecture, pictured with the same photographs, before any task", _before_the_task, "02_ladders",
+    ("ICLR 2020, Table 6",))
+POSENET_SCRATCH = Claim(
+    "posenet-scratch", "02_posenet_readout", "Trained from scratch without padding, a network labels pixels worse.",
+    "ICLR 2020, Table 5", "VOC 2012: mean IoU 23.1 → 12.3 % without padding; saliency, F on ECSSD: 0.78 → 0.36",
+    _posenet_scratch, "a network without padding that is trained and scored only where it sees, and reflect padding, "
+    "which gives a map of the same size and hardly marks the border", _seen_and_reflected, "02_scratch",
+    ("ICLR 2020, Table 5",))

@@ -9,6 +9,7 @@ import html
 import io
 import json
 import platform
+import re
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,9 +24,12 @@ from posenc_lib.config import PROJECT, Workspace
 from posenc_lib.data import Splits
 from posenc_lib.paper import Claim
 
+# Verdict or a control's outcome: class in the book's style sheet.
 BADGES = {paper.REPRODUCED: "reproduced", paper.IN_DIRECTION: "in-direction", paper.NOT_REPRODUCED: "not-reproduced",
-          paper.NOT_TESTABLE: "not-testable-here"}   # verdict: class in the book's style sheet
+          paper.NOT_TESTABLE: "not-testable-here", paper.PASSED: "reproduced", paper.NOT_PASSED: "not-reproduced",
+          paper.NOT_TRIED: "not-testable-here"}
 NOT_RUN = "not run"
+ROLE = re.compile(r"\[([^]]*)\]\{[^}]*\}|\{\w+\}`([^`]*)`")   # MyST for the book alone: [word]{.class}, {role}`word`
 
 
 def provenance(workspace: Workspace, splits: Splits) -> str:
@@ -37,7 +41,8 @@ def provenance(workspace: Workspace, splits: Splits) -> str:
 
 def claim_box(*claims: Claim) -> None:
     """What the paper claims and how it will be judged, as it stands in `paper`."""
-    parts = [{"Source": f"{c.source}{c.printed and ': '}{c.printed}.", "Rule": c.rule, "Control": f"{c.control}."}
+    parts = [{"Source": f"{c.source}{c.printed and ': '}{c.printed}.", "Rule": c.rule,
+              "Control": f"{c.control}. {c.control_rule}"}
              for c in claims]
     markdown = "\n".join(
         f":::{{admonition}} Claim `{c.id}`\n:class: claim\n{c.statement}\n\n"
@@ -109,13 +114,16 @@ def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace,
     csv.writer(text, lineterminator="\n").writerows([shown.columns, *shown.to_numpy()])
     markdown = (f"```{{csv-table}} {_line(caption)}\n:name: tab-{name}\n:header-rows: 1\n\n{text.getvalue()}```\n\n"
                 f"{_downloads(name, 'csv', 'md')}\n")
-    _put_out(markdown, f"<p>{html.escape(_line(caption))}</p>{shown.to_html(index=False)}", text.getvalue())
+    bare = shown.map(lambda cell: ROLE.sub(r"\1\2", cell))
+    _put_out(markdown, f"<p>{html.escape(_line(caption))}</p>{bare.to_html(index=False)}", text.getvalue())
 
 
-def against_paper(verdicts: dict[Claim, tuple[str, str]], name: str, run: str, *, workspace: Workspace) -> None:
-    """Claim, paper, reference run, this run, verdict: one row a claim.  The start page collects these tables.
+def against_paper(verdicts: dict[Claim, tuple[str, str]], controls: dict[Claim, tuple[str, str]], name: str, run: str,
+                  *, workspace: Workspace) -> None:
+    """Claim, paper, reference run, this run, verdict, control: one row a claim.  The start page collects these tables.
 
     verdicts  claim -> what its `judge` said: (verdict, the numbers it rests on)
+    controls  claim -> what its `tried` said: (outcome, the numbers it rests on)
     name      NN_against_paper, NN the page's number
     run       what this run was: data, schedule, n
     """
@@ -123,28 +131,35 @@ def against_paper(verdicts: dict[Claim, tuple[str, str]], name: str, run: str, *
     earlier = {} if earlier is None else earlier.set_index("claim")["this run"].to_dict()
     frame = pd.DataFrame([{"claim": c.id, "paper": c.printed or "no number printed",
                            "reference run": earlier.get(c.id, "none yet"), "this run": evidence, "verdict": verdict,
-                           "run": run} for c, (verdict, evidence) in verdicts.items()])
-    shown = frame.drop(columns="run").assign(verdict=[badge(v) for v in frame["verdict"]])
+                           "control": controls[c][0], "tried": controls[c][1], "run": run}
+                          for c, (verdict, evidence) in verdicts.items()])
+    shown = frame.drop(columns=["tried", "run"]).assign(
+        verdict=frame["verdict"].map(badge), control=frame["control"].map(badge) + " " + frame["tried"])
     table(shown, name, f"Against the paper. This run: {run}.", workspace=workspace)
     frame.to_csv(_folder(workspace) / f"{name}.csv", index=False)   # the verdicts bare, and the run
 
 
 def score_table(workspace: Workspace) -> pd.DataFrame:
-    """A row for every claim of `paper.CLAIMS`, from the tables that `against_paper` left; "bare" is the plain verdict.
+    """A row for every claim of `paper.CLAIMS`, from the tables that `against_paper` left.
 
-    A claim whose page has not run in this profile has the verdict "not run".
+    "bare" is the plain verdict, "outcome" that of the control, "numbers" what that rests on.  A claim whose page has
+    not run in this profile has the verdict "not run".
     """
     files = sorted(workspace.figures.glob("[0-9][0-9]_against_paper.csv"))
     found = pd.concat([pd.read_csv(f) for f in files]).set_index("claim") if files else pd.DataFrame()
     rows = []
     for c in paper.CLAIMS:
-        row = found.loc[c.id] if c.id in found.index else pd.Series({"verdict": NOT_RUN})
-        ran = row["verdict"] != NOT_RUN
-        number = c.page[:2]
-        rows.append({"claim": c.id, "page": f"[{number}]({c.page}.ipynb)" if ran else number, "source": c.source,
-                     "paper": c.printed or "no number printed", "reference run": row.get("reference run", "none yet"),
-                     "this run": f"{row['this run']} ({row['run']})" if ran else "–",
-                     "verdict": badge(row["verdict"]), "bare": row["verdict"]})
+        told = {"claim": f"{c.page[:2]} {c.id}", "page": c.page, "paper": f"{c.source}{c.printed and ': '}{c.printed}",
+                "what was tried": c.control}
+        if c.id not in found.index:
+            rows.append({**told, "figure": "–", "reference run": "none yet", "this run": "–", "verdict": NOT_RUN,
+                         "control": "–", "numbers": "–", "bare": NOT_RUN, "outcome": "–"})
+            continue
+        row = found.loc[c.id]
+        rows.append({**told, "figure": f"{{numref}}`fig-{c.figure}`", "reference run": row["reference run"],
+                     "this run": f"{row['this run']} ({row['run']})", "verdict": badge(row["verdict"]),
+                     "control": badge(row["control"]), "numbers": row["tried"], "bare": row["verdict"],
+                     "outcome": row["control"]})
     return pd.DataFrame(rows)
 
 

@@ -20,6 +20,7 @@ from posenc_lib.config import (
     PolyRecipe,
     ReadoutConfig,
     Recipe,
+    ScratchConfig,
     SgdRecipe,
     Workspace,
     describe,
@@ -68,6 +69,13 @@ def test_the_digest_changes_with_every_field_of_the_recipe(base, recipe, name):
 @pytest.mark.parametrize("name", [f.name for f in fields(EncoderConfig) if f.name != "recipe"])
 def test_the_digest_changes_with_every_field_of_the_network_that_is_read(base, name):
     assert digest(replace(base, encoder=changed(EncoderConfig(), name))) != digest(base)
+
+
+def test_the_digest_changes_with_every_field_of_a_network_from_scratch():
+    base = ScratchConfig(profile="smoke", network=EncoderConfig())
+    others = [changed(base, f.name) for f in fields(base) if f.name != "network"]
+    others += [replace(base, network=changed(base.network, f.name)) for f in fields(base.network) if f.name != "recipe"]
+    assert len({digest(c) for c in (base, *others)}) == 1 + len(others)
 
 
 def test_two_kinds_of_recipe_with_equal_values_have_two_digests():

@@ -213,6 +213,14 @@ def test_stacked_features_equal_resizing_and_joining_by_hand(small, digits, batc
         assert torch.allclose(stacked[n].float(), torch.cat(hand, 1)[0], rtol=1e-3, atol=1e-3)
 
 
+def test_the_channels_that_a_readout_is_given():
+    assert encoders.chosen([2, 3, 4]).tolist() == list(range(9))
+    assert [encoders.chosen([2, 3, 2], stage).tolist() for stage in (1, 2, 3)] == [[0, 1], [2, 3, 4], [5, 6]]
+    few = [encoders.chosen([2, 3, 40], 3, 5, seed=seed).tolist() for seed in (0, 0, 1)]
+    assert few[0] == few[1] != few[2]
+    assert all(len(set(numbers)) == 5 and min(numbers) >= 5 for numbers in few)
+
+
 def test_a_network_sees_pictures_as_it_was_trained_to(digits):
     for encoder, grey in ((encoders.known("pixels"), 1.0), (encoders.known("mobilenetv2_100"), 1.0),
                           (encoders.small(models.vgg(3, 2)), (1 - 0.485) / 0.229)):

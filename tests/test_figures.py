@@ -141,12 +141,17 @@ def test_a_mode_matrix_names_rows_and_columns_by_the_papers_names(ax):
     assert [t.get_text() for t in ax.texts] == ["+1.00", "-0.25", "+0.50", "+2.00"]
 
 
-def test_a_verdict_strip_marks_each_claim_under_its_verdict():
+def test_a_verdict_strip_marks_each_claim_under_its_verdict_and_its_control():
     verdicts = [paper.NOT_REPRODUCED, paper.REPRODUCED, "not run", paper.IN_DIRECTION, paper.NOT_TESTABLE]
-    fig = figures.verdict_strip(list("abcde"), verdicts)
+    controls = [paper.PASSED, paper.NOT_PASSED, "–", paper.NOT_TRIED, paper.PASSED]
+    fig = figures.verdict_strip(list("abcde"), verdicts, controls)
     strip = fig.axes[0]
-    columns = [t.get_text().replace("\n", " ") for t in strip.get_xticklabels()]
-    assert {(columns[int(x)], y) for x, y in drawn(strip)} == {(v, y) for y, v in enumerate(verdicts)}
+    columns = {round(float(x), 1): t.get_text().replace("\n", " ")
+               for x, t in zip(strip.get_xticks(), strip.get_xticklabels(), strict=True)}
+    marks = sorted((columns[round(x, 1)], y) for x, y in drawn(strip))
+    assert marks == sorted([*((v, y) for y, v in enumerate(verdicts)),
+                            *(("control of the reading", y) for y in range(5))])
+    assert [t.get_text() for t in strip.texts] == [control for control in controls if control != "–"]
     assert [t.get_text() for t in strip.get_yticklabels()] == list("abcde")
     plt.close(fig)
 

@@ -15,7 +15,7 @@ from posenc_lib import canvas, encoders, models
 from posenc_lib.config import PADDING_MODES
 from posenc_lib.hooks import captured
 from posenc_lib.models import Classifier, Heads, Readout, Shuffle, gap, gapnet, load_weights, permutenet, vgg
-from posenc_lib.padding import set_padding_mode
+from posenc_lib.padding import remove_padding, set_padding_mode
 
 ORDER = ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "head"]
 
@@ -260,6 +260,17 @@ def test_the_small_vgg_for_both_of_its_tasks(task, shape):
     x = images(2, 3, 32, 48).float()
     assert net.features(x).shape == (2, 16, 4, 6)   # a total stride of 8
     assert net(x).shape == shape
+
+
+@pytest.mark.parametrize("side, covered", [(96, 32), (112, 48)])
+def test_without_padding_the_small_vgg_says_the_same_where_no_unit_feels_the_border(side, covered):
+    """Eight convolutions take 2 (1 + 2 + 4 + 8) = 30 pixels off; two more, and both maps stand on one grid."""
+    net, x = vgg(3, 2, task="segment").double().eval(), images(1, 3, side, side)
+    with torch.no_grad():
+        padded, unpadded = net(x), remove_padding(net)(x[..., 2:, 2:])
+    assert unpadded.shape[-2:] == (covered, covered)
+    assert torch.allclose(padded[..., 32:32 + covered, 32:32 + covered], unpadded)
+    assert not torch.allclose(padded[..., 24:24 + covered, 24:24 + covered], unpadded)
 
 
 def test_an_unknown_task_is_answered_with_the_choices():

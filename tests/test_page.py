@@ -88,29 +88,59 @@ def test_a_claim_box_says_what_is_in_the_claim(outputs):
     page.claim_box(paper.GAPNET_LOCATION, paper.PADDING_ARTIFACTS)
     markdown = outputs[0]["text/markdown"]
     for claim in (paper.GAPNET_LOCATION, paper.PADDING_ARTIFACTS):
-        for text in (f"Claim `{claim.id}`", claim.statement, claim.source, claim.printed, claim.rule, claim.control):
+        for text in (f"Claim `{claim.id}`", claim.statement, claim.source, claim.printed, claim.rule, claim.control,
+                     claim.control_rule):
             assert text in markdown
     assert outputs[0]["text/html"].count("<p><b>Claim") == 2
 
 
 VERDICTS = {paper.GAPNET_LOCATION: (paper.REPRODUCED, "100.0 %"), paper.PADDING_ARTIFACTS: (paper.IN_DIRECTION, "+0.2")}
+CONTROLS = {paper.GAPNET_LOCATION: (paper.PASSED, "circular: 11.1 %"),
+            paper.PADDING_ARTIFACTS: (paper.NOT_PASSED, "excess +0.1")}
 
 
 def test_verdicts_stand_bare_in_the_file_and_with_badges_in_the_book(workspace, outputs, reference_runs):
     earlier = pd.DataFrame({"claim": ["gapnet-location"], "this run": ["99.9 % there"]})
     earlier.to_csv(reference_runs / "03_against_paper.csv")
-    page.against_paper(VERDICTS, "03_against_paper", "2 seeds", workspace=workspace)
+    page.against_paper(VERDICTS, CONTROLS, "03_against_paper", "2 seeds", workspace=workspace)
     saved = pd.read_csv(workspace.figures / "03_against_paper.csv")
     assert saved["verdict"].tolist() == [paper.REPRODUCED, paper.IN_DIRECTION]
     assert saved["reference run"].tolist() == ["99.9 % there", "none yet"]
     assert saved["paper"].tolist() == [paper.GAPNET_LOCATION.printed, "no number printed"]
     assert saved["run"].tolist() == ["2 seeds"] * 2
+    assert saved["control"].tolist() == [paper.PASSED, paper.NOT_PASSED]
+    assert saved["tried"].tolist() == ["circular: 11.1 %", "excess +0.1"]
     assert "[reproduced in direction]{.verdict .in-direction}" in outputs[0]["text/markdown"]
+    assert "[not passed]{.verdict .not-reproduced} excess +0.1" in outputs[0]["text/markdown"]
 
 
-def test_every_verdict_has_a_badge():
-    for verdict in (paper.REPRODUCED, paper.IN_DIRECTION, paper.NOT_REPRODUCED, paper.NOT_TESTABLE):
-        assert page.badge(verdict).startswith(f"[{verdict}]{{.verdict .")
+def test_jupyterlab_sees_words_where_the_book_has_roles(workspace, outputs):
+    frame = pd.DataFrame({"a": ["[passed]{.verdict .reproduced} 3 of [0, 5]", "{numref}`fig-03_a`", "[03](03.ipynb)"]})
+    page.table(frame, "03_t", "Table.", workspace=workspace)
+    shown = outputs[0]["text/html"]
+    assert "<td>passed 3 of [0, 5]</td>" in shown and "<td>fig-03_a</td>" in shown and "{" not in shown
+
+
+def test_the_score_table_has_every_claim_from_what_the_pages_left(workspace, outputs, reference_runs):
+    page.against_paper(VERDICTS, CONTROLS, "03_against_paper", "2 seeds", workspace=workspace)
+    scores = page.score_table(workspace).set_index("claim")
+    assert len(scores) == len(paper.CLAIMS) and list(scores.index) == [f"{c.page[:2]} {c.id}" for c in paper.CLAIMS]
+    row = scores.loc["03 gapnet-location"]
+    assert (row["bare"], row["outcome"], row["page"]) == (paper.REPRODUCED, paper.PASSED, "03_gapnet_vs_permutenet")
+    assert row["figure"] == f"{{numref}}`fig-{paper.GAPNET_LOCATION.figure}`"
+    assert row["this run"] == "100.0 % (2 seeds)" and row["reference run"] == "none yet"
+    assert row["verdict"] == "[reproduced]{.verdict .reproduced}"
+    assert (row["control"], row["numbers"]) == ("[passed]{.verdict .reproduced}", "circular: 11.1 %")
+    assert row["what was tried"] == paper.GAPNET_LOCATION.control
+    assert row["paper"].startswith("ICCV 2021, Table 1: 100 %")
+    others = scores.drop(index=["03 gapnet-location", "01 padding-artifacts"])
+    assert set(others["bare"]) == {"not run"} and set(others["outcome"]) == set(others["figure"]) == {"–"}
+
+
+def test_every_verdict_and_every_outcome_has_a_badge():
+    for word in (paper.REPRODUCED, paper.IN_DIRECTION, paper.NOT_REPRODUCED, paper.NOT_TESTABLE, paper.PASSED,
+                 paper.NOT_PASSED, paper.NOT_TRIED):
+        assert page.badge(word).startswith(f"[{word}]{{.verdict .")
 
 
 def test_reference_values_are_matched_by_key_and_missing_ones_are_nan(reference_runs):

@@ -4,7 +4,7 @@ import re
 import pandas as pd
 import pytest
 
-from posenc_lib import iccv2021, iclr2020, paper
+from posenc_lib import iccv2021, iccv2021_augshift, iccv2021_channels, iclr2020, paper
 from posenc_lib.config import PROJECT
 
 # Typed a second time, in the order of the slide: padding, net, location at 3, 5, 7, image class at 3, 5, 7.
@@ -22,7 +22,8 @@ baseline  72.6  70.1  93.1  90.8  69.7  89.5  87.4
 augshift  72.6  85.6  92.1  94.8  70.1  90.2  88.2
 blurpool  72.4  78.2  92.5  92.5  71.4  90.5  88.8
 """
-CLAIMS = [c for module in (iclr2020, iccv2021) for c in vars(module).values() if isinstance(c, paper.Claim)]
+CLAIMS = [c for module in (iclr2020, iccv2021, iccv2021_augshift, iccv2021_channels) for c in vars(module).values()
+          if isinstance(c, paper.Claim)]
 
 
 def test_table_1_is_the_printed_one():
