@@ -260,7 +260,8 @@ def run(c, seed, checkpoint):
             "first": border.leak("as it is") or "none"}
 
 
-modes = {name: ("zeros",) if name.startswith("ViT") else ("zeros", "circular") for name in ZOO}
+asked = ("ResNet-18", "ResNet-18 without max-pool", "ViT-Ti without positions") if profile == "smoke" else ZOO
+modes = {name: ("zeros",) if name.startswith("ViT") else ("zeros", "circular") for name in asked}
 configs = [probing.ProbeConfig(profile=profile, network=name, padding_mode=mode, **preset)
            for name, of_it in modes.items() for mode in of_it]
 if profile == "quick":      # a faint trace needs more pictures to be read
@@ -279,7 +280,7 @@ frame.insert(0, "run", frame["network"] + frame["padding"].map({"zero": "", "cir
 one = frame[frame["seed"] == 0]
 fig, ax = plt.subplots(figsize=(9, 5.4), layout="constrained")
 figures.dots_by_network(one, ax).set(xlabel="location told (%)")
-page.show(fig, "08_architectures", f"""Location told from the last layer of networks with random weights (3×3 canvas of {configs[0].size} pixels, {configs[0].images} pictures). Mean and 95 % interval
+page.show(fig, "08_architectures", f"""Location told from the last layer of networks with random weights ({configs[0].grid}×{configs[0].grid} canvas of {configs[0].size} pixels, {configs[0].images} pictures). Mean and 95 % interval
           (Student's t) over {configs[0].folds} folds of pictures, one network each; ResNet-18 with circular padding was asked with {max(c.images for c in configs)}. On the right: the first layer that feels the border.""",
           "One line a network, with dots for channels in order, shuffled and for permuted answers, from chance to 100 per cent.", workspace=workspace, data=one)
 

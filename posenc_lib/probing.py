@@ -86,7 +86,7 @@ class ProbeConfig:
 
 
 # What a profile changes.  The canvas of "paper" is the one that the networks are made for.
-PRESETS = {"smoke": {"images": 6, "folds": 2, "steps": 5}, "quick": {},
+PRESETS = {"smoke": {"images": 4, "folds": 2, "steps": 5}, "quick": {},
            "paper": {"size": 224, "images": 90, "folds": 6, "steps": 200}}
 
 

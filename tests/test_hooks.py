@@ -201,6 +201,26 @@ def test_layers_are_traced_in_the_order_in_which_they_are_done(net, x):
     assert hooks(net) == 0
 
 
+def test_what_holds_no_features_of_its_own_or_of_another_batch_is_not_traced():
+    class Windows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.idle, self.drop, self.share = nn.Identity(), nn.Dropout(), nn.Softmax(1)
+            self.again, self.parted, self.last = nn.ReLU(), nn.Hardtanh(), nn.Tanh()
+
+        def forward(self, x):
+            x = self.share(self.drop(self.idle(self.again(x))))
+            self.parted(x.reshape(-1, 3, 4, 4))
+            return self.last(self.again(x)[:, :, ::2, ::2])
+
+    with undisturbed(Windows()) as net:
+        shapes = traced(net, torch.rand(1, 3, 8, 8))
+    assert list(shapes.items()) == [("again", (1, 3, 8, 8)), ("last", (1, 3, 4, 4))]
+    net.last = nn.Sequential(nn.Tanh(), net.again)       # now done last of all
+    with undisturbed(net):
+        assert list(traced(net, torch.rand(1, 3, 8, 8))) == ["last.0", "again", "last"]
+
+
 @pytest.mark.parametrize("shapes, wanted", [
     ({"conv1": (1, 8, 32, 32), "relu": (1, 8, 32, 32), "layer1.0.conv": (1, 8, 16, 16), "layer1.0": (1, 8, 16, 16),
       "layer1": (1, 8, 16, 16), "layer2.0.conv1": (1, 8, 16, 16), "layer2": (1, 16, 8, 8)},

@@ -269,6 +269,39 @@ def test_latents_that_are_not_finite_are_refused():
         probing.probe(net, ["0"], images=torch.zeros(6, 3, 8, 8), size=32, recipe=QUICK)
 
 
+def test_readers_are_tested_on_pictures_that_they_did_not_learn_on(monkeypatch):
+    folds, decode = [], probing.decode
+
+    def watched(latents, location, tested, tested_location, **options):
+        folds.append((latents[0], location, tested[0], tested_location))
+        return decode(latents, location, tested, tested_location, **options)
+
+    monkeypatch.setattr(probing, "decode", watched)
+    told = probing.probe(small(), ["5"], images=probing.pictures(8)[::10], size=32, grid=2, folds=4, recipe=QUICK)
+    assert [len(tested) for _, _, tested, _ in folds] == [12, 8, 8, 8]      # 9 pictures in 4 cells
+    whole = torch.cat([tested for _, _, tested, _ in folds])                # in the pictures' order
+    for n, (seen, location, tested, tested_location) in enumerate(folds):
+        start = sum(len(t) for _, _, t, _ in folds[:n])
+        assert torch.equal(torch.cat([whole[:start], whole[start + len(tested):]]), seen)
+        assert location.tolist() == [0, 1, 2, 3] * (len(seen) // 4)
+        assert tested_location.tolist() == [0, 1, 2, 3] * (len(tested) // 4)
+    assert set(told.accuracy["n"]) == {4}
+
+
+def test_every_picture_stands_in_every_cell_in_the_middle_of_the_canvas():
+    seen = []
+    net = nn.Sequential(nn.Conv2d(3, 4, 3, 8, 1))
+    net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    images = torch.rand(2, 3, 5, 5) + 1
+    probing.probe(net, ["0"], images=images, size=38, folds=2, grid=2, recipe=QUICK)   # 16 a cell, 3 pixels of margin
+    canvases = torch.cat(seen[1:])                                                   # the first was to find the layers
+    assert canvases.shape == (8, 3, 38, 38)
+    for n, canvas in enumerate(canvases):
+        row, col = 3 + 16 * (n % 4 // 2), 3 + 16 * (n % 2)
+        assert torch.equal(canvas[:, row:row + 16, col:col + 16], probing._resized(images, 16)[n // 4])
+        assert (canvas != 0).sum() == 3 * 16 * 16
+
+
 def test_pictures_are_windows_of_every_photograph_in_turn():
     few, whole = probing.pictures(24), probing.pictures(16, whole=True)
     assert few.shape == (90, 3, 24, 24) and whole.shape == (12, 3, 16, 16)
