@@ -1,9 +1,13 @@
 """What the library does from a command line: python -m posenc_lib probe, python -m posenc_lib augshift."""
 import argparse
+import os
 import shlex
 import sys
 import time
 from pathlib import Path
+
+# As in run_all.sh: threads that wait spin for microseconds, then sleep, or a busy machine becomes many times slower.
+os.environ["GOMP_SPINCOUNT"] = os.environ.get("GOMP_SPINCOUNT", "5000")
 
 import torch
 from torch import distributed

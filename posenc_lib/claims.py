@@ -32,7 +32,7 @@ class Claim:
     control     what could overturn the reading, and was tried on the page
     tried       a table of the control's runs (see the page) -> (its outcome, the numbers it rests on)
     figure      name of the page's figure that shows the claim
-    tables      of the paper that the page shows again, as they are named in `paper.ROWS`
+    tables      of the paper that the page shows again, as they are named in `paper.TABLES`
     """
     id: str
     page: str

@@ -70,8 +70,10 @@ def decode(latents: Sequence[Tensor], location: Labels, tested: Sequence[Tensor]
 
         samples = Samples(z, torch.stack([location, location[order]], 1))
         training.fit(readers, samples, loss, recipe, seed=seed, checkpoint=checkpoint)
+        device = next(readers.parameters()).device   # `fit` has moved them
         with torch.no_grad():
-            right = (readers(z_tested).argmax(-1) == tested_location).double().mean(1).tolist()
+            told = readers(z_tested.to(device)).argmax(-1)
+        right = (told == tested_location.to(device)).double().mean(1).tolist()
     names = list(heads) * len(latents)
     return [{"layer": n // len(heads) + 1, "head": name, "channels": len(read), "accuracy": accuracy}
             for n, (name, read, accuracy) in enumerate(zip(names, channels, right, strict=True))]
