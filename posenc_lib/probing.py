@@ -76,7 +76,7 @@ class ProbeConfig:
     padding_mode: str = "zeros"
     grid: int = 3
     size: int = 96
-    images: int = 24
+    images: int = 16
     folds: int = 4
     steps: int = 100
     revision: int = 1
