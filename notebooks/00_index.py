@@ -66,9 +66,20 @@ page.show(fig, "00_verdicts", f"The verdicts of this run (profile {profile}), an
 # %% tags=["remove-input"]
 page.table(scores[["claim", "paper", "reference run", "this run", "verdict", "control", "figure"]], "00_scores",
            "Every claim, its number in the paper, in the reference run and in this one, the verdict by its rule, and its control.",
-           workspace=workspace)
+           workspace=workspace, widths=(13, 18, 9, 31, 13, 10, 6))
+
+# %% [markdown]
+# **What could have overturned each reading**, and what came of it.
+
+# %% tags=["remove-input"]
 page.table(scores[["claim", "what was tried", "control", "numbers"]], "00_controls",
-           "What could have overturned the reading of each claim, and what came of it in this run.", workspace=workspace)
+           "The control of each claim in this run, with the numbers that it rests on.", workspace=workspace, widths=(15, 30, 12, 43))
+
+# %% [markdown]
+# **What was run**, page by page.
+
+# %% tags=["remove-input"]
+page.table(scores[["page", "run"]].drop_duplicates(), "00_runs", "Data, schedule and number of seeds of this run.", workspace=workspace)
 
 # %% [markdown]
 # ## Every table of the papers, and where it is

@@ -10,6 +10,7 @@ import io
 import json
 import platform
 import re
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -101,10 +102,12 @@ def explorer(frames: dict[str, np.ndarray], caption: str) -> None:
                  f"<figcaption>{said}</figcaption></figure>"))
 
 
-def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace, digits: int = 1) -> None:
+def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace, digits: int = 1,
+          widths: Sequence[int] = ()) -> None:
     """Save a table and put it out, numbered in the book; {numref}`tab-NAME` refers to it.
 
     Numbers are shown with `digits` decimals, missing ones as a dash; the csv keeps them whole.
+    widths  shares of the columns; the table then takes the book's margin, too
     """
     folder = _folder(workspace)
     frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
@@ -112,8 +115,9 @@ def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace,
     (folder / f"{name}.md").write_text(_pipes(shown))
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([shown.columns, *shown.to_numpy()])
-    markdown = (f"```{{csv-table}} {_line(caption)}\n:name: tab-{name}\n:header-rows: 1\n\n{text.getvalue()}```\n\n"
-                f"{_downloads(name, 'csv', 'md')}\n")
+    layout = f":widths: {' '.join(map(str, widths))}\n:class: full-width\n" if widths else ""
+    markdown = (f"```{{csv-table}} {_line(caption)}\n:name: tab-{name}\n:header-rows: 1\n{layout}\n{text.getvalue()}"
+                f"```\n\n{_downloads(name, 'csv', 'md')}\n")
     bare = shown.map(lambda cell: ROLE.sub(r"\1\2", cell))
     _put_out(markdown, f"<p>{html.escape(_line(caption))}</p>{bare.to_html(index=False)}", text.getvalue())
 
@@ -142,8 +146,8 @@ def against_paper(verdicts: dict[Claim, tuple[str, str]], controls: dict[Claim, 
 def score_table(workspace: Workspace) -> pd.DataFrame:
     """A row for every claim of `paper.CLAIMS`, from the tables that `against_paper` left.
 
-    "bare" is the plain verdict, "outcome" that of the control, "numbers" what that rests on.  A claim whose page has
-    not run in this profile has the verdict "not run".
+    "bare" is the plain verdict, "outcome" that of the control, "numbers" what that rests on, "run" what was run.  A
+    claim whose page has not run in this profile has the verdict "not run".
     """
     files = sorted(workspace.figures.glob("[0-9][0-9]_against_paper.csv"))
     found = pd.concat([pd.read_csv(f) for f in files]).set_index("claim") if files else pd.DataFrame()
@@ -153,13 +157,12 @@ def score_table(workspace: Workspace) -> pd.DataFrame:
                 "what was tried": c.control}
         if c.id not in found.index:
             rows.append({**told, "figure": "–", "reference run": "none yet", "this run": "–", "verdict": NOT_RUN,
-                         "control": "–", "numbers": "–", "bare": NOT_RUN, "outcome": "–"})
+                         "control": "–", "numbers": "–", "run": "–", "bare": NOT_RUN, "outcome": "–"})
             continue
         row = found.loc[c.id]
         rows.append({**told, "figure": f"{{numref}}`fig-{c.figure}`", "reference run": row["reference run"],
-                     "this run": f"{row['this run']} ({row['run']})", "verdict": badge(row["verdict"]),
-                     "control": badge(row["control"]), "numbers": row["tried"], "bare": row["verdict"],
-                     "outcome": row["control"]})
+                     "this run": row["this run"], "verdict": badge(row["verdict"]), "control": badge(row["control"]),
+                     "numbers": row["tried"], "run": row["run"], "bare": row["verdict"], "outcome": row["control"]})
     return pd.DataFrame(rows)
 
 

@@ -84,6 +84,15 @@ def test_a_table_is_saved_whole_and_shown_rounded_with_dashes_for_what_is_missin
     assert "<td>0.33</td>" in outputs[0]["text/html"]
 
 
+def test_a_table_of_given_widths_takes_the_margin(workspace, outputs):
+    frame = pd.DataFrame({"a": ["x"], "b": ["y"]})
+    for widths in ((), (1, 3)):
+        page.table(frame, "t", "Table.", workspace=workspace, widths=widths)
+    plain, wide = (bundle["text/markdown"] for bundle in outputs)
+    assert ":header-rows: 1\n:widths: 1 3\n:class: full-width\n\n" in wide and ":widths:" not in plain
+    assert plain.count("\n\n") == wide.count("\n\n")
+
+
 def test_a_claim_box_says_what_is_in_the_claim(outputs):
     page.claim_box(paper.GAPNET_LOCATION, paper.PADDING_ARTIFACTS)
     markdown = outputs[0]["text/markdown"]
@@ -128,7 +137,7 @@ def test_the_score_table_has_every_claim_from_what_the_pages_left(workspace, out
     row = scores.loc["03 gapnet-location"]
     assert (row["bare"], row["outcome"], row["page"]) == (paper.REPRODUCED, paper.PASSED, "03_gapnet_vs_permutenet")
     assert row["figure"] == f"{{numref}}`fig-{paper.GAPNET_LOCATION.figure}`"
-    assert row["this run"] == "100.0 % (2 seeds)" and row["reference run"] == "none yet"
+    assert (row["this run"], row["run"], row["reference run"]) == ("100.0 %", "2 seeds", "none yet")
     assert row["verdict"] == "[reproduced]{.verdict .reproduced}"
     assert (row["control"], row["numbers"]) == ("[passed]{.verdict .reproduced}", "circular: 11.1 %")
     assert row["what was tried"] == paper.GAPNET_LOCATION.control
