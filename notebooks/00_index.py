@@ -66,7 +66,7 @@ page.show(fig, "00_verdicts", f"The verdicts of this run (profile {profile}), an
 # %% tags=["remove-input"]
 page.table(scores[["claim", "paper", "reference run", "this run", "verdict", "control", "figure"]], "00_scores",
            "Every claim, its number in the paper, in the reference run and in this one, the verdict by its rule, and its control.",
-           workspace=workspace, widths=(13, 18, 9, 31, 13, 10, 6))
+           workspace=workspace, widths=(13, 16, 11, 25, 16, 11, 8))
 
 # %% [markdown]
 # **What could have overturned each reading**, and what came of it.

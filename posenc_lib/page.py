@@ -160,7 +160,7 @@ def score_table(workspace: Workspace) -> pd.DataFrame:
                          "control": "–", "numbers": "–", "run": "–", "bare": NOT_RUN, "outcome": "–"})
             continue
         row = found.loc[c.id]
-        rows.append({**told, "figure": f"{{numref}}`fig-{c.figure}`", "reference run": row["reference run"],
+        rows.append({**told, "figure": f"{{numref}}`Fig. %s <fig-{c.figure}>`", "reference run": row["reference run"],
                      "this run": row["this run"], "verdict": badge(row["verdict"]), "control": badge(row["control"]),
                      "numbers": row["tried"], "run": row["run"], "bare": row["verdict"], "outcome": row["control"]})
     return pd.DataFrame(rows)

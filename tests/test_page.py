@@ -136,7 +136,7 @@ def test_the_score_table_has_every_claim_from_what_the_pages_left(workspace, out
     assert len(scores) == len(paper.CLAIMS) and list(scores.index) == [f"{c.page[:2]} {c.id}" for c in paper.CLAIMS]
     row = scores.loc["03 gapnet-location"]
     assert (row["bare"], row["outcome"], row["page"]) == (paper.REPRODUCED, paper.PASSED, "03_gapnet_vs_permutenet")
-    assert row["figure"] == f"{{numref}}`fig-{paper.GAPNET_LOCATION.figure}`"
+    assert row["figure"] == f"{{numref}}`Fig. %s <fig-{paper.GAPNET_LOCATION.figure}>`"
     assert (row["this run"], row["run"], row["reference run"]) == ("100.0 %", "2 seeds", "none yet")
     assert row["verdict"] == "[reproduced]{.verdict .reproduced}"
     assert (row["control"], row["numbers"]) == ("[passed]{.verdict .reproduced}", "circular: 11.1 %")

@@ -50,7 +50,7 @@ def test_the_score_table_of_the_book_has_every_claim_with_a_verdict_and_a_contro
             "control": (paper.PASSED, paper.NOT_PASSED, paper.NOT_TRIED)}.items():
         assert scores[column].str.match(rf"\[({'|'.join(words)})\]").all()
     for c, figure in zip(paper.CLAIMS, scores["figure"], strict=True):
-        assert figure == f"{{numref}}`fig-{c.figure}`" and (figures / f"{c.figure}.svg").is_file()
+        assert figure == f"{{numref}}`Fig. %s <fig-{c.figure}>`" and (figures / f"{c.figure}.svg").is_file()
     tables = pd.read_csv(figures / "00_tables.csv")
     assert tables["table"].tolist() == list(paper.TABLES)
     assert tables["page"].str.match(r"\[0\d_\w+\]\(0\d_\w+\.ipynb\)").all()
