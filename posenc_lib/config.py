@@ -37,6 +37,11 @@ def choose(name: str, asked, choices):
     return asked
 
 
+def reason(error: BaseException) -> str:
+    """What an error says, in one line: its kind and its first line."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
 @dataclass(frozen=True)
 class Workspace:
     """Where a page reads and writes, and on what it computes.

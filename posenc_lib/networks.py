@@ -14,6 +14,7 @@ import torchvision
 from torch import nn
 
 from posenc_lib import models
+from posenc_lib.config import reason
 from posenc_lib.imageset import IMAGENET
 
 FORMS = "timm:NAME, torchvision:NAME or FILE.py:FUNCTION"
@@ -85,29 +86,29 @@ def _from_file(path: Path, function: str) -> nn.Module:
     if not path.is_file():
         raise FileNotFoundError(f"model: {path} was asked for and is not there; name it as {FORMS}")
     module = _imported(path)
-    functions = [name for name, value in vars(module).items() if inspect.isfunction(value)]
+    functions = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
     if not callable(getattr(module, function, None)):
         raise ValueError(f"model: {path} has no function {function!r}; it has {', '.join(functions) or 'none'}")
     try:
         model = getattr(module, function)()
     except Exception as error:
-        raise ValueError(f"model: {function}() of {path} fails with {type(error).__name__}: {error}; it is called "
-                         "without arguments") from error
+        raise ValueError(f"model: {function}() of {path} fails with {reason(error)}; it is called without "
+                         "arguments") from error
     if not isinstance(model, nn.Module):
         raise ValueError(f"model: {function}() of {path} gives a {type(model).__name__}; let it return an nn.Module")
     return model
 
 
 def _imported(path: Path) -> ModuleType:
-    """The file, imported; what lies beside it can be imported from it."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
+    """The file, imported under a name that no library has; what lies beside it can be imported from it."""
+    spec = importlib.util.spec_from_file_location(f"network_of_{path.stem}", path)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)   # dataclasses look themselves up there
     beside = str(path.parent.resolve())
     sys.path.insert(0, beside)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise ValueError(f"model: {path} cannot be imported, {type(error).__name__}: {error}") from error
+        raise ValueError(f"model: {path} cannot be imported, {reason(error)}") from error
     finally:
         sys.path.remove(beside)
     return module
@@ -123,8 +124,7 @@ def _download(model: nn.Module, library: str, name: str) -> str:
             model.load_state_dict(weights.get_state_dict(check_hash=True, weights_only=True, progress=False))
             return f"torchvision's own, {weights.name}"
     except Exception as error:   # each library has its own for a missing network, a missing file, no weights at all
-        reason = str(error).splitlines()[0]
-        raise FileNotFoundError(f"weights: those of {library}:{name} could not be downloaded ({type(error).__name__}: "
-                                f"{reason}); give a .safetensors state dict, or none for random weights") from None
+        raise FileNotFoundError(f"weights: those of {library}:{name} could not be downloaded ({reason(error)}); give a "
+                                ".safetensors state dict, or none for random weights") from None
     raise ValueError(f"weights: nobody has pretrained weights of {library}:{name}; give a .safetensors state dict, or "
                      f"let {name}() load them")

@@ -139,7 +139,7 @@ def against_paper(verdicts: dict[Claim, tuple[str, str]], controls: dict[Claim, 
                           for c, (verdict, evidence) in verdicts.items()])
     shown = frame.drop(columns=["tried", "run"]).assign(
         verdict=frame["verdict"].map(badge), control=frame["control"].map(badge) + " " + frame["tried"])
-    table(shown, name, f"Against the paper. This run: {run}.", workspace=workspace)
+    table(shown, name, f"Against the paper. This run: {run}.", workspace=workspace, widths=(13, 16, 11, 24, 16, 20))
     frame.to_csv(_folder(workspace) / f"{name}.csv", index=False)   # the verdicts bare, and the run
 
 

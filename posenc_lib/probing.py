@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from posenc_lib import canvas, channels, hooks, metrics, padding, progress
-from posenc_lib.config import PADDING_MODES, Recipe, choose
+from posenc_lib.config import PADDING_MODES, Recipe, choose, reason
 from posenc_lib.data import photographs
 from posenc_lib.decoding import HEADS, decode, kinds_of_cell
 from posenc_lib.imageset import IMAGENET
@@ -102,9 +102,8 @@ def find_layers(model: nn.Module, names: Sequence[str] | None = None, *, size: i
         try:
             shapes = hooks.traced(model, blank)
         except FAILURES as error:
-            reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
             raise ValueError(f"layers: {type(model).__name__} cannot take images of shape (1, 3, {size}, {size}), "
-                             f"{reason}; give a size that it can") from error
+                             f"{reason(error)}; give a size that it can") from error
     found = hooks.stages(model, shapes)
     if not found:
         raise ValueError(f"layers: no layer of {type(model).__name__} puts out a feature map (batch, channel, row, "

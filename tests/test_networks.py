@@ -8,11 +8,19 @@ from safetensors.torch import save_file
 from posenc_lib import networks
 
 MINE = """
+from __future__ import annotations
+
+from dataclasses import dataclass
+
 import helper
 from torch import nn
 
+@dataclass
+class Width:
+    value: int = helper.WIDTH
+
 def build():
-    return nn.Sequential(nn.Conv2d(3, helper.WIDTH, 3, padding=1), nn.ReLU())
+    return nn.Sequential(nn.Conv2d(3, Width().value, 3, padding=1), nn.ReLU())
 
 def broken():
     raise OSError("no such disk")
@@ -70,7 +78,7 @@ def test_weights_are_read_from_safetensors(mine, tmp_path):
     ("timm:resnet19", "", ValueError, "timm has no 'resnet19'; near it are resnet1"),
     ("torchvision:zzz", "", ValueError, "torchvision has no 'zzz'; near it are "),
     ("{there}/none.py:build", "", FileNotFoundError, "model: {there}/none.py was asked for and is not there"),
-    ("{there}/mine.py:make", "", ValueError, "mine.py has no function 'make'; it has build, broken, number"),
+    ("{there}/mine.py:make", "", ValueError, "mine.py has no function 'make'; it has Width, build, broken, number"),
     ("{there}/mine.py:broken", "", ValueError, "broken() of {there}/mine.py fails with OSError: no such disk"),
     ("{there}/mine.py:number", "", ValueError, "number() of {there}/mine.py gives a int; let it return an nn.Module"),
     ("{there}/bad.py:build", "", ValueError, "bad.py cannot be imported, ModuleNotFoundError: No module named"),
