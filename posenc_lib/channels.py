@@ -138,7 +138,9 @@ def overlap(first: Int[Tensor, " n"], second: Int[Tensor, " n"]) -> int:
 
 
 def rank_correlation(first: Num[Tensor, " channel"], second: Num[Tensor, " channel"]) -> float:
-    """Spearman's rank correlation of two responses, -1..1."""
+    """Spearman's rank correlation of two responses, -1..1; nan where one of them is constant."""
+    if first.min() == first.max() or second.min() == second.max():
+        return float("nan")
     return float(stats.spearmanr(first.cpu(), second.cpu()).statistic)
 
 

@@ -137,13 +137,15 @@ def stages(model: nn.Module, shapes: dict[str, tuple[int, ...]], *, at_most: int
     """Of `traced` layers, those to look at when none is named, shallow to deep: the last at each resolution.
 
     A layer inside a block that ends at another resolution should not stand for its own, so names of at most two parts
-    come first ("layer1", "stages.0"), then those of fewest.
+    come first ("layer1", "stages.0"), then those of fewest.  What is called a classifier or a head comes only where
+    there is nothing else: its channels are answers, not features.
 
     A network that keeps one resolution, as vision transformers do, has instead `at_most` of its blocks, evenly spread:
     of the longest row of layers that are told apart by a number at the end of their names.
     """
     pooling = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
     maps = {name: shape for name, shape in shapes.items() if not isinstance(layer(model, name), pooling)}
+    maps = {name: shape for name, shape in maps.items() if not re.match(r"\w*(classifier|head)", name)} or maps
     inmost_first = sorted(maps.items(), key=lambda item: -max(item[0].count("."), 1))
     last = {_places(shape): name for name, shape in inmost_first}
     if len(last) > 2:

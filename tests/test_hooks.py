@@ -231,6 +231,9 @@ def test_what_holds_no_features_of_its_own_or_of_another_batch_is_not_traced():
     ({"patch": (1, 8, 4, 4), **{f"blocks.{n}.mlp": (1, 17, 8) for n in range(2)},
       **{f"blocks.{n}": (1, 17, 8) for n in range(8)}}, ["blocks.1", "blocks.3", "blocks.5", "blocks.7"]),
     ({"one": (1, 8, 4, 4), "two": (1, 8, 4, 4)}, ["one", "two"]),
+    ({"features.0": (1, 8, 8, 8), "features.1": (1, 8, 4, 4), "features.2": (1, 8, 2, 2), "classifier.1": (1, 9, 2, 2),
+      "segmentation_head": (1, 9, 8, 8)}, ["features.0", "features.1", "features.2"]),
+    ({"head.0": (1, 8, 8, 8), "head.1": (1, 8, 8, 8)}, ["head.0", "head.1"]),
     ({}, [])])
 def test_stages_are_the_last_at_each_resolution_or_blocks_evenly_spread(shapes, wanted):
     net = nn.Module()
