@@ -28,7 +28,7 @@ from posenc_lib.shapes import Images, Latents
 READER = Recipe(epochs=1, epoch_steps=200, batch_size=128, learning_rate=1e-2, flip=False)   # page 04's heads
 READERS = {name: HEADS[name] for name in ("in order", "shuffled", "answers permuted")}
 RULES = ("flip", "shift", "decodability", "strength", *channels.REGIONS)
-FAILURES = (RuntimeError, ValueError, TypeError, AssertionError, IndexError, AttributeError, NotImplementedError)
+FAILURES = (RuntimeError, ValueError, TypeError, AssertionError, IndexError, AttributeError)   # of a forward pass
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Probe:
     fields    layer -> place fields (channel, grid, grid), the mean response of each channel by cell
     explained layer -> (channel,) the share of a channel's variance that the cell explains, 0..1
     layers    those asked, shallow to deep
-    cell      pixels a side of a cell; size  of the canvas
+    grid      cells a side; cell, size  pixels a side of a cell and of the canvas; images  how many were asked with
     """
     accuracy: pd.DataFrame
     fields: dict[str, Tensor]

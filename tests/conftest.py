@@ -43,6 +43,15 @@ def offline(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.hub, "download_url_to_file", refused)
 
 
+@pytest.fixture
+def ax():
+    """Axes to draw on."""
+    import matplotlib.pyplot as plt
+    fig, ax = plt.subplots()
+    yield ax
+    plt.close(fig)
+
+
 @pytest.fixture(scope="session")
 def run_all():
     """run_all(*arguments, cwd=, **variables) -> the finished ./run_all.sh, in this environment, on embedded data."""

@@ -16,13 +16,6 @@ matplotlib.use("agg")
 
 
 @pytest.fixture
-def ax():
-    fig, ax = plt.subplots()
-    yield ax
-    plt.close(fig)
-
-
-@pytest.fixture
 def summary():
     """Table 1 as if it were this run's, each value with an interval of two points."""
     rows = paper.TABLE1.assign(mean=paper.TABLE1["paper"] - 1, chance=10.0)

@@ -13,13 +13,6 @@ matplotlib.use("agg")
 
 
 @pytest.fixture
-def ax():
-    fig, ax = plt.subplots()
-    yield ax
-    plt.close(fig)
-
-
-@pytest.fixture
 def border():
     rows = pd.DataFrame([(layer, mode) for layer in ("stem", "deep") for mode in ("as it is", "zeros", "circular")],
                         columns=["layer", "run with"])
