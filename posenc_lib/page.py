@@ -112,13 +112,13 @@ def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace,
     folder = _folder(workspace)
     frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
     shown = frame.map(lambda value: _cell(value, digits))
-    (folder / f"{name}.md").write_text(_pipes(shown))
+    bare = shown.map(lambda cell: ROLE.sub(r"\1\2", cell))
+    (folder / f"{name}.md").write_text(_pipes(bare))
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([shown.columns, *shown.to_numpy()])
     layout = f":widths: {' '.join(map(str, widths))}\n:class: full-width\n" if widths else ""
     markdown = (f"```{{csv-table}} {_line(caption)}\n:name: tab-{name}\n:header-rows: 1\n{layout}\n{text.getvalue()}"
                 f"```\n\n{_downloads(name, 'csv', 'md')}\n")
-    bare = shown.map(lambda cell: ROLE.sub(r"\1\2", cell))
     _put_out(markdown, f"<p>{html.escape(_line(caption))}</p>{bare.to_html(index=False)}", text.getvalue())
 
 

@@ -126,6 +126,7 @@ def test_verdicts_stand_bare_in_the_file_and_with_badges_in_the_book(workspace, 
 def test_jupyterlab_sees_words_where_the_book_has_roles(workspace, outputs):
     frame = pd.DataFrame({"a": ["[passed]{.verdict .reproduced} 3 of [0, 5]", "{numref}`fig-03_a`", "[03](03.ipynb)"]})
     page.table(frame, "03_t", "Table.", workspace=workspace)
+    assert (workspace.figures / "03_t.md").read_text().splitlines()[2] == "| passed 3 of [0, 5] |"
     shown = outputs[0]["text/html"]
     assert "<td>passed 3 of [0, 5]</td>" in shown and "<td>fig-03_a</td>" in shown and "{" not in shown
 
