@@ -145,12 +145,8 @@ preset = probing.PRESETS[profile]
 size, n, folds = preset.get("size", 96), {"smoke": 12, "quick": 60, "paper": 90}[profile], preset.get("folds", 6)
 
 
-def pictures(side, n):
-    every = probing.pictures(side, mean=encoder.mean, std=encoder.std)
-    return every[torch.arange(n) * len(every) // n]
-
-
-recipe = config.Recipe(epochs=1, epoch_steps=preset.get("steps", 200), batch_size=128, learning_rate=1e-2, flip=False)
+pictures = partial(probing.pictures, mean=encoder.mean, std=encoder.std)
+recipe = replace(probing.READER, epoch_steps=preset.get("steps", 200))
 told = probing.probe(encoder.net, encoder.stages, images=pictures(size, n), size=size, folds=folds, recipe=recipe)
 
 # %% [markdown]
@@ -249,10 +245,9 @@ ZOO = {"ResNet-18": torchvision.models.resnet18,
 def run(c, seed, checkpoint):
     torch.manual_seed(seed)
     net = padding.set_padding_mode(ZOO[c.network](), c.padding_mode).to(workspace.device)
-    reader = config.Recipe(epochs=1, epoch_steps=c.steps, batch_size=128, learning_rate=1e-2, flip=False)
+    reader = replace(probing.READER, epoch_steps=c.steps)
     layer = probing.find_layers(net, size=c.size)[-1].name
-    every = probing.pictures(c.size)
-    of_them = every[torch.arange(c.images) * len(every) // c.images]
+    of_them = probing.pictures(c.size, c.images)
     found = probing.probe(net, [layer], grid=c.grid, images=of_them, size=c.size, folds=c.folds, recipe=reader)
     border = probing.padding_report(net, of_them[::6], modes=())
     felt = border.layers.set_index("layer")["slide"]

@@ -98,9 +98,7 @@ def probe(args: argparse.Namespace) -> None:
             raise ValueError(f"images: {args.images} has {len(pixels)} images; 12 or more are needed")
         images = probing.normalised(pixels, **like)
     else:
-        every, what = probing.pictures(size, **like), "photographs that come with the book"
-        n = min(args.n_images, len(every))
-        images = every[torch.arange(n) * len(every) // n]
+        images, what = probing.pictures(size, args.n_images, **like), "photographs that come with the book"
     command = "python -m posenc_lib " + shlex.join(sys.argv[1:])
     page = report.write(network, out, images=images, what=what, command=command, layers=args.layer, grid=args.grid,
                         seed=args.seed)

@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from posenc_lib import canvas, channels, hooks, metrics, padding, progress
-from posenc_lib.config import PADDING_MODES, Recipe, choose, reason
+from posenc_lib.config import PADDING_MODES, DecodingConfig, Recipe, choose, reason
 from posenc_lib.data import photographs
 from posenc_lib.decoding import HEADS, decode, kinds_of_cell
 from posenc_lib.imageset import IMAGENET
 from posenc_lib.shapes import Images, Latents
 
-READER = Recipe(epochs=1, epoch_steps=200, batch_size=128, learning_rate=1e-2, flip=False)   # page 04's heads
+READER = DecodingConfig.recipe   # page 04's
 READERS = {name: HEADS[name] for name in ("in order", "shuffled", "answers permuted")}
 RULES = ("flip", "shift", "decodability", "strength", *channels.REGIONS)
 FAILURES = (RuntimeError, ValueError, TypeError, AssertionError, IndexError, AttributeError)   # of a forward pass
@@ -122,11 +122,12 @@ def _layer(name: str, shape: tuple[int, ...], size: int) -> Layer:
     return Layer(name, axis, shape[axis], max(1, 2 ** round(log2(size / sqrt(places)))))
 
 
-def pictures(side: int, *, whole: bool = False, mean: Sequence[float] = IMAGENET[0],
+def pictures(side: int, n: int | None = None, *, whole: bool = False, mean: Sequence[float] = IMAGENET[0],
              std: Sequence[float] = IMAGENET[1]) -> Images:
     """The photographs that come with the book, one after the other, as squares of `side` pixels, normalised.
 
     15 windows of each, half as wide as it is high, or its two ends if `whole`.  Resized with antialiasing.
+    n  how many of them, evenly spread; None, or more than there are, is all
     """
     squares = []
     for photo in photographs().values():
@@ -135,7 +136,9 @@ def pictures(side: int, *, whole: bool = False, mean: Sequence[float] = IMAGENET
         tops, lefts = ((0,), (0, cols - window)) if whole else (
             [n * (rows - window) // 2 for n in range(3)], [n * (cols - window) // 4 for n in range(5)])
         squares += [photo[..., top:top + window, left:left + window] for top in tops for left in lefts]
-    return normalised(torch.cat([_resized(square.float(), side) for square in squares]), mean, std)
+    n = min(n or len(squares), len(squares))
+    kept = [_resized(squares[i * len(squares) // n].float(), side) for i in range(n)]
+    return normalised(torch.cat(kept), mean, std)
 
 
 def normalised(pixels: Tensor, mean: Sequence[float] = IMAGENET[0], std: Sequence[float] = IMAGENET[1]) -> Images:

@@ -309,3 +309,5 @@ def test_pictures_are_windows_of_every_photograph_in_turn():
     assert plain.min() >= 0 and plain.max() <= 1 + 1e-5
     torch.testing.assert_close(few, probing.normalised(255 * plain))
     assert len({float(p.sum()) for p in plain}) == 90
+    assert torch.equal(probing.pictures(24, 12), few[torch.arange(12) * 90 // 12])
+    assert torch.equal(probing.pictures(24, 99), few)
