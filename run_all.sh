@@ -7,6 +7,8 @@
 #     --only 01,03                  these pages, by number or name; 00_index always runs after them
 #     -p NAME VALUE                 set a parameter on every chosen page that has it; may be repeated
 #     --jobs N                      run up to N pages at a time (default: one a core, at most 4)
+#     --cluster WHERE               runs go to worker processes: local:N here, tcp://HOST:PORT (a Dask scheduler), or
+#                                   slurm (as cluster.yml says); else each page does its own
 #     --out DIR                     put build/, records/, figures/ and book/_build/ there (default: here)
 #   ./run_all.sh test [...]       the tests; arguments go to pytest
 #   ./run_all.sh lab [...]        JupyterLab on the pages

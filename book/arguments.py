@@ -3,6 +3,7 @@ import argparse
 import ast
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--only", default="")
     parser.add_argument("-p", dest="given", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     parser.add_argument("--jobs", default="")
+    parser.add_argument("--cluster", default=os.environ.get("POSENC_CLUSTER", ""))
     parser.add_argument("--out", default="")
     # for tests and for whoever has pages of their own
     parser.add_argument("--notebooks", type=Path, default=ROOT / "notebooks", help="another folder of pages")
@@ -39,6 +41,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
         fail(f"--jobs takes a whole number from 1, not '{args.jobs}'.")
     if args.data and not Path(args.data).is_dir():
         fail(f"there is no data folder {args.data}; --data (or POSENC_DATA) names the folder that holds the data sets.")
+    if args.cluster and not re.fullmatch(r"local:[1-9]\d*|(tcp|tls)://.+:\d+|slurm", args.cluster):
+        fail(f"--cluster takes local:N, tcp://HOST:PORT or slurm, not '{args.cluster}'.")
     args.data_root = os.path.abspath(args.data) if args.data else ""  # "" is data/, or what is embedded
     args.base = Path(os.path.abspath(args.out)) if args.out else ROOT
     args.notebooks, args.book = args.notebooks.absolute(), args.book.absolute()

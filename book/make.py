@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -173,9 +174,6 @@ def run_pages(args) -> list[Page]:
         if name not in known:
             fail(f"-p {name}: no chosen page has this parameter; they have {', '.join(known) or 'none to set'}.")
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of parameters that its own reader missed
-    os.environ |= {"JUPYTER_PREFER_ENV_PATH": "1", "POSENC_HEADLESS": "1"}
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(variable, str(max(1, cores() // args.jobs)))
 
     print(f"profile {args.profile}, {len(pages)} page(s), data in {args.data_root or 'the book itself'}", flush=True)
     ran = {}
@@ -188,13 +186,30 @@ def run_pages(args) -> list[Page]:
             else:
                 stale.append(page)
         stale.reverse()  # later pages take longer: begun last, one would run alone at the end
-        with ThreadPoolExecutor(args.jobs) as pool:
+        with environment(args, "" if last or not stale else args.cluster), ThreadPoolExecutor(args.jobs) as pool:
             ran.update(zip(stale, pool.map(Page.run, stale), strict=True))
     after = files(args)
     for page, seconds in ran.items():
         if not page.failure:
             page.write_stamp(seconds, after)
     return pages
+
+
+@contextlib.contextmanager
+def environment(args, spec: str):
+    """What the kernels inherit; with a cluster for their runs, if one is to be had."""
+    os.environ |= {"JUPYTER_PREFER_ENV_PATH": "1", "POSENC_HEADLESS": "1", "POSENC_CLUSTER": ""}
+    with contextlib.ExitStack() as stack:
+        if spec:
+            from posenc_lib import cluster  # which takes seconds, for torch
+            try:
+                os.environ |= stack.enter_context(cluster.served(spec))
+            except (OSError, ValueError) as error:
+                fail(str(error), 1)
+            print(f"  runs go to {spec}", flush=True)
+        threads = os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // args.jobs)))
+        os.environ.setdefault("MKL_NUM_THREADS", threads)
+        yield
 
 
 def build_book(args) -> Path:
@@ -234,7 +249,7 @@ def main(argv: list[str]) -> int:
     prepare_output(args)
     with tempfile.TemporaryDirectory(prefix="nb", dir="/tmp") as args.runtime:  # a socket's path must be short
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda number, frame: stop(number, args.runtime))
+            signal.signal(number, lambda number, frame: stop(number, args))
         lock = filelock.FileLock(args.base / "build" / ".lock")
         try:
             lock.acquire(timeout=0)
@@ -252,16 +267,24 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def stop(number: int, runtime: str):
-    """End at once with every kernel and what it started; what was on file stays whole."""
+def stop(number: int, args):
+    """End at once with every kernel, worker and job, and what they started; what was on file stays whole."""
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             child.kill()
-    shutil.rmtree(runtime, ignore_errors=True)
+    if args.cluster == "slurm" and (cluster := sys.modules.get("posenc_lib.cluster")):
+        closing = threading.Thread(target=cluster.close, args=(args.cluster,), daemon=True)
+        closing.start()
+        closing.join(20)  # Slurm may not answer
+    shutil.rmtree(args.runtime, ignore_errors=True)
     name = signal.Signals(number).name
     print(f"\nrun_all.sh: stopped by {name}; the same command goes on from here.", file=sys.stderr, flush=True)
     os._exit(128 + number)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except OSError as error:
+        fail(f"stopped by {type(error).__name__}: {error}; if a disk is full, make room, and the same command goes on "
+             "from here.", 1)

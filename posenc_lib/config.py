@@ -49,10 +49,12 @@ class Workspace:
     profile    smoke (wiring, seconds), quick (a laptop, minutes), paper (the papers' schedules, a GPU)
     data_root  folder of data sets; "" is $POSENC_DATA, else `data/` beside the library
     out        folder for records, figures and checkpoints; "" is the project's own
+    cluster    where runs go (`cluster.FORMS`); "" is $POSENC_CLUSTER, else this process
     """
     profile: str = "quick"
     data_root: str = ""
     out: str = ""
+    cluster: str = ""
 
     def __post_init__(self):
         choose("profile", self.profile, PROFILES)

@@ -12,6 +12,7 @@ import io
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +23,10 @@ import torchvision
 from PIL import Image, UnidentifiedImageError
 from pyarrow import ArrowException
 from torchvision.datasets import Cityscapes
+from torchvision.datasets.utils import calculate_md5, check_integrity
 
 from posenc_lib import embedded
-from posenc_lib.config import Workspace
+from posenc_lib.config import Workspace, choose, reason
 from posenc_lib.embedded import photographs
 from posenc_lib.imageset import IMAGENET, SPLIT_SEED, VOID, ImageSet, Samples, Splits, Trainable
 from posenc_lib.shapes import LabelMaps, Labels, Pixels
@@ -118,9 +120,23 @@ def load_for(workspace: Workspace, name: str, *, loader: Callable[..., Splits] =
 
 
 def download(name: str, root: Path | str) -> None:
-    """Fetch CIFAR-10 or CIFAR-100 to the data root with torchvision, which checks the published MD5 sums."""
-    for train in (True, False):
-        CIFAR[name][0](root, train=train, download=True)
+    """Fetch CIFAR-10 or CIFAR-100 to the data root with torchvision, which checks the published MD5 sums.
+
+    OSError or ValueError in one sentence when it does not come or is not whole; a damaged archive is taken away.
+    """
+    layout = CIFAR[choose("download", name, tuple(CIFAR))][0]
+    archive, found = Path(root).expanduser() / layout.filename, "nothing came"
+    try:
+        for train in (True, False):
+            layout(root, train=train, download=True)
+    except (OSError, HTTPException, RuntimeError) as error:   # a RuntimeError is torchvision's for a wrong sum
+        if archive.is_file():
+            found = f"{archive.stat().st_size} bytes of MD5 {calculate_md5(archive)} came"
+            if not check_integrity(archive, layout.tgz_md5):
+                archive.unlink()
+        kind = ValueError if isinstance(error, RuntimeError) else OSError
+        raise kind(f"{name}: {layout.url} could not be fetched whole ({reason(error)}; {found}, the archive's MD5 is "
+                   f"{layout.tgz_md5}); try again, or put it at {archive} by other means and then try again") from None
 
 
 @contextmanager

@@ -3,14 +3,16 @@
 A frozen network is asked about many times, so its features are kept, not computed anew in every epoch.
 """
 import hashlib
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
+from pickle import UnpicklingError
 
 import timm
 import torch
@@ -20,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
 from posenc_lib import canvas, data, hooks, models, progress, training
-from posenc_lib.config import EncoderConfig, Recipe, choose
+from posenc_lib.config import EncoderConfig, Recipe, choose, reason
 from posenc_lib.data import IMAGENET, ImageSet
 from posenc_lib.padding import remove_padding, set_padding_mode
 from posenc_lib.shapes import Features, Images, Labels, Latents
@@ -135,17 +137,40 @@ def pretrained(name: str, root: Path | str, file: Path | str = "") -> Encoder:
     path = Path(file) if file else weights_file(name, root)
     if not file and not path.is_file() and name in torchvision.models.list_models():
         try:
-            weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
-            encoder.net.load_state_dict(weights.get_state_dict(check_hash=True, weights_only=True, progress=False))
-        except (URLError, OSError) as error:
+            encoder.net.load_state_dict(downloaded(torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]))
+        except (OSError, HTTPException) as error:   # no network is an OSError
             raise FileNotFoundError(f"weights: {path} is not there, and torchvision's {name} could not be downloaded "
                                     f"({error}); put a .safetensors state dict of {name} at that path") from None
-        except RuntimeError as error:
-            raise ValueError(f"weights: torchvision's {name} came damaged ({error}); try again, or put a .safetensors "
-                             f"state dict of it at {path}") from None
+        except (RuntimeError, ValueError, UnpicklingError) as error:   # the last for one that holds code
+            raise ValueError(f"weights: torchvision's {name} came damaged ({reason(error)}); try again, or put a "
+                             f".safetensors state dict of it at {path}") from None
         return encoder
     models.load_weights(encoder.net, path)
     return encoder
+
+
+def downloaded(weights: torchvision.models.WeightsEnum) -> dict[str, Tensor]:
+    """torchvision's own weights, from the network or from torch's cache, whose file is checked as the download is.
+
+    OSError or HTTPException when they do not come, RuntimeError or ValueError when they come or lie there damaged; a
+    damaged file is taken away.
+    """
+    refuse_damaged(*kept(weights.url))
+    return weights.get_state_dict(check_hash=True, weights_only=True, progress=False)
+
+
+def kept(url: str) -> tuple[Path, str]:
+    """The file that torch.hub makes of a download, and how its SHA-256 begins by its name ("": that does not say)."""
+    file = Path(torch.hub.get_dir(), "checkpoints", Path(url).name)
+    promised = re.search(r"-([0-9a-f]{8,})\.", file.name)
+    return file, promised[1] if promised else ""
+
+
+def refuse_damaged(file: Path, promised: str) -> None:
+    """Take a file away, with a ValueError, if it is there and its SHA-256 does not begin as promised."""
+    if file.is_file() and not (found := hashlib.sha256(file.read_bytes()).hexdigest()).startswith(promised):
+        file.unlink()
+        raise ValueError(f"{file} had the SHA-256 {found[:12]}..., not {promised[:12]}..., and was taken away")
 
 
 def fingerprint(name: str, root: Path | str, file: Path | str = "") -> str:

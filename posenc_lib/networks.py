@@ -1,8 +1,9 @@
 """A network that a reader brings, by what names it: timm:resnet18, torchvision:vgg11, my_file.py:build."""
 import importlib.util
 import inspect
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,9 +12,10 @@ from types import ModuleType
 import timm
 import torch
 import torchvision
+from huggingface_hub import try_to_load_from_cache
 from torch import nn
 
-from posenc_lib import models
+from posenc_lib import encoders, models
 from posenc_lib.config import reason
 from posenc_lib.imageset import IMAGENET
 
@@ -117,14 +119,35 @@ def _imported(path: Path) -> ModuleType:
 def _download(model: nn.Module, library: str, name: str) -> str:
     try:
         if library == "timm":
-            model.load_state_dict(timm.create_model(name, pretrained=True).state_dict())
+            model.load_state_dict(_from_timm(name, model.pretrained_cfg).state_dict())
             return f"timm's own, {model.pretrained_cfg['tag'] or 'untagged'}"
         if library == "torchvision":
             weights = torchvision.models.get_model_weights(name).DEFAULT
-            model.load_state_dict(weights.get_state_dict(check_hash=True, weights_only=True, progress=False))
+            model.load_state_dict(encoders.downloaded(weights))
             return f"torchvision's own, {weights.name}"
     except Exception as error:   # each library has its own for a missing network, a missing file, no weights at all
         raise FileNotFoundError(f"weights: those of {library}:{name} could not be downloaded ({reason(error)}); give a "
                                 ".safetensors state dict, or none for random weights") from None
     raise ValueError(f"weights: nobody has pretrained weights of {library}:{name}; give a .safetensors state dict, or "
                      f"let {name}() load them")
+
+
+def _from_timm(name: str, about: dict) -> nn.Module:
+    """timm's network with its weights.  None stay in the cache damaged: timm itself checks their size at most."""
+    try:
+        return timm.create_model(name, pretrained=True)
+    finally:
+        for file, promised in _kept(about):
+            encoders.refuse_damaged(file, promised)
+
+
+def _kept(about: dict) -> Iterator[tuple[Path, str]]:
+    """The files that timm reads weights from, and how their SHA-256 begins."""
+    if not about.get("hf_hub_id"):
+        yield encoders.kept(about.get("url", ""))
+        return
+    for name in (about.get("hf_hub_filename") or "model.safetensors", "pytorch_model.bin"):
+        link = try_to_load_from_cache(about["hf_hub_id"], name)
+        blob = Path(link).resolve() if isinstance(link, str) else Path()
+        if re.fullmatch("[0-9a-f]{64}", blob.name):   # the hub names a large file by its SHA-256
+            yield blob, blob.name

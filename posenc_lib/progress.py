@@ -2,7 +2,7 @@
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from tqdm.auto import tqdm
 
@@ -12,13 +12,18 @@ def watched() -> bool:
     return "POSENC_HEADLESS" not in os.environ and ("ipykernel" in sys.modules or sys.stderr.isatty())
 
 
-def quiet(items: Sequence, label: str) -> Iterable:
-    """Pass `items` on under a bar that goes when it is full; headless, nothing."""
-    return tqdm(items, desc=label, leave=False) if watched() else items
+def quiet(items: Iterable, label: str, n: int | None = None) -> Iterable:
+    """Pass `items` (`n` of them, if they cannot say) on under a bar that goes when it is full; headless, nothing."""
+    return tqdm(items, desc=label, total=n, leave=False) if watched() else items
 
 
-def told(items: Sequence, label: str, note: str = "") -> Iterator:
+def told(items: Iterable, n: int, label: str, note: str = "") -> Iterator:
     """As `quiet`, and then one line that stays: label, how many, the seconds they took, note."""
     start = time.monotonic()
-    yield from quiet(items, label)
-    print(f"{label}: {len(items)} ran in {time.monotonic() - start:.0f} s{note and '; '}{note}")
+    yield from quiet(items, label, n)
+    say(f"{label}: {n} ran in {time.monotonic() - start:.0f} s{note and '; '}{note}")
+
+
+def say(line: str) -> None:
+    """A line that stays, at once."""
+    print(line, flush=True)

@@ -10,9 +10,10 @@ import platform
 import subprocess
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,8 +25,8 @@ from jaxtyping import Int
 from PIL import Image
 from torch import Tensor
 
-from posenc_lib import progress
-from posenc_lib.config import PROJECT, Workspace, describe, digest
+from posenc_lib import progress, training
+from posenc_lib.config import PROJECT, Workspace, describe, digest, reason
 from posenc_lib.metrics import mean_interval
 
 Run = Callable[..., dict]   # (config, seed, checkpoint) -> results by name
@@ -53,7 +54,8 @@ class Record:
 def append(path: Path | str, record: Record) -> None:
     """Add one record to a file, atomically and durably.  A torn last line is moved to FILE.torn first.
 
-    ValueError for nan or infinity: an undefined number is None, with its reason.
+    ValueError for nan or infinity: an undefined number is None, with its reason.  OSError where it cannot be written,
+    on a full disk say; the file is then as it was.
     """
     path = Path(path)
     try:
@@ -61,29 +63,47 @@ def append(path: Path | str, record: Record) -> None:
     except ValueError as error:
         raise ValueError(f"records: {record.claim} {record.digest} has a number that is not finite ({error}); store "
                          f"None and its reason") from None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"), open(path, "a+b") as file:
-        _set_torn_aside(path, file)
-        file.write(line.encode())
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"), open(path, "a+b", buffering=0) as file:   # a buffer would be written on closing
+            _set_torn_aside(path, file)
+            _write(file, line.encode())
+    except OSError as error:
+        raise OSError(f"records: {path} cannot be written to ({reason(error)}); make room there, or give another "
+                      f"folder, and run the same again: what is on file stays") from None
 
 
-def _set_torn_aside(path: Path, file) -> None:
+def _set_torn_aside(path: Path, file: io.FileIO) -> None:
     file.seek(0)
-    content = file.read()
+    content = file.readall()
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
-        with open(f"{path}.torn", "ab") as torn:
-            torn.write(content[whole:] + b"\n")
+        with open(f"{path}.torn", "ab", buffering=0) as torn:
+            _write(torn, content[whole:] + b"\n")
         file.truncate(whole)
+
+
+def _write(file: io.FileIO, line: bytes) -> None:
+    """All of it at the end of a file, on the disk; or else nothing."""
+    before = file.seek(0, os.SEEK_END)
+    try:
+        while line:
+            line = line[file.write(line):]   # on a disk that gets full, a part
+        os.fsync(file.fileno())
+    except OSError:
+        file.truncate(before)
+        raise
 
 
 def load(path: Path | str) -> list[Record]:
     """The records of a file, in order; of a folder, those of all its *.jsonl files.  No file: no records.
 
     A last line without its end, left by a killed run, is passed over with a warning.  Any other line that is no record
-    is a ValueError with its number; so is one whose digest does not belong to its configuration.
+    is a ValueError with its number; so is one whose digest does not belong to its configuration, or that has a number
+    that is not finite.  A line that comes twice counts once.
+
+    What damage leaves well formed outside the configuration is read as it stands: a line has no checksum, for these
+    files are mended and merged by hand.
     """
     path = Path(path)
     if path.is_dir():
@@ -94,7 +114,10 @@ def load(path: Path | str) -> list[Record]:
     if rest:
         warnings.warn(f"records: the last line of {path} is torn (a run was killed while writing it); it is not "
                       f"read, and that run will be done again", stacklevel=2)
-    return [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, start=1)]
+    numbers: dict[bytes, int] = {}
+    for number, line in enumerate(lines, start=1):
+        numbers.setdefault(line, number)
+    return [_parse(line, f"{path}:{number}") for line, number in numbers.items()]
 
 
 TYPES = {"claim": str, "digest": str, "seed": int, "config": dict, "results": dict, "source": dict}
@@ -102,18 +125,26 @@ TYPES = {"claim": str, "digest": str, "seed": int, "config": dict, "results": di
 
 def _parse(line: bytes, where: str) -> Record:
     try:
-        values = json.loads(line)
+        values = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_once)   # some editors put a mark in front
         if not isinstance(values, dict) or set(values) != set(TYPES):
             raise ValueError(f"it needs exactly the keys {', '.join(TYPES)}")
         wrong = [name for name, kind in TYPES.items() if type(values[name]) is not kind]
         if wrong:
             raise ValueError(f"{wrong[0]} is no {TYPES[wrong[0]].__name__}")
+        json.dumps(values, allow_nan=False)   # Infinity, NaN and 1e999 are read without a word
         if values["digest"] != digest(values["config"]):
             raise ValueError("its digest does not belong to its configuration")
-    except ValueError as error:   # JSONDecodeError and UnicodeDecodeError are ValueErrors
+    except (ValueError, RecursionError) as error:   # JSONDecodeError and UnicodeDecodeError are ValueErrors
         raise ValueError(f"records: {where} is no record ({error}); take that line away, its run will be done "
                          f"again") from None
     return Record(**values)
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a key comes twice in it")
+    return values
 
 
 @cache
@@ -142,20 +173,47 @@ def run_or_load(claim: str, configs: Sequence, run: Run, *, seeds: Sequence[int]
 
     A run counts once its line is on the disk, so a page that was killed goes on where it stopped.  In the order of
     configs, then seeds, and always as read from the file: a new record and an old one cannot differ in kind.
+    One after the other in this process, or side by side on the workspace's cluster, where a run that fails is tried
+    once more and does not keep the others from running (`cluster.spread`); this process alone writes the file.
     """
-    path = workspace.records(claim)
+    path, spec = workspace.records(claim), workspace.cluster or os.environ.get("POSENC_CLUSTER", "")
     wanted = {(digest(config), seed): config for config in configs for seed in seeds}
     on_file = {record.key for record in load(path)}
-    missing = [key for key in wanted if key not in on_file]
-    for key in progress.told(missing, claim, f"{len(wanted) - len(missing)} were on file"):
-        config, seed = wanted[key], key[1]
-        checkpoint = workspace.checkpoint(config, seed)
-        start = time.time()
-        results = run(config, seed, checkpoint)
-        append(path, made(claim, config, seed, results, start))
-        checkpoint.unlink(missing_ok=True)
+    for key in on_file & set(wanted):   # of a run that was killed between its line and this
+        training.discard(workspace.checkpoint(wanted[key], key[1]))
+    missing = [(claim, config, key[1], workspace.checkpoint(config, key[1])) for key, config in wanted.items()
+               if key not in on_file]
+    note = f"{len(wanted) - len(missing)} were on file" + ("; side by side" if spec and missing else "")
+    with closing(_each(partial(_made, run), missing, spec)) as runs:
+        for record in progress.told(runs, len(missing), claim, note):
+            append(path, record)
+            training.discard(workspace.checkpoint(record.config, record.seed))
     by_key = {record.key: record for record in load(path)}
     return [by_key[key] for key in wanted]
+
+
+def _made(run: Run, claim: str, config, seed: int, checkpoint: Path) -> Record:
+    start = time.time()
+    return made(claim, config, seed, run(config, seed, checkpoint), start)
+
+
+def _named(claim: str, config, seed: int, checkpoint: Path) -> str:
+    return f"{claim}, seed {seed}, {describe(config)}"
+
+
+def _each(work: Callable[..., Record], jobs: list[tuple], spec: str) -> Iterator[Record]:
+    """work(*job) of each job: here, in order, or on a cluster, as they end."""
+    if spec and jobs:
+        from posenc_lib import cluster
+        yield from cluster.spread(work, jobs, spec, _named)
+        return
+    for job in jobs:
+        try:
+            record = work(*job)
+        except Exception as error:
+            error.add_note(f"in the run {_named(*job)}")
+            raise
+        yield record
 
 
 def pack(maps: Int[Tensor, "image row col"]) -> list[str]:

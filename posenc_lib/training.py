@@ -1,17 +1,22 @@
 """One visible training loop, on Lightning Fabric: precision, device and processes are its business, the steps are read
 here.
 """
+import io
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
+from uuid import uuid4
+from zipfile import ZipFile
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments import LightningEnvironment
 from torch import Tensor, distributed, nn
 
 from posenc_lib import progress
-from posenc_lib.config import Recipe
+from posenc_lib.config import Recipe, reason
 from posenc_lib.data import Trainable
 
 CHECK_EVERY = 50   # steps between two looks at the loss: each look makes a GPU wait
@@ -92,7 +97,8 @@ def _fabric() -> Fabric:
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     precision = "bf16-mixed" if accelerator == "cuda" else "32-true"
     if not distributed.is_torchelastic_launched():
-        return Fabric(accelerator=accelerator, devices=1, precision=precision)
+        alone = LightningEnvironment()   # not what Slurm's variables say of a job in which this is one worker
+        return Fabric(accelerator=accelerator, devices=1, precision=precision, plugins=alone)
     here, all_of_them = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
     fabric = Fabric(accelerator=accelerator, devices=here, num_nodes=all_of_them // here, strategy="ddp",
                     precision=precision)
@@ -148,14 +154,40 @@ def _mirror_half(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def save_atomically(state: dict, path: Path) -> None:
-    """Write tensors and plain values so that `path` is either the old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with open(partial, "wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    """Write tensors and plain values so that `path` is either the old file or the whole new one.
+
+    Each writer has a partial file of its own: a page may be begun again while a worker still trains the same run.
+    OSError where it cannot be written, on a full disk say; `path` is then as it was.
+    """
+    partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
+    content = io.BytesIO()
+    torch.save(state, content)   # to a full disk, it would say "unexpected pos"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(partial, "wb") as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileNotFoundError):   # another writer of this run has ended before, and taken this one's away
+            os.replace(partial, path)
+    except OSError as error:
+        raise OSError(f"checkpoint: {path} cannot be written ({reason(error)}); make room there, or give another "
+                      f"folder, and run the same again: it goes on from the last that was") from None
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+    _discard_partials(path)
+
+
+def discard(path: Path) -> None:
+    """Remove a checkpoint, and what killed writers of it have left."""
+    path.unlink(missing_ok=True)
+    _discard_partials(path)
+
+
+def _discard_partials(path: Path) -> None:
+    for partial in path.parent.glob(f"{escape(path.name)}.*.partial"):
+        partial.unlink(missing_ok=True)
 
 
 def _save(path: Path | None, model: nn.Module, optimizer, history: list[dict[str, float]]) -> None:
@@ -167,11 +199,14 @@ def _restore(path: Path | None, model: nn.Module, optimizer, device: torch.devic
     if path is None or not path.is_file():
         return []
     try:
+        with ZipFile(path) as parts:
+            if damaged := parts.testzip():   # torch.load reads changed bytes without a word
+                raise ValueError(f"the checksum of {damaged} in it is wrong")
         state = torch.load(path, map_location=device, weights_only=True)
+        history = list(state["history"])
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"fit: checkpoint {path} cannot be gone on from ({reason}); delete it to start this run "
-                         f"anew") from None
-    return state["history"]
+    except Exception as error:   # what they raise on a damaged file depends on where it is damaged
+        raise ValueError(f"fit: checkpoint {path} cannot be gone on from ({reason(error)}); delete it to start this "
+                         f"run anew") from None
+    return history

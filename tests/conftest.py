@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from urllib.error import URLError
 
@@ -62,7 +63,8 @@ def run_all():
 
 
 def environment(**variables) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if name not in ("POSENC_DATA", "OMP_NUM_THREADS")}
+    other = ("POSENC_DATA", "POSENC_CLUSTER", "OMP_NUM_THREADS")
+    inherited = {name: value for name, value in os.environ.items() if name not in other}
     return {**inherited, "POSENC_PYTHON": sys.executable, **variables}
 
 
@@ -73,3 +75,10 @@ def smoke_book(run_all, tmp_path_factory) -> tuple[Path, Path]:
     done = run_all("--profile", "smoke", "--out", out)
     assert done.returncode == 0, f"./run_all.sh --profile smoke:\n{done.stdout}{done.stderr}"
     return out, out / "book" / "_build" / "html"
+
+
+def wait_for(true, seconds=30):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)

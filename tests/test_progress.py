@@ -33,7 +33,7 @@ def test_a_pipe_is_not_watched_but_a_notebook_is(monkeypatch):
 @pytest.mark.parametrize("headless", [False, True])
 def test_one_line_that_stays(headless, monkeypatch, capsys):
     watch(monkeypatch, headless=headless)
-    assert list(progress.told([3, 1, 2], "gapnet-location", "9 were on file")) == [3, 1, 2]
+    assert list(progress.told(iter([3, 1, 2]), 3, "gapnet-location", "9 were on file")) == [3, 1, 2]
     assert capsys.readouterr().out == "gapnet-location: 3 ran in 0 s; 9 were on file\n"
-    assert not list(progress.told([], "gapnet-location"))
+    assert not list(progress.told([], 0, "gapnet-location"))
     assert capsys.readouterr().out == "gapnet-location: 0 ran in 0 s\n"

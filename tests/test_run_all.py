@@ -7,14 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import psutil
 import pytest
-from conftest import ROOT, environment
+from conftest import ROOT, environment, wait_for
 
 HEAD = """# ---
 # jupyter:
@@ -86,13 +85,6 @@ def tiny(tmp_path) -> Iterator[Tiny]:
 @pytest.fixture
 def make(tiny, run_all):
     return lambda *more, **variables: run_all(*tiny.arguments(*more), cwd=tiny.folder, **variables)
-
-
-def wait_for(true, seconds=30):
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
 
 
 def alive(pid: int) -> bool:
