@@ -1,14 +1,15 @@
 """Training steps, images a second: GAPNet's on a 3x3 canvas, the book's loop against a plain one; AugShift's, one crop
 of an image against two.
 
-    ./run_all.sh bench throughput [--steps 6] [--rounds 3] [--width 64] [--batch 48]
+    ./run_all.sh bench throughput [--steps 6] [--rounds 3] [--width 64] [--batch 48] [--compile]
 
-plain  what the authors' released script does: PIL images through torchvision transforms in a DataLoader, images placed
-       one by one in a Python loop, float32
-book   `training.fit`: tensors on the device, one indexed assignment, channels last, bfloat16 on a GPU
+plain     what the authors' released script does: PIL images through torchvision transforms in a DataLoader, images
+          placed one by one in a Python loop, float32
+book      `training.fit`: tensors on the device, one indexed assignment, channels last, bfloat16 on a GPU
+compiled  with --compile: the same, the network through torch.compile (on a GPU with CUDA graphs)
 
-Both run in turn, `rounds` times, in one process; the fastest round of each counts, because other programs on the
-machine can only slow a round down.  Then come their ratio, and the book's arithmetic against a measured matrix product
+They run in turn, `rounds` times, in one process; the fastest round of each counts, because other programs on the
+machine can only slow a round down.  Then come their ratios, and the book's arithmetic against a measured matrix product
 of the same machine and precision.
 
 The last three lines are page 05's step on 32-pixel images, with one crop of each image and with two, as AugShift has
@@ -84,6 +85,12 @@ def seconds_book(images: data.ImageSet, recipe: Recipe, width: int) -> float:
     return seconds_of_fit(models.gapnet(GRID ** 2, width=width), images, location_loss, recipe)
 
 
+def seconds_compiled(images: data.ImageSet, recipe: Recipe, width: int) -> float:
+    net = models.gapnet(GRID ** 2, width=width)
+    faster = torch.compile(net, mode="reduce-overhead")   # done in the first epoch, which is not counted
+    return seconds_of_fit(net, images, lambda _, *batch: location_loss(faster, *batch), recipe)
+
+
 def seconds_crops(method: str, images: data.ImageSet, recipe: Recipe, width: int) -> float:
     c = augshift.AugShiftConfig(profile="quick", dataset="digits", data="", method=method, width=width, recipe=recipe)
     return seconds_of_fit(augshift.build(c, 10), images, lambda net, x, y, draws: augshift.objective(
@@ -115,6 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("steps", 6), ("rounds", 3), ("width", 64), ("batch", 48)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--compile", action="store_true")
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     images = data.load("digits", "", size=32, validation=0).train
@@ -126,12 +134,15 @@ def main() -> None:
               for _ in range(args.rounds)]
     plain, book, one, two = (min(column) for column in zip(*rounds, strict=True))
     rate, limit = flops_a_step(images, args.batch, args.width) / book, matmul_rate(device, dtype)
+    compiled = min(seconds_compiled(images, recipe, args.width) for _ in range(args.rounds)) if args.compile else None
     name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"GAPNet {GRID}x{GRID}, ResNet-18 of width {args.width}, canvas {GRID * 32} px, batch {args.batch}; {name}, "
           f"torch {torch.__version__.split('+')[0]}; best of {args.rounds} rounds of {args.steps} steps")
     print(f"plain  {args.batch / plain:10.1f} images/s   float32")
     print(f"book   {args.batch / book:10.1f} images/s   {str(dtype).removeprefix('torch.')}, channels last")
     print(f"ratio  {plain / book:10.2f}")
+    if compiled:
+        print(f"compiled {args.batch / compiled:8.1f} images/s   ratio to the book's {book / compiled:.2f}")
     print(f"limit  {rate / limit:10.0%} of this machine's matrix product "
           f"({rate / 1e9:.0f} of {limit / 1e9:.0f} GFLOP/s)")
     print(f"crop   {args.batch / one:10.1f} images/s   cifar_resnet18 of width {args.width}, one crop an image")

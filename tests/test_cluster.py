@@ -237,6 +237,15 @@ def test_settings_that_slurm_or_its_cluster_refuses_are_one_sentence(monkeypatch
         cluster.connect("slurm")
 
 
+def test_a_page_on_workers_makes_the_records_of_the_page_alone(smoke_book, run_all, tmp_path):
+    """Page 04 keeps latents between runs, which then go to both workers."""
+    cores = min(4, len(os.sched_getaffinity(0)))   # as many as the book's pages at a time: equal threads for a run
+    done = run_all("--profile", "smoke", "--only", "04", "--out", tmp_path, "--cluster", f"local:{cores}")
+    assert done.returncode == 0, done.stderr
+    here, there = (load(out / "records" / "smoke" / "pretrained-location.jsonl") for out in (smoke_book[0], tmp_path))
+    assert {r.key: r.results for r in there} == {r.key: r.results for r in here} and len(there) == len(here) > 10
+
+
 # ------------------------------------------------------------------------------------------ as on Kubernetes
 
 def commands() -> dict[str, list[str]]:

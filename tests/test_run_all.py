@@ -100,6 +100,7 @@ def alive(pid: int) -> bool:
     (["--prof", "quick"], "unrecognized arguments: --prof quick; ./run_all.sh help lists the options."),
     (["--only"], "argument --only: expected one argument; ./run_all.sh help lists the options."),
     (["--profile", "fast"], "there is no profile 'fast'; there are smoke, quick, paper."),
+    (["--cluster", "local"], "--cluster takes local:N, tcp://HOST:PORT or slurm, not 'local'."),
     (["--jobs", "0"], "--jobs takes a whole number from 1, not '0'."),
     (["--data", "nowhere"],
      "there is no data folder nowhere; --data (or POSENC_DATA) names the folder that holds the data sets."),
@@ -146,7 +147,7 @@ def test_help_says_all_and_needs_nothing(run_all):
     done = run_all("help", POSENC_PYTHON="/nowhere")
     assert done.returncode == 0
     words = done.stdout.replace("=", " ").split()
-    assert {"--profile", "--data", "--only", "-p", "--jobs", "--out", "POSENC_PYTHON"} <= set(words)
+    assert {"--profile", "--data", "--only", "-p", "--jobs", "--cluster", "--out", "POSENC_PYTHON"} <= set(words)
     assert {"test", "lab", "bench", "clean", "lock", "help"} <= set(words)
 
 
@@ -311,6 +312,56 @@ def test_a_run_cut_off_leaves_no_kernel_and_no_page_and_goes_on_later(tiny, make
     (tiny.out / "go").touch()
     assert make().returncode == 0
     assert tiny.executed("01_dots").exists() and (tiny.html / "index.html").exists()
+
+
+SWEEP = """
+# %%
+import os, time
+from dataclasses import dataclass
+from pathlib import Path
+from posenc_lib import records
+from posenc_lib.config import Workspace
+
+@dataclass(frozen=True)
+class Config:
+    n: int = 0
+
+def run(c, seed, checkpoint):
+    Path(out, f"worker{seed}").write_text(str(os.getpid()))
+    while not Path(out, "go").exists():
+        time.sleep(0.1)
+    return {"pid": os.getpid()}
+
+made = records.run_or_load("sweep", [Config()], run, seeds=range(4), workspace=Workspace(profile, data_root, out))
+print(len(made), len({r.results["pid"] for r in made}), os.getpid() in {r.results["pid"] for r in made})
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_on_a_cluster_that_is_cut_off_leaves_no_worker_and_goes_on_later(tiny, make, number):
+    tiny.page("01_dots", SWEEP)
+    run = tiny.start("--cluster", "local:2")
+    pids = [tiny.out / f"worker{seed}" for seed in (0, 1)]
+    wait_for(lambda: all(pid.exists() and pid.read_text() for pid in pids), 90)
+    started = [child.pid for child in psutil.Process(run.pid).children(recursive=True)]
+    assert {int(pid.read_text()) for pid in pids} <= set(started)
+    run.send_signal(number)
+    run.communicate(timeout=30)
+    assert run.returncode == (128 + number if number == signal.SIGINT else -number)
+    wait_for(lambda: not any(alive(pid) for pid in started), 20)
+
+    (tiny.out / "go").touch()
+    done = make("--cluster", "local:2")
+    assert done.returncode == 0, done.stderr
+    assert "  runs go to local:2" in done.stdout.splitlines() and tiny.printed("01_dots").endswith("4 2 False\n")
+    assert "runs go to" not in make("--cluster", "local:2").stdout   # nothing is left to run
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence(make):
+    done = make("--cluster", "slurm", PATH=f"{Path(sys.executable).parent}:/bin")
+    assert done.returncode == 1
+    assert done.stderr.startswith("run_all.sh: cluster: ") and done.stderr.count("\n") == 1
 
 
 @pytest.mark.slow

@@ -1,0 +1,102 @@
+"""The same sweep of 12 small trainings in one process with one thread, in one with two, and on two worker processes.
+
+    ./run_all.sh bench cluster [--steps 150] [--rounds 2] [--width 8]
+
+Four padding modes and three seeds of GAPNet 3x3 on the embedded digits, by `records.run_or_load` as on a page.  Each
+way has a process and a folder of its own; the ways take turns, `rounds` times, and the fastest of each counts,
+because other programs on the machine can only slow one down.  Starting two workers, with their imports, is told
+apart: it happens once for a whole book.  Records are compared number by number, without what says where and when they
+were made.
+"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from posenc_lib import canvas, cluster, data, models, records, training
+from posenc_lib.config import PADDING_MODES, Recipe, Workspace
+
+GRID = 3
+WAYS = {"1 process, 1 thread": ("1", ""), "1 process, 2 threads": ("2", ""), "local:2, 1 thread each": ("1", "local:2")}
+
+
+@dataclass(frozen=True)
+class Config:
+    padding_mode: str
+    width: int
+    recipe: Recipe
+
+
+def sweep(args: argparse.Namespace, out: str, where: str) -> None:
+    """Prints the seconds that it took to start, and to run."""
+    images = data.load("digits", "", validation=0).train
+
+    def loss(net, x, labels, draws):
+        location = torch.randint(GRID ** 2, labels.shape, generator=draws, device=labels.device)
+        return cross_entropy(net(canvas.place(x, location, GRID)), location)
+
+    def run(c, seed, checkpoint):
+        torch.manual_seed(seed)
+        net = models.gapnet(GRID ** 2, padding_mode=c.padding_mode, width=c.width)
+        history = training.fit(net, images, loss, c.recipe, seed=seed, checkpoint=checkpoint)
+        return {"loss": history[-1]["loss"], "weights": [p.detach().double().sum().item() for p in net.parameters()]}
+
+    recipe = Recipe(epochs=1, epoch_steps=args.steps, flip=False)
+    configs = [Config(mode, args.width, recipe) for mode in PADDING_MODES]
+    begun = time.perf_counter()
+    if where:   # imports, and whatever a first step sets up, on both at once
+        first = Config("zeros", 2, Recipe(epochs=1, epoch_steps=1))
+        list(cluster.spread(run, [(first, 0, None), (first, 1, None)], where, str))
+    started = time.perf_counter()
+    records.run_or_load("sweep", configs, run, seeds=range(3), workspace=Workspace("quick", out=out, cluster=where))
+    print(json.dumps([started - begun, time.perf_counter() - started]))
+
+
+def numbers(out: str) -> dict:
+    """What the records of a sweep say: results by configuration and seed; every line must be one."""
+    found = records.load(f"{out}/records/quick/sweep.jsonl")
+    results = {record.key: record.results for record in found}
+    assert len(results) == len(found) == 3 * len(PADDING_MODES), f"{len(found)} records of {len(results)} runs"
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("steps", 150), ("rounds", 2), ("width", 8)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--sweep", nargs=2, metavar=("OUT", "CLUSTER"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.sweep:
+        return sweep(args, *args.sweep)
+
+    seconds, made = {way: [] for way in WAYS}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        for n in range(args.rounds):
+            for way, (threads, where) in WAYS.items():
+                done = subprocess.run(
+                    [sys.executable, __file__, *sys.argv[1:], "--sweep", f"{folder}/{n}{threads}{where}", where],
+                    env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "POSENC_CLUSTER": ""},
+                    stdout=subprocess.PIPE, text=True, check=True)
+                seconds[way].append(json.loads(done.stdout.splitlines()[-1]))
+                made[way] = numbers(f"{folder}/{n}{threads}{where}")
+    first = next(iter(WAYS))
+    alone = min(ran for _, ran in seconds[first])
+    print(f"12 runs of GAPNet {GRID}x{GRID}, width {args.width}, {args.steps} steps; best of {args.rounds} rounds; "
+          f"torch {torch.__version__.split('+')[0]}, {cluster.CPU_COUNT} cores")
+    for way, times in seconds.items():
+        ran = min(ran for _, ran in times)
+        apart = max(abs(made[way][key]["loss"] - made[first][key]["loss"]) for key in made[first])
+        same = "the same records" if made[way] == made[first] else f"the same runs, losses apart by up to {apart:.0e}"
+        start = f", started in {min(start for start, _ in times):.1f} s" if WAYS[way][1] else ""
+        print(f"{way:24} {ran:7.1f} s   ratio {alone / ran:5.2f}   {same}{start}")
+
+
+if __name__ == "__main__":
+    main()
