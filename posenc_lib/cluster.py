@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
@@ -99,7 +100,7 @@ def spread(work: Callable, jobs: Sequence[tuple], spec: str, named: Callable[...
     if failed:
         told = "\n".join(f"  {named(*jobs[n])}: {reason(error)}" for n, error in failed.items())
         raise RuntimeError(f"cluster: {len(failed)} of {len(jobs)} runs failed twice and are not on file; the others "
-                           f"are:\n{told}") from failed[n]
+                           f"are:\n{told}") from next(reversed(failed.values()))
 
 
 def _submit(client: Client, worker: str, function: Callable, *args) -> Future:
@@ -188,7 +189,9 @@ def _gpus(n: int) -> list[dict[str, str]]:
 
 def _slurm() -> SpecCluster:
     """As many jobs as cluster.yml says, each with one worker; a job that ends before the runs do is replaced."""
+    interrupted = signal.getsignal(signal.SIGINT)
     from dask_jobqueue import SLURMCluster
+    signal.signal(signal.SIGINT, interrupted)   # the import had made Ctrl-C a silent exit of code 0
 
     if not shutil.which("sbatch"):
         raise FileNotFoundError("cluster: slurm was asked for, and there is no sbatch on PATH; start this on a login "

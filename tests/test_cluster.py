@@ -214,6 +214,16 @@ def test_slurm_without_slurm_is_one_sentence(monkeypatch):
         cluster.connect("slurm")
 
 
+def test_slurm_leaves_ctrl_c_to_who_asked(monkeypatch):
+    """The import of dask_jobqueue sets a handler of its own, which ends the process without a word, code 0."""
+    for name in ("dask_jobqueue", "dask_jobqueue.runner"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(FileNotFoundError):
+        cluster.connect("slurm")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 SBATCH = """#!/bin/sh
 echo "sbatch: error: invalid partition specified: {partition}" >&2
 exit {code}
