@@ -1,6 +1,6 @@
 """The same sweep of 12 small trainings in one process with one thread, in one with two, and on two worker processes.
 
-    ./run_all.sh bench cluster [--steps 150] [--rounds 2] [--width 8]
+    ./run_all.sh bench cluster [--steps 60] [--rounds 2] [--width 8]
 
 Four padding modes and three seeds of GAPNet 3x3 on the embedded digits, by `records.run_or_load` as on a page.  Each
 way has a process and a folder of its own; the ways take turns, `rounds` times, and the fastest of each counts,
@@ -69,7 +69,7 @@ def numbers(out: str) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("steps", 150), ("rounds", 2), ("width", 8)):
+    for name, default in (("steps", 60), ("rounds", 2), ("width", 8)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--sweep", nargs=2, metavar=("OUT", "CLUSTER"), help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -86,12 +86,12 @@ def test_records_are_those_of_one_process_bit_by_bit(workspace, tmp_path, capsys
 def where(c, seed, checkpoint):
     time.sleep(0.3)
     return {"pid": os.getpid(), "gpu": os.environ["CUDA_VISIBLE_DEVICES"], "headless": os.environ["POSENC_HEADLESS"],
-            "threads": [os.environ[name] for name in cluster.THREADS]}
+            "threads": [os.environ[name] for name in cluster.THREADS], "malloc": os.environ.get("MALLOC_TRIM_THRESHOLD_")}
 
 
 def test_each_worker_has_one_run_at_a_time_and_a_gpu_of_its_own(workspace):
     runs = [r.results for r in sweep(where, workspace)]
-    assert {(run["headless"], *run["threads"]) for run in runs} == {("1", "1", "1", "1")}
+    assert {(run["headless"], *run["threads"], run["malloc"]) for run in runs} == {("1", "1", "1", "1", None)}
     assert len({(run["pid"], run["gpu"]) for run in runs}) == 2 and {run["gpu"] for run in runs} == {"5", "7"}
 
 
@@ -307,6 +307,11 @@ def test_a_scheduler_that_goes_away_leaves_what_was_done(scheduler, tmp_path, mo
         sweep(one_by_one, workspace, seeds=(0,))
     monitor.wait(10)
     assert keys(load(workspace.records("a-claim"))) == [(3, 0), (5, 0)]
+
+
+def test_the_manifests_workers_keep_memory():
+    assert all(f'{{name: {name}, value: "{value}"}}' in (ROOT / "kubernetes.yml").read_text()
+               for name, value in cluster.MALLOC.items())
 
 
 def test_the_manifests_job_is_a_command_of_this_book():
