@@ -86,7 +86,8 @@ def test_records_are_those_of_one_process_bit_by_bit(workspace, tmp_path, capsys
 def where(c, seed, checkpoint):
     time.sleep(0.3)
     return {"pid": os.getpid(), "gpu": os.environ["CUDA_VISIBLE_DEVICES"], "headless": os.environ["POSENC_HEADLESS"],
-            "threads": [os.environ[name] for name in cluster.THREADS], "malloc": os.environ.get("MALLOC_TRIM_THRESHOLD_")}
+            "threads": [os.environ[name] for name in cluster.THREADS],
+            "malloc": os.environ.get("MALLOC_TRIM_THRESHOLD_")}
 
 
 def test_each_worker_has_one_run_at_a_time_and_a_gpu_of_its_own(workspace):
