@@ -100,7 +100,7 @@ def load(path: Path | str) -> list[Record]:
 
     A last line without its end, left by a killed run, is passed over with a warning.  Any other line that is no record
     is a ValueError with its number; so is one whose digest does not belong to its configuration, or that has a number
-    that is not finite.  A line that comes twice counts once.
+    that is not finite.  Of two records of one run, which two pages may have made at once, the first counts.
 
     What damage leaves well formed outside the configuration is read as it stands: a line has no checksum, for these
     files are mended and merged by hand.
@@ -114,10 +114,11 @@ def load(path: Path | str) -> list[Record]:
     if rest:
         warnings.warn(f"records: the last line of {path} is torn (a run was killed while writing it); it is not "
                       f"read, and that run will be done again", stacklevel=2)
-    numbers: dict[bytes, int] = {}
+    records: dict[tuple[str, int], Record] = {}
     for number, line in enumerate(lines, start=1):
-        numbers.setdefault(line, number)
-    return [_parse(line, f"{path}:{number}") for line, number in numbers.items()]
+        record = _parse(line, f"{path}:{number}")
+        records.setdefault(record.key, record)
+    return list(records.values())
 
 
 TYPES = {"claim": str, "digest": str, "seed": int, "config": dict, "results": dict, "source": dict}

@@ -111,6 +111,13 @@ def test_two_processes_that_append_at_once_lose_nothing(tmp_path):
     assert by_writer == [list(range(50))] * 2
 
 
+def test_of_two_records_of_one_run_the_first_counts(tmp_path):
+    for loss in (0.5, 0.25):   # two pages at once, on machines that round differently
+        append(tmp_path / "a.jsonl", record(seed=0, loss=loss))
+    append(tmp_path / "a.jsonl", record(seed=1))
+    assert [(r.seed, r.results) for r in load(tmp_path / "a.jsonl")] == [(0, {"loss": 0.5}), (1, {})]
+
+
 def test_a_writer_waits_for_the_one_that_holds_the_file(tmp_path):
     """Else a torn line could be set aside together with what another process has just written behind it."""
     with FileLock(tmp_path / "a.jsonl.lock"):
