@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
-from posenc_lib import canvas, data, encoders, metrics, progress
+from posenc_lib import canvas, data, encoders, metrics, progress, training
 from posenc_lib.config import PADDING_MODES, PolyRecipe, choose
 from posenc_lib.padding import set_padding_mode
 from posenc_lib.shapes import Features, Images, LabelMaps
@@ -210,7 +210,7 @@ def load_checkpoint(net: Segmenter, path: Path | str) -> Segmenter:
             state = load_file(path)
         else:
             with torch.serialization.safe_globals(_SCALARS):
-                state = torch.load(path, map_location="cpu", weights_only=True)
+                state = training.read(path)
     except UnpicklingError:
         raise ValueError(f"checkpoint: {path} holds more than tensors and plain values, or is no checkpoint, and is "
                          "refused: reading it could run what is in it; save net.state_dict() alone") from None

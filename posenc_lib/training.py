@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 from uuid import uuid4
-from zipfile import ZipFile
+from zipfile import ZipFile, is_zipfile
 
 import torch
 from lightning.fabric import Fabric
@@ -179,6 +179,21 @@ def save_atomically(state: dict, path: Path) -> None:
     _discard_partials(path)
 
 
+def read(path: Path, device: torch.device | str = "cpu") -> dict:
+    """What torch.save wrote, tensors and plain values only.
+
+    ValueError where it is empty, or a checksum in it is wrong (torch.load reads changed bytes without a word); what
+    else torch.load raises depends on the damage.
+    """
+    if not path.stat().st_size:
+        raise ValueError("it is empty")
+    if is_zipfile(path):   # since PyTorch 1.6
+        with ZipFile(path) as parts:
+            if damaged := parts.testzip():
+                raise ValueError(f"the checksum of {damaged} in it is wrong")
+    return torch.load(path, map_location=device, weights_only=True)
+
+
 def discard(path: Path) -> None:
     """Remove a checkpoint, and what killed writers of it have left."""
     path.unlink(missing_ok=True)
@@ -199,10 +214,7 @@ def _restore(path: Path | None, model: nn.Module, optimizer, device: torch.devic
     if path is None or not path.is_file():
         return []
     try:
-        with ZipFile(path) as parts:
-            if damaged := parts.testzip():   # torch.load reads changed bytes without a word
-                raise ValueError(f"the checksum of {damaged} in it is wrong")
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = read(path, device)
         history = list(state["history"])
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])

@@ -125,12 +125,14 @@ def test_code_in_a_checkpoint_is_refused_and_does_not_run(tmp_path, save):
     assert made.exists()
 
 
-def test_a_checkpoint_that_is_cut_off_is_told(tmp_path):
+def test_a_checkpoint_that_is_cut_off_or_changed_is_told(tmp_path):
     net, file = small(), tmp_path / "w.pth"
     torch.save(net.state_dict(), file)
     whole = file.read_bytes()
-    for length in (0, len(whole) // 2, len(whole) - 10):
-        file.write_bytes(whole[:length])
+    at = whole.index(net.backbone.conv1.weight.detach().numpy().tobytes())
+    changed = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:]
+    for content in (b"", whole[:len(whole) // 2], whole[:-10], changed):
+        file.write_bytes(content)
         with pytest.raises(ValueError, match=r"^checkpoint: .*w\.pth is damaged or no checkpoint \(.+\); copy it"):
             segmentation.load_checkpoint(net, file)
 
