@@ -220,9 +220,10 @@ def test_slurm_leaves_ctrl_c_to_who_asked(monkeypatch):
     for name in ("dask_jobqueue", "dask_jobqueue.runner"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setenv("PATH", "/nowhere")
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(FileNotFoundError):
         cluster.connect("slurm")
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 SBATCH = """#!/bin/sh
