@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -61,9 +62,9 @@ def sweep(args: argparse.Namespace, out: str, where: str) -> None:
 
 def numbers(out: str) -> dict:
     """What the records of a sweep say: results by configuration and seed; every line must be one."""
-    found = records.load(f"{out}/records/quick/sweep.jsonl")
-    results = {record.key: record.results for record in found}
-    assert len(results) == len(found) == 3 * len(PADDING_MODES), f"{len(found)} records of {len(results)} runs"
+    path = Path(out, "records", "quick", "sweep.jsonl")
+    results, lines = {record.key: record.results for record in records.load(path)}, path.read_text().count("\n")
+    assert len(results) == lines == 3 * len(PADDING_MODES), f"{lines} records of {len(results)} runs"
     return results
 
 
