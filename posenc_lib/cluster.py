@@ -60,7 +60,7 @@ def spread(work: Callable, jobs: Sequence[tuple], spec: str, named: Callable[...
     named  (*job) -> what a job is called when it failed
     A job that raises, or whose worker dies, is tried once more after the others.  Those that fail twice are told at the
     end, in a RuntimeError raised from the last one's own error; all others are done then.  A caller that stops before
-    the end takes the workers that are still at work down with it; where a nanny watches them, they come up again.
+    the end takes the workers that are still at work down with it; a nanny, or whoever watches them, starts them again.
     """
     try:
         sent, blobs = cloudpickle.dumps(work), [cloudpickle.dumps(job) for job in jobs]
@@ -94,10 +94,10 @@ def spread(work: Callable, jobs: Sequence[tuple], spec: str, named: Callable[...
                 else:
                     failed[n] = error
     finally:
-        with suppress(Exception):   # of a cluster that is gone; and without a nanny a worker goes on to its run's end
+        with suppress(Exception):   # of a cluster that is gone
             client.cancel([*held.values(), *(future for _, future in at_work.values())], force=True)
-            if at_work:
-                client.restart_workers(list(at_work), raise_for_error=False)
+            if at_work:   # whose threads cannot be asked to stop
+                client.run(os._exit, 1, workers=list(at_work), on_error="ignore")
     if failed:
         told = "\n".join(f"  {named(*jobs[n])}: {reason(error)}" for n, error in failed.items())
         raise RuntimeError(f"cluster: {len(failed)} of {len(jobs)} runs failed twice and are not on file; the others "
@@ -177,6 +177,8 @@ def _here(n: int) -> SpecCluster:
                                              "silence_logs": logging.CRITICAL}}
                for i, gpu in enumerate(_gpus(n))}
     scheduler = {"cls": Scheduler, "options": {**common, "dashboard_address": "127.0.0.1:0"}}
+    # Dask looks for a lost worker's name this long after, and takes one that is just starting for one that never came
+    dask.config.set({"distributed.deploy.lost-worker-timeout": "1000 days"})
     # without Dask's own MALLOC_TRIM_THRESHOLD_, by which memory goes back at every step: 1.6 times as long
     with dask.config.set({"distributed.nanny.pre-spawn-environ": dict.fromkeys(THREADS, threads)}):
         return SpecCluster(workers, scheduler, security=security, silence_logs=logging.CRITICAL)

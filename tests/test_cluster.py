@@ -197,6 +197,17 @@ def test_who_stops_early_stops_the_workers_too(workspace, tmp_path, workers):
     assert keys(sweep(where, workspace, seeds=[0])) == [(3, 0), (5, 0), (7, 0)]   # and they are of use again
 
 
+def test_a_worker_may_die_while_dask_still_looks_for_the_one_before(workspace, workers):
+    """It does after 15 seconds, and gave a worker up that was just starting again."""
+    again = time.monotonic() + 14
+    for _ in range(2):
+        before = set(workers.nthreads())
+        workers.run(os._exit, 1, on_error="ignore")
+        wait_for(lambda old=before: len(workers.nthreads()) == 2 and old.isdisjoint(workers.nthreads()), 60)
+        time.sleep(max(0, again - time.monotonic()))
+    assert keys(sweep(where, workspace)) == ALL
+
+
 def test_workers_of_another_version_of_the_library_are_refused(workspace, monkeypatch):
     monkeypatch.setattr(cluster, "library", lambda: "another")
     with pytest.raises(RuntimeError, match=r"6 of 6 runs failed twice.*\n.*posenc_lib in .+ is another version than"):
