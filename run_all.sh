@@ -45,7 +45,8 @@ make_venv() {  # .venv, and `installer`: the uv in it, or pip where uv cannot be
         "$python" -m venv --clear "$root/.venv" >&2 ||
             fail 1 "$python cannot make a virtual environment; install its venv module (Debian: apt-get install python3-venv)."
     fi
-    export VIRTUAL_ENV=$root/.venv UV_LINK_MODE=copy
+    # byte code now, for all: where Python may not write any (PYTHONDONTWRITEBYTECODE), each page would compile torch anew
+    export VIRTUAL_ENV=$root/.venv UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
     installer=("$root/.venv/bin/uv" pip)
     if [ ! -x "$root/.venv/bin/uv" ] && ! "$root/.venv/bin/python" -m pip install --quiet uv; then
         say "uv could not be installed, so pip does its work: minutes instead of seconds."
