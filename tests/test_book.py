@@ -125,7 +125,14 @@ def overflow(visit):
 
 
 def accessibility(visit):
-    """axe-core's rules, those whose breach it calls serious or critical."""
+    """axe-core's rules, those whose breach it calls serious or critical; of code's words, one of each look."""
+    visit.run("""() => {
+        const seen = new Set();
+        document.querySelectorAll(".highlight span").forEach(word => {
+            const look = `${word.className} in ${word.closest("div[class*=cell_], .admonition")?.className}`;
+            seen.has(look) ? word.replaceWith(word.textContent) : seen.add(look);
+        });
+    }""")
     visit.page.add_script_tag(path=Path(find_spec("axe_playwright_python").origin).with_name("axe.min.js"))
     found = visit.run("async () => (await axe.run(document, {resultTypes: ['violations']})).violations")
     return [f"{rule['id']} ({rule['impact']}): {node['html'][:160]}"
