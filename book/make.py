@@ -220,10 +220,13 @@ def build_book(args) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
     not_book = shutil.ignore_patterns("_build", "__pycache__", "arguments.py", "check_environment.py", "make.py")
     shutil.copytree(args.book, sources, ignore=not_book)
-    for page in args.notebooks.glob("[0-9][0-9]_*.py"):  # also pages not chosen now, if of the same profile
-        executed = build / "notebooks" / f"{page.stem}.ipynb"
-        if (stamp := read_stamp(executed)) and stamp["profile"] == args.profile:
-            shutil.copy2(executed, sources)
+    executed = [build / "notebooks" / f"{page.stem}.ipynb" for page in args.notebooks.glob("[0-9][0-9]_*.py")]
+    ready = [page for page in executed  # also pages not chosen now, if of the same profile
+             if (stamp := read_stamp(page)) and stamp["profile"] == args.profile]
+    if all(page.name[:2] == INDEX for page in ready):
+        fail(f"a book of profile {args.profile} has no page yet but its index; choose others too, or leave --only away.", 1)
+    for page in ready:
+        shutil.copy2(page, sources)
     shutil.copytree(args.base / "figures" / args.profile, sources / "figures")
 
     everything = sorted(path for path in sources.rglob("*") if path.is_file())

@@ -245,6 +245,13 @@ def test_only_what_changed_runs_again(tiny, make):
     assert states("--profile", "smoke", "--only", "dots") == {"00_index": "took", "01_dots": "took"}
 
 
+@pytest.mark.slow
+def test_an_index_alone_is_no_book(tiny, make):
+    done = make("--only", "00")
+    assert done.returncode == 1 and not tiny.html.exists()
+    assert done.stderr.startswith("run_all.sh: a book of profile quick has no page yet but its index; choose others")
+
+
 FAILING = '''
 # %%
 x = 1
@@ -257,7 +264,7 @@ raise FileNotFoundError("cifar10: looked in /d/cifar10 and found nothing; get it
 
 @pytest.mark.slow
 def test_a_failing_page_is_reported_and_the_rest_runs(tiny, make):
-    assert make("--only", "00").returncode == 0
+    assert make().returncode == 0
     before = (tiny.html / "index.html").stat().st_ino
     tiny.page("02_bad", FAILING)
     tiny.page("03_dead", "\n# %%\nimport os\nos._exit(9)\n")
