@@ -224,7 +224,8 @@ def build_book(args) -> Path:
     ready = [page for page in executed  # also pages not chosen now, if of the same profile
              if (stamp := read_stamp(page)) and stamp["profile"] == args.profile]
     if all(page.name[:2] == INDEX for page in ready):
-        fail(f"a book of profile {args.profile} has no page yet but its index; choose others too, or leave --only away.", 1)
+        fail(f"a book of profile {args.profile} has no page yet but its index; choose others too, or leave --only "
+             "away.", 1)
     for page in ready:
         shutil.copy2(page, sources)
     shutil.copytree(args.base / "figures" / args.profile, sources / "figures")

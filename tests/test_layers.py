@@ -1,4 +1,7 @@
-"""The library stands in layers: a module imports only from those before it, and importing the package costs nothing."""
+"""The library stands in layers: a module imports only from those before it, and importing the package costs nothing.
+
+And ruff agrees with every file.
+"""
 import ast
 import re
 import subprocess
@@ -53,3 +56,9 @@ def test_importing_the_package_imports_no_heavy_library():
     code = "import sys, posenc_lib; print(*{m.partition('.')[0] for m in sys.modules} & {'torch', 'numpy', 'pandas'})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=FOLDER.parent)
     assert done.stdout.strip() == ""
+
+
+def test_ruff_has_no_complaint():
+    done = subprocess.run([sys.executable, "-m", "ruff", "check", "--no-cache", "."], cwd=FOLDER.parent,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
