@@ -198,13 +198,12 @@ def test_who_stops_early_stops_the_workers_too(workspace, tmp_path, workers):
 
 
 def test_a_worker_may_die_while_dask_still_looks_for_the_one_before(workspace, workers):
-    """It does after 15 seconds, and gave a worker up that was just starting again."""
-    again = time.monotonic() + 14
-    for _ in range(2):
+    """It does after 15 seconds, and gave a worker up that was just starting again; here they do little else."""
+    end = time.monotonic() + 17
+    while time.monotonic() < end:
         before = set(workers.nthreads())
         workers.run(os._exit, 1, on_error="ignore")
         wait_for(lambda old=before: len(workers.nthreads()) == 2 and old.isdisjoint(workers.nthreads()), 60)
-        time.sleep(max(0, again - time.monotonic()))
     assert keys(sweep(where, workspace)) == ALL
 
 

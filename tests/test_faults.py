@@ -1,7 +1,7 @@
 """Kills in the midst of runs that train, losses that are no numbers: nothing is lost, doubled or torn.
 
-The other faults are in test_faults_disk.py (a disk that is full), test_faults_files.py (damage) and
-test_faults_downloads.py.
+The other faults are in test_faults_disk.py (a disk that is full), test_faults_files.py (damage),
+test_faults_downloads.py and test_faults_interrupts.py.
 """
 import hashlib
 import json
@@ -47,7 +47,7 @@ RUNS = [(digest(config), seed) for config in CONFIGS for seed in SEEDS]
 class Sweep:
     """A dozen small trainings, as a page does them; `pause` is how many seconds a step takes at least.
 
-    After each start of a run, the file `started` says whether the run found a checkpoint.
+    The file `steps` has a line for every training that came to its end: how many steps it took itself.
     """
     out: Path
     pause: float = 0.0
@@ -66,8 +66,7 @@ class Sweep:
         return self.workspace.checkpoint(CONFIGS[0], 0).parent
 
     def run(self, config: Config, seed: int, checkpoint: Path) -> dict:
-        with open(self.out / "started", "a") as file:
-            file.write(f"{digest(config)} {seed} {checkpoint.exists()}\n")
+        steps = []
         digits = data.load("digits", "", size=8).train.take(slice(0, 80))
         torch.manual_seed(seed)
         net = nn.Sequential(nn.Conv2d(3, config.width, 3), nn.BatchNorm2d(config.width), nn.ReLU(), nn.Dropout(0.2),
@@ -75,9 +74,12 @@ class Sweep:
 
         def loss(net, images, labels, _):
             time.sleep(self.pause)
+            steps.append(1)
             return cross_entropy(net(images), labels) * (float("nan") if config.width == self.broken else 1)
 
         history = training.fit(net, digits, loss, config.recipe, seed=seed, checkpoint=checkpoint)
+        with open(self.out / "steps", "a") as file:
+            file.write(f"{len(steps)}\n")
         weights = b"".join(tensor.numpy().tobytes() for tensor in net.state_dict().values())
         return {"loss": [row["loss"] for row in history], "weights": hashlib.sha256(weights).hexdigest()}
 
@@ -128,15 +130,15 @@ def uninterrupted(tmp_path_factory) -> dict:
     return sweep.results()
 
 
-def after_seconds(dice: random.Random, sweep: Sweep) -> None:
+def after_seconds(dice: random.Random, sweep: Sweep, process: multiprocessing.Process) -> None:
     time.sleep(dice.uniform(0, 0.25))
 
 
-def at_a_change(dice: random.Random, sweep: Sweep) -> None:
-    """Until one of its files has changed for the n-th time."""
+def at_a_change(dice: random.Random, sweep: Sweep, process: multiprocessing.Process) -> None:
+    """Until one of its files has changed for the n-th time, or it has ended."""
     for _ in range(dice.randint(1, 5)):
         before, end = sweep.files(), time.monotonic() + 20
-        while sweep.files() == before and time.monotonic() < end:
+        while sweep.files() == before and process.is_alive() and time.monotonic() < end:
             time.sleep(0.0002)
 
 
@@ -163,16 +165,16 @@ def test_thirty_kills_lose_double_and_tear_nothing(tmp_path, uninterrupted):
         process = child(*(sweep, begun) if kill else (sweep, begun, inside))
         assert begun.wait(60)
         if kill:
-            kill(dice, sweep)
+            kill(dice, sweep, process)
             process.kill()
         process.join(60)
         codes.append(process.exitcode)
         left.append({path.suffix for path in sweep.checkpoints.glob("*")})
-    starts = (tmp_path / "started").read_text().splitlines()
+    steps = [int(line) for line in (tmp_path / "steps").read_text().splitlines()]
     in_child(Sweep(tmp_path))
 
     assert codes.count(-signal.SIGKILL) >= 25
-    assert sum(line.endswith("True") for line in starts) >= 5, "hardly a run went on from its checkpoint"
+    assert sum(n < RECIPE.epochs * RECIPE.epoch_steps for n in steps) >= 5, "hardly a run went on from its checkpoint"
     assert any(".partial" in suffixes for suffixes in left), "no kill while a checkpoint was written"
     assert sweep.results() == uninterrupted   # each run once, bit by bit
     assert not list(sweep.checkpoints.glob("*"))
@@ -180,14 +182,16 @@ def test_thirty_kills_lose_double_and_tear_nothing(tmp_path, uninterrupted):
 
 # ------------------------------------------------------------------------------------------ two at once
 
-def save_often(path: Path, writer: int) -> None:
-    for _ in range(30):
+def save_often(path: Path, writer: int, both) -> None:
+    both.wait()
+    for _ in range(100):
         training.save_atomically({"writer": writer, "weights": torch.full((20_000 * writer,), writer)}, path)
 
 
 def test_two_processes_that_write_one_checkpoint_leave_one_of_both(tmp_path):
     path, seen = tmp_path / "run.pt", set()
-    writers = [child(save_often, path, writer) for writer in (1, 2)]
+    both = SERVER.Barrier(2)
+    writers = [child(save_often, path, writer, both) for writer in (1, 2)]
     while any(writer.is_alive() for writer in writers):
         time.sleep(0.002)
         if path.exists():

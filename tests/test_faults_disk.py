@@ -118,7 +118,6 @@ def sweep_on_a_full_disk(sweep: Sweep) -> None:
 
 def test_a_sweep_that_filled_the_disk_goes_on_once_there_is_room(small_disk, uninterrupted):
     sweep = Sweep(small_disk)
-    (small_disk / "started").touch()
     filler = fill(small_disk)
     os.truncate(filler, filler.stat().st_size - 1_500_000)   # room for the runs of width 4, but not of 8
     in_child(sweep_on_a_full_disk, sweep)
