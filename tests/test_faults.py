@@ -4,6 +4,7 @@ The other faults are in test_faults_disk.py (a disk that is full), test_faults_f
 test_faults_downloads.py and test_faults_interrupts.py.
 """
 import hashlib
+import io
 import json
 import multiprocessing
 import os
@@ -182,24 +183,31 @@ def test_thirty_kills_lose_double_and_tear_nothing(tmp_path, uninterrupted):
 
 # ------------------------------------------------------------------------------------------ two at once
 
-def save_often(path: Path, writer: int, both) -> None:
-    both.wait()
-    for _ in range(100):
-        training.save_atomically({"writer": writer, "weights": torch.full((20_000 * writer,), writer)}, path)
+def save(path: Path, writer: int, halfway=None, other=None) -> None:
+    """A checkpoint by this writer, longer for a higher number; it may wait in the midst of the file for the other's."""
+    class Interrupted(io.FileIO):
+        def write(self, content):
+            done = super().write(content[:len(content) // 2])
+            halfway.set()
+            assert other.wait(60)
+            return done + super().write(content[done:])
+
+    if halfway:
+        training.open = Interrupted   # in front of the builtin
+    training.save_atomically({"writer": writer, "weights": torch.full((20_000 * writer,), writer)}, path)
 
 
-def test_two_processes_that_write_one_checkpoint_leave_one_of_both(tmp_path):
-    path, seen = tmp_path / "run.pt", set()
-    both = SERVER.Barrier(2)
-    writers = [child(save_often, path, writer, both) for writer in (1, 2)]
-    while any(writer.is_alive() for writer in writers):
-        time.sleep(0.002)
-        if path.exists():
-            state = torch.load(path, weights_only=True)
-            seen.add(state["writer"])
-            assert len(state["weights"]) == 20_000 * state["writer"] and (state["weights"] == state["writer"]).all()
-    assert [writer.exitcode for writer in writers] == [0, 0] and seen == {1, 2}
-    assert os.listdir(tmp_path) == ["run.pt"]
+@pytest.mark.parametrize("first, second", [(1, 2), (2, 1)])
+def test_two_processes_that_write_one_checkpoint_leave_one_of_both(tmp_path, first, second):
+    path, halfway, other = tmp_path / "run.pt", SERVER.Event(), SERVER.Event()
+    slow = child(save, path, first, halfway, other)
+    assert halfway.wait(60)
+    in_child(save, path, second)
+    other.set()
+    slow.join(60)
+    assert slow.exitcode == 0 and os.listdir(tmp_path) == ["run.pt"]
+    state = training.read(path)
+    assert len(state["weights"]) == 20_000 * state["writer"] and (state["weights"] == state["writer"]).all()
 
 
 @pytest.mark.parametrize("end", [lambda path: training.save_atomically({}, path), training.discard])
