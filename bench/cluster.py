@@ -1,12 +1,13 @@
-"""The same sweep of 12 small trainings in one process with one thread, in one with two, and on two worker processes.
+"""The same sweep of 12 small trainings: one process with one thread, one with two, two worker processes, and the limit.
 
     ./run_all.sh bench cluster [--steps 60] [--rounds 2] [--width 8]
 
 Four padding modes and three seeds of GAPNet 3x3 on the embedded digits, by `records.run_or_load` as on a page.  Each
 way has a process and a folder of its own; the ways take turns, `rounds` times, and the fastest of each counts,
-because other programs on the machine can only slow one down.  Starting two workers, with their imports, is told
-apart: it happens once for a whole book.  Records are compared number by number, without what says where and when they
-were made.
+because other programs on the machine can only slow one down.  The limit is two processes that know nothing of each
+other, each with the whole sweep: two cores that share their cache and memory do less than twice as much.  Starting
+two workers, with their imports, is told apart: it happens once for a whole book.  Records are compared number by
+number, without what says where and when they were made.
 """
 import argparse
 import json
@@ -25,7 +26,9 @@ from posenc_lib import canvas, cluster, data, models, records, training
 from posenc_lib.config import PADDING_MODES, Recipe, Workspace
 
 GRID = 3
-WAYS = {"1 process, 1 thread": ("1", ""), "1 process, 2 threads": ("2", ""), "local:2, 1 thread each": ("1", "local:2")}
+WAYS = {  # threads, cluster, how many processes do the sweep at once
+    "1 process, 1 thread": ("1", "", 1), "1 process, 2 threads": ("2", "", 1),
+    "local:2, 1 thread each": ("1", "local:2", 1), "limit: half of 2 sweeps": ("1", "", 2)}
 
 
 @dataclass(frozen=True)
@@ -80,13 +83,18 @@ def main() -> None:
     seconds, made = {way: [] for way in WAYS}, {}
     with tempfile.TemporaryDirectory() as folder:
         for n in range(args.rounds):
-            for way, (threads, where) in WAYS.items():
-                done = subprocess.run(
-                    [sys.executable, __file__, *sys.argv[1:], "--sweep", f"{folder}/{n}{threads}{where}", where],
-                    env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "POSENC_CLUSTER": ""},
-                    stdout=subprocess.PIPE, text=True, check=True)
-                seconds[way].append(json.loads(done.stdout.splitlines()[-1]))
-                made[way] = numbers(f"{folder}/{n}{threads}{where}")
+            for way, (threads, where, processes) in WAYS.items():
+                outs = [f"{folder}/{n} {way} {i}" for i in range(processes)]
+                started = [subprocess.Popen(
+                    [sys.executable, __file__, *sys.argv[1:], "--sweep", out, where], stdout=subprocess.PIPE, text=True,
+                    env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "POSENC_CLUSTER": ""})
+                    for out in outs]
+                said = [process.communicate()[0] for process in started]
+                if any(process.returncode for process in started):
+                    sys.exit(f"bench cluster: {way} failed, as said above")
+                start, ran = zip(*(json.loads(text.splitlines()[-1]) for text in said), strict=True)
+                seconds[way].append((max(start), max(ran) / processes))
+                made[way] = numbers(outs[-1])
     first = next(iter(WAYS))
     alone = min(ran for _, ran in seconds[first])
     print(f"12 runs of GAPNet {GRID}x{GRID}, width {args.width}, {args.steps} steps; best of {args.rounds} rounds; "

@@ -87,12 +87,14 @@ def where(c, seed, checkpoint):
     time.sleep(0.3)
     return {"pid": os.getpid(), "gpu": os.environ["CUDA_VISIBLE_DEVICES"], "headless": os.environ["POSENC_HEADLESS"],
             "threads": [os.environ[name] for name in cluster.THREADS],
-            "malloc": os.environ.get("MALLOC_TRIM_THRESHOLD_")}
+            "malloc": os.environ.get("MALLOC_TRIM_THRESHOLD_"),
+            "profile": dask.config.get("distributed.worker.profile.enabled")}
 
 
 def test_each_worker_has_one_run_at_a_time_and_a_gpu_of_its_own(workspace):
     runs = [r.results for r in sweep(where, workspace)]
-    assert {(run["headless"], *run["threads"], run["malloc"]) for run in runs} == {("1", "1", "1", "1", None)}
+    assert {(run["headless"], *run["threads"], run["malloc"], run["profile"]) for run in runs} == {
+        ("1", "1", "1", "1", None, False)}
     assert len({(run["pid"], run["gpu"]) for run in runs}) == 2 and {run["gpu"] for run in runs} == {"5", "7"}
 
 
@@ -321,9 +323,9 @@ def test_a_scheduler_that_goes_away_leaves_what_was_done(scheduler, tmp_path, mo
     assert keys(load(workspace.records("a-claim"))) == [(3, 0), (5, 0)]
 
 
-def test_the_manifests_workers_keep_memory():
+def test_the_manifests_workers_are_left_to_their_runs():
     assert all(f'{{name: {name}, value: "{value}"}}' in (ROOT / "kubernetes.yml").read_text()
-               for name, value in cluster.MALLOC.items())
+               for name, value in cluster.UNDISTURBED.items())
 
 
 def test_the_manifests_job_is_a_command_of_this_book():
