@@ -227,7 +227,7 @@ def striking(shown, mode):
 weights = encoders.weights_file("squeezenet1_1", workspace.data)
 
 
-def classify(net, images, labels, generator):
+def classify(net, images, labels, draws):
     return cross_entropy(net(images), labels)
 
 

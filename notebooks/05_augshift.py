@@ -39,6 +39,7 @@ from sklearn.preprocessing import StandardScaler
 from torch.nn.functional import conv1d, cross_entropy
 
 from posenc_lib import augshift, canvas, config, data, encoders, figures, metrics, page, paper, records, training
+from posenc_lib.draws import Draws
 
 workspace = config.Workspace(profile, data_root, out)
 datasets = (dataset or ("cifar10,cifar100" if profile == "paper" else "digits")).split(",")
@@ -143,7 +144,7 @@ def setting(name, **given):
 
 
 c = setting(datasets[0], method="augshift", width=4)
-net, draws = augshift.build(c, len(train.classes)).eval(), torch.Generator().manual_seed(0)
+net, draws = augshift.build(c, len(train.classes)).eval(), Draws(seed=0)
 x1, x2 = augshift.views(c, images, draws, colour=train.black)
 (z1, y1), (z2, y2) = net(x1), net(x2)
 by_hand = (cross_entropy(y1, labels) + cross_entropy(y2, labels)) / 2 + c.weight * ((z1 - z2) ** 2).mean()
@@ -181,8 +182,11 @@ for method in ("baseline", "circular"):
 # * **BlurPool** is timm's (binomial, 3 taps, reflecting), with a 2×2 average in the shortcuts. Both views of a step share one batch normalisation.
 
 # %%
-def batch_loss(c, net, images, labels, generator):
-    return augshift.objective(c, net, augshift.views(c, images, generator, colour=sets[c.dataset].train.black), labels)
+black = {name: splits.train.black.to(workspace.device) for name, splits in sets.items()}
+
+
+def batch_loss(c, net, images, labels, draws):
+    return augshift.objective(c, net, augshift.views(c, images, draws, colour=black[c.dataset]), labels)
 
 
 @torch.no_grad()

@@ -202,7 +202,9 @@ def made(c, seed, file):
         return segmentation.load_checkpoint(net, checkpoint).to(workspace.device), {}
     if c.weights == "imagenet":
         segmentation.from_imagenet(net, c.net, workspace.data)
-    return net, fit(net, train, partial(segmentation.objective, c, train, weight), c.recipe, seed=seed, checkpoint=file)[-1]
+    there = train.to(workspace.device)
+    loss = partial(segmentation.objective, c, there, weight.to(workspace.device))
+    return net, fit(net, there, loss, c.recipe, seed=seed, checkpoint=file)[-1]
 
 
 # %% tags=["hide-input"]

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 from posenc_lib import canvas, metrics, models
 from posenc_lib.config import CosineRecipe, Recipe, choose
 from posenc_lib.data import ImageSet
+from posenc_lib.draws import Draws
 from posenc_lib.padding import pad_at_random, set_padding_mode
 from posenc_lib.shapes import Images, Labels, Latents
 
@@ -107,16 +108,16 @@ def build(c: AugShiftConfig, num_classes: int) -> models.Classifier:
     return set_padding_mode(net, method.padding) if method.padding != "zeros" else net
 
 
-def draw(n: int, reach: int, generator: torch.Generator) -> Int[Tensor, "{n} 2"]:
+def draw(n: int, reach: int, draws: Draws) -> Int[Tensor, "{n} 2"]:
     """`n` shifts, down and right, each uniform over the whole numbers -reach .. reach."""
-    return torch.randint(-reach, reach + 1, (n, 2), generator=generator, device=generator.device)
+    return draws(torch.randint, -reach, reach + 1, (n, 2))
 
 
-def views(c: AugShiftConfig, images: Num[Tensor, "batch rgb row col"], generator: torch.Generator,
+def views(c: AugShiftConfig, images: Num[Tensor, "batch rgb row col"], draws: Draws,
           **border) -> list[Tensor]:
     """What one step of a method sees of each image; `border` says what a crop uncovers, see `canvas.shift`."""
     reach = {"whole": 0, "crop": c.shift}
-    return [canvas.shift(images, draw(len(images), reach[view], generator), **border)
+    return [canvas.shift(images, draw(len(images), reach[view], draws), **border)
             for view in METHODS[c.method].views]
 
 
@@ -157,8 +158,8 @@ def consistency(net: nn.Module, images: ImageSet, reach: int, fill: str = "zeros
     it is given; "accuracy" of the shifted images; and "moved", the share of the latents' variance that the shift
     makes: half the mean squared distance of the two over the variance of all.
     """
-    generator = torch.Generator(images.images.device).manual_seed(seed)
-    offsets = [step * draw(len(images), reach // step, generator) for _ in range(2)]
+    draws = Draws(images.images.device, seed)
+    offsets = [step * draw(len(images), reach // step, draws) for _ in range(2)]
     (first, z), (second, z_second) = (answers(net, images, offset, fill, side=side) for offset in offsets)
     variance = torch.cat([z, z_second]).double().var(0, correction=0).sum()
     moved = (z.double() - z_second.double()).square().sum(1).mean() / 2

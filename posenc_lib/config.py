@@ -85,6 +85,13 @@ class Workspace:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def _on_device(optimizer: torch.optim.Optimizer, capturable: bool) -> torch.optim.Optimizer:
+    """A capturable optimizer's learning rates as tensors: a captured number would never change."""
+    for group in optimizer.param_groups if capturable else ():
+        group["lr"] = torch.tensor(group["lr"], device="cuda")
+    return optimizer
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How a network is trained.  Defaults are the authors' code for GAPNet and PermuteNet.
@@ -104,8 +111,11 @@ class Recipe:
         """The parameters, in groups whose learning rate is `scale` times the epoch's."""
         return [{"params": list(model.parameters()), "scale": 1.0}]
 
-    def optimizer(self, parameters: Iterable[nn.Parameter] | list[dict]) -> torch.optim.Optimizer:
-        return torch.optim.Adam(parameters, lr=self.learning_rate, betas=self.betas, fused=True)
+    def optimizer(self, parameters: Iterable[nn.Parameter] | list[dict], *,
+                  capturable: bool = False) -> torch.optim.Optimizer:
+        """capturable  for a CUDA graph: all of its state, the learning rates too, is on the device."""
+        return _on_device(torch.optim.Adam(parameters, lr=self.learning_rate, betas=self.betas, fused=True,
+                                           capturable=capturable), capturable)
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 0."""
@@ -118,9 +128,10 @@ class _Sgd(Recipe):
     momentum: float = 0.9
     weight_decay: float = 1e-4
 
-    def optimizer(self, parameters: Iterable[nn.Parameter] | list[dict]) -> torch.optim.Optimizer:
-        return torch.optim.SGD(parameters, lr=self.learning_rate, momentum=self.momentum,
-                               weight_decay=self.weight_decay, fused=True)
+    def optimizer(self, parameters: Iterable[nn.Parameter] | list[dict], *,
+                  capturable: bool = False) -> torch.optim.Optimizer:
+        return _on_device(torch.optim.SGD(parameters, lr=self.learning_rate, momentum=self.momentum,
+                                          weight_decay=self.weight_decay, fused=True), capturable)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,10 +189,12 @@ class PolyRecipe(_Sgd):
         others = [p for p in model.parameters() if all(p is not q for q in backbone)]
         return [{"params": backbone, "scale": self.backbone_scale}, {"params": others, "scale": 1.0}]
 
-    def optimizer(self, parameters: Iterable[nn.Parameter] | list[dict]) -> torch.optim.Optimizer:
+    def optimizer(self, parameters: Iterable[nn.Parameter] | list[dict], *,
+                  capturable: bool = False) -> torch.optim.Optimizer:
         if not self.adamw:
-            return super().optimizer(parameters)
-        return torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
+            return super().optimizer(parameters, capturable=capturable)
+        return _on_device(torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay,
+                                            fused=True, capturable=capturable), capturable)
 
     def rate(self, epoch: int) -> float:
         return self.learning_rate * (1 - epoch / self.epochs) ** self.power

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from posenc_lib import training
 from posenc_lib.config import Recipe
+from posenc_lib.draws import Draws
 from posenc_lib.imageset import Samples
 from posenc_lib.models import Heads
 from posenc_lib.shapes import Labels, Latents
@@ -64,11 +65,11 @@ def decode(latents: Sequence[Tensor], location: Labels, tested: Sequence[Tensor]
         order = torch.randperm(len(location), generator=torch.Generator().manual_seed(seed)).to(location.device)
         which = [answer for _, answer in heads.values()] * len(latents)
 
-        def loss(readers: nn.Module, z: Tensor, answers: Tensor, _: torch.Generator) -> Tensor:
+        def loss(readers: nn.Module, z: Tensor, answers: Tensor, _: Draws) -> Tensor:
             logits = readers(z)   # (head, canvas, label)
-            return len(logits) * cross_entropy(logits.flatten(0, 1), answers.T[which].flatten())
+            return len(logits) * cross_entropy(logits.flatten(0, 1), answers.T.flatten())
 
-        samples = Samples(z, torch.stack([location, location[order]], 1))
+        samples = Samples(z, torch.stack([location, location[order]], 1)[:, which])   # (canvas, head)
         training.fit(readers, samples, loss, recipe, seed=seed, checkpoint=checkpoint)
         device = next(readers.parameters()).device   # `fit` has moved them
         with torch.no_grad():

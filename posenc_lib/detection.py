@@ -23,6 +23,7 @@ from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign, box_conve
 
 from posenc_lib import encoders, progress
 from posenc_lib.config import PolyRecipe, choose
+from posenc_lib.draws import Draws
 from posenc_lib.imageset import ImageSet
 from posenc_lib.missrate import Detections
 from posenc_lib.segmentation import Removal
@@ -337,7 +338,7 @@ def from_imagenet(net: TwoStage | CSP, name: str, root: Path | str) -> TwoStage 
     return net
 
 
-def augment(c: DetectorConfig, images: Images, people: Boxes, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def augment(c: DetectorConfig, images: Images, people: Boxes, draws: Draws) -> tuple[Tensor, Tensor]:
     """What one step of training sees: half of the batch mirrored, each at another size and place, people moved along.
 
     Beyond a reduced image is 0, the mean colour.  People of whom less than half is left are ignored.
@@ -345,7 +346,7 @@ def augment(c: DetectorConfig, images: Images, people: Boxes, generator: torch.G
     rows, cols = images.shape[-2:]
 
     def uniform(*shape: int) -> Tensor:
-        return 2 * torch.rand(len(images), *shape, generator=generator, device=images.device) - 1
+        return 2 * draws(torch.rand, len(images), *shape) - 1
 
     scale, mirrored = 2 ** (c.zoom * uniform()), 1 - 2 * ((uniform() < 0) & c.mirrored).float()
     centre = (1 - 1 / scale)[:, None] * uniform(2)                  # of the window in the image, -1..1, across and down
@@ -365,9 +366,9 @@ def augment(c: DetectorConfig, images: Images, people: Boxes, generator: torch.G
     return images, moved.masked_fill((left <= 0)[..., None], torch.nan)
 
 
-def objective(c: DetectorConfig, net: nn.Module, images: Images, people: Boxes, generator: torch.Generator) -> Tensor:
+def objective(c: DetectorConfig, net: nn.Module, images: Images, people: Boxes, draws: Draws) -> Tensor:
     """The detector's loss on an augmented batch; people too low or too hidden are ignored."""
-    images, people = augment(c, images, people, generator)
+    images, people = augment(c, images, people, draws)
     lowest, least = c.learned
     beyond = (people[..., 3] < lowest * c.unit) | (people[..., 4] < least)
     return net(images, torch.cat([people[..., :5], torch.where(beyond, 1.0, people[..., 5])[..., None]], -1))

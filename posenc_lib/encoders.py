@@ -24,6 +24,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from posenc_lib import canvas, data, hooks, models, progress, training
 from posenc_lib.config import EncoderConfig, Recipe, choose, reason
 from posenc_lib.data import IMAGENET, ImageSet
+from posenc_lib.draws import Draws
 from posenc_lib.padding import remove_padding, set_padding_mode
 from posenc_lib.shapes import Features, Images, Labels, Latents
 
@@ -222,7 +223,7 @@ def _padded(net: nn.Module, mode: str) -> nn.Module:
     return remove_padding(net) if mode == "none" else set_padding_mode(net, mode)
 
 
-def _cross_entropy(net: nn.Module, images: Tensor, labels: Tensor, _: torch.Generator) -> Tensor:
+def _cross_entropy(net: nn.Module, images: Tensor, labels: Tensor, _: Draws) -> Tensor:
     return cross_entropy(net(images), labels, ignore_index=data.VOID)
 
 

@@ -16,6 +16,7 @@ from posenc_lib import augshift, data, training
 from posenc_lib.augshift import AugShiftConfig
 from posenc_lib.config import CosineRecipe
 from posenc_lib.data import IMAGENET, ImageSet
+from posenc_lib.draws import Draws
 
 CURVE = (8, 16, 32, 40, 48, 64)   # of supplement S2, in pixels
 MARGIN = 16                       # true pixels on each side of a test image of 224, as antialiased-cnns has them
@@ -34,6 +35,8 @@ class Streamed(data.Trainable, Dataset):
     A batch is (image, view, rgb, row, col), normalised, and labels (image,).  The random scale, the mirror and the
     windows of an image depend on the epoch's seed and its number alone, not on which process or worker reads it.
     """
+    on_device = False
+
     folder: ImageFolder
     config: ImageNetConfig
     workers: int = 0
@@ -53,7 +56,7 @@ class Streamed(data.Trainable, Dataset):
             torch.manual_seed(seed * len(self) + number)
             pixels = v2.Compose([v2.RandomResizedCrop(size + 2 * reach, antialias=True), v2.RandomHorizontalFlip(),
                                  v2.PILToTensor()])(image)[None]
-            draws = torch.Generator().manual_seed(int(torch.randint(2 ** 62, ())))
+            draws = Draws(seed=int(torch.randint(2 ** 62, ())))
         seen = augshift.views(self.config, pixels, draws, fill="true", side=size)
         return torch.cat(seen), label
 

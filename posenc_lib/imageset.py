@@ -20,7 +20,12 @@ SPLIT_SEED = 2021   # of the embedded sets' splits and of every validation split
 
 
 class Trainable:
-    """What `training.fit` trains on: it has a length, moves to a device, and is read by lists of indices."""
+    """What `training.fit` trains on: it has a length, moves to a device, and is read by lists of indices.
+
+    on_device  whether `batch` reads tensors on the device by indices that lie there, as a captured step has to
+    """
+    on_device = True
+
     def batches(self, indices: Iterable[Tensor], seed: int) -> Iterable[tuple[Tensor, Tensor]]:
         """Each list's inputs and labels.  `seed` is the epoch's; tensors draw nothing from it."""
         return map(self.batch, indices)
@@ -58,17 +63,21 @@ class ImageSet(Trainable):
         """`n` of the images, evenly spread over the set; None is all of them, as is more than there are."""
         return self if n is None or n >= len(self) else self.take(torch.arange(n) * len(self) // n)
 
-    def _per_colour(self, values: tuple[float, ...]) -> Tensor:
-        return torch.tensor(values, device=self.images.device).reshape(-1, 1, 1)
+    @cached_property
+    def per_colour(self) -> tuple[Tensor, Tensor]:
+        """mean and std on the images' device, (rgb, 1, 1): copied there once, not with every batch."""
+        return tuple(torch.tensor(v, device=self.images.device).reshape(-1, 1, 1) for v in (self.mean, self.std))
 
     def normalise(self, pixels: Pixels) -> Images:
         """uint8 0..255 -> float, (p / 255 - mean) / std, colour by colour"""
-        return (pixels.float() / 255 - self._per_colour(self.mean)) / self._per_colour(self.std)
+        mean, std = self.per_colour
+        return (pixels.float() / 255 - mean) / std
 
-    @property
+    @cached_property
     def black(self) -> Tensor:
         """What a black pixel is after `normalise`, shape (rgb,)."""
-        return (-self._per_colour(self.mean) / self._per_colour(self.std)).flatten()
+        mean, std = self.per_colour
+        return (-mean / std).flatten()
 
     def batch(self, index: Tensor) -> tuple[Images, Labels | LabelMaps | Boxes]:
         return self.normalise(self.images[index]), self.labels[index]

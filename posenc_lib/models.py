@@ -23,11 +23,12 @@ from torchvision.models.resnet import BasicBlock
 from torchvision.models.vgg import make_layers
 
 from posenc_lib.config import choose
+from posenc_lib.draws import Drawing
 from posenc_lib.padding import set_padding_mode
 from posenc_lib.shapes import Features, Images, Latents, Logits, Maps
 
 
-class Shuffle(nn.Module):
+class Shuffle(Drawing):
     """Reorder the channels of a pooled latent: z (batch, channel) -> z[:, permutation].
 
     none    as it comes
@@ -36,7 +37,8 @@ class Shuffle(nn.Module):
     sample  a new permutation for every image
     test    none in training; as "batch" in evaluation mode
 
-    Permutations come from torch's global generator.
+    While the network is trained or examined by a run they come from the run's own generator (`draws.drawing`), else
+    from torch's global one.
     """
     def __init__(self, permutation: str, channels: int):
         super().__init__()
@@ -48,9 +50,9 @@ class Shuffle(nn.Module):
         if self.permutation == "fixed":
             return z[:, self.order]
         if self.permutation == "sample":
-            return z.gather(1, torch.rand_like(z).argsort(1))
+            return z.gather(1, self.draw(torch.rand, *z.shape, device=z.device).argsort(1))
         if self.permutation == "batch" or (self.permutation == "test" and not self.training):
-            return z[:, torch.randperm(z.shape[1], device=z.device)]
+            return z[:, self.draw(torch.randperm, z.shape[1], device=z.device)]
         return z
 
 
@@ -216,12 +218,13 @@ class Heads(nn.Module):
     """
     def __init__(self, channels: Sequence[Tensor], permutations: Sequence[str], num_classes: int):
         super().__init__()
-        self.channels = channels
+        for n, read in enumerate(channels):
+            self.register_buffer(f"channels{n}", read, persistent=False)
         self.heads = nn.ModuleList(nn.Sequential(Shuffle(permutation, len(read)), nn.Linear(len(read), num_classes))
                                    for read, permutation in zip(channels, permutations, strict=True))
 
     def forward(self, z: Latents) -> Float[Tensor, "head batch label"]:
-        return torch.stack([head(z[:, read]) for read, head in zip(self.channels, self.heads, strict=True)])
+        return torch.stack([head(z[:, getattr(self, f"channels{n}")]) for n, head in enumerate(self.heads)])
 
 
 class Classifier(nn.Module):

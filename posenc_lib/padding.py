@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
 from posenc_lib.config import PADDING_MODES, choose
+from posenc_lib.draws import Drawing
 
 
 def set_padding_mode(model: nn.Module, mode: str) -> nn.Module:
@@ -84,14 +85,17 @@ def remove_padding(model: nn.Module) -> nn.Module:
     return model
 
 
-class _RandomlyPadded(nn.Conv2d):
+class _RandomlyPadded(Drawing, nn.Conv2d):
     """In training, all zeros of an axis on one side, drawn anew in every pass; in evaluation, as it was built."""
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        row, col = self.padding
-        top, left = 2 * row * int(torch.randint(2, ())), 2 * col * int(torch.randint(2, ()))
-        padded = pad(x, (left, 2 * col - left, top, 2 * row - top))
+        row, col = (2 * amount for amount in self.padding)
+        padded = pad(x, (col, col, row, row))
+        for axis, amount in zip((-2, -1), self.padding, strict=True):   # of twice the zeros on both sides, one side's
+            start = 2 * amount * (1 - self.draw(torch.randint, 2, (), device=x.device))
+            shown = torch.arange(x.shape[axis] + 2 * amount, device=x.device)
+            padded = padded.index_select(axis, start + shown)
         return conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
 
 
@@ -99,7 +103,7 @@ def pad_at_random(model: nn.Module, layers: Iterable[str]) -> nn.Module:
     """Zero padding that marks no place: in training, `layers` pad one corner only, drawn anew in every pass.
 
     A convolution that pads 1 on each side pads 2 above or below and 2 left or right, so its output is as large as
-    before, and moved by a pixel.  In evaluation it pads as it was built.  Draws from torch's global generator.
+    before, and moved by a pixel.  In evaluation it pads as it was built.  It draws as `draws.Drawing` does.
     layers  names of convolutions.  In a residual network the first one alone: what is moved within a block no longer
             lies on its own shortcut, and the network hardly learns
     Source: Yang et al., 2023 (arXiv 2302.08682), zeros on a random half of the border; the draw is our reading of it.

@@ -20,6 +20,7 @@ from torchvision.models.segmentation.deeplabv3 import ASPP
 
 from posenc_lib import canvas, data, encoders, metrics, progress, training
 from posenc_lib.config import PADDING_MODES, PolyRecipe, choose
+from posenc_lib.draws import Draws, Dropout
 from posenc_lib.padding import set_padding_mode
 from posenc_lib.shapes import Features, Images, LabelMaps
 
@@ -33,13 +34,20 @@ _SCALARS = [(np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
             np._core.multiarray.scalar, np.dtype, type(np.dtype(np.float64)), codecs.encode]
 
 
+def _aspp(channels: int, rates: Sequence[int], head: int) -> ASPP:
+    """torchvision's, with a dropout that draws from the run's own generator."""
+    aspp = ASPP(channels, list(rates), head)
+    aspp.project[-1] = Dropout(aspp.project[-1].p)
+    return aspp
+
+
 class _Plus(nn.Module):
     """The head of DeepLabv3+: ASPP enlarged to an early map, beside a few channels of that map."""
     def __init__(self, channels: int, low_channels: int, num_classes: int, rates: Sequence[int], head: int):
         super().__init__()
         low = min(48, low_channels)
         self.project = nn.Sequential(nn.Conv2d(low_channels, low, 1, bias=False), nn.BatchNorm2d(low), nn.ReLU())
-        self.aspp = ASPP(channels, list(rates), head)
+        self.aspp = _aspp(channels, rates, head)
         self.classifier = nn.Sequential(nn.Conv2d(head + low, head, 3, padding=1, bias=False), nn.BatchNorm2d(head),
                                         nn.ReLU(), nn.Conv2d(head, num_classes, 1))
 
@@ -81,7 +89,7 @@ class Segmenter(nn.Module):
             self.backbone.maxpool = nn.Identity()
         channels, low = (self.backbone.feature_info[n]["num_chs"] for n in (-1, 1))
         self.classifier = _Plus(channels, low, num_classes, rates, head) if plus else nn.Sequential(
-            ASPP(channels, list(rates), head), nn.Conv2d(head, head, 3, padding=1, bias=False), nn.BatchNorm2d(head),
+            _aspp(channels, rates, head), nn.Conv2d(head, head, 3, padding=1, bias=False), nn.BatchNorm2d(head),
             nn.ReLU(), nn.Conv2d(head, num_classes, 1))
 
     def features(self, images: Images, layer: str = "layer4") -> tuple[Features, Low | None]:
@@ -247,7 +255,7 @@ def class_weights(images: data.ImageSet, balance: float) -> Float[Tensor, " labe
     return (weight / (weight * share).sum()).float()
 
 
-def augment(c: SegmenterConfig, images: Images, labels: LabelMaps, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def augment(c: SegmenterConfig, images: Images, labels: LabelMaps, draws: Draws) -> tuple[Tensor, Tensor]:
     """What one step of training sees: a window of the batch, half of it mirrored with its label maps, in other light.
 
     images  0..1, not normalised
@@ -255,14 +263,13 @@ def augment(c: SegmenterConfig, images: Images, labels: LabelMaps, generator: to
     rows, cols = images.shape[-2:]
 
     def uniform() -> Tensor:
-        return torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device)
+        return draws(torch.rand, len(images), 1, 1, 1)
 
     if c.crop is not None:
-        height, width = (min(side, limit) for side, limit in zip(c.crop, (rows, cols), strict=True))
-        row, col = (int(torch.randint(limit - side + 1, (), generator=generator, device=images.device))
-                    for side, limit in ((height, rows), (width, cols)))
-        images = images[..., row:row + height, col:col + width]
-        labels = labels[..., row:row + height, col:col + width]
+        for axis, side, limit in zip((-2, -1), c.crop, (rows, cols), strict=True):
+            side = min(side, limit)
+            window = draws(torch.randint, limit - side + 1, ()) + torch.arange(side, device=images.device)
+            images, labels = images.index_select(axis, window), labels.index_select(axis, window)
     if c.mirrored:
         chosen = uniform() < 0.5
         images = torch.where(chosen, images.flip(-1), images)
@@ -278,13 +285,16 @@ def augment(c: SegmenterConfig, images: Images, labels: LabelMaps, generator: to
 
 
 def objective(c: SegmenterConfig, train: data.ImageSet, weight: Float[Tensor, " label"], net: nn.Module, images: Images,
-              labels: LabelMaps, generator: torch.Generator) -> Float[Tensor, ""]:
-    """Cross-entropy over the labelled pixels of an augmented batch; `weight` is that of `class_weights`."""
-    mean, std = (torch.tensor(value, device=images.device)[:, None, None] for value in (train.mean, train.std))
-    images, labels = augment(c, images * std + mean, labels, generator)
+              labels: LabelMaps, draws: Draws) -> Float[Tensor, ""]:
+    """Cross-entropy over the labelled pixels of an augmented batch; `weight` is that of `class_weights`.
+
+    train, weight  on the device of the images, so that no step copies them there
+    """
+    mean, std = train.per_colour
+    images, labels = augment(c, images * std + mean, labels, draws)
     logits = net((images - mean) / std)
     logits = logits.permute(0, 2, 3, 1).flatten(0, 2)                              # classes last: their sums are faster
-    return cross_entropy(logits, labels.flatten(), weight=weight.to(images.device), ignore_index=data.VOID)
+    return cross_entropy(logits, labels.flatten(), weight=weight, ignore_index=data.VOID)
 
 
 @dataclass(frozen=True, eq=False)

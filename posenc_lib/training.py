@@ -3,8 +3,8 @@ here.
 """
 import io
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from glob import escape
 from pathlib import Path
 from uuid import uuid4
@@ -15,29 +15,33 @@ from lightning.fabric import Fabric
 from lightning.fabric.plugins.environments import LightningEnvironment
 from torch import Tensor, distributed, nn
 
-from posenc_lib import progress
+from posenc_lib import lanes, progress
 from posenc_lib.config import Recipe, reason
 from posenc_lib.data import Trainable
+from posenc_lib.draws import Draws, drawing
 
-CHECK_EVERY = 50   # steps between two looks at the loss: each look makes a GPU wait
+CHECK_EVERY = 50   # steps between two looks at the loss on a CPU, and steps whose draws a GPU makes ahead
 
-Loss = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
+Loss = Callable[[nn.Module, Tensor, Tensor, Draws], Tensor]
 
 
 def fit(model: nn.Module, train: Trainable, loss: Loss, recipe: Recipe, *, seed: int,
         evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
-        checkpoint: Path | None = None) -> list[dict[str, float]]:
-    """Train `model` in place by `recipe`; returns what `evaluate` said after each epoch.
+        checkpoint: Path | None = None, capture: bool = True) -> list[dict[str, float]]:
+    """Train `model` in place by `recipe`; returns what `evaluate` found after each epoch.
 
     train       images on any device (`data.ImageSet`); they are moved to the device once and normalised by batch.  Or
                 features of a frozen network, computed once (`data.Samples`), or files (`imagenet.Streamed`)
-    loss        (model, images, labels, generator) -> mean loss of the batch; draws whatever it needs (where to place
-                an image, say) from the generator
+    loss        (model, images, labels, draws) -> mean loss of the batch; draws whatever it needs (where to place
+                an image, say) from `draws`, see `Draws`
     evaluate    called after each epoch with the model in evaluation mode; "loss", the epoch's mean, is added
     checkpoint  file to go on from if it is there, and to write after each epoch (atomic; read with weights_only)
+    capture     on a GPU, capture the step as a CUDA graph and replay it.  False for a loss whose shapes depend on the
+                values of its batch, or that waits for the GPU
 
     On a GPU in bfloat16 where it is safe (autocast), else in float32; channels last where that is safe.  All
-    randomness of an epoch comes from (seed, epoch), so on a CPU a resumed run equals an uninterrupted one bit by bit.
+    randomness of an epoch comes from (seed, epoch), so on a CPU a resumed run equals an uninterrupted one bit by bit,
+    and it comes from generators that belong to this run, so runs can go side by side (`lanes`).
     Under `torchrun`, by DistributedDataParallel: each process takes its part of every batch, the gradients are
     averaged, and the first process writes the checkpoint.  A batch must then divide by the number of processes.
     FloatingPointError when the loss is not finite; ValueError for a checkpoint that cannot be read, and where features
@@ -45,51 +49,165 @@ def fit(model: nn.Module, train: Trainable, loss: Loss, recipe: Recipe, *, seed:
     """
     fabric = _fabric()
     device, processes = fabric.device, fabric.world_size
-    optimizer = recipe.optimizer(recipe.groups(model))
+    capture = capture and _capturable(device, processes, train)
+    optimizer = recipe.optimizer(recipe.groups(model), capturable=capture and device.type == "cuda")
     memory_format = _memory_format(model, device)
     model.to(device, memory_format=memory_format)
     wrapped, optimizer = fabric.setup(model, optimizer)
     train = train.to(device)
     history = _restore(checkpoint, model, optimizer, device)
+    total, draws, layers = torch.zeros((), device=device), Draws(device), Draws(device)
 
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _fed_in(memory_format, model):
+    def step(images: Tensor, labels: Tensor) -> None:
+        if recipe.flip:
+            images = _mirror_half(images, draws)
+        batch_loss = loss(wrapped, images, labels, draws)
+        optimizer.zero_grad()
+        fabric.backward(batch_loss)
+        optimizer.step()
+        total.add_(batch_loss.detach())
+
+    steps = _Captured(step, train, (draws, layers)) if capture else _Plain(step, train)
+    with (torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _on_gpu(device),
+          _fed_in(memory_format, model), drawing(model, layers)):
         for epoch in range(len(history), recipe.epochs):
-            torch.manual_seed((seed << 20) + epoch)
-            generator = torch.Generator(device).manual_seed((seed << 20) + epoch)
-            batches = _batches(len(train), recipe.epoch_steps, recipe.batch_size, generator)
-            steps = len(batches)
+            start = (seed << 20) + epoch
+            torch.manual_seed(start)   # for layers of other libraries, which know no other generator
+            draws.restart(start)
+            layers.restart(start)
+            batches = _batches(len(train), recipe.epoch_steps, recipe.batch_size, draws)
             if processes > 1:
                 batches = [_part(index, fabric) for index in batches]
-                generator.manual_seed(((seed << 20) + epoch) * processes + fabric.global_rank)
+                draws.restart(start * processes + fabric.global_rank)
             for group in optimizer.param_groups:
-                group["lr"] = group["scale"] * recipe.rate(epoch)
+                _set_rate(group, group["scale"] * recipe.rate(epoch))
             model.train()
-            total = torch.zeros((), device=device)
-            watched = progress.quiet(batches, f"epoch {epoch + 1}/{recipe.epochs}")
-            for step, (images, labels) in enumerate(train.batches(watched, (seed << 20) + epoch), start=1):
-                if recipe.flip and images.ndim != 4:
-                    raise ValueError(f"fit: the recipe mirrors images, and a batch here is {tuple(images.shape)}; give "
-                                     "a recipe with flip=False")
-                if recipe.flip:
-                    images = _mirror_half(images, generator)
-                batch_loss = loss(wrapped, images, labels, generator)
-                optimizer.zero_grad()
-                fabric.backward(batch_loss)
-                optimizer.step()
-                total += batch_loss.detach()
-                if (step % CHECK_EVERY == 0 or step == steps) and not torch.isfinite(total):
-                    raise FloatingPointError(f"fit: the loss is {batch_loss.item()} by step {step} of epoch "
-                                             f"{epoch + 1}; lower the "
-                                             f"learning rate ({recipe.learning_rate}) or look at the images")
+            total.zero_()
+            done = progress.quiet(steps(batches, start), f"epoch {epoch + 1}/{recipe.epochs}", len(batches))
+            for n, _ in enumerate(done, start=1):
+                if (n % steps.check_every == 0 or n == len(batches)) and not torch.isfinite(total):
+                    raise FloatingPointError(f"fit: the loss is {total.item()} by step {n} of epoch {epoch + 1}; lower "
+                                             f"the learning rate ({recipe.learning_rate}) or look at the images")
             model.eval()
-            with torch.no_grad():
+            with torch.no_grad(), autocast(device):
                 scores = evaluate(model) if evaluate else {}
-            history.append({"loss": float(fabric.all_reduce(total, reduce_op="mean")) / steps, **scores})
+            history.append({"loss": float(fabric.all_reduce(total, reduce_op="mean")) / len(batches), **scores})
             if fabric.is_global_zero:
                 _save(checkpoint, model, optimizer, history)
             fabric.barrier()
     model.eval()
     return history
+
+
+class _Plain:
+    """Steps one after the other, as they are written."""
+    check_every = CHECK_EVERY
+
+    def __init__(self, step: Callable[[Tensor, Tensor], None], train: Trainable):
+        self.step, self.train = step, train
+
+    def __call__(self, batches: list[Tensor], seed: int) -> Iterator[None]:
+        """A step for each list of indices; yields after each."""
+        for images, labels in self.train.batches(batches, seed):
+            yield self.step(images, labels)
+
+
+class _Captured:
+    """Steps of one batch size captured once, taking of the batch and all, and replayed: a GPU runs such small networks
+    several times as fast as Python can launch them.
+
+    A replay reads its indices and draws from tables on the device that are filled for `CHECK_EVERY` steps at a time.
+    The first steps of a run warm up what is captured, and a last batch that is smaller has a size of its own: they run
+    as they are written.
+    """
+    warm_up, check_every = 3, 1 << 62   # a look at the loss would wait for all that is still to be replayed
+
+    def __init__(self, step: Callable[[Tensor, Tensor], None], train: Trainable, draws: Sequence[Draws]):
+        self.step, self.train, self.draws = step, train, draws
+        self.replay: Callable[[], None] | None = None
+
+    def __call__(self, batches: list[Tensor], seed: int) -> Iterator[None]:
+        full = [index for index in batches if len(index) == len(batches[0])]
+        eager = 0 if self.replay else self.warm_up
+        for index in full[:eager]:
+            for draws in self.draws:
+                draws.watch()
+            yield self.step(*self.train.batch(index))
+        if self.replay is None and len(full) > eager:
+            self._capture(full[0])
+        for n in range(eager, len(full), CHECK_EVERY):
+            part = full[n:n + CHECK_EVERY]
+            self._fill(part)
+            with lanes.turn_given_away():
+                for _ in part:
+                    self.replay()
+            yield from [None] * len(part)
+        for index in batches[len(full):]:
+            yield self.step(*self.train.batch(index))
+
+    def _capture(self, like: Tensor) -> None:
+        self.row = torch.zeros(1, dtype=torch.long, device=like.device)
+        self.indices = like.new_zeros(CHECK_EVERY, len(like))
+        self.tables = [draws.table(CHECK_EVERY) for draws in self.draws]
+
+        def body() -> None:
+            with ExitStack() as reading:
+                for table in self.tables:
+                    reading.enter_context(table.read(self.row))
+                self.step(*self.train.batch(self.indices.index_select(0, self.row)[0]))
+            self.row += 1
+
+        self.replay = _graph(body)
+
+    def _fill(self, part: list[Tensor]) -> None:
+        self.indices[:len(part)] = torch.stack(part)
+        for table in self.tables:
+            table.fill(len(part))
+        self.row.zero_()
+
+
+def _graph(body: Callable[[], None]) -> Callable[[], None]:
+    """A function that replays what `body` does on the GPU.  Capturing does not run it."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
+        body()
+    return graph.replay
+
+
+def _capturable(device: torch.device, processes: int, train: Trainable) -> bool:
+    """Whether a step can be captured: on one GPU, of a set that is read by indices on the device."""
+    return device.type == "cuda" and processes == 1 and train.on_device
+
+
+@contextmanager
+def _on_gpu(device: torch.device) -> Iterator[None]:
+    """cuDNN's fastest algorithms, and a stream that can be captured: the lane's own, or one in place of the default."""
+    if device.type != "cuda":
+        yield
+        return
+    before, outer = torch.backends.cudnn.benchmark, torch.cuda.current_stream(device)
+    stream = torch.cuda.Stream(device) if outer == torch.cuda.default_stream(device) else outer
+    stream.wait_stream(outer)
+    torch.backends.cudnn.benchmark = True
+    try:
+        with torch.cuda.stream(stream):
+            yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+        outer.wait_stream(stream)
+
+
+def autocast(device: torch.device) -> AbstractContextManager:
+    """The precision of `fit`, for evaluations outside it: bfloat16 where it is safe on a GPU, else float32."""
+    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+
+
+def _set_rate(group: dict, rate: float) -> None:
+    """A captured optimizer reads its rate from the device, where it has to be changed in place."""
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
 
 
 def _fabric() -> Fabric:
@@ -138,18 +256,21 @@ def _fed_in(memory_format: torch.memory_format, model: nn.Module) -> Iterator[No
         hook.remove()
 
 
-def _batches(n: int, steps: int | None, size: int, generator: torch.Generator) -> list[Tensor]:
+def _batches(n: int, steps: int | None, size: int, draws: Draws) -> list[Tensor]:
     """Indices of one pass over the set, the last batch as small as it comes; or of `steps` full batches.
 
     Full batches go through the set pass after pass.  Each pass is in a new order.
     """
     passes = 1 if steps is None else -(-steps * size // n)
-    order = torch.cat([torch.randperm(n, generator=generator, device=generator.device) for _ in range(passes)])
+    order = torch.cat([draws(torch.randperm, n) for _ in range(passes)])
     return list(order.split(size)[:steps])
 
 
-def _mirror_half(images: Tensor, generator: torch.Generator) -> Tensor:
-    chosen = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device) < 0.5
+def _mirror_half(images: Tensor, draws: Draws) -> Tensor:
+    if images.ndim != 4:
+        raise ValueError(f"fit: the recipe mirrors images, and a batch here is {tuple(images.shape)}; give a recipe "
+                         "with flip=False")
+    chosen = draws(torch.rand, len(images), 1, 1, 1) < 0.5
     return torch.where(chosen, images.flip(-1), images)
 
 
@@ -217,7 +338,8 @@ def _restore(path: Path | None, model: nn.Module, optimizer, device: torch.devic
         state = read(path, device)
         history = list(state["history"])
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        groups = optimizer.state_dict()["param_groups"]   # the recipe's and this device's, not the file's
+        optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": groups})
     except Exception as error:   # what they raise on a damaged file depends on where it is damaged
         raise ValueError(f"fit: checkpoint {path} cannot be gone on from ({reason(error)}); delete it to start this "
                          f"run anew") from None

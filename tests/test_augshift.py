@@ -10,6 +10,7 @@ from posenc_lib.augshift import AUGSHIFT, METHODS, AugShiftConfig, answers, buil
 from posenc_lib.canvas import FILLS
 from posenc_lib.config import digest
 from posenc_lib.data import ImageSet
+from posenc_lib.draws import Draws
 
 SEEN = {"baseline": ["whole"], "crop": ["crop"], "crops": ["crop", "crop"], "augshift": ["crop", "crop"],
         "blurpool": ["whole"], "blurpool+augshift": ["crop", "crop"], "mse-only": ["whole", "crop"],
@@ -82,18 +83,18 @@ def test_the_methods_are_those_that_are_tested_here():
 
 @pytest.mark.parametrize("reach", [0, 1, 3])
 def test_shifts_are_drawn_from_end_to_end(reach):
-    drawn = draw(400, reach, random(0))
+    drawn = draw(400, reach, Draws(seed=0))
     assert drawn.shape == (400, 2)
     for way in drawn.T:
         assert way.unique().tolist() == list(range(-reach, reach + 1))
     assert reach == 0 or (drawn[:, 0] != drawn[:, 1]).any()
-    assert torch.equal(draw(400, reach, random(0)), drawn)
+    assert torch.equal(draw(400, reach, Draws(seed=0)), drawn)
 
 
 @pytest.mark.parametrize("method", SEEN)
 def test_what_a_step_of_a_method_sees(method):
     whole = dots(40).images
-    seen = views(experiment(method, shift=2), whole, random(0))
+    seen = views(experiment(method, shift=2), whole, Draws(seed=0))
     assert len(seen) == len(SEEN[method])
     for view, kind in zip(seen, SEEN[method], strict=True):
         assert view.shape == whole.shape and view.dtype == whole.dtype
@@ -103,17 +104,17 @@ def test_what_a_step_of_a_method_sees(method):
             place = view[:, 0].flatten(1).argmax(1)
             assert (place // 16 - 8).unique().tolist() == (place % 16 - 8).unique().tolist() == [-2, -1, 0, 1, 2]
     assert len(seen) == 1 or not torch.equal(*seen)   # each crop has a shift of its own
-    again = views(experiment(method, shift=2), whole, random(0))
+    again = views(experiment(method, shift=2), whole, Draws(seed=0))
     assert all(torch.equal(*pair) for pair in zip(seen, again, strict=True))
 
 
 def test_the_caller_says_what_a_crop_uncovers():
     c, whole = experiment("crop", shift=3), torch.ones(30, 3, 8, 8)
-    assert set(views(c, whole, random(0))[0].unique().tolist()) == {0.0, 1.0}
-    colours = views(c, whole, random(0), colour=torch.tensor([2.0, 3.0, 4.0]))[0]
+    assert set(views(c, whole, Draws(seed=0))[0].unique().tolist()) == {0.0, 1.0}
+    colours = views(c, whole, Draws(seed=0), colour=torch.tensor([2.0, 3.0, 4.0]))[0]
     assert [set(colour.unique().tolist()) for colour in colours.transpose(0, 1)] == [{1.0, n} for n in (2.0, 3.0, 4.0)]
-    assert torch.equal(views(c, whole, random(0), fill="circular")[0], whole)
-    for view in views(experiment("mse-only", shift=2), noise(2), random(0), fill="true", side=12):
+    assert torch.equal(views(c, whole, Draws(seed=0), fill="circular")[0], whole)
+    for view in views(experiment("mse-only", shift=2), noise(2), Draws(seed=0), fill="true", side=12):
         assert view.shape == (2, 3, 12, 12)
 
 
@@ -189,7 +190,7 @@ def test_methods_that_share_a_network_start_from_the_same_weights(method):
 # ---- consistency
 
 def test_answers_are_those_of_each_image_whatever_the_batches():
-    tested, offset = dots(7), draw(7, 4, random(0))
+    tested, offset = dots(7), draw(7, 4, Draws(seed=0))
     for batch in (250, 7, 3):
         classes, z = answers(Brightest(), tested, offset, batch=batch)
         assert torch.equal(classes, 8 + offset[:, 1]) and torch.equal(z, 8 + offset.float())
@@ -212,7 +213,7 @@ def test_consistency_by_hand_from_the_shifts_drawn(fill, reach, step):
     n, tested, net = 60, dots(60, 28 if fill == "true" else 16), Brightest()
     found = consistency(net, tested, reach, fill, side=16 if fill == "true" else None, step=step, seed=3,
                         right=torch.arange(n) % 3 == 0)
-    draws = random(3)
+    draws = Draws(seed=3)
     first, second = (step * draw(n, reach // step, draws) for _ in range(2))
     assert first.abs().max() == step * (reach // step) and not torch.equal(first, second)
     same = (first[:, 1] == second[:, 1]).double()
@@ -240,7 +241,7 @@ def test_a_network_that_says_nothing_agrees_with_itself_and_has_no_rank(label, r
     tested = images(dots(9).images, torch.full((9,), label))
     assert consistency(Constant(), tested, 4, right=tested.labels == 1) == {
         "agreement": 1.0, "agreement_right": right, "accuracy": float(label == 1), "moved": None}
-    assert metrics.effective_rank(answers(Constant(), tested, draw(9, 4, random(0)))[1]) == 0
+    assert metrics.effective_rank(answers(Constant(), tested, draw(9, 4, Draws(seed=0)))[1]) == 0
 
 
 def test_a_circular_network_does_not_notice_a_circular_shift_by_its_stride():

@@ -26,6 +26,7 @@ from test_detection import (
 from posenc_lib import detection, encoders, missrate, training
 from posenc_lib.config import PolyRecipe
 from posenc_lib.detection import KINDS, PRESETS, DetectorConfig
+from posenc_lib.draws import Draws
 from posenc_lib.imageset import IMAGENET, ImageSet
 from posenc_lib.segmentation import Removal
 
@@ -41,7 +42,7 @@ def test_people_move_with_what_is_under_them(zoom, mirrored):
     seen, states = [], set()
     for seed in range(12):
         images, moved = detection.augment(c, MAP.expand(8, -1, -1, -1), people.expand(8, -1, -1),
-                                          torch.Generator().manual_seed(seed))
+                                          Draws(seed=seed))
         assert moved[:, -1].isnan().all()
         for image, rows in zip(images, moved, strict=True):
             (row, col), (low, far) = (image[2] > 0.9999).nonzero()[[0, -1]].tolist()
@@ -73,7 +74,7 @@ def test_augmentation_is_the_generators():
     x, people = noise(16), PEOPLE[[0, 1, 2, 0] * 4]
 
     def augmented(x, people, seed=1, **options):
-        return detection.augment(replace(CONFIG, **options), x, people, torch.Generator().manual_seed(seed))
+        return detection.augment(replace(CONFIG, **options), x, people, Draws(seed=seed))
 
     def close(one, other) -> bool:
         return all(torch.allclose(a, b, atol=1e-4, equal_nan=True) for a, b in zip(one, other, strict=True))

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from posenc_lib import canvas, channels, encoders, metrics, segmentation, training
 from posenc_lib.config import PolyRecipe
 from posenc_lib.data import IMAGENET, VOID, ImageSet
+from posenc_lib.draws import Draws
 from posenc_lib.hooks import ablated
 from posenc_lib.models import gap
 from posenc_lib.segmentation import STAGES, Removal, Segmenter, SegmenterConfig, region_iou, sweep
@@ -289,7 +290,7 @@ def test_an_image_drawn_twice_counts_twice(net, pictures):
 
 def augmented(pictures, seed: int = 0, **options):
     x, labels = pictures.images.float() / 255, pictures.labels
-    return segmentation.augment(replace(CONFIG, **options), x, labels, torch.Generator().manual_seed(seed))
+    return segmentation.augment(replace(CONFIG, **options), x, labels, Draws(seed=seed))
 
 
 def test_mirroring_and_cropping_move_image_and_map_together(pictures):

@@ -29,9 +29,9 @@ def build(seed: int = 0) -> nn.Module:
                          nn.Conv2d(16, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-def noisy_loss(model, images, labels, generator):
-    """Draws from the generator, as placing images does; the dropout draws from torch's global one."""
-    noise = torch.randn(images.shape, generator=generator, device=images.device)
+def noisy_loss(model, images, labels, draws):
+    """Draws, as placing images does; so does the dropout, from a generator of its own."""
+    noise = draws(torch.randn, images.shape)
     return cross_entropy(model(images + 0.1 * noise), labels)
 
 
@@ -49,7 +49,7 @@ def seen(train, recipe):
     """The (images, labels) of every step that `fit` takes, on a model that learns nothing."""
     batches = []
 
-    def loss(model, images, labels, generator):
+    def loss(model, images, labels, draws):
         batches.append((images.cpu(), labels.cpu()))
         return model(images).sum() * 0
 
@@ -282,8 +282,8 @@ class Kept(PolyRecipe):
     """A recipe whose optimizers can be looked at."""
     made: ClassVar[list] = []
 
-    def optimizer(self, parameters):
-        self.made.append(super().optimizer(parameters))
+    def optimizer(self, parameters, **options):
+        self.made.append(super().optimizer(parameters, **options))
         return self.made[-1]
 
 
