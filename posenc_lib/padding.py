@@ -35,6 +35,8 @@ def set_padding_mode(model: nn.Module, mode: str) -> nn.Module:
                              f"it has now; build it anew with the padding it should have")
     for name, conv in convolutions:
         conv.padding_mode = mode
+        if type(conv) is nn.Conv2d:
+            conv.__class__ = _Conv2d   # the same convolution, faster on a GPU
         for key in [key for key, hook in conv._forward_pre_hooks.items()
                     if isinstance(hook, partial) and hook.func is _check_size]:
             del conv._forward_pre_hooks[key]
@@ -43,15 +45,67 @@ def set_padding_mode(model: nn.Module, mode: str) -> nn.Module:
     return model
 
 
+class CopiedPadding(torch.autograd.Function):
+    """Padding by copies of rows and columns: torch's own on a GPU leaves channels-last memory, and its gradient adds
+    atomically, which made training with reflect padding 1.8 times as long.
+
+    x       (batch, channel, row, col) -> (batch, channel, row + 2 p_row, col + 2 p_col), channels last
+    mode    reflect, replicate or circular; values are exactly those of `torch.nn.functional.pad`
+    amount  (p_row, p_col), less than the side under reflect, at most the side under circular padding
+    """
+    @staticmethod
+    def forward(ctx, x: Tensor, mode: str, amount: tuple[int, int]) -> Tensor:
+        (batch, channel, *sides), (row, col) = x.shape, amount
+        ctx.copies = [_copies(mode, side, p) for side, p in zip(sides, amount, strict=True)]
+        ctx.inside = (..., slice(row, row + sides[0]), slice(col, col + sides[1]))
+        out = x.new_empty(batch, channel, sides[0] + 2 * row, sides[1] + 2 * col).to(memory_format=torch.channels_last)
+        out[ctx.inside] = x
+        for to, source in ctx.copies[1]:
+            out[:, :, ctx.inside[1], to] = out[:, :, ctx.inside[1], source]
+        for to, source in ctx.copies[0]:
+            out[:, :, to] = out[:, :, source]
+        return out
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        gradient = gradient.clone(memory_format=torch.channels_last)
+        for to, source in ctx.copies[0]:
+            gradient[:, :, source] += gradient[:, :, to]
+        for to, source in ctx.copies[1]:
+            gradient[:, :, ctx.inside[1], source] += gradient[:, :, ctx.inside[1], to]
+        return gradient[ctx.inside].contiguous(memory_format=torch.channels_last), None, None
+
+
+def _copies(mode: str, side: int, p: int) -> list[tuple[int, int]]:
+    """(to, from) in the padded row, for each pixel that is added: p before and p after `side` pixels."""
+    source = {"reflect": lambda i: 2 * p - i if i < p else 2 * (p + side - 1) - i,
+              "replicate": lambda i: p if i < p else p + side - 1,
+              "circular": lambda i: i + side if i < p else i - side}[mode]
+    return [(i, source(i)) for i in (*range(p), *range(p + side, 2 * p + side))]
+
+
+class _Conv2d(nn.Conv2d):
+    """On a GPU, pads a channels-last map by copies; else torch's own convolution."""
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if not x.is_cuda or self.padding_mode == "zeros" or isinstance(self.padding, str) or not any(self.padding):
+            return super()._conv_forward(x, weight, bias)
+        padded = CopiedPadding.apply(x, self.padding_mode, self.padding)
+        return conv2d(padded, weight, bias, self.stride, 0, self.dilation, self.groups)
+
+    def _get_name(self) -> str:
+        return "Conv2d"
+
+
 @contextmanager
 def switched(model: nn.Module, mode: str) -> Iterator[nn.Module]:
     """`set_padding_mode` inside the block only; what it changes is put back, however the block ended."""
-    before = [(m, m.padding_mode, dict(m._forward_pre_hooks)) for m in model.modules() if isinstance(m, nn.Conv2d)]
+    before = [(m, type(m), m.padding_mode, dict(m._forward_pre_hooks)) for m in model.modules()
+              if isinstance(m, nn.Conv2d)]
     try:
         yield set_padding_mode(model, mode)
     finally:
-        for conv, padding_mode, pre_hooks in before:
-            conv.padding_mode = padding_mode
+        for conv, kind, padding_mode, pre_hooks in before:
+            conv.__class__, conv.padding_mode = kind, padding_mode
             conv._forward_pre_hooks.clear()
             conv._forward_pre_hooks.update(pre_hooks)
 

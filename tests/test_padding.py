@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.functional import conv2d, pad
 
 from posenc_lib.config import PADDING_MODES
-from posenc_lib.padding import fills, pad_at_random, remove_padding, set_padding_mode, switched
+from posenc_lib.padding import CopiedPadding, fills, pad_at_random, remove_padding, set_padding_mode, switched
 
 LAYERS = [
     {"kernel_size": 3, "padding": 1},
@@ -222,3 +222,39 @@ def test_a_refused_switch_changes_nothing():
     (BlurPool2d(3), "reflect"), (nn.ReLU(), ""), (nn.AdaptiveAvgPool2d(1), "")], ids=str)
 def test_a_layer_says_with_what_it_fills_the_border(layer, said):
     assert fills(layer) == said
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+@pytest.mark.parametrize("sides, amount", [((5, 4), (1, 1)), ((8, 8), (3, 3)), ((4, 6), (3, 0)), ((4, 9), (2, 4))])
+def test_padding_by_copies_is_torchs(mode, sides, amount):
+    """Values bit by bit; the gradient but for the order of its sums, and as autograd's own check has it."""
+    x = images(2, 3, *sides).contiguous(memory_format=torch.channels_last).requires_grad_()
+    y = x.detach().clone().requires_grad_()
+    ours, theirs = CopiedPadding.apply(x, mode, amount), pad(y, [amount[1]] * 2 + [amount[0]] * 2, mode)
+    assert torch.equal(ours, theirs) and ours.is_contiguous(memory_format=torch.channels_last)
+    weight = images(*ours.shape, seed=1)
+    (ours * weight).sum().backward()
+    (theirs * weight).sum().backward()
+    torch.testing.assert_close(x.grad, y.grad)
+    assert x.grad.is_contiguous(memory_format=torch.channels_last)
+    x = images(1, 1, *sides).double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: CopiedPadding.apply(x, mode, amount), x)
+
+
+def test_the_gpu_path_of_a_convolution_is_the_same_convolution():
+    """`is_cuda` is only asked of the input, so the path can be taken on a CPU."""
+    class OnGpu(torch.Tensor):
+        is_cuda = True
+
+    for mode in PADDING_MODES:
+        conv = set_padding_mode(nn.Conv2d(3, 4, 3, stride=2, padding=1), mode)
+        x = images(2, 3, 8, 8)
+        with torch.no_grad():
+            ours = conv(x.as_subclass(OnGpu)).as_subclass(torch.Tensor)
+            torch.testing.assert_close(ours, conv(x))
+
+
+def test_a_switched_network_gets_its_own_layers_back(conv):
+    with switched(conv, "reflect"):
+        pass
+    assert type(conv) is nn.Conv2d
