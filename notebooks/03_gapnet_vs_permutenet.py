@@ -37,6 +37,7 @@ import torch
 from torch.nn.functional import conv2d, cross_entropy
 
 from posenc_lib import canvas, config, data, figures, metrics, models, page, paper, records, training
+from posenc_lib.draws import Draws, drawing
 
 workspace = config.Workspace(profile, data_root, out)
 dataset = dataset or ("cifar10" if profile == "paper" else "digits")
@@ -158,45 +159,72 @@ def n_labels(c):
     return c.grid ** 2 if c.task == "location" else len(splits.train.classes)
 
 
+def merged(c):
+    """How many neighbouring labels count as one answer."""
+    return n_labels(c) // (c.classes or n_labels(c))
+
+
+def n_cells(c):
+    """In how many cells images are placed: all, unless merging leaves some out."""
+    return c.classes * merged(c) if c.task == "location" and c.classes else c.grid ** 2
+
+
+def answerable(c, images):
+    """The images whose class is one of the answers: all, unless merging leaves some out."""
+    if c.task == "location" or c.classes is None:
+        return images
+    return images.take(canvas.merge(images.labels, n_labels(c), c.classes)[1])
+
+
 def build(c):
-    head = {"gapnet": models.gapnet, "permutenet": partial(models.permutenet, permutation=c.permutation)}[c.head]
+    head = models.gapnet if c.head == "gapnet" else partial(models.permutenet, permutation=c.permutation)
     return head(c.classes or n_labels(c), c.backbone, c.padding_mode, width=c.width)
 
 
+black = splits.train.black.to(workspace.device)
+
+
 def pose(c, images, labels, location):
-    """Canvases and their right answers, merged if the configuration says so."""
-    answers, kept = canvas.merge(location if c.task == "location" else labels, n_labels(c), c.classes)
-    fill = 0.0 if c.fill == "mean" else splits.train.black
-    return canvas.place(images[kept], location[kept], c.grid, fill), answers
+    """Canvases and their right answers."""
+    answers = (location if c.task == "location" else labels) // merged(c)
+    return canvas.place(images, location, c.grid, 0.0 if c.fill == "mean" else black), answers
 
 
-def batch_loss(c, net, images, labels, generator):
-    location = torch.randint(c.grid ** 2, labels.shape, generator=generator, device=labels.device)
+def batch_loss(c, net, images, labels, draws):
+    location = draws(torch.randint, n_cells(c), labels.shape)
     canvases, answers = pose(c, images, labels, location)
     return cross_entropy(net(canvases), answers)
 
 
+# %% [markdown]
+# The authors test after every epoch, each image in one random cell. That gives the curve over epochs. What counts here is one
+# pass at the end, with every test image in *every* cell; as in their code, each 100 canvases get a new permutation.
+
 # %%
 @torch.no_grad()
-def examine(c, net):   # in one fixed mixed order; as in the authors' code, each test batch draws a new permutation
-    """For every test image in every cell: is the answer right? (canvas,), z (canvas, channel), and the cell (canvas,)"""
-    images = tested.to(workspace.device)
-    pairs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(c.grid ** 2))
-    pairs = pairs[torch.randperm(len(pairs), generator=torch.Generator().manual_seed(0))].to(workspace.device)
+def examine(c, net, images, everywhere=True):
+    """Is the answer right? (canvas,), z (canvas, channel), and the cell (canvas,)"""
+    images, cells, draw = images.to(workspace.device), n_cells(c), torch.Generator().manual_seed(0)
+    if everywhere:   # in one fixed mixed order
+        pairs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(cells))
+        pairs = pairs[torch.randperm(len(pairs), generator=draw)]
+    else:
+        pairs = torch.stack([torch.arange(len(images)), torch.randint(cells, (len(images),), generator=draw)], 1)
+    batch = 100 if workspace.device.type == "cpu" else 100 * max(1, 180 // c.grid ** 2)
     right, latents = [], []
-    for index, location in (batch.unbind(1) for batch in pairs.split(100)):
+    for index, location in (part.unbind(1) for part in pairs.to(workspace.device).split(batch)):
         canvases, answers = pose(c, *images.batch(index), location)
         f = net.features(canvases)
-        right.append(net.head(f).argmax(1) == answers)
-        latents.append(models.gap(f))
-    return torch.cat(right).double(), torch.cat(latents), pairs[:, 1]
+        logits = torch.cat([net.head(part) for part in f.split(100)])
+        right.append(logits.argmax(1) == answers)
+        latents.append(models.gap(f.float()))
+    return torch.cat(right).double(), torch.cat(latents), pairs[:, 1].to(workspace.device)
 
 
-def selectivity(c, net):
+def selectivity(c, z, location):
     """Place fields of the eight channels that the cell explains best, and deciles of that share over all channels."""
     if c.classes is not None:
         return {}
-    _, z, location = examine(c, net)
     fields, eta2 = metrics.place_fields(z, location, c.grid)
     eta2 = eta2.nan_to_num(0)   # a channel that never answers has no variance to explain
     top = eta2.argsort(descending=True)[:8]
@@ -207,12 +235,21 @@ def selectivity(c, net):
 # %%
 def run(c, seed, checkpoint):
     torch.manual_seed(seed)
-    net = build(c)
-    untrained = selectivity(c, net.to(workspace.device).eval())
-    history = training.fit(net, splits.train, partial(batch_loss, c), c.recipe, seed=seed, checkpoint=checkpoint,
-                           evaluate=lambda net: {"accuracy": examine(c, net)[0].mean().item()})
-    return {"accuracy": history[-1]["accuracy"], "best_test_epoch": max(h["accuracy"] for h in history),
-            "loss": history[-1]["loss"], **selectivity(c, net), "eta2_untrained": untrained.get("eta2_deciles")}
+    net, test = build(c).to(workspace.device), answerable(c, tested)
+    untrained = {}
+    if c.head == "gapnet" and c.task == "location":
+        with training.autocast(workspace.device):
+            untrained = selectivity(c, *examine(c, net.eval(), test.spread(2000))[1:])
+    history = training.fit(
+        net, answerable(c, splits.train), partial(batch_loss, c), c.recipe, seed=seed, checkpoint=checkpoint,
+        evaluate=lambda net: {"accuracy_one_cell": examine(c, net, test, everywhere=False)[0].mean().item()})
+    with drawing(net, Draws(workspace.device, seed)), training.autocast(workspace.device):
+        right, z, location = examine(c, net, test)
+    labels = location // merged(c) if c.task == "location" else test.labels // merged(c)
+    return {"accuracy": right.mean().item(), "chance": metrics.chance(labels), "loss": history[-1]["loss"],
+            "best_test_epoch": max(h["accuracy_one_cell"] for h in history),
+            "by_epoch": [{"epoch": n, **h} for n, h in enumerate(history, start=1)],
+            **selectivity(c, z, location), "eta2_untrained": untrained.get("eta2_deciles")}
 
 
 # %%
@@ -227,16 +264,23 @@ seeds = range(seeds or config.SEEDS[profile])
 
 base = partial(config.PlacementConfig, profile=profile, dataset=dataset, data=splits.fingerprint, recipe=recipe, **preset)
 gapnet, permutenet = partial(base, head="gapnet"), partial(base, head="permutenet", permutation="batch")
-table1 = [net(backbone=b, padding_mode=mode, grid=k, task=task) for b in backbones for mode in paper.PADDED
-          for k in grids for task in ("location", "image") for net in (gapnet, permutenet)]
-circular = [net(backbone=b, padding_mode="circular", grid=k) for b in backbones for k in grids
-            for net in (gapnet, permutenet)]
+pair = (permutenet, gapnet)
+table1 = [net(backbone=b, padding_mode=mode, grid=k, task=task)
+          for k in grids for b in backbones for mode in paper.PADDED for task in ("location", "image") for net in pair]
+circular = [net(backbone=b, padding_mode="circular", grid=k) for k in grids for b in backbones for net in pair]
+orders = ["none", "fixed", "batch", "sample", "test"]
+control = [gapnet(), *(permutenet(permutation=order) for order in orders), permutenet(fill="black"), gapnet(fill="black")]
+matched = [net(task=task, classes=n) for n in (3, 9) for task in ("location", "image") for net in pair]
 schedule = f"{recipe.epochs} epochs" + (f" of {recipe.epoch_steps} steps" if recipe.epoch_steps else "")
+width = f"width {preset['width']}" if "width" in preset else "the networks' own width"
 print(f"{len(table1)} cells of Table 1 and {len(circular)} circular controls, {len(seeds)} seeds each; {schedule}, "
-      f"batch {recipe.batch_size}, width {table1[0].width}")
+      f"batch {recipe.batch_size}, {width}")
 
 # %%
-runs = records.run_or_load("table1", table1 + circular, run, seeds=seeds, workspace=workspace)
+modes = ("zeros", "circular", "reflect", "replicate")
+wanted = sorted(dict.fromkeys([*table1, *circular, *control, *matched]), key=lambda c: (   # what says most comes first
+    backbones.index(c.backbone), c.grid, c not in table1 + circular, modes.index(c.padding_mode)))
+runs = records.run_or_load("table1", wanted, run, seeds=seeds, workspace=workspace, abreast=4)
 
 # %% [markdown]
 # ## What came out
@@ -246,36 +290,77 @@ runs = records.run_or_load("table1", table1 + circular, run, seeds=seeds, worksp
 
 # %%
 frame = records.frame(runs)
-frame[["accuracy", "best_test_epoch"]] *= 100
+frame[["accuracy", "best_test_epoch", "chance"]] *= 100
 keys = ["backbone", "padding_mode", "grid", "task", "head"]
-summary = records.summarise(frame, keys, "accuracy")
-summary["best_test_epoch"] = records.summarise(frame, keys, "best_test_epoch")["mean"]
-summary["chance"] = [100 / row.grid ** 2 if row.task == "location" else 100 * metrics.chance(tested.labels)
-                     for row in summary.itertuples()]
+
+
+def of(configs):
+    """The rows of the runs of these configurations."""
+    digests = {config.digest(c) for c in configs}
+    return frame[[r.digest in digests for r in runs]]
+
+
+cells = pd.DataFrame([{key: getattr(c, key) for key in keys} for c in table1 + circular])
+ran = of(table1 + circular)
+summary = records.summarise(ran, keys, "accuracy").merge(
+    ran.groupby(keys, as_index=False).agg(best_test_epoch=("best_test_epoch", "mean"), chance=("chance", "mean")), on=keys)
 summary = summary.merge(paper.TABLE1, how="left", on=["padding_mode", "head", "task", "grid"])
-told = f"mean and 95 % interval (Student's t) over n = {len(seeds)} seeds"
-what = f"{dataset}, {schedule}, width {table1[0].width}, {len(tested)} test images in every cell"
+interval = f"mean and 95 % interval (Student's t) over n = {len(seeds)} seeds"
+what = f"{dataset}, {schedule}, {width}, {len(tested)} test images in every cell"
 
 # %%
+shown = cells[cells["backbone"] == backbones[0]].merge(summary, how="left", on=keys)   # a cell without a run is a gap
 fig, axes = plt.subplots(2, 1, figsize=(8.5, 6.5), layout="constrained")
 for task, ax in zip(("location", "image"), axes, strict=True):
-    figures.accuracy_by_grid(summary[summary["backbone"] == backbones[0]], task, ax)
+    figures.accuracy_by_grid(shown, task, ax)
 axes[1].get_legend().remove()
-page.show(fig, "03_accuracy", f"Table 1 as a picture ({backbones[0]}; {what}). Last epoch, {told}.",
+page.show(fig, "03_accuracy", f"Table 1 as a picture ({backbones[0]}; {what}). Last epoch, {interval}.",
           """Accuracy of GAPNet and PermuteNet by padding mode and grid, for location above and image class below, with
           the paper's values and chance.""", workspace=workspace, data=summary)
 
-shown = summary[keys].replace(figures.NAMES).rename(columns={"padding_mode": "padding"}).assign(
-    paper=summary["paper"], **{"reference run": page.reference("03_accuracy", keys, summary), "this run": summary["mean"]},
-    interval=[f"[{low:.1f}, {high:.1f}]" for low, high in zip(summary["low"], summary["high"], strict=True)],
-    **{"best test epoch": summary["best_test_epoch"]}, chance=summary["chance"])
+shown = cells.merge(paper.TABLE1, how="left", on=["padding_mode", "head", "task", "grid"])
+shown["reference run"] = page.reference("03_accuracy", keys, shown)
+shown = shown.merge(summary[[*keys, "mean", "low", "high", "n", "best_test_epoch", "chance"]], how="left", on=keys)
+shown.insert(len(keys) + 3, "interval", [f"[{low:.1f}, {high:.1f}]" if low == low else None
+                                         for low, high in zip(shown["low"], shown["high"], strict=True)])
+shown = shown.drop(columns=["low", "high"]).replace(figures.NAMES).rename(columns={
+    "padding_mode": "padding", "mean": "this run", "best_test_epoch": "best test epoch"}).astype({"n": "Int64"})
 page.table(shown, "03_table1", f"""Table 1, in percent: the paper, the reference run, and this run ({what}; last epoch,
-           {told}). *Best test epoch* is the authors' rule, which chooses on the test set.""", workspace=workspace)
+           {interval}). *Best test epoch* is the authors' rule, which chooses on the test set, each image in one random cell.
+           A dash: not run yet, or not in the paper.""", workspace=workspace)
 
 # %% [markdown]
-# *What was seen so far,* in the `quick` profile on digits and on CIFAR-10: GAPNet is right every time, whatever the padding, unless it is circular. PermuteNet is
-# little above chance, and far below the paper's, which was trained for a hundred times as many steps or more. Image class GAPNet learns on digits only; PermuteNet, in so
-# few steps, on neither.
+# *What to make of it.* GAPNet is right every time, whatever the padding, unless it is circular. How much PermuteNet tells depends on
+# how long it was trained, as the next figure shows: the `quick` profile stops after some hundred steps, the paper after 20,840.
+#
+# ## PermuteNet learns one cell after another
+#
+# Whatever the permutation, a linear layer on shuffled channels can rely on one number only, their sum. To tell nine cells
+# apart, a network has to put each cell at a level of its own on that one axis. The reference run shows how it gets there:
+# location accuracy under the shuffle does not creep up, it climbs in steps of one cell in nine.
+#
+# *What to look for:* plateaus at whole numbers of cells, and how few of the image classes are told apart after as many epochs.
+
+# %%
+learned = records.frame([r for r in records.load(workspace.records("table1", "paper"))
+                         if (r.config["head"], r.config["grid"], r.config["backbone"]) == ("permutenet", 3, "resnet18")
+                         and r.config["permutation"] == "batch" and r.config["classes"] is None])
+learned = learned[["padding_mode", "task", "seed", "by_epoch"]].explode("by_epoch", ignore_index=True)
+learned = learned.join(pd.json_normalize(learned.pop("by_epoch"))).assign(
+    answers=lambda f: f["accuracy_one_cell"] * f["task"].map({"location": 9, "image": 10}))
+fig, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+for (task, unit), ax in zip({"location": "cells", "image": "image classes"}.items(), axes, strict=True):
+    printed = paper.TABLE1.query("head == 'permutenet' and grid == 3 and task == @task")
+    n = 9 if task == "location" else 10
+    figures.answers_by_epoch(learned[learned["task"] == task], n * printed["paper"] / 100, ax).set(
+        title=f"Task: {figures.NAMES[task]}", ylabel=f"{unit} told apart, of {n}", ylim=(0, n))
+fig.legend(*axes[0].get_legend_handles_labels(), fontsize="small", loc="outside right center")
+page.show(fig, "03_by_epoch", f"""PermuteNet climbs cell by cell: accuracy after each epoch times the number of answers, in the reference
+          run (CIFAR-10, 3×3, ResNet-18 of width 64, epochs of 1,041 steps of 48, bfloat16 on an NVIDIA H200; one network
+          a line, {len(tested) if dataset == "cifar10" else "10,000"} test images, each in one random cell). Dashed: the paper's values under the three
+          paddings; dotted: chance.""",
+          "Two panels of curves over epochs: cells told apart rise in steps to seven of nine, image classes rise to four and "
+          "a half of ten.", workspace=workspace, data=learned)
 
 # %% [markdown]
 # ## Channels as place cells
@@ -285,10 +370,14 @@ page.table(shown, "03_table1", f"""Table 1, in percent: the paper, the reference
 
 # %%
 def pick(column, **where):
+    """What the run of seed 0 has under `column`, None where there is no such run."""
     where = {"backbone": backbones[0], "grid": grids[0], "seed": 0, "head": "gapnet", **where}
-    return frame[(frame[list(where)] == pd.Series(where)).all(axis=1)].iloc[0][column]
+    found = of(table1 + circular)
+    found = found[(found[list(where)] == pd.Series(where)).all(axis=1)].get(column, pd.Series()).dropna()
+    return None if found.empty else found.iloc[0]
 
 
+records.need(pick("fields", padding_mode="zeros", task="location"), "GAPNet trained for location under zero padding")
 fig = figures.place_field_maps(pick("fields", padding_mode="zeros", task="location"),
                                pick("eta2", padding_mode="zeros", task="location"))
 page.show(fig, "03_place_fields", f"""Place fields: mean response of eight channels of GAPNet's pooled latent by cell, each
@@ -303,8 +392,9 @@ curves = [("zero, before training", "zeros", "location", "eta2_untrained", ":"),
           ("circular, for location", "circular", "location", "eta2_deciles", "-")]
 fig, ax = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
 for label, mode, task, column, line in curves:
-    figures.selectivity_curve(pick(column, padding_mode=mode, task=task), ax, label=label, linestyle=line,
-                              color=figures.PADDING_COLOURS[mode])
+    deciles = pick(column, padding_mode=mode, task=task)
+    if deciles is not None:
+        figures.selectivity_curve(deciles, ax, label=label, linestyle=line, color=figures.PADDING_COLOURS[mode])
 ax.legend(title="padding, trained …", fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 page.show(fig, "03_selectivity", f"""How much of each channel's variance the cell explains, channels sorted (GAPNet, seed 0,
           {what}). Networks trained for image class were never asked for location.""",
@@ -320,17 +410,18 @@ page.show(fig, "03_selectivity", f"""How much of each channel's variance the cel
 # "black" is the mean colour; here is a truly black one, too.
 
 # %%
-orders = ["none", "fixed", "batch", "sample", "test"]
-control = [gapnet(), *(permutenet(permutation=order) for order in orders), permutenet(fill="black"), gapnet(fill="black")]
-controls = records.frame(records.run_or_load("table1", control, run, seeds=seeds, workspace=workspace))
-controls["accuracy"] *= 100
-controls = records.summarise(controls, ["head", "permutation", "fill"], "accuracy").assign(chance=100 / 9)
+by = ["head", "permutation", "fill"]
+conditions = pd.DataFrame([{name: getattr(c, name) for name in by} for c in control])
+controls = records.summarise(of(control), by, "accuracy").assign(chance=100 / 9)
+controls = conditions.merge(controls, on=by)
 
+# %%
+records.need(len(controls) == len(conditions), "every way to shuffle the channels")
 fig, ax = plt.subplots(figsize=(9.5, 3.2), layout="constrained")
 figures.bars(controls, ["GAPNet", "in order", "one fixed\nshuffle", "new every\nbatch", "new every\nimage",
                         "shuffled at\ntest only", "every batch,\nblack canvas", "GAPNet,\nblack canvas"], ax, chance=100 / 9)
 page.show(fig, "03_permutations", f"""Location accuracy by how the channels are shuffled before the linear head (3×3, zero
-          padding; {what}), {told}. *In order* is PermuteNet's head without a shuffle.""",
+          padding; {what}), {interval}. *In order* is PermuteNet's head without a shuffle.""",
           "Bars of location accuracy for GAPNet, five ways of shuffling and two black canvases, with the chance line.",
           workspace=workspace, data=controls)
 
@@ -341,27 +432,24 @@ page.show(fig, "03_permutations", f"""Location accuracy by how the channels are 
 # rule, what counts is the part of GAPNet's accuracy above chance that PermuteNet keeps.
 
 # %%
-matched = [net(task=task, classes=n) for n in (3, 9) for task in ("location", "image") for net in (gapnet, permutenet)]
-matches = records.frame(records.run_or_load("table1", matched, run, seeds=seeds, workspace=workspace))
-
-
-def chance_of(row):
-    if row["task"] == "location":
-        return 1 / row["classes"]
-    return metrics.chance(canvas.merge(tested.labels, len(tested.classes), int(row["classes"]))[0])
-
-
-matches["above"] = [100 * metrics.above_chance(row["accuracy"], chance_of(row)) for _, row in matches.iterrows()]
-above = matches.set_index(["classes", "task", "seed", "head"])["above"].unstack()
+matches = of(matched).copy()
+matches["answers"] = matches["classes"].fillna(matches["grid"] ** 2).astype(int)   # all nine cells: nothing is merged
+matches["above"] = 100 * metrics.above_chance(matches["accuracy"] / 100, matches["chance"] / 100)
+above = matches.set_index(["answers", "task", "seed", "head"])["above"].unstack().reindex(columns=["permutenet", "gapnet"])
+above = above.dropna()   # both networks have been run
 kept = (100 * above["permutenet"] / above["gapnet"].where(above["gapnet"] > 0)).rename("kept")
-gap = records.summarise((kept.xs("image", level="task") - kept.xs("location", level="task")).reset_index(), ["classes"], "kept")
-own = records.summarise(above.reset_index(), ["classes", "task"], "gapnet")   # GAPNet's own way above chance
-gap["gapnet"] = gap["classes"].map(own.groupby("classes")["low"].min())
-kept = records.summarise(kept.reset_index(), ["task", "classes"], "kept")
+tasks = kept.unstack("task").reindex(columns=["image", "location"])
+gap = records.summarise((tasks["image"] - tasks["location"]).rename("kept").reset_index(), ["answers"], "kept")
+own = records.summarise(above.reset_index(), ["answers", "task"], "gapnet")   # GAPNet's own way above chance
+gap["gapnet"] = gap["answers"].map(own.groupby("answers")["low"].min())
+kept = records.summarise(kept.reset_index(), ["task", "answers"], "kept")
+
+# %%
+records.need(len(kept) == 4, "both tasks with 3 and with 9 answers")
 fig, ax = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
 figures.above_chance(kept, ax)
 page.show(fig, "03_matched", f"""Location and image class asked with equally many answers (3×3, zero padding; {what}): how much of
-          GAPNet's accuracy above chance PermuteNet keeps, {told}.""",
+          GAPNet's accuracy above chance PermuteNet keeps, {interval}.""",
           "What PermuteNet keeps of GAPNet's accuracy above chance, for location and for image class, by number of answers.",
           workspace=workspace, data=kept)
 
@@ -370,9 +458,9 @@ page.show(fig, "03_matched", f"""Location and image class asked with equally man
 
 # %%
 claims = (paper.GAPNET_LOCATION, paper.PERMUTENET_LOCATION, paper.PERMUTENET_IMAGE)
-ran = dict(zip(claims, (summary, controls, gap), strict=True))
+rests_on = dict(zip(claims, (summary, controls, gap), strict=True))
 page.against_paper({claim: claim.verdict(summary) for claim in claims},
-                   {claim: claim.tried(table) for claim, table in ran.items()}, "03_against_paper",
+                   {claim: claim.outcome(table) for claim, table in rests_on.items()}, "03_against_paper",
                    f"{what}, n = {len(seeds)} seeds", workspace=workspace)
 for row in summary[summary["padding_mode"] == "circular"].itertuples():
     print(f"Control, circular padding: {figures.NAMES[row.head]} {row.grid}×{row.grid} tells the location in "

@@ -55,9 +55,15 @@ class Claim:
 
     def verdict(self, table: pd.DataFrame) -> tuple[str, str]:
         """What the rule says of this run; nothing can be said of a single seed, which has no interval."""
+        if table.empty:
+            return NOT_TESTABLE, "not run yet"
         if table["n"].min() < 2:
             return NOT_TESTABLE, ALONE
         return self.judge(table)
+
+    def outcome(self, table: pd.DataFrame) -> tuple[str, str]:
+        """What came of the control in this run."""
+        return (NOT_TRIED, "not run yet") if table.empty else self.tried(table)
 
 
 def outcome(passed: bool | np.bool_, n: int | float | np.number, said: str) -> tuple[str, str]:

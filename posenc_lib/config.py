@@ -208,11 +208,13 @@ class PlacementConfig:
     task         "location": in which cell was the image placed?  "image": what does it show?
     head         "gapnet": 3x3 convolution, then GAP.  "permutenet": GAP, shuffle, linear
     permutation  of the channels, see `models.Shuffle`; it has no meaning for "gapnet"
-    width        channels of the first stage; the last has 8 times as many (64 in the paper)
+    width        channels of the first stage; None is the network's own (ResNet-18: 64, and 8 times as many at its end;
+                 NIN: 192)
     fill         colour of the empty canvas: "mean" is 0 after normalisation, as in the authors' code; "black" is black
     classes      labels left after merging neighbours (see `canvas.merge`); None merges nothing
     test_images  how many test images are tried, each in every cell; None is all of them
-    revision     raised by hand when a change of the library changes this experiment's numbers
+    revision     raised by hand when a change changes this experiment's numbers.  2: tested in one random cell an image
+                 after each epoch, in all cells at the end; images outside the merged classes are left out of the set
     """
     profile: str
     dataset: str
@@ -221,20 +223,22 @@ class PlacementConfig:
     head: str = "gapnet"
     permutation: str = "none"
     backbone: str = "resnet18"
-    width: int = 64
+    width: int | None = None
     padding_mode: str = "zeros"
     grid: int = 3
     fill: str = "mean"
     classes: int | None = None
     test_images: int | None = None
     recipe: Recipe = Recipe()
-    revision: int = 1
+    revision: int = 2
 
     def __post_init__(self):
         choose("task", self.task, ("location", "image"))
         choose("head", self.head, ("gapnet", "permutenet"))
         choose("padding_mode", self.padding_mode, PADDING_MODES)
         choose("fill", self.fill, ("mean", "black"))
+        if self.task == "location" and self.classes == self.grid ** 2:   # merging nothing: the same experiment
+            object.__setattr__(self, "classes", None)
 
 
 # What a profile changes of the authors' protocol.  One seed is one initialisation and one order of the images.

@@ -8,6 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MultipleLocator
 
 from posenc_lib.canvas import POSITION_MAPS
 from posenc_lib.look import CHANCE, COLOURS, HEAD_MARKERS, MAP_COLOURS, NAMES, PADDING_COLOURS, PAPER, use_style
@@ -23,7 +24,7 @@ from posenc_lib.picture_figures import (
 
 __all__ = [
     "CHANCE", "COLOURS", "HEAD_MARKERS", "MAP_COLOURS", "NAMES", "PADDING_COLOURS", "PAPER", "above_chance",
-    "accuracy_by_grid", "accuracy_by_layer", "agreement_matrix", "bars", "border_by_layer", "boxes",
+    "accuracy_by_grid", "accuracy_by_layer", "agreement_matrix", "answers_by_epoch", "bars", "border_by_layer", "boxes",
     "class_colours", "class_legend", "curves", "dots_by_group", "dots_by_method", "dots_by_network",
     "error_by_distance", "excess_by_depth", "feature_maps", "mode_matrix", "padded_squares", "picture_grid",
     "place_field_maps", "score_ladder", "scores_by_map", "scores_by_padding", "selectivity_curve", "use_style",
@@ -34,11 +35,12 @@ __all__ = [
 def accuracy_by_grid(summary: pd.DataFrame, task: str, ax: Axes) -> Axes:
     """Table 1 as a picture: accuracy (%) by padding mode and grid, one marker a head, its interval, paper and chance.
 
-    summary  rows of task, head, padding_mode, grid, mean, low, high, chance, paper (percent)
+    summary  rows of task, head, padding_mode, grid, mean, low, high, chance, paper (percent); nan where nothing was run
     """
     columns = list(dict.fromkeys(zip(summary["grid"], summary["padding_mode"], strict=True)))
     for x, (grid, mode) in enumerate(columns):
         cells = summary[(summary["task"] == task) & (summary["grid"] == grid) & (summary["padding_mode"] == mode)]
+        cells = cells.dropna(subset="mean")
         if cells.empty:
             ax.text(x, 50, "not run", ha="center", color="0.35", fontsize="small")
             continue
@@ -60,17 +62,37 @@ def accuracy_by_grid(summary: pd.DataFrame, task: str, ax: Axes) -> Axes:
     return ax
 
 
+def answers_by_epoch(curves: pd.DataFrame, printed: Sequence[float], ax: Axes) -> Axes:
+    """How many answers are told apart after each epoch: accuracy times their number, one line a padding mode and seed.
+
+    curves   rows of padding_mode, seed, epoch, answers
+    printed  the paper's values, in answers too
+    """
+    for (mode, _), line in curves.groupby(["padding_mode", "seed"], sort=False):
+        again = NAMES.get(mode, mode) in ax.get_legend_handles_labels()[1]
+        ax.plot(line["epoch"], line["answers"], "o-", markersize=3, color=PADDING_COLOURS[mode],
+                label=None if again else NAMES.get(mode, mode))
+    for n, value in enumerate(printed):
+        ax.axhline(value, **PAPER, label=None if n else "paper")
+    ax.axhline(1, **CHANCE, label="chance")
+    ax.yaxis.set_major_locator(MultipleLocator(1))
+    ax.xaxis.set_major_locator(MultipleLocator(5))
+    ax.grid(axis="y", color="0.9")
+    ax.set(xlabel="epoch")
+    return ax
+
+
 def above_chance(summary: pd.DataFrame, ax: Axes) -> Axes:
     """Both tasks with equally many answers: percent of the accuracy above chance that is left, by number of answers.
 
-    summary  rows of task, classes, mean, low, high
+    summary  rows of task, answers, mean, low, high
     """
     for task, colour, shift in (("location", COLOURS[3], -0.06), ("image", COLOURS[7], 0.06)):
-        rows = summary[summary["task"] == task].sort_values("classes")
+        rows = summary[summary["task"] == task].sort_values("answers")
         at = np.arange(len(rows)) + shift
         ax.vlines(at, rows["low"], rows["high"], color=colour, linewidth=2)
         ax.plot(at, rows["mean"], "o-" if task == "location" else "s-", color=colour, label=NAMES[task])
-        ax.set_xticks(range(len(rows)), [f"{n:.0f} answers" for n in rows["classes"]])
+        ax.set_xticks(range(len(rows)), [f"{n:.0f} answers" for n in rows["answers"]])
     ax.axhline(0, **CHANCE)
     ax.set(ylabel="kept of GAPNet's accuracy\nabove chance (%)", xlim=(-0.5, len(rows) - 0.5))
     ax.legend(title="task, under the shuffle", loc="center left", bbox_to_anchor=(1, 0.5))

@@ -86,6 +86,8 @@ def _permutenet_order(table: pd.DataFrame) -> tuple[str, str]:
     interval is not above chance: then there is nothing to take away.)
     """
     table = table[table["fill"] == "mean"]
+    if set(table["permutation"]) != {*_KEPT, *_CHANGED} or "gapnet" not in set(table["head"]):
+        return NOT_TRIED, "not every way to shuffle the channels has been run"
     gapnet = table[table["head"] == "gapnet"].iloc[0]
     if not gapnet["low"] > gapnet["chance"]:
         return NOT_TRIED, f"GAPNet is not above chance ({gapnet['chance']:.1f} %): {interval(gapnet)}"
@@ -127,9 +129,11 @@ def _permutenet_answers(table: pd.DataFrame) -> tuple[str, str]:
     interval over seeds of the difference lies above 0 for each number of answers; else *not passed*. (*Not tried here*
     when GAPNet's own 95 % interval is not above chance in both tasks.)
     """
+    if set(table["answers"]) != {3, 9}:
+        return NOT_TRIED, "both tasks have not been run with 3 and with 9 answers"
     if not (table["gapnet"] > 0).all():
         return NOT_TRIED, "GAPNet is not above chance in both tasks, so there is nothing to keep"
-    said = "; ".join(f"{row['classes']:.0f} answers {points(row)}" for _, row in table.iterrows())
+    said = "; ".join(f"{row['answers']:.0f} answers {points(row)}" for _, row in table.iterrows())
     return outcome((table["low"] > 0).all(), table["n"].min(),
                    f"kept, image class minus location: {said}, n = {table['n'].min():.0f}")
 

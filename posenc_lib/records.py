@@ -25,7 +25,7 @@ from jaxtyping import Int
 from PIL import Image
 from torch import Tensor
 
-from posenc_lib import progress, training
+from posenc_lib import lanes, progress, training
 from posenc_lib.config import PROJECT, Workspace, describe, digest, reason
 from posenc_lib.metrics import mean_interval
 
@@ -165,7 +165,18 @@ def made(claim: str, config, seed: int, results: dict, start: float) -> Record:
     return Record(claim, digest(config), seed, describe(config), results, source)
 
 
-def run_or_load(claim: str, configs: Sequence, run: Run, *, seeds: Sequence[int], workspace: Workspace) -> list[Record]:
+class NotRun(LookupError):
+    """What a cell needs has not been run yet."""
+
+
+def need(there, what: str) -> None:
+    """NotRun, naming `what`, where `there` is false or None: the cell that follows cannot be drawn yet."""
+    if there is None or there is False:
+        raise NotRun(f"{what} has not been run yet")
+
+
+def run_or_load(claim: str, configs: Sequence, run: Run, *, seeds: Sequence[int], workspace: Workspace,
+                abreast: int = 1) -> list[Record]:
     """The record of every configuration and seed: read where it is on file, computed and appended where it is not.
 
     claim    names the file, records/<profile>/<claim>.jsonl
@@ -185,7 +196,8 @@ def run_or_load(claim: str, configs: Sequence, run: Run, *, seeds: Sequence[int]
     missing = [(claim, config, key[1], workspace.checkpoint(config, key[1])) for key, config in wanted.items()
                if key not in on_file]
     note = f"{len(wanted) - len(missing)} were on file" + ("; side by side" if spec and missing else "")
-    with closing(_each(partial(_made, run), missing, spec)) as runs:
+    n = abreast if workspace.device.type == "cuda" else 1
+    with closing(_each(partial(_made, run), missing, spec, n)) as runs:
         for record in progress.told(runs, len(missing), claim, note):
             append(path, record)
             training.discard(workspace.checkpoint(record.config, record.seed))
@@ -202,11 +214,14 @@ def _named(claim: str, config, seed: int, checkpoint: Path) -> str:
     return f"{claim}, seed {seed}, {describe(config)}"
 
 
-def _each(work: Callable[..., Record], jobs: list[tuple], spec: str) -> Iterator[Record]:
-    """work(*job) of each job: here, in order, or on a cluster, as they end."""
+def _each(work: Callable[..., Record], jobs: list[tuple], spec: str, abreast: int) -> Iterator[Record]:
+    """work(*job) of each job: here, in order or `abreast` at a time, or on a cluster, as they end."""
     if spec and jobs:
         from posenc_lib import cluster
         yield from cluster.spread(work, jobs, spec, _named)
+        return
+    if abreast > 1:
+        yield from lanes.abreast(work, jobs, abreast)
         return
     for job in jobs:
         try:

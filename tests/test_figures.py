@@ -73,7 +73,7 @@ def test_a_cell_that_was_not_run_says_so(summary, ax):
 
 def test_above_chance_and_bars_draw_what_they_are_given(ax):
     rows = pd.DataFrame([("location", 9, 50.0, 40, 60), ("location", 5, 30.0, 20, 40), ("image", 9, 55.0, 54, 56),
-                         ("image", 5, 35.0, 34, 36)], columns=["task", "classes", "mean", "low", "high"])
+                         ("image", 5, 35.0, 34, 36)], columns=["task", "answers", "mean", "low", "high"])
     figures.above_chance(rows, ax)
     assert sorted(y for _, y in drawn(ax)) == [30, 35, 50, 55]
     assert [t.get_text() for t in ax.get_xticklabels()] == ["5 answers", "9 answers"]

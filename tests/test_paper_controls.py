@@ -66,7 +66,7 @@ def test_only_an_order_that_changes_may_cost_the_location(means, outcome):
 
 def answers(three: float, nine: float, gapnet: float = 5.0) -> pd.DataFrame:
     """What is kept, image class minus location, by number of answers, +- 2; GAPNet's own lower bound above chance."""
-    return with_intervals([(3, three, 40.0), (9, nine, gapnet)], "classes mean gapnet", 2)
+    return with_intervals([(3, three, 40.0), (9, nine, gapnet)], "answers mean gapnet", 2)
 
 
 @pytest.mark.parametrize("table, outcome", [
@@ -165,3 +165,18 @@ def test_training_must_tell_more_than_random_weights(means, outcome):
 def test_a_control_of_a_single_seed_was_not_tried(claim, table):
     assert claim.tried(table.assign(n=1)) == (paper.NOT_TRIED, "one seed has no interval; run at least two")
     assert claim.tried(table.assign(n=2))[0] in (paper.PASSED, paper.NOT_PASSED)
+
+
+@pytest.mark.parametrize("claim", paper.CLAIMS, ids=lambda claim: claim.id)
+def test_what_has_not_been_run_is_neither_a_verdict_nor_an_error(claim):
+    assert claim.verdict(pd.DataFrame()) == (paper.NOT_TESTABLE, "not run yet")
+    assert claim.outcome(pd.DataFrame()) == (paper.NOT_TRIED, "not run yet")
+
+
+def test_a_control_of_which_a_part_was_run_is_not_tried():
+    table = with_intervals([("gapnet", "none", 100.0), ("permutenet", "batch", 80.0)], "head permutation mean", 1)
+    outcome, because = paper.PERMUTENET_LOCATION.outcome(table.assign(fill="mean", chance=11.1))
+    assert outcome == paper.NOT_TRIED and "not every way" in because
+    table = with_intervals([(9, 5.0, 40.0)], "answers mean gapnet", 1)
+    outcome, because = paper.PERMUTENET_IMAGE.outcome(table)
+    assert outcome == paper.NOT_TRIED and "with 3 and with 9" in because
