@@ -43,7 +43,7 @@ def sweep(args: argparse.Namespace, out: str, where: str) -> None:
     images = data.load("digits", "", validation=0).train
 
     def loss(net, x, labels, draws):
-        location = torch.randint(GRID ** 2, labels.shape, generator=draws, device=labels.device)
+        location = draws(torch.randint, GRID ** 2, labels.shape)
         return cross_entropy(net(canvas.place(x, location, GRID)), location)
 
     def run(c, seed, checkpoint):

@@ -22,7 +22,7 @@ from posenc_lib import canvas, config, data, encoders, models, training
 GRID = 3
 
 
-def head_loss(heads, z, location, generator):
+def head_loss(heads, z, location, draws):
     logits = heads(z)
     return len(logits) * cross_entropy(logits.flatten(0, 1), location.repeat(len(logits)))
 
@@ -51,10 +51,10 @@ def main() -> None:
     once = time.perf_counter() - start
     reads = list(torch.arange(sum(z.shape[1] for z in latents)).split([z.shape[1] for z in latents]))
 
-    def through(heads, pairs, location, generator):   # pairs (batch, 2): image and cell
+    def through(heads, pairs, location, draws):   # pairs (batch, 2): image and cell
         pixels, _ = encoder.view(images).batch(pairs[:, 0].long().cpu())
         stages = encoder(canvas.place(pixels.to(device), pairs[:, 1].long(), GRID))
-        return head_loss(heads, torch.cat([models.gap(f) for f in stages], 1), location, generator)
+        return head_loss(heads, torch.cat([models.gap(f) for f in stages], 1), location, draws)
 
     def heads():
         return models.Heads(reads, ["none"] * len(reads), GRID ** 2)

@@ -1,23 +1,33 @@
-"""Training steps, images a second: GAPNet's on a 3x3 canvas, the book's loop against a plain one; AugShift's, one crop
-of an image against two.
+"""Training steps, images a second: GAPNet's, by the book's loop against the authors' style; AugShift's, one crop of an
+image against two.
 
-    ./run_all.sh bench throughput [--steps 6] [--rounds 3] [--width 64] [--batch 48] [--compile]
+    ./run_all.sh bench throughput [--steps N] [--rounds N] [--width 64] [--batch 48] [--grids 3,7]
+                                  [--modes zeros,reflect] [--lanes 4] [--compile]
 
-plain     what the authors' released script does: PIL images through torchvision transforms in a DataLoader, images
-          placed one by one in a Python loop, float32
-book      `training.fit`: tensors on the device, one indexed assignment, channels last, bfloat16 on a GPU
-compiled  with --compile: the same, the network through torch.compile (on a GPU with CUDA graphs)
+authors   what the released script does: PIL images through torchvision transforms in a DataLoader, images placed one by
+          one in a Python loop, float32, the loss read at every step
+fit       `training.fit` alone: tensors on the device, one indexed assignment, channels last; on a GPU bfloat16, the
+          step captured as a CUDA graph
+abreast   on a GPU: so many of them side by side (`lanes`), images a second of all together
+compiled  with --compile: `fit`, the network through torch.compile (on a GPU with CUDA graphs, the step not captured)
 
 They run in turn, `rounds` times, in one process; the fastest round of each counts, because other programs on the
-machine can only slow a round down.  Then come their ratios, and the book's arithmetic against a measured matrix product
-of the same machine and precision.
+machine can only slow a round down.  Beside each stands its ratio to the authors' loop, and its arithmetic as a part of a
+measured matrix product of the same machine and precision.  Any number of steps will do: the images are gone through
+again.
+
+By default a CPU does 6 steps a round at 3x3 under zero padding, a GPU 300 at 3x3 and 7x7 under zero and reflect
+padding.
 
 The last three lines are page 05's step on 32-pixel images, with one crop of each image and with two, as AugShift has
 it: images a second, not crops.  Two crops go through in one batch, so they should take no more than twice as long.
 """
 import argparse
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
+from threading import Barrier
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -25,10 +35,10 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 
-from posenc_lib import augshift, canvas, data, models, training
+from posenc_lib import augshift, canvas, data, lanes, models, training
 from posenc_lib.config import Recipe
 
-GRID = 3
+Build = Callable[[], torch.nn.Module]
 
 
 class PilImages(Dataset):
@@ -47,18 +57,28 @@ class PilImages(Dataset):
         return self.transform(self.pictures[n]), self.labels[n]
 
 
-def seconds_plain(images: data.ImageSet, recipe: Recipe, width: int, device: torch.device) -> float:
-    net = models.gapnet(GRID ** 2, width=width).to(device).train()
+def again_and_again(loader: DataLoader) -> Iterator:
+    while True:
+        yield from loader
+
+
+def gapnet(grid: int, mode: str, width: int) -> torch.nn.Module:
+    return models.gapnet(grid ** 2, padding_mode=mode, width=width)
+
+
+def seconds_authors(images: data.ImageSet, recipe: Recipe, grid: int, build: Build, device: torch.device) -> float:
+    net = build().to(device).train()
     optimizer = torch.optim.Adam(net.parameters(), lr=recipe.learning_rate, betas=recipe.betas)
-    loader = iter(DataLoader(PilImages(images), recipe.batch_size, shuffle=True, num_workers=2))
+    loader = again_and_again(DataLoader(PilImages(images), recipe.batch_size, shuffle=True, num_workers=2,
+                                        drop_last=True, persistent_workers=True))
     size = images.images.shape[-1]
     start = None
     for _ in range(recipe.epoch_steps + 1):
         pictures, _ = next(loader)
-        canvases, answers = torch.zeros(len(pictures), 3, GRID * size, GRID * size), torch.zeros(len(pictures)).long()
+        canvases, answers = torch.zeros(len(pictures), 3, grid * size, grid * size), torch.zeros(len(pictures)).long()
         for n, picture in enumerate(pictures):
-            answers[n] = int(torch.randint(GRID ** 2, ()))
-            row, col = divmod(int(answers[n]), GRID)
+            answers[n] = int(torch.randint(grid ** 2, ()))
+            row, col = divmod(int(answers[n]), grid)
             canvases[n, :, row * size:(row + 1) * size, col * size:(col + 1) * size] = picture
         optimizer.zero_grad()
         loss = cross_entropy(net(canvases.to(device)), answers.to(device))
@@ -69,38 +89,54 @@ def seconds_plain(images: data.ImageSet, recipe: Recipe, width: int, device: tor
     return (time.perf_counter() - start) / recipe.epoch_steps
 
 
-def location_loss(net, images, labels, generator):
-    location = torch.randint(GRID ** 2, labels.shape, generator=generator, device=labels.device)
-    return cross_entropy(net(canvas.place(images, location, GRID)), location)
+def location_loss(grid: int) -> training.Loss:
+    def loss(net, images, labels, draws):
+        location = draws(torch.randint, grid ** 2, labels.shape)
+        return cross_entropy(net(canvas.place(images, location, grid)), location)
+    return loss
 
 
-def seconds_of_fit(net, images: data.ImageSet, loss: training.Loss, recipe: Recipe) -> float:
+def seconds_of_fit(build: Build, images: data.ImageSet, loss: training.Loss, recipe: Recipe, **options) -> float:
     ends: list[float] = []   # of two epochs; the first, with whatever is set up once, is not counted
-    training.fit(net, images, loss, replace(recipe, epochs=2), seed=0,
-                 evaluate=lambda net: ends.append(time.perf_counter()) or {})
+    training.fit(build(), images, loss, replace(recipe, epochs=2), seed=0,
+                 evaluate=lambda net: ends.append(time.perf_counter()) or {}, **options)
     return (ends[1] - ends[0]) / recipe.epoch_steps
 
 
-def seconds_book(images: data.ImageSet, recipe: Recipe, width: int) -> float:
-    return seconds_of_fit(models.gapnet(GRID ** 2, width=width), images, location_loss, recipe)
+def seconds_abreast(build: Build, images: data.ImageSet, loss: training.Loss, recipe: Recipe, n: int) -> float:
+    """A step of one of `n` trainings side by side, as if it ran alone: their time together over all steps."""
+    ready, starts, ends = Barrier(n), [], []
+
+    def train(seed: int) -> None:
+        def look(net) -> dict:
+            if len(starts) < n:   # all begin the second epoch, the one that counts, at once
+                with lanes.turn_given_away():
+                    ready.wait()
+                starts.append(time.perf_counter())
+            return {}
+
+        training.fit(build(), images, loss, replace(recipe, epochs=2), seed=seed, evaluate=look)
+        ends.append(time.perf_counter())
+
+    list(lanes.abreast(train, [(seed,) for seed in range(n)], n))
+    return (max(ends) - min(starts)) / recipe.epoch_steps / n
 
 
-def seconds_compiled(images: data.ImageSet, recipe: Recipe, width: int) -> float:
-    net = models.gapnet(GRID ** 2, width=width)
+def seconds_compiled(build: Build, images: data.ImageSet, loss: training.Loss, recipe: Recipe) -> float:
+    net = build()
     faster = torch.compile(net, mode="reduce-overhead")   # done in the first epoch, which is not counted
-    return seconds_of_fit(net, images, lambda _, *batch: location_loss(faster, *batch), recipe)
+    return seconds_of_fit(lambda: net, images, lambda _, *batch: loss(faster, *batch), recipe, capture=False)
 
 
 def seconds_crops(method: str, images: data.ImageSet, recipe: Recipe, width: int) -> float:
     c = augshift.AugShiftConfig(profile="quick", dataset="digits", data="", method=method, width=width, recipe=recipe)
-    return seconds_of_fit(augshift.build(c, 10), images, lambda net, x, y, draws: augshift.objective(
+    return seconds_of_fit(partial(augshift.build, c, 10), images, lambda net, x, y, draws: augshift.objective(
         c, net, augshift.views(c, x, draws), y), recipe)
 
 
-def flops_a_step(images: data.ImageSet, batch: int, width: int) -> int:
-    side = GRID * images.images.shape[-1]
+def flops_a_step(side: int, batch: int, grid: int, width: int) -> int:
     with FlopCounterMode(display=False) as counter, torch.device("meta"):
-        models.gapnet(GRID ** 2, width=width)(torch.empty(batch, 3, side, side)).sum().backward()
+        models.gapnet(grid ** 2, width=width)(torch.empty(batch, 3, grid * side, grid * side)).sum().backward()
     return counter.get_total_flops()
 
 
@@ -119,32 +155,42 @@ def matmul_rate(device: torch.device, dtype: torch.dtype, rounds: int = 5) -> fl
 
 
 def main() -> None:
+    gpu = torch.cuda.is_available()
+    device, dtype = torch.device("cuda" if gpu else "cpu"), torch.bfloat16 if gpu else torch.float32
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("steps", 6), ("rounds", 3), ("width", 64), ("batch", 48)):
+    for name, default in (("steps", 300 if gpu else 6), ("rounds", 3), ("width", 64), ("batch", 48), ("lanes", 4)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--grids", default="3,7" if gpu else "3")
+    parser.add_argument("--modes", default="zeros,reflect" if gpu else "zeros")
     parser.add_argument("--compile", action="store_true")
     args = parser.parse_args()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     images = data.load("digits", "", size=32, validation=0).train
     recipe = Recipe(epochs=1, epoch_steps=args.steps, batch_size=args.batch)
-    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    limit = matmul_rate(device, dtype)
+    name = torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads"
+    print(f"GAPNet on ResNet-18 of width {args.width}, cells of 32 px, batch {args.batch}; {name}, torch "
+          f"{torch.__version__.split('+')[0]}; best of {args.rounds} rounds of {args.steps} steps; matrix product "
+          f"{limit / 1e12:.3g} TFLOP/s, {str(dtype).removeprefix('torch.')}")
 
-    rounds = [(seconds_plain(images, recipe, args.width, device), seconds_book(images, recipe, args.width),
-               *(seconds_crops(method, images, recipe, args.width) for method in ("crop", "augshift")))
-              for _ in range(args.rounds)]
-    plain, book, one, two = (min(column) for column in zip(*rounds, strict=True))
-    rate, limit = flops_a_step(images, args.batch, args.width) / book, matmul_rate(device, dtype)
-    compiled = min(seconds_compiled(images, recipe, args.width) for _ in range(args.rounds)) if args.compile else None
-    name = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    print(f"GAPNet {GRID}x{GRID}, ResNet-18 of width {args.width}, canvas {GRID * 32} px, batch {args.batch}; {name}, "
-          f"torch {torch.__version__.split('+')[0]}; best of {args.rounds} rounds of {args.steps} steps")
-    print(f"plain  {args.batch / plain:10.1f} images/s   float32")
-    print(f"book   {args.batch / book:10.1f} images/s   {str(dtype).removeprefix('torch.')}, channels last")
-    print(f"ratio  {plain / book:10.2f}")
-    if compiled:
-        print(f"compiled {args.batch / compiled:8.1f} images/s   ratio to the book's {book / compiled:.2f}")
-    print(f"limit  {rate / limit:10.0%} of this machine's matrix product "
-          f"({rate / 1e9:.0f} of {limit / 1e9:.0f} GFLOP/s)")
+    for grid in map(int, args.grids.split(",")):
+        flops = flops_a_step(32, args.batch, grid, args.width)
+        for mode in args.modes.split(","):
+            net, loss = partial(gapnet, grid, mode, args.width), location_loss(grid)
+            ways = {"authors": partial(seconds_authors, images, recipe, grid, net, device),
+                    "fit": partial(seconds_of_fit, net, images, loss, recipe)}
+            if gpu:
+                ways[f"{args.lanes} abreast"] = partial(seconds_abreast, net, images, loss, recipe, args.lanes)
+            if args.compile:
+                ways["compiled"] = partial(seconds_compiled, net, images, loss, recipe)
+            rounds = [{way: measure() for way, measure in ways.items()} for _ in range(args.rounds)]
+            best = {way: min(one[way] for one in rounds) for way in ways}
+            for way, seconds in best.items():
+                print(f"{grid}x{grid} {mode:8} {way:10} {args.batch / seconds:10.1f} images/s   "
+                      f"{best['authors'] / seconds:6.2f} times the authors'   "
+                      f"{flops / seconds / limit:5.0%} of the matrix product", flush=True)
+
+    one, two = (min(seconds_crops(method, images, recipe, args.width) for _ in range(args.rounds))
+                for method in ("crop", "augshift"))
     print(f"crop   {args.batch / one:10.1f} images/s   cifar_resnet18 of width {args.width}, one crop an image")
     print(f"crops  {args.batch / two:10.1f} images/s   two crops an image, their latents drawn together")
     print(f"ratio  {two / one:10.2f} times as long for two")
