@@ -12,8 +12,8 @@ abreast   on a GPU: so many of them side by side (`lanes`), images a second of a
 compiled  with --compile: `fit`, the network through torch.compile (on a GPU with CUDA graphs, the step not captured)
 
 They run in turn, `rounds` times, in one process; the fastest round of each counts, because other programs on the
-machine can only slow a round down.  Beside each stands its ratio to the authors' loop, and its arithmetic as a part of a
-measured matrix product of the same machine and precision.  Any number of steps will do: the images are gone through
+machine can only slow a round down.  Beside each stands its ratio to the authors' loop, and its arithmetic as a part of
+a measured matrix product of the same machine and precision.  Any number of steps will do: the images are gone through
 again.
 
 By default a CPU does 6 steps a round at 3x3 under zero padding, a GPU 300 at 3x3 and 7x7 under zero and reflect
