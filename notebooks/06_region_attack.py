@@ -22,7 +22,7 @@ profile = "quick"     # smoke | quick | paper
 data_root = ""        # folder of data sets; "" is $POSENC_DATA, else data/
 out = ""              # where records and figures go; "" is the project folder
 dataset = ""          # streets (embedded) | camvid | cityscapes; "" is the profile's
-network = ""          # resnet18 | resnet34 | resnet50: DeepLabv3 as the authors'; torchvision: its ResNet-50; "" is the profile's
+network = ""          # resnet18 | resnet34 | resnet50: DeepLabv3 as the authors'; torchvision: its ResNet-50; small: 15 small ResNet-18s, in `paper`; "" is the profile's
 checkpoint = ""       # a trained network of that kind (state dict, .pt or .safetensors), attacked instead of training one
 backbone = ""         # random | imagenet: what training starts from; "" is the profile's
 layer = ""            # whose channels are ranked and removed: layer1 ... layer4; "" is layer4
@@ -34,7 +34,7 @@ steps = 0             # optimiser steps of each training; 0 is the profile's
 import json
 from copy import deepcopy
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -50,8 +50,8 @@ from posenc_lib.training import fit
 
 workspace = config.Workspace(profile, data_root, out)
 dataset = dataset or ("camvid" if profile == "paper" else "streets")
-preset = segmentation.preset(profile, dataset)
-size = preset.pop("size")
+preset = segmentation.preset(profile, dataset, network)
+size, n_seeds = preset.pop("size"), preset.pop("seeds", config.SEEDS[profile])
 splits = data.load_for(workspace, dataset, size=size, validation=0.0)   # nothing is chosen on this page
 train, test = splits.train, splits.test
 figures.use_style()
@@ -134,8 +134,6 @@ for width in (129, 128):
 # **The score** is {term}`mean IoU`. Its counts add up over pictures and over eight zones of the picture, so every region's score, and every bootstrap over pictures, comes from the same counts (`segmentation.sweep`).
 
 # %%
-if network:
-    preset |= segmentation.NETWORKS[config.choose("network", network, tuple(segmentation.NETWORKS))]
 c = segmentation.SegmenterConfig(profile=profile, dataset=dataset, data=splits.fingerprint, **preset, layer=layer or "layer4")
 if checkpoint:                                                        # what is wrong with it is said at once
     segmentation.load_checkpoint(segmentation.build(c, len(train.classes)), checkpoint)
@@ -306,6 +304,13 @@ def examples(c, net, rank):
 
 
 # %%
+@cache
+def ready():
+    """Raise now what is wrong with the backbone's weights."""
+    if plain.weights == "imagenet":
+        segmentation.from_imagenet(segmentation.build(plain, len(train.classes)), plain.net, workspace.data)
+
+
 def run(c, seed, file):
     net, told = made(c, seed, file)
     rank = channels.rank(lambda pictures: net.features(pictures, c.layer)[0], lambda: seen(train, c.rank_images))
@@ -328,9 +333,9 @@ kinds = {"plain": plain}
 given = {"circular padding": {"padding_mode": "circular"}, "never mirrored": {"mirrored": False},
          **({"without the skip": {"plus": False}} if plain.plus and dataset != "streets" else {})}   # streets would take too long
 kinds |= {} if checkpoint else {kind: replace(plain, **light, **what) for kind, what in given.items()}
-seeds = range(1 if checkpoint else seeds or config.SEEDS[profile])
+seeds = range(1 if checkpoint else seeds or n_seeds)
 runs = [r for kind, one in kinds.items() for r in records.run_or_load(
-    "region-attack", [one], run, seeds=seeds if kind == "plain" else seeds[:1 if dataset == "streets" else 2], workspace=workspace)]
+    "region-attack", [one], run, seeds=seeds if kind == "plain" else seeds[:1 if dataset == "streets" else 2], workspace=workspace, before=ready)]
 
 # %%
 where = {config.digest(c): kind for kind, c in kinds.items()}
