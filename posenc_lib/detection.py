@@ -275,6 +275,7 @@ class DetectorConfig:
         choose("detector", self.detector, KINDS)
 
 
+SEEDS = {"smoke": 2, "quick": 2, "paper": 5}   # of two networks, the interval is too wide to say "reproduced"
 # What a profile changes, for all detectors and for each; "size" is the rows and columns of the pictures.  The small
 # networks and all schedules are choices of this book: the paper states none.
 _FAST = {"learning_rate": 5e-3, "adamw": True, "backbone_scale": 1.0, "batch_size": 8}
@@ -324,14 +325,8 @@ def build(c: DetectorConfig) -> TwoStage | CSP:
 
 
 def from_imagenet(net: TwoStage | CSP, name: str, root: Path | str) -> TwoStage | CSP:
-    """Fill the backbone with weights for ImageNet (`encoders.pretrained`) and freeze its batch norm; returns it."""
-    state = encoders.pretrained(name, root).net.state_dict()
-    missing = [layer for layer, tensor in net.backbone.state_dict().items()
-               if layer not in state or state[layer].shape != tensor.shape]
-    if missing:
-        raise ValueError(f"weights: those of {name} lack {missing[0]} and {len(missing) - 1} more of the backbone's; "
-                         "give weights of that very network")
-    net.backbone.load_state_dict(state, strict=False)
+    """Fill the backbone with weights for ImageNet (`encoders.fill`) and freeze its batch norm; returns the detector."""
+    encoders.fill(net.backbone, name, root)
     strides, net.backbone = net.backbone.strides, freeze_batch_norm_2d(net.backbone)
     net.backbone.strides = strides
     return net
