@@ -142,7 +142,9 @@ class TwoStage(nn.Module):
         """
         targets = [{"boxes": box_convert(there[:, :4], "xywh", "xyxy"), "labels": 1 - 2 * there[:, 5].long()}
                    for there in (rows[~rows[:, 0].isnan()] for rows in people)]   # -1: such proposals teach nothing
-        return self._read(*self.features(images), tuple(images.shape[-2:]), targets)[0]
+        f, others = self.features(images)
+        with torch.autocast(images.device.type, enabled=False):   # bfloat16 would round anchors to 2 pixels beyond 256
+            return self._read(f.float(), [m.float() for m in others], tuple(images.shape[-2:]), targets)[0]
 
     def decode(self, f: Features, others: list[Tensor], size: tuple[int, int]) -> list[Detections]:
         """The people of every image, best first, from what `features` gave, f changed or not."""

@@ -317,7 +317,7 @@ class Reading(Trainable):
         return (f if self.use is None else f[:, self.use.to(device)]).float(), self.images.labels[index]
 
 
-def reading(encoder: Encoder, images: ImageSet, *, side: int = 28, limit: float = KEPT) -> tuple[Reading, list[int]]:
+def reading(encoder: Encoder, images: ImageSet, *, side: int = 28, limit: int = KEPT) -> tuple[Reading, list[int]]:
     """The stacked features of an image set, where the images are, and how many channels each stage has.
 
     limit  bytes of features, in half precision, up to which they are computed once and kept.  Beyond that nothing is
