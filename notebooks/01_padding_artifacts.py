@@ -255,7 +255,8 @@ shared = {"profile": profile, "dataset": dataset, "data": pictures.fingerprint +
           **{name: preset[name] for name in ("width", "crop") if name in preset}}
 configs = [config.PaddingConfig(**shared)] + [
     config.PaddingConfig(**shared, net="trained", trained=mode, recipe=preset["recipe"]) for mode in config.PADDING_MODES]
-runs = records.run_or_load("padding-artifacts", configs, run, seeds=seeds, workspace=workspace)
+runs = records.run_or_load("padding-artifacts", configs, run, seeds=seeds, workspace=workspace,
+                           before=lambda: encoders.check({"squeezenet1_1": ""} if weights.is_file() else {}, workspace.data))
 if weights.is_file():
     imagenet = config.PaddingConfig(**shared, net="imagenet", trained="zeros",
                                     weights=encoders.fingerprint("squeezenet1_1", workspace.data))

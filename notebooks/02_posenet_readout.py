@@ -41,9 +41,10 @@ from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, interpolate
 from posenc_lib import canvas, config, data, encoders, figures, metrics, models, padding, page, paper, records, training
 
 workspace = config.Workspace(profile, data_root, out)
-photos, preset = photos or "photos", config.READOUT[profile]
+photos, scenes, preset = photos or "photos", scenes or "streets", config.READOUT[profile]
 scale = dict(preset["photos" if photos == "photos" else "folder"])
 splits = data.load_for(workspace, photos, size=scale["size"], validation=0.0)   # nothing is chosen
+labelled = data.load_for(workspace, scenes, size=preset["scratch"]["crop"], validation=0.0)   # for Table 5, far below
 figures.use_style()
 print(page.provenance(workspace, splits))
 
@@ -73,8 +74,7 @@ page.claim_box(*claims)
 KINDS = (*canvas.POSITION_MAPS, "shuffled H")
 targets = torch.stack([canvas.position_map(kind, scale["size"]) for kind in canvas.POSITION_MAPS])
 targets = torch.cat([targets, canvas.shuffle_blocks(targets[0], 8, seed=0)[None]])        # (map, row, col)
-targets = targets.to(workspace.device)
-pictured = dict(zip(KINDS, targets.cpu().numpy(), strict=True))
+pictured = dict(zip(KINDS, targets.numpy(), strict=True))
 floor = {("target", kind): f"constant: {abs(t - np.median(t)).mean():.3f}" for kind, t in pictured.items()}
 page.show(figures.picture_grid({"target": pictured}, floor), "02_targets",
           """The target maps, dark 0 to bright 1. Below each, the mean absolute error of the best constant map: whoever
@@ -153,7 +153,7 @@ print("spread on a black image:", {mode: f"{spread:.1g}" for mode, spread in spr
 #
 # * **Pictures.** The paper trains on DUT-S (10,533 photographs) and tests on PASCAL-S. Here: crops of six embedded photographs, the test
 #   crops from another part of each; or any folder (`-p photos NAME`), of which the `quick` profile takes 128 and 64.
-# * **Networks.** VGG-16 and ResNet-152 need their weights, which the `paper` profile downloads. `quick` takes whichever ImageNet weights
+# * **Networks.** VGG-16 and ResNet-152 need their weights, which the `paper` profile downloads before its first run. `quick` takes whichever ImageNet weights
 #   lie under the data root, and always a *small* VGG of four blocks that it trains itself for a few seconds: to name the embedded
 #   photograph of a crop, or to label the pixels of a digit pasted on it (*stencils*, in the place of saliency and segmentation).
 # * **What the released code does and the text does not say**, kept here: learning rate 0.1, a tenth of it from epoch 10, batch 32 (8 in
@@ -183,7 +183,7 @@ files = encoders.asked(pretrained, workspace.data, ["vgg16", "resnet152"] if pro
 
 
 def scores(maps, images):   # maps (image, map, row, col)
-    for kind, target, drawn in zip(KINDS, targets, maps.unbind(1), strict=True):
+    for kind, target, drawn in zip(KINDS, targets.to(maps.device), maps.unbind(1), strict=True):
         spc, mae = metrics.spearman(drawn, target), (drawn - target).abs().mean((-2, -1))
         defined = [s for s in spc if s is not None]
         yield {"target": kind, "images": images, "n_images": len(spc), "mae": mae.mean().item(),
@@ -191,25 +191,32 @@ def scores(maps, images):   # maps (image, map, row, col)
 
 
 # %%
+@lru_cache
+def on_device():
+    """The training pictures and each test set."""
+    return {name: images.to(workspace.device) for name, images in {"training": seen, **tests}.items()}
+
+
 @lru_cache(maxsize=4)
 def read(c, seed):
-    """Stacked features of the training pictures and of each test set, channels of each stage; once."""
+    """Stacked features of the training pictures and of each test set, kept where they are few; channels of each stage."""
     encoder = encoders.make(c, seed, workspace.data, files.get(c.net, ""))
     encoder.net.to(workspace.device)
-    (f, channels), *others = [encoders.stacked(encoder, images) for images in (seen, *tests.values())]
-    return f, dict(zip(tests, [g for g, _ in others], strict=True)), channels
+    readings = {name: encoders.reading(encoder, images) for name, images in on_device().items()}
+    return {name: f for name, (f, _) in readings.items()}, readings["training"][1]
 
 
 def run(c, seed, checkpoint):
-    f, others, channels = read(c.encoder, 0 if c.encoder.source == "imagenet" else seed)
-    use = encoders.chosen(channels, c.stage, c.channels, seed=seed)
-    samples = data.Samples(f[:, use], torch.zeros(len(f), dtype=torch.long))
+    readings, channels = read(c.encoder, 0 if c.encoder.source == "imagenet" else seed)
+    use, wanted = encoders.chosen(channels, c.stage, c.channels, seed=seed), targets.to(workspace.device)
+    samples, *others = (f.only(use) for f in readings.values())
     torch.manual_seed(seed)
     readout = models.Readout(len(use), len(KINDS), kernel=c.kernel, depth=c.depth, padding=c.padding, hidden=c.hidden, size=c.size)
     history = training.fit(readout, samples, lambda readout, features, *_: (   # a readout a map, a mean each
-        readout(features) - targets).square().mean((0, 2, 3)).sum(), c.recipe, seed=seed, checkpoint=checkpoint)
+        readout(features) - wanted).square().mean((0, 2, 3)).sum(), c.recipe, seed=seed, checkpoint=checkpoint)
     with torch.no_grad():
-        maps = {name: torch.cat([readout(part.float()) for part in g[:, use].split(50)]) for name, g in others.items()}
+        maps = {name: torch.cat([readout(f.batch(index)[0]) for index in torch.arange(len(f)).split(50)])
+                for name, f in zip(tests, others, strict=True)}
     rows = [row for name, drawn in maps.items() for row in scores(drawn, name)]
     rows += scores(maps["natural"][:1], "first")
     drawn = adaptive_avg_pool2d(maps["natural"][0], 28).mul(100).round().int()
@@ -229,6 +236,12 @@ few = 8 if main.net == "small" else 16                                # channels
 shared = {"profile": profile, "dataset": photos, "recipe": preset["recipe"], **scale,
           "data": seen.fingerprint + tested.fingerprint}
 cells = []
+
+
+@lru_cache
+def ready():
+    """Raise now what is wrong with a file of weights, not after hours."""
+    encoders.check(files, workspace.data)
 
 
 def cell(table, variant, c, **settings):
@@ -267,10 +280,10 @@ cell("given", "3 layers", coordinates, depth=3, hidden=16)
 
 seeds = range(seeds or config.SEEDS[profile])
 configs = sorted({c for _, _, c in cells}, key=lambda c: (str(c.encoder), str(c)))   # network by network
-runs = records.run_or_load("posenet", configs, run, seeds=seeds, workspace=workspace)
+runs = records.run_or_load("posenet", configs, run, seeds=seeds, workspace=workspace, before=ready)
 extra = range(len(seeds), len(seeds) + 2)                             # two more for Table 1, the headline
 runs += records.run_or_load("posenet", [c for table, _, c in cells if table == "1"], run, seeds=extra,
-                            workspace=workspace)
+                            workspace=workspace, before=ready)
 runs_of = {digest: list(group) for digest, group in groupby(sorted(runs, key=lambda r: r.key), key=lambda r: r.digest)}
 frame = pd.DataFrame([
     {"table": table, "variant": variant, "network": c.encoder.label, "seed": r.seed, **row}
@@ -321,7 +334,7 @@ page.show(fig, "02_table1", f"""Table 1 on photographs: SPC by target map and by
           *random* is the same architecture before any training. Dotted: 0, no correlation.""",
           "SPC by target map, one marker a network, with the paper's VGG-16 dashed.", workspace=workspace, data=bounds)
 
-rows, under = {"target": targets[2].cpu().numpy()}, {}
+rows, under = {"target": targets[2].numpy()}, {}
 sixth = summary[(summary["table"] == "Fig. 6") & (summary["target"] == "G")].set_index("variant")
 for table, variant, c in cells:
     if table == "Fig. 6":
@@ -441,8 +454,6 @@ page.table(wide(lines, "spc", ["network"]), "02_controls", f"""Lower and upper b
 # :::
 
 # %%
-scenes = scenes or "streets"
-labelled = data.load_for(workspace, scenes, size=preset["scratch"]["crop"], validation=0.0)
 skip, start = 2, 2 + 2 * (1 + 2 + 4 + 8)
 
 

@@ -189,7 +189,8 @@ leaky = [replace(c, run_with="circular") for c in imagenet if c.net != "mobilene
 shared = {"profile": profile, "dataset": dataset, "data": splits.fingerprint, **config.DECODING[profile]}
 configs = [config.DecodingConfig(encoder=c, grid=k, channels=min(8, small["width"]), **shared)
            for c in (*trained, *untrained, *blind, *leaky) for k in grids]
-runs = records.run_or_load("pretrained-location", configs, run, seeds=seeds, workspace=workspace)
+runs = records.run_or_load("pretrained-location", configs, run, seeds=seeds, workspace=workspace,
+                           before=lambda: encoders.check(files, workspace.data))
 
 # %%
 where = {config.digest(c): {"network": c.encoder.label, "grid": c.grid} for c in configs}

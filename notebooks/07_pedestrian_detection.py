@@ -252,8 +252,17 @@ for kind, preset in presets.items():
     preset["weights"] = encoders.fingerprint(preset.get("net", "resnet50"), workspace.data) if wanted == "imagenet" else ""
     c = detection.DetectorConfig(profile=profile, dataset=dataset, data=splits.fingerprint, unit=unit, **preset)
     configs[kind] = replace(c, recipe=replace(c.recipe, epoch_steps=-(-steps // c.recipe.epochs))) if steps else c
-seeds = range(seeds or (1 if schedule else 2))
-runs = records.run_or_load("pedestrians", list(configs.values()), run, seeds=seeds, workspace=workspace)
+seeds = range(seeds or (1 if schedule else detection.SEEDS[profile]))
+
+
+def ready():
+    """Raise now what is wrong with the weights of any detector's backbone."""
+    for c in configs.values():
+        if c.weights:
+            detection.from_imagenet(detection.build(c), c.net, workspace.data)
+
+
+runs = records.run_or_load("pedestrians", list(configs.values()), run, seeds=seeds, workspace=workspace, before=ready)
 
 # %% tags=["hide-input"]
 where, first = {config.digest(c): kind for kind, c in configs.items()}, configs[kinds[0]]

@@ -1,9 +1,11 @@
-"""Frozen networks to read from: what there is, its weights, and the features of a set, computed once (pages 02 and 04).
+"""Frozen networks to read from: what there is, its weights, and the features of an image set (pages 02 and 04).
 
-A frozen network is asked about many times, so its features are kept, not computed anew in every epoch.
+Many readouts are fitted to the features of one frozen network, so these are kept where they are few.  Where they would
+take more memory than `KEPT`, the network computes them anew for every batch (`reading`).
 """
 import hashlib
 import re
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -23,7 +25,7 @@ from torch.nn.functional import cross_entropy, interpolate
 
 from posenc_lib import canvas, data, hooks, models, progress, training
 from posenc_lib.config import EncoderConfig, Recipe, choose, reason
-from posenc_lib.data import IMAGENET, ImageSet
+from posenc_lib.data import IMAGENET, ImageSet, Trainable
 from posenc_lib.draws import Draws
 from posenc_lib.padding import remove_padding, set_padding_mode
 from posenc_lib.shapes import Features, Images, Labels, Latents
@@ -31,6 +33,7 @@ from posenc_lib.shapes import Features, Images, Labels, Latents
 SYMMETRIC = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))   # to -1..1
 UNIT = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))        # 0..1 as it is
 RESNET = ("layer1", "layer2", "layer3", "layer4")
+KEPT = 2 * 2 ** 30   # bytes of features of one image set that are kept: 2 GiB are 930 pictures of VGG-16
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class Known:
 KNOWN = {
     "vgg16": Known(torchvision.models.vgg16, tuple(f"features.{n}" for n in (3, 8, 15, 22, 29))),
     "resnet18": Known(torchvision.models.resnet18, RESNET),
+    "resnet34": Known(torchvision.models.resnet34, RESNET),
     "resnet50": Known(torchvision.models.resnet50, RESNET),
     "resnet152": Known(torchvision.models.resnet152, RESNET),
     "squeezenet1_1": Known(torchvision.models.squeezenet1_1, tuple(f"features.{n}" for n in (1, 4, 7, 12))),
@@ -134,7 +138,24 @@ def pretrained(name: str, root: Path | str, file: Path | str = "") -> Encoder:
     The weights are read from `weights_file`; where that is not there, torchvision downloads its own and checks their
     hash.  FileNotFoundError when neither is to be had, ValueError for a damaged file or another architecture's.
     """
-    encoder = known(name)
+    return _filled(known(name), name, root, file)
+
+
+def check(files: dict[str, str], root: Path | str) -> None:
+    """Raise now what `pretrained` would raise later, for each architecture: its file ("" is `weights_file`).
+
+    Every file is read, compared with its architecture, and let go; what has to be downloaded is downloaded, into
+    torch's cache.  No network is built but on the meta device, where it has shapes and no values.
+    """
+    for name, file in files.items():
+        with torch.device("meta"):
+            encoder = known(name)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*copying from a non-meta parameter")   # which is the point here
+            _filled(encoder, name, root, file)
+
+
+def _filled(encoder: Encoder, name: str, root: Path | str, file: Path | str) -> Encoder:
     path = Path(file) if file else weights_file(name, root)
     if not file and not path.is_file() and name in torchvision.models.list_models():
         try:
@@ -148,6 +169,20 @@ def pretrained(name: str, root: Path | str, file: Path | str = "") -> Encoder:
         return encoder
     models.load_weights(encoder.net, path)
     return encoder
+
+
+def fill(backbone: nn.Module, name: str, root: Path | str) -> None:
+    """Fill the backbone of a larger network with the ImageNet weights of an architecture (`pretrained`).
+
+    ValueError where those lack a tensor of the backbone's or have another shape; the backbone is then as it was.
+    """
+    state = pretrained(name, root).net.state_dict()
+    missing = [layer for layer, tensor in backbone.state_dict().items()
+               if layer not in state or state[layer].shape != tensor.shape]
+    if missing:
+        raise ValueError(f"weights: those of {name} lack {missing[0]} and {len(missing) - 1} more of the backbone's; "
+                         "give weights of that very network")
+    backbone.load_state_dict(state, strict=False)
 
 
 def downloaded(weights: torchvision.models.WeightsEnum) -> dict[str, Tensor]:
@@ -227,22 +262,88 @@ def _cross_entropy(net: nn.Module, images: Tensor, labels: Tensor, _: Draws) -> 
     return cross_entropy(net(images), labels, ignore_index=data.VOID)
 
 
-def stacked(encoder: Encoder, images: ImageSet, *, side: int = 28,
-            batch: int = 32) -> tuple[Float[Tensor, "image channel {side} {side}"], list[int]]:
+def stacked(encoder: Encoder, images: ImageSet, *, side: int = 28, batch: int = 32,
+            device: torch.device | str | None = None) -> tuple[Float[Tensor, "image channel {side} {side}"], list[int]]:
     """The features of all stages, resized to one grid and stacked by channel; and how many channels each stage has.
 
-    In half precision where it reaches, on the device of the network: one image of VGG-16 takes 2.3 MB.  Bilinear, with
-    the corners aligned, as in the released code.  Source: ICLR 2020, Sec. 3.1.
+    device  where they are put; None is where the network is, or where the images are if it has no parameters
+    In half precision where it reaches: one image of VGG-16 takes 2.3 MB.  Bilinear, with the corners aligned, as in the
+    released code.  Source: ICLR 2020, Sec. 3.1.
     """
-    rows, channels, images = [], [], encoder.view(images)
-    device = _device(encoder, images)
+    images, kept, channels = encoder.view(images), torch.empty(0), []
     for index in progress.quiet(torch.arange(len(images)).split(batch), "features"):
-        features = encoder(images.batch(index.to(images.images.device))[0].to(device))
-        channels = [f.shape[1] for f in features]
-        full = torch.cat([resized(f, side) for f in features], 1)
+        full, channels = _stacked(encoder, images, index, side)
         half = full.half()
-        rows.append(half if half.isfinite().all() else full)   # a random ResNet-152 goes beyond half precision
-    return torch.cat(rows), channels
+        if not len(kept):
+            kept = torch.empty(len(images), *full.shape[1:], dtype=half.dtype, device=device or full.device)
+        part = half if half.isfinite().all() else full   # a random ResNet-152 goes beyond half precision
+        kept = kept.to(torch.promote_types(kept.dtype, part.dtype))
+        kept[index[0]:index[-1] + 1] = part.to(kept.device)
+    return kept, channels
+
+
+@dataclass(frozen=True, eq=False)
+class Reading(Trainable):
+    """The stacked features of an image set, as `training.fit` takes them; see `reading`.
+
+    images  normalised as the encoder wants them
+    kept    (image, channel, side, side) what `stacked` gave; None: the encoder is run on every batch
+    use     numbers of the channels that are read; None is all
+    A batch is float32, where the images are; its labels are those of the images.
+    """
+    encoder: Encoder
+    images: ImageSet
+    side: int
+    kept: Tensor | None = None
+    use: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def on_device(self) -> bool:   # a frozen network in each step keeps a GPU busy without being captured
+        return self.kept is not None
+
+    def only(self, use: Tensor) -> "Reading":
+        """Of these channels alone, as `chosen` numbers them."""
+        return replace(self, use=use)
+
+    def to(self, device: torch.device | str) -> "Reading":
+        kept, use = (None if tensor is None else tensor.to(device) for tensor in (self.kept, self.use))
+        return replace(self, images=self.images.to(device), kept=kept, use=use)
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        device = self.images.images.device
+        index = index.to(device)
+        if self.kept is None:
+            f = _stacked(self.encoder, self.images, index, self.side)[0].to(device)
+        else:
+            f = self.kept[index]
+        return (f if self.use is None else f[:, self.use.to(device)]).float(), self.images.labels[index]
+
+
+def reading(encoder: Encoder, images: ImageSet, *, side: int = 28, limit: int = KEPT) -> tuple[Reading, list[int]]:
+    """The stacked features of an image set, where the images are, and how many channels each stage has.
+
+    limit  bytes of features, in half precision, up to which they are computed once and kept.  Beyond that nothing is
+           kept: the frozen network runs on every batch, in every epoch.
+
+    The paper's 10,553 training pictures would be 24 GB of VGG-16 and 63 GB of ResNet-152, in fifteen epochs 158,000
+    pictures through a network of 31 and 23 GFLOP a picture: by arithmetic 1 to 2 minutes a readout at 50 TFLOP/s, in
+    which the pictures take 1.6 GB (uint8, 224 pixels) and a batch of 32 less than 4 GB.
+    """
+    images = encoder.view(images)
+    one, channels = _stacked(encoder, images, torch.arange(1), side)
+    if 2 * one.numel() * len(images) > limit:
+        return Reading(encoder, images, side), channels
+    return Reading(encoder, images, side, stacked(encoder, images, side=side, device=images.images.device)[0]), channels
+
+
+def _stacked(encoder: Encoder, images: ImageSet, index: Tensor, side: int = 28) -> tuple[Features, list[int]]:
+    """Features of some of the images, of all stages, in full precision, on the network's device; channels of each."""
+    pixels, _ = images.batch(index.to(images.images.device))
+    features = encoder(pixels.to(_device(encoder, pixels.device)))
+    return torch.cat([resized(f, side) for f in features], 1), [f.shape[1] for f in features]
 
 
 def chosen(channels: Sequence[int], stage: int | None = None, n: int | None = None, *, seed: int = 0) -> Tensor:
@@ -260,26 +361,30 @@ def chosen(channels: Sequence[int], stage: int | None = None, n: int | None = No
     return number
 
 
-def _device(encoder: Encoder, images: ImageSet) -> torch.device:
-    return next((p.device for p in encoder.net.parameters()), images.images.device)
+def _device(encoder: Encoder, otherwise: torch.device) -> torch.device:
+    """Where a network computes; one without parameters, such as `Coordinates`, wherever its images are."""
+    return next((p.device for p in encoder.net.parameters()), otherwise)
 
 
 def resized(f: Features, side: int) -> Tensor:
     return interpolate(f, (side, side), mode="bilinear", align_corners=True)
 
 
-def pooled(encoder: Encoder, images: ImageSet, grid: int, *, batch: int = 90) -> tuple[list[Tensor], Labels, Tensor]:
+def pooled(encoder: Encoder, images: ImageSet, grid: int, *, batch: int = 90,
+           device: torch.device | str | None = None) -> tuple[list[Tensor], Labels, Tensor]:
     """Every image in every cell of a grid x grid canvas: z (canvas, channel) of each stage, location, and image number.
 
+    device  where they are put; None is where the network is, or where the images are if it has no parameters
     The empty cells are the mean colour, 0 after normalisation, as in the released code of ICCV 2021.
     """
     latents: list[list[Latents]] = [[] for _ in encoder.stages]
     images = encoder.view(images)
-    device = _device(encoder, images)
+    runs_on = _device(encoder, images.images.device)
+    device = device or runs_on
     pairs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(grid ** 2))
     for part in progress.quiet(pairs.split(batch), "latents"):
         number, location = part.unbind(1)
         pixels, _ = images.batch(number.to(images.images.device))
-        for kept, f in zip(latents, encoder(canvas.place(pixels.to(device), location.to(device), grid)), strict=True):
-            kept.append(models.gap(f))
+        for kept, f in zip(latents, encoder(canvas.place(pixels.to(runs_on), location.to(runs_on), grid)), strict=True):
+            kept.append(models.gap(f).to(device))
     return [torch.cat(kept) for kept in latents], pairs[:, 1].to(device), pairs[:, 0].to(device)

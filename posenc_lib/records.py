@@ -176,12 +176,14 @@ def need(there, what: str) -> None:
 
 
 def run_or_load(claim: str, configs: Sequence, run: Run, *, seeds: Sequence[int], workspace: Workspace,
-                abreast: int = 1) -> list[Record]:
+                abreast: int = 1, before: Callable[[], None] | None = None) -> list[Record]:
     """The record of every configuration and seed: read where it is on file, computed and appended where it is not.
 
     claim    names the file, records/<profile>/<claim>.jsonl
     configs  frozen dataclasses; equal ones run once
     run      (config, seed, checkpoint) -> results; `checkpoint` is a path to go on from after a kill (`training.fit`)
+    before   called once, in this process, before the first run and only if there is one: to raise what would otherwise
+             be raised after an hour, weights that are missing say
 
     A run counts once its line is on the disk, so a page that was killed goes on where it stopped.  In the order of
     configs, then seeds, and always as read from the file: a new record and an old one cannot differ in kind.
@@ -195,6 +197,8 @@ def run_or_load(claim: str, configs: Sequence, run: Run, *, seeds: Sequence[int]
         training.discard(workspace.checkpoint(wanted[key], key[1]))
     missing = [(claim, config, key[1], workspace.checkpoint(config, key[1])) for key, config in wanted.items()
                if key not in on_file]
+    if missing and before:
+        before()
     note = f"{len(wanted) - len(missing)} were on file" + ("; side by side" if spec and missing else "")
     n = abreast if workspace.device.type == "cuda" else 1
     with closing(_each(partial(_made, run), missing, spec, n)) as runs:

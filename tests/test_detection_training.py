@@ -295,3 +295,15 @@ def test_weights_that_are_not_there_or_not_of_this_network(offline, tmp_path):
                                              "give weights of that very network"):
             detection.from_imagenet(net, other, tmp_path)
         assert all(torch.equal(t, before[name]) for name, t in net.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", ["faster", "cascade"])
+def test_boxes_stay_in_full_precision_where_the_backbone_is_in_half(kind):
+    """bfloat16 has 8 bits: a corner at 300 pixels would be 300 or 302."""
+    net, kinds = small(kind).train(), []
+    net.rpn.register_forward_hook(lambda _, __, out: kinds.extend(boxes.dtype for boxes in out[0]))
+    net.rpn.anchor_generator.register_forward_hook(lambda _, __, out: kinds.extend(boxes.dtype for boxes in out))
+    net.backbone.register_forward_hook(lambda _, __, maps: kinds.append(maps[0].dtype))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        net(noise(2), PEOPLE[:2]).backward()
+    assert kinds == [torch.bfloat16] + 4 * [torch.float32]

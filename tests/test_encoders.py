@@ -8,8 +8,8 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from posenc_lib import data, encoders, models
-from posenc_lib.config import EncoderConfig, Recipe
+from posenc_lib import data, encoders, models, training
+from posenc_lib.config import EncoderConfig, Recipe, SgdRecipe
 from posenc_lib.hooks import layer
 from posenc_lib.padding import set_padding_mode
 
@@ -213,6 +213,71 @@ def test_stacked_features_equal_resizing_and_joining_by_hand(small, digits, batc
         assert torch.allclose(stacked[n].float(), torch.cat(hand, 1)[0], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("use", [None, torch.tensor([29, 0, 3])], ids=["all", "three"])
+def test_features_read_batch_by_batch_are_the_kept_ones(small, digits, use):
+    kept, channels = encoders.reading(small, digits, side=7)
+    streamed, same_channels = encoders.reading(small, digits, side=7, limit=0)
+    assert streamed.kept is None and kept.kept is not None and channels == same_channels == [2, 4, 8, 16]
+    kept, streamed = (r.to("cpu") if use is None else r.only(use).to("cpu") for r in (kept, streamed))
+    for index in (torch.tensor([2]), torch.tensor([1, 0])):
+        (f, labels), (g, others) = kept.batch(index), streamed.batch(index)
+        wanted = encoders.stacked(small, digits, side=7)[0][index].float()
+        assert torch.equal(f, wanted if use is None else wanted[:, use]) and f.dtype == g.dtype == torch.float32
+        assert torch.allclose(f, g, rtol=1e-3, atol=1e-3) and not g.requires_grad
+        assert torch.equal(labels, others) and torch.equal(labels, digits.labels[index])
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_features_are_kept_up_to_the_limit_in_bytes(small, digits, beyond):
+    size = 2 * 3 * 30 * 7 * 7   # half precision, images, channels, grid
+    reading, _ = encoders.reading(small, digits, side=7, limit=size - beyond)
+    assert len(reading) == 3 and (reading.kept is None) == bool(beyond)
+
+
+def test_a_readout_learns_the_same_from_streamed_features(small, digits):
+    losses = []
+    for limit in (0, encoders.KEPT):
+        torch.manual_seed(0)
+        readout = models.Readout(30, size=16)
+        losses.append([row["loss"] for row in training.fit(
+            readout, encoders.reading(small, digits, side=7, limit=limit)[0],
+            lambda net, f, *_: (net(f) - 1).square().mean(), SgdRecipe(epochs=3, batch_size=2), seed=0)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3) and losses[0][0] > losses[0][-1]
+
+
+@pytest.mark.parametrize("name", ["coordinates", "pixels", "small"])
+def test_features_and_latents_come_where_they_are_wanted(name, small, digits):
+    """A network without parameters is on no device.  "meta" stands for a GPU."""
+    encoder = small if name == "small" else encoders.known(name)
+    f, _ = encoders.stacked(encoder, digits, side=7, device="meta")
+    latents, location, number = encoders.pooled(encoder, digits, 2, device="meta")
+    assert {t.device.type for t in (f, *latents, location, number)} == {"meta"}
+    reading = encoders.reading(encoder, digits, side=7)[0].only(torch.tensor([0])).to("meta")
+    features, labels = reading.batch(torch.tensor([1, 2]))
+    assert features.shape == (2, 1, 7, 7) and features.device.type == labels.device.type == "meta"
+
+
+def test_weights_are_checked_without_a_network_being_built(squeezenet, offline, tmp_path, recwarn):
+    _, root = squeezenet
+    torch.manual_seed(5)
+    encoders.check({"squeezenet1_1": ""}, root)
+    drawn = torch.rand(1)
+    torch.manual_seed(5)
+    assert torch.equal(drawn, torch.rand(1)) and not recwarn.list
+    file = encoders.weights_file("squeezenet1_1", root)
+    (tmp_path / "half.safetensors").write_bytes(file.read_bytes()[:10_000])
+    other = torchvision.models.squeezenet1_1(num_classes=7)
+    save_file(other.state_dict(), tmp_path / "seven.safetensors")
+    for files, kind, sentence in (
+            ({"squeezenet1_1": "", "mobilenetv2_100": ""}, FileNotFoundError, "mobilenetv2_100-imagenet"),
+            ({"vgg16": ""}, FileNotFoundError, "torchvision's vgg16 could not be downloaded"),
+            ({"squeezenet1_1": str(tmp_path / "half.safetensors")}, ValueError, "half.safetensors is damaged"),
+            ({"squeezenet1_1": str(tmp_path / "seven.safetensors")}, ValueError, "differ in the shapes of its tensors"),
+            ({"resnet152": str(file)}, ValueError, "does not fit ResNet")):
+        with pytest.raises(kind, match=sentence):
+            encoders.check(files, root)
+
+
 def test_the_channels_that_a_readout_is_given():
     assert encoders.chosen([2, 3, 4]).tolist() == list(range(9))
     assert [encoders.chosen([2, 3, 2], stage).tolist() for stage in (1, 2, 3)] == [[0, 1], [2, 3, 4], [5, 6]]
@@ -315,5 +380,11 @@ def test_features_beyond_half_precision_are_kept_whole():
     pictures = data.load("photos", "", size=64, validation=0.0).test.take(slice(0, 2))
     net = nn.Sequential(OrderedDict(large=nn.Conv2d(3, 2, 1)))
     net.large.weight.data.fill_(1e6)
-    features, _ = encoders.stacked(encoders.Encoder(net, ("large",), *encoders.UNIT), pictures)
+    encoder = encoders.Encoder(net, ("large",), *encoders.UNIT)
+    features, _ = encoders.stacked(encoder, pictures)
     assert features.dtype == torch.float32 and features.isfinite().all() and features.max() > 65504
+    black_first = replace(pictures, images=torch.cat([torch.zeros_like(pictures.images[:1]), pictures.images]),
+                          labels=torch.zeros(3, dtype=torch.long))   # the first batch does not go beyond it
+    later, _ = encoders.stacked(encoder, black_first, batch=1)
+    assert torch.allclose(later[1:], features) and later.dtype == torch.float32
+    assert torch.equal(later[0], later[0].half().float()) and later[0].std((1, 2)).max() < 1e-3

@@ -166,6 +166,24 @@ def test_only_what_is_missing_is_computed_and_the_order_is_the_callers(workspace
     assert {"device", "torch", "commit", "seconds", "started"} <= set(records[0].source)
 
 
+def test_what_runs_need_is_looked_at_once_before_the_first_and_only_if_there_is_one(workspace):
+    happened = []
+
+    def run(config, seed, _):
+        happened.append((config.grid, seed))
+        return {}
+
+    def missing():
+        raise FileNotFoundError("weights")
+
+    with pytest.raises(FileNotFoundError, match="weights"):
+        run_or_load("a", CONFIGS, run, seeds=SEEDS, workspace=workspace, before=missing)
+    assert not happened and not workspace.records("a").exists()
+    run_or_load("a", CONFIGS, run, seeds=SEEDS, workspace=workspace, before=lambda: happened.append("looked"))
+    assert happened == ["looked", *ORDER]
+    run_or_load("a", CONFIGS, run, seeds=SEEDS, workspace=workspace, before=missing)   # all is on file
+
+
 def test_equal_configurations_run_once(workspace):
     records = run_or_load("c", [Config(3), Config(3)], lambda *_: {}, seeds=[0, 0], workspace=workspace)
     assert len(records) == len(lines(workspace.records("c"))) == 1

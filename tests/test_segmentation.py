@@ -384,4 +384,33 @@ def test_presets_fall_back_to_the_last_set():
     assert presets["smoke"]["streets"]
     for profile in presets:
         for settings in presets[profile].values():
-            SegmenterConfig(profile=profile, dataset="", data="", **{k: v for k, v in settings.items() if k != "size"})
+            of_network = {k: v for k, v in settings.items() if k not in ("size", "seeds")}
+            SegmenterConfig(profile=profile, dataset="", data="", **of_network)
+
+
+def test_a_network_is_asked_for_in_place_of_the_profiles():
+    presets, preset = segmentation.SEGMENTER, segmentation.preset
+    assert preset("paper", "camvid", "small") == presets["paper"]["small"]
+    assert preset("quick", "camvid", "small") == presets["quick"]["other"]
+    assert preset("quick", "camvid", "resnet50") == presets["quick"]["other"] | segmentation.NETWORKS["resnet50"]
+    with pytest.raises(ValueError, match="network: 'resnet99' was asked for, but there are only '', 'small', "):
+        preset("paper", "camvid", "resnet99")
+
+
+def test_the_papers_schedules_are_passes_over_their_sets():
+    for dataset, images, least, most in (("cityscapes", 2975, 160, 162), ("camvid", 367, 199, 201),
+                                         ("small", 367, 100, 101)):
+        recipe = segmentation.preset("paper", dataset).get("recipe", PolyRecipe())
+        assert least <= recipe.epochs * recipe.epoch_steps * recipe.batch_size / images <= most
+        assert recipe.rate(0) == recipe.learning_rate and recipe.rate(recipe.epochs) == 0
+
+
+def test_imagenet_weights_do_not_go_into_a_small_network(tmp_path):
+    file = encoders.weights_file("resnet18", tmp_path)
+    file.parent.mkdir()
+    save_file(torchvision.models.resnet18().state_dict(), file)
+    net = small()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    with pytest.raises(ValueError, match=r"weights: those of resnet18 lack conv1\.weight and \d+ more of the"):
+        segmentation.from_imagenet(net, "resnet18", tmp_path)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
