@@ -1,0 +1,249 @@
+"""Whatever meets a network is on its device: every network, loss, probe and score runs on a device that is not there.
+
+`accelerator.pretended` finds what a GPU would refuse; the last tests show that it does.  Pages hand images over on the
+device of the network or from the CPU, so what takes an `ImageSet` or images of its own is tried with both.
+"""
+from dataclasses import replace
+from functools import partial
+from math import isfinite
+
+import accelerator
+import pytest
+import torch
+from accelerator import DEVICE, forbids_waits
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from posenc_lib import (
+    augshift,
+    canvas,
+    channels,
+    decoding,
+    detection,
+    encoders,
+    hooks,
+    metrics,
+    missrate,
+    models,
+    padding,
+    probing,
+    segmentation,
+    training,
+)
+from posenc_lib.config import PADDING_MODES, Recipe
+from posenc_lib.imageset import IMAGENET, VOID, ImageSet
+
+CPU = torch.device("cpu")
+RECIPE = Recipe(epochs=1, epoch_steps=2, batch_size=4, flip=False)
+
+
+@pytest.fixture(autouse=True)
+def device(monkeypatch):
+    """The device that is not there; `training.fit` trains on it."""
+    made = training._fabric
+
+    def fabric():
+        fabric = made()
+        monkeypatch.setattr(fabric._strategy, "_root_device", DEVICE)
+        monkeypatch.setattr(fabric._accelerator, "setup_device", lambda _: None)
+        return fabric
+
+    monkeypatch.setattr(training, "_fabric", fabric)
+    monkeypatch.setattr(training, "_memory_format", lambda *_: torch.contiguous_format)   # safe on the CPU that it is
+    torch.manual_seed(0)
+    with accelerator.pretended() as device:
+        yield device
+
+
+def noise(n: int = 2, side: int = 32, width: int | None = None) -> torch.Tensor:
+    return torch.randn(n, 3, side, width or side)
+
+
+def pictures(n: int = 4, side: int = 32, labels: torch.Tensor | None = None) -> ImageSet:
+    images = torch.randint(256, (n, 3, side, side), dtype=torch.uint8)
+    return ImageSet("made", "test", images, torch.arange(n) % 3 if labels is None else labels, ("a", "b", "c"), *IMAGENET)
+
+
+def there(*tensors: torch.Tensor) -> bool:
+    return all(t.device == DEVICE for t in tensors)
+
+
+NETWORKS = {
+    **{f"gapnet {name} {mode}": partial(models.gapnet, 9, name, mode, width=2)
+       for name in models.BACKBONES for mode in PADDING_MODES},
+    **{f"permutenet {name} {order}": partial(models.permutenet, 9, name, permutation=order, width=2)
+       for name in models.BACKBONES for order in ("none", "fixed", "batch", "sample", "test")},
+    **{f"vgg {task}": partial(models.vgg, 3, 2, task=task) for task in ("classify", "segment")},
+    "readout": lambda: models.Readout(3, 2, depth=2, size=16),
+    **{f"segmenter {plus}": partial(segmentation.Segmenter, "resnet18", 3, width=2, output_stride=8, rates=(1, 2, 3),
+                                    head=4, plus=plus) for plus in (False, True)},
+    "classifier": lambda: models.Classifier("cifar_resnet18", 3, width=2).net,
+    "classifier blur": lambda: models.Classifier("cifar_resnet18", 3, width=2, blur=True).net,
+    "padded at random": lambda: padding.pad_at_random(models.gapnet(9, width=2), ["conv1"]),
+    "coordinates": lambda: nn.Sequential(encoders.Coordinates(), nn.Conv2d(5, 2, 3))}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_learns_and_answers_where_it_is(name, device):
+    net = NETWORKS[name]().to(device)
+    optimizer = torch.optim.Adam(net.parameters())
+    for _ in range(2):
+        optimizer.zero_grad()
+        net(noise().to(device)).square().mean().backward()
+        optimizer.step()
+    assert there(*(p.grad for p in net.parameters() if p.grad is not None))
+    with torch.no_grad():
+        assert there(net.eval()(noise().to(device)))
+    with pytest.raises(RuntimeError, match="same device"):
+        net(noise())
+
+
+@pytest.mark.parametrize("images_on", [CPU, DEVICE])
+@pytest.mark.parametrize("name", [*encoders.KNOWN, "pixels", "coordinates", "small"])
+def test_features_are_where_the_network_is(name, images_on, device):
+    encoder = encoders.small(models.vgg(3, 2)) if name == "small" else encoders.known(name)
+    encoder.net.to(device)
+    images, side = pictures(2).to(images_on), 32
+    stacked, numbers = encoders.stacked(encoder, images, side=7)
+    readout = models.Readout(sum(numbers), size=side).to(device).eval()   # as page 02 reads them
+    assert there(readout(stacked.float()))
+    if name == "small":
+        latents, location, number = encoders.pooled(encoder, images, 2)
+        assert there(*latents, location, number)
+
+
+@pytest.mark.parametrize("latents_on", [CPU, DEVICE])
+def test_readers_learn_from_latents_of_any_place(latents_on):
+    z = [torch.randn(8, 4).to(latents_on), torch.randn(8, 6).to(latents_on)]
+    location = (torch.arange(8) % 4).to(latents_on)
+    rows = decoding.decode(z, location, z, location, cells=4, recipe=RECIPE, seed=0, few=2)
+    assert [row["channels"] for row in rows[:4]] == [4, 4, 2, 4] and decoding.kinds_of_cell(z[0]) == 8
+
+
+def test_training_moves_what_it_is_given(device):
+    net = models.gapnet(3, width=2)
+    training.fit(net, pictures(), lambda net, x, y, _: cross_entropy(net(x), y), replace(RECIPE, flip=True), seed=0)
+    assert there(*net.parameters(), *net.buffers())
+
+
+def segmenter(**options) -> segmentation.SegmenterConfig:
+    return segmentation.SegmenterConfig(profile="smoke", dataset="", data="", net="resnet18", width=2, output_stride=8,
+                                        rates=(1, 2, 3), head=4, **options)
+
+
+@pytest.mark.parametrize("layer", ["layer1", "layer4"])
+@pytest.mark.parametrize("plus", [False, True])
+def test_a_segmenter_learns_and_is_attacked(plus, layer, device):
+    c = segmenter(plus=plus, crop=(24, 24), balance=0.3)
+    labels = torch.randint(3, (4, 32, 32))
+    labels[:, :2] = VOID
+    images = pictures(labels=labels)
+    net = segmentation.build(c, 3)
+    training.fit(net, images, partial(segmentation.objective, c, images, segmentation.class_weights(images, 0.3)),
+                 RECIPE, seed=0)
+    tried = images.to(device)
+    rank = channels.rank(lambda x: net.features(x, layer)[0], lambda: (tried.batch(i)[0] for i in (slice(2), slice(3))))
+    removals = [segmentation.Removal(gone, instead, inside) for chosen in rank.sets(3, 2, 0).values() for gone in chosen
+                for instead in (None, rank.mean) for inside in ("", "left")]
+    counts = segmentation.sweep(net, tried, removals, layer=layer, batch=3)
+    weights = torch.cat([torch.ones(1, 4), metrics.bootstrap(4, 5)])
+    assert segmentation.region_iou(counts, "left", weights=weights).shape == (len(removals), 6)
+    channels.stability(rank.flips, 2, metrics.bootstrap(4, 5))
+    a, b = rank.rules["flip"], rank.signed["left"]
+    assert isfinite(channels.rank_correlation(a, b)) and channels.overlap(channels.top(a, 3), channels.top(b, 3)) <= 3
+
+
+@pytest.mark.parametrize("kind", detection.KINDS)
+def test_a_detector_learns_and_is_attacked(kind, device):
+    preset = detection.preset("smoke", "streets", kind)
+    c = detection.DetectorConfig(profile="smoke", dataset="", data="", unit=0.1,
+                                 **{k: v for k, v in preset.items() if k != "size"})
+    people = torch.tensor([[[8.0, 8, 6, 15, 1, 0], [20, 4, 8, 20, 0.3, 1], [float("nan")] * 6]]).expand(4, -1, -1)
+    images = pictures(side=64, labels=people.clone())
+    net = detection.build(c)
+    training.fit(net, images, partial(detection.objective, c), RECIPE, seed=0)
+    tried = images.to(device)
+    rank = channels.rank(lambda x: net.features(x)[0], lambda: (tried.batch(slice(n, n + 2))[0] for n in (0, 2)),
+                         stride=max(net.backbone.strides))
+    removals = [detection.Removal(chosen) for drawn in rank.sets(2, 2, 0).values() for chosen in drawn]
+    for found in detection.sweep(net, tried, removals, batch=3):
+        matches = missrate.matched(tried.labels, found, missrate.SETUPS["All"], unit=0.1, region="left", size=(64, 64))
+        missrate.log_average(matches, metrics.bootstrap(4, 3))
+        missrate.false_positives(matches, 0.5)
+    missrate.average_precision(tried.labels, found)
+
+
+@pytest.mark.parametrize("method", augshift.METHODS)
+def test_a_classifier_learns_to_agree_and_is_asked(method, device):
+    c = augshift.AugShiftConfig(profile="smoke", dataset="", data="", method=method, width=2, shift=4)
+    net, images = augshift.build(c, 3), pictures()
+
+    def loss(net, x, y, draws):
+        return augshift.objective(c, net, augshift.views(c, x, draws, colour=images.black), y)
+
+    training.fit(net, images, loss, RECIPE, seed=0)
+    tried = images.to(device)
+    for offset_on in (CPU, DEVICE):
+        told, z = augshift.answers(net, tried, torch.zeros(4, 2, dtype=torch.long, device=offset_on))
+    for right in (told == tried.labels, (told == tried.labels).cpu()):
+        for fill in canvas.FILLS:
+            found = augshift.consistency(net, tried, 2, fill, side=16 if fill == "true" else None, right=right)
+    assert set(found) == {"agreement", "agreement_right", "accuracy", "moved"} and isfinite(metrics.effective_rank(z))
+
+
+def tokens() -> nn.Module:
+    """A network whose layers put out maps, tokens, and maps with their channels last."""
+    return nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.Flatten(2),
+                         nn.Linear(64, 64), nn.AdaptiveAvgPool1d(1), nn.Flatten())
+
+
+@pytest.mark.parametrize("images_on", [CPU, DEVICE])
+@pytest.mark.parametrize("build", [partial(models.gapnet, 3, width=2), partial(models.vgg, 3, 2), tokens])
+def test_a_network_is_probed_with_pictures_of_any_place(build, images_on, device):
+    net, images = build().eval().to(device), noise(4).to(images_on)
+    layer = probing.find_layers(net, size=32)[-1]
+    told = probing.probe(net, grid=2, images=images, size=32, folds=2, recipe=RECIPE)
+    assert len(told.accuracy) == len(told.layers) * len(probing.READERS)
+    ranked = {rule: probing.rank(net, layer.name, images, rule, batch=3) for rule in probing.RULES}
+    targets = ranked["flip"][0][:2]
+    for strength in (None, ranked["strength"][1]):
+        rows = probing.attack(net, layer.name, targets, lambda net: float(net(images.to(device)).mean()), draws=2,
+                              strength=strength, axis=layer.axis)
+    assert list(rows["removed"]) == ["nothing", "targets", "random", "as strong"]
+    report = probing.padding_report(net, images, modes=("circular",))
+    assert set(report.layers["run with"]) == {"as it is", "circular"}
+
+
+@pytest.mark.parametrize("channels_on", [CPU, DEVICE])
+def test_hooks_find_their_channels(channels_on, device):
+    net, x = models.gapnet(3, width=2).eval().to(device), noise().to(device)
+    gone = torch.tensor([1, 3]).to(channels_on)
+    with torch.no_grad(), hooks.ablated(net, "layer4", gone), hooks.captured(net, "layer4") as seen:
+        assert there(net(x), *seen)
+    with pytest.raises(ValueError, match=r"channels 99\.\.99"), hooks.ablated(net, "layer4", gone[:1] + 98):
+        net(x)
+    with hooks.undisturbed(net):
+        assert hooks.stages(net, hooks.traced(net, x))[-1] == "layer4"
+
+
+def test_scores_are_taken_where_maps_are(device):
+    f, g = torch.randn(4, 3, 8, 8).to(device), torch.randn(4, 3, 8, 8).to(device)
+    labels = torch.randint(3, (4, 8, 8)).to(device)
+    assert there(metrics.border_energy(f), metrics.padding_error(f, g))
+    assert len(metrics.spearman(f[:, 0], g[0, 0])) == 4
+    assert there(*metrics.place_fields(f.mean((-2, -1)), torch.arange(4, device=device), 2))
+    zones = canvas.zones(8, 8).to(device)
+    assert there(metrics.class_counts(metrics.confusion(labels, labels.flip(-1), 3, zones)))
+    assert isfinite(metrics.accuracy(f[:, :, 0, 0], labels[:, 0, 0])) and metrics.chance(labels[:, 0, 0]) > 0
+
+
+@pytest.mark.parametrize("where", [CPU, DEVICE])
+def test_canvases_are_where_their_images_are(where, device):
+    images, location = noise(3, 8).to(device), torch.tensor([0, 5, 8]).to(where)
+    canvases = canvas.place(images, location, 3, torch.zeros(3))
+    assert there(canvases, canvas.patch(canvases, location, 3), canvas.place(images, location, 3, torch.ones(3, device=device)))
+    merged, kept = canvas.merge(location, 9, 3)
+    assert merged.device == kept.device == location.device and there(images[kept])
+    for fill in canvas.FILLS:
+        assert there(canvas.shift(images, torch.ones(3, 2, dtype=torch.long).to(where), fill, side=4, colour=torch.ones(3)))
+    assert there(pictures().to(device).black, pictures().to(device).spread(2).batch(torch.arange(2))[0])
