@@ -8,15 +8,20 @@
     with accelerator.pretended() as device:
         ...                                                    # what a step needs is put there first
         with accelerator.forbids_waits():
-            loss(net, images, labels, draws)                   # RuntimeError where the host waits for the device, copies
-                                                               # to it, or draws random numbers itself
+            loss(net, images, labels, draws)                   # RuntimeError where the host waits for the device,
+                                                               # copies to it, or draws random numbers itself
 
 Values are the CPU's own, so code may read them (`.item()`), train, and move modules about.  What counts as elsewhere is
 a tensor's storage, so views, parameters and what autograd saves need no care.  The device's type is neither "cpu" nor
 "cuda": code that asks for one of those two takes the way of neither.
+
+`python tests/accelerator.py notebooks/08_your_own_model.py OUT` runs a page's cells there, at smoke.
 """
+import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from unittest import mock
 
 import torch
@@ -85,8 +90,8 @@ class _Checked(TorchDispatchMode):
             self._mixed(function, args, here)
         if name in READS:
             _wait(f"{name}, whose values the host waits for")
-        if function in INDEXED and any(t is not None and t.dtype in (torch.bool, torch.uint8) for t in args[1]) and not (
-                function is not aten.index.Tensor and here and args[2].ndim == 0):   # x[mask] = 0.0 is a masked fill
+        masked = function in INDEXED and any(t is not None and t.dtype in (torch.bool, torch.uint8) for t in args[1])
+        if masked and not (function != aten.index.Tensor and here and args[2].ndim == 0):   # x[mask] = 0.0 only fills
             _wait(f"{name} by a mask, whose hits the host waits for")
         result = function(*args, **kwargs)
         if function in COPIES:
@@ -192,6 +197,23 @@ def pretended() -> Iterator[torch.device]:
 
 
 @contextmanager
+def trained_on() -> Iterator[None]:
+    """Inside the block `training.fit` trains there."""
+    from posenc_lib import training
+    made = training._fabric
+
+    def fabric():
+        fabric = made()
+        fabric._strategy._root_device = DEVICE
+        fabric._accelerator.setup_device = lambda _: None
+        return fabric
+
+    contiguous = lambda *_: torch.contiguous_format   # noqa: E731   safe on the CPU that it is
+    with mock.patch.object(training, "_fabric", fabric), mock.patch.object(training, "_memory_format", contiguous):
+        yield
+
+
+@contextmanager
 def forbids_waits() -> Iterator[None]:
     """Inside the block everything happens on the device: nothing is read from it, copied to it, or drawn by the host.
 
@@ -200,3 +222,25 @@ def forbids_waits() -> Iterator[None]:
     """
     with mock.patch.dict(_state, {"forbidden": True}):
         yield
+
+
+def run_page(page: Path, out: Path) -> None:
+    """The cells of a page, one after the other, at smoke; tables and figures go to `out`."""
+    from posenc_lib import config
+    text = page.read_text()
+    for name, value in {"profile": "smoke", "out": str(out)}.items():
+        text, found = re.subn(rf'(?m)^{name} = ".*?"', f'{name} = "{value}"', text, count=1)
+        assert found, f"{page} has no parameter {name}"
+    cells = re.split(r"(?m)^# %%(.*)$", text)
+    space, line = {"__name__": "__main__"}, cells[0].count("\n")
+    with mock.patch.object(config.Workspace, "device", DEVICE), trained_on(), pretended():
+        for head, body in zip(cells[1::2], cells[2::2], strict=True):
+            if "[markdown]" not in head:
+                exec(compile("\n" * line + body, page, "exec"), space)
+            line += body.count("\n")
+
+
+if __name__ == "__main__":
+    import matplotlib
+    matplotlib.use("agg")
+    run_page(Path(sys.argv[1]), Path(sys.argv[2]))

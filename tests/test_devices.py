@@ -3,15 +3,18 @@
 `accelerator.pretended` finds what a GPU would refuse; the last tests show that it does.  Pages hand images over on the
 device of the network or from the CPU, so what takes an `ImageSet` or images of its own is tried with both.
 """
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from math import isfinite
 
 import accelerator
+import numpy as np
 import pytest
 import torch
 from accelerator import DEVICE, forbids_waits
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import cross_entropy
 
 from posenc_lib import (
@@ -30,7 +33,7 @@ from posenc_lib import (
     segmentation,
     training,
 )
-from posenc_lib.config import PADDING_MODES, Recipe
+from posenc_lib.config import PADDING_MODES, Recipe, Workspace
 from posenc_lib.imageset import IMAGENET, VOID, ImageSet
 
 CPU = torch.device("cpu")
@@ -38,20 +41,10 @@ RECIPE = Recipe(epochs=1, epoch_steps=2, batch_size=4, flip=False)
 
 
 @pytest.fixture(autouse=True)
-def device(monkeypatch):
+def device():
     """The device that is not there; `training.fit` trains on it."""
-    made = training._fabric
-
-    def fabric():
-        fabric = made()
-        monkeypatch.setattr(fabric._strategy, "_root_device", DEVICE)
-        monkeypatch.setattr(fabric._accelerator, "setup_device", lambda _: None)
-        return fabric
-
-    monkeypatch.setattr(training, "_fabric", fabric)
-    monkeypatch.setattr(training, "_memory_format", lambda *_: torch.contiguous_format)   # safe on the CPU that it is
     torch.manual_seed(0)
-    with accelerator.pretended() as device:
+    with accelerator.trained_on(), accelerator.pretended() as device:
         yield device
 
 
@@ -61,7 +54,8 @@ def noise(n: int = 2, side: int = 32, width: int | None = None) -> torch.Tensor:
 
 def pictures(n: int = 4, side: int = 32, labels: torch.Tensor | None = None) -> ImageSet:
     images = torch.randint(256, (n, 3, side, side), dtype=torch.uint8)
-    return ImageSet("made", "test", images, torch.arange(n) % 3 if labels is None else labels, ("a", "b", "c"), *IMAGENET)
+    labels = torch.arange(n) % 3 if labels is None else labels
+    return ImageSet("made", "test", images, labels, ("a", "b", "c"), *IMAGENET)
 
 
 def there(*tensors: torch.Tensor) -> bool:
@@ -99,14 +93,15 @@ def test_a_network_learns_and_answers_where_it_is(name, device):
 
 
 @pytest.mark.parametrize("images_on", [CPU, DEVICE])
-@pytest.mark.parametrize("name", [*encoders.KNOWN, "pixels", "coordinates", "small"])
+@pytest.mark.parametrize("name", ["small", "squeezenet1_1", "pixels", "coordinates"])
 def test_features_are_where_the_network_is(name, images_on, device):
+    """Page 02 trains readouts on the device to which it has moved the network."""
     encoder = encoders.small(models.vgg(3, 2)) if name == "small" else encoders.known(name)
     encoder.net.to(device)
-    images, side = pictures(2).to(images_on), 32
-    stacked, numbers = encoders.stacked(encoder, images, side=7)
-    readout = models.Readout(sum(numbers), size=side).to(device).eval()   # as page 02 reads them
-    assert there(readout(stacked.float()))
+    images = pictures(2).to(images_on)
+    f, channels = encoders.stacked(encoder, images, side=7)
+    readout = models.Readout(sum(channels), size=32).to(device).eval()
+    assert there(readout(f.float()))
     if name == "small":
         latents, location, number = encoders.pooled(encoder, images, 2)
         assert there(*latents, location, number)
@@ -141,8 +136,8 @@ def test_a_segmenter_learns_and_is_attacked(plus, layer, device):
     net = segmentation.build(c, 3)
     training.fit(net, images, partial(segmentation.objective, c, images, segmentation.class_weights(images, 0.3)),
                  RECIPE, seed=0)
-    tried = images.to(device)
-    rank = channels.rank(lambda x: net.features(x, layer)[0], lambda: (tried.batch(i)[0] for i in (slice(2), slice(3))))
+    tried, first = images.to(device), torch.arange(3, device=device)
+    rank = channels.rank(lambda x: net.features(x, layer)[0], lambda: (tried.batch(i)[0] for i in (first, first[:1])))
     removals = [segmentation.Removal(gone, instead, inside) for chosen in rank.sets(3, 2, 0).values() for gone in chosen
                 for instead in (None, rank.mean) for inside in ("", "left")]
     counts = segmentation.sweep(net, tried, removals, layer=layer, batch=3)
@@ -163,7 +158,8 @@ def test_a_detector_learns_and_is_attacked(kind, device):
     net = detection.build(c)
     training.fit(net, images, partial(detection.objective, c), RECIPE, seed=0)
     tried = images.to(device)
-    rank = channels.rank(lambda x: net.features(x)[0], lambda: (tried.batch(slice(n, n + 2))[0] for n in (0, 2)),
+    halves = torch.arange(4, device=device).split(2)
+    rank = channels.rank(lambda x: net.features(x)[0], lambda: (tried.batch(half)[0] for half in halves),
                          stride=max(net.backbone.strides))
     removals = [detection.Removal(chosen) for drawn in rank.sets(2, 2, 0).values() for chosen in drawn]
     for found in detection.sweep(net, tried, removals, batch=3):
@@ -198,13 +194,14 @@ def tokens() -> nn.Module:
 
 
 @pytest.mark.parametrize("images_on", [CPU, DEVICE])
-@pytest.mark.parametrize("build", [partial(models.gapnet, 3, width=2), partial(models.vgg, 3, 2), tokens])
+@pytest.mark.parametrize("build", [partial(models.vgg, 3, 2), tokens])
 def test_a_network_is_probed_with_pictures_of_any_place(build, images_on, device):
     net, images = build().eval().to(device), noise(4).to(images_on)
     layer = probing.find_layers(net, size=32)[-1]
     told = probing.probe(net, grid=2, images=images, size=32, folds=2, recipe=RECIPE)
     assert len(told.accuracy) == len(told.layers) * len(probing.READERS)
-    ranked = {rule: probing.rank(net, layer.name, images, rule, batch=3) for rule in probing.RULES}
+    ranked = {rule: probing.rank(net, layer.name, images, rule, batch=3)
+              for rule in ("flip", "shift", "decodability", "strength", "left")}
     targets = ranked["flip"][0][:2]
     for strength in (None, ranked["strength"][1]):
         rows = probing.attack(net, layer.name, targets, lambda net: float(net(images.to(device)).mean()), draws=2,
@@ -240,10 +237,106 @@ def test_scores_are_taken_where_maps_are(device):
 @pytest.mark.parametrize("where", [CPU, DEVICE])
 def test_canvases_are_where_their_images_are(where, device):
     images, location = noise(3, 8).to(device), torch.tensor([0, 5, 8]).to(where)
-    canvases = canvas.place(images, location, 3, torch.zeros(3))
-    assert there(canvases, canvas.patch(canvases, location, 3), canvas.place(images, location, 3, torch.ones(3, device=device)))
+    for colour in (0.0, torch.ones(3), torch.ones(3, device=device)):
+        canvases = canvas.place(images, location, 3, colour)
+        assert there(canvases, canvas.patch(canvases, location, 3))
     merged, kept = canvas.merge(location, 9, 3)
     assert merged.device == kept.device == location.device and there(images[kept])
     for fill in canvas.FILLS:
-        assert there(canvas.shift(images, torch.ones(3, 2, dtype=torch.long).to(where), fill, side=4, colour=torch.ones(3)))
+        offset = torch.ones(3, 2, dtype=torch.long).to(where)
+        assert there(canvas.shift(images, offset, fill, side=4, colour=torch.ones(3)))
     assert there(pictures().to(device).black, pictures().to(device).spread(2).batch(torch.arange(2))[0])
+
+
+# The losses of the pages, as `training.fit` calls them, wait for nothing and copy nothing.
+STEPS = {
+    "classes": lambda net, x, y, draws: cross_entropy(net(x), y),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_happens_on_the_device_alone(name, device):
+    net, images = models.gapnet(3, width=2).to(device), pictures().to(device)
+    x, y = images.batch(torch.arange(4, device=device))
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    with forbids_waits():
+        loss = STEPS[name](net, x, y, torch.Generator(device).manual_seed(0))
+        loss.backward()
+        optimizer.step()
+    assert isfinite(loss.item())
+
+
+def weights() -> nn.Module:
+    return nn.Conv2d(3, 2, 1).to(DEVICE)
+
+
+@pytest.mark.parametrize("meet", [
+    lambda x: weights()(noise()), lambda x: x + torch.ones(2, 3), lambda x: torch.cat([x, torch.ones(2, 3)]),
+    lambda x: torch.ones(2, 3)[x.long()], lambda x: x.index_select(0, torch.tensor([1])),
+    lambda x: cross_entropy(x, torch.tensor([0, 1])), lambda x: torch.where(x > 0, x, torch.zeros(2, 3)),
+    lambda x: torch.rand(3, generator=torch.Generator(x.device)),
+    lambda x: torch.rand(3, generator=torch.Generator(), device=x.device)])
+def test_what_a_gpu_refuses_is_refused(meet, device):
+    with pytest.raises(RuntimeError, match=r"same device|for generator"):
+        meet(torch.ones(2, 3, device=device))
+
+
+@pytest.mark.parametrize("read", [lambda x: x.numpy(), lambda x: np.asarray(x), lambda x: np.stack([x])])
+def test_numpy_reads_no_other_device(read, device):
+    with pytest.raises(TypeError, match=r"Tensor\.cpu"):
+        read(torch.ones(2, device=device))
+    assert read(torch.ones(2, device=device).cpu()).sum() == 2
+
+
+@pytest.mark.parametrize("fine", [
+    lambda x: x * 2 + torch.tensor(1.0), lambda x: x[torch.tensor([0])], lambda x: torch.where(x > 0, x, 0.0),
+    lambda x: torch.randint(9, (3,), generator=torch.Generator(x.device), device=x.device), lambda x: x.double()[:, 1:],
+    lambda x: x.new_zeros(3), lambda x: torch.zeros_like(x), lambda x: x.quantile(0.5), lambda x: deepcopy(x),
+    lambda x: torch.ones(2).to(x), lambda x: torch.as_tensor(x), lambda x: torch.tensor([1.0], device=x.device)])
+def test_what_a_gpu_takes_is_taken(fine, device):
+    assert there(fine(torch.ones(2, 3, device=device)))
+
+
+@pytest.mark.parametrize("wait", [
+    lambda x: x.sum().item(), lambda x: int(x.max()), lambda x: bool((x > 0).all()), lambda x: x.tolist(),
+    lambda x: x.cpu(), lambda x: x[x > 0], lambda x: x.nonzero(), lambda x: x.long().bincount(),
+    lambda x: torch.tensor([1.0], device=x.device), lambda x: torch.as_tensor([1.0], device=x.device),
+    lambda x: torch.ones(2).to(x), lambda x: x[torch.tensor([0])], lambda x: x[[0, 1]],
+    lambda x: x.copy_(torch.ones(3)), lambda x: torch.randperm(3), lambda x: int(torch.randint(2, ())),
+    lambda x: torch.empty(3).uniform_()])
+def test_a_wait_is_found(wait, device):
+    x = torch.ones(3, device=device)
+    wait(x)
+    with pytest.raises(RuntimeError, match="not on the device alone"), forbids_waits():
+        wait(x)
+
+
+@pytest.mark.parametrize("fine", [
+    lambda x: x.masked_fill(x > 0, 0.0), lambda x: torch.rand(3, device=x.device),
+    lambda x: torch.rand_like(x).argsort(), lambda x: x[torch.randperm(3, device=x.device)],
+    lambda x: torch.full((3,), 0.5, device=x.device) * x, lambda x: x.__setitem__(x > 0, 0.0)])
+def test_what_waits_for_nothing_is_let_through(fine, device):
+    with forbids_waits():
+        fine(torch.ones(3, device=device))
+
+
+@pytest.mark.parametrize("name", encoders.KNOWN)
+def test_every_architecture_answers_where_it_is(name):
+    """Too large to start and to run here, so without values."""
+    with FakeTensorMode(), torch.device("cuda"):
+        encoder = encoders.known(name)
+        assert {f.device.type for f in encoder(noise(1, 64))} == {"cuda"}
+        with pytest.raises(RuntimeError, match="device"):
+            encoder(torch.zeros(1, 3, 64, 64, device="cpu"))
+
+
+def test_float32_is_float32_where_something_is_measured(monkeypatch):
+    net = models.gapnet(3, width=2)
+    for before in (True, False):
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", before)
+        with pytest.raises(ZeroDivisionError), hooks.undisturbed(net):
+            assert not torch.backends.cudnn.allow_tf32
+            1 / 0   # noqa: B018
+        assert torch.backends.cudnn.allow_tf32 == before
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    assert Workspace("smoke").device and not torch.backends.cudnn.allow_tf32
