@@ -37,7 +37,7 @@ from posenc_lib.config import PADDING_MODES, Recipe, Workspace
 from posenc_lib.imageset import IMAGENET, VOID, ImageSet
 
 CPU = torch.device("cpu")
-RECIPE = Recipe(epochs=1, epoch_steps=2, batch_size=4, flip=False)
+RECIPE = Recipe(epochs=1, epoch_steps=1, batch_size=4, flip=False)
 
 
 @pytest.fixture(autouse=True)
@@ -65,8 +65,9 @@ def there(*tensors: torch.Tensor) -> bool:
 NETWORKS = {
     **{f"gapnet {name} {mode}": partial(models.gapnet, 9, name, mode, width=2)
        for name in models.BACKBONES for mode in PADDING_MODES},
-    **{f"permutenet {name} {order}": partial(models.permutenet, 9, name, permutation=order, width=2)
-       for name in models.BACKBONES for order in ("none", "fixed", "batch", "sample", "test")},
+    "permutenet": partial(models.permutenet, 9, width=2),
+    **{f"permutenet nin {order}": partial(models.permutenet, 9, "nin", permutation=order, width=2)
+       for order in ("none", "fixed", "batch", "sample", "test")},
     **{f"vgg {task}": partial(models.vgg, 3, 2, task=task) for task in ("classify", "segment")},
     "readout": lambda: models.Readout(3, 2, depth=2, size=16),
     **{f"segmenter {plus}": partial(segmentation.Segmenter, "resnet18", 3, width=2, output_stride=8, rates=(1, 2, 3),
@@ -81,10 +82,8 @@ NETWORKS = {
 def test_a_network_learns_and_answers_where_it_is(name, device):
     net = NETWORKS[name]().to(device)
     optimizer = torch.optim.Adam(net.parameters())
-    for _ in range(2):
-        optimizer.zero_grad()
-        net(noise().to(device)).square().mean().backward()
-        optimizer.step()
+    net(noise().to(device)).square().mean().backward()
+    optimizer.step()
     assert there(*(p.grad for p in net.parameters() if p.grad is not None))
     with torch.no_grad():
         assert there(net.eval()(noise().to(device)))
@@ -126,8 +125,7 @@ def segmenter(**options) -> segmentation.SegmenterConfig:
                                         rates=(1, 2, 3), head=4, **options)
 
 
-@pytest.mark.parametrize("layer", ["layer1", "layer4"])
-@pytest.mark.parametrize("plus", [False, True])
+@pytest.mark.parametrize("plus, layer", [(False, "layer4"), (True, "layer1")])
 def test_a_segmenter_learns_and_is_attacked(plus, layer, device):
     c = segmenter(plus=plus, crop=(24, 24), balance=0.3)
     labels = torch.randint(3, (4, 32, 32))
@@ -138,14 +136,15 @@ def test_a_segmenter_learns_and_is_attacked(plus, layer, device):
                  RECIPE, seed=0)
     tried, first = images.to(device), torch.arange(3, device=device)
     rank = channels.rank(lambda x: net.features(x, layer)[0], lambda: (tried.batch(i)[0] for i in (first, first[:1])))
-    removals = [segmentation.Removal(gone, instead, inside) for chosen in rank.sets(3, 2, 0).values() for gone in chosen
-                for instead in (None, rank.mean) for inside in ("", "left")]
+    sets = rank.sets(2, 1, 0)
+    removals = [segmentation.Removal(sets[rule][0], instead, inside) for rule, instead, inside in (
+        ("flip", None, ""), ("strength", rank.mean, ""), ("random", None, "left"), ("matched", rank.mean, "left"))]
     counts = segmentation.sweep(net, tried, removals, layer=layer, batch=3)
     weights = torch.cat([torch.ones(1, 4), metrics.bootstrap(4, 5)])
     assert segmentation.region_iou(counts, "left", weights=weights).shape == (len(removals), 6)
     channels.stability(rank.flips, 2, metrics.bootstrap(4, 5))
     a, b = rank.rules["flip"], rank.signed["left"]
-    assert isfinite(channels.rank_correlation(a, b)) and channels.overlap(channels.top(a, 3), channels.top(b, 3)) <= 3
+    assert isfinite(channels.rank_correlation(a, b)) and channels.overlap(channels.top(a, 2), channels.top(b, 2)) <= 2
 
 
 @pytest.mark.parametrize("kind", detection.KINDS)
@@ -161,7 +160,8 @@ def test_a_detector_learns_and_is_attacked(kind, device):
     halves = torch.arange(4, device=device).split(2)
     rank = channels.rank(lambda x: net.features(x)[0], lambda: (tried.batch(half)[0] for half in halves),
                          stride=max(net.backbone.strides))
-    removals = [detection.Removal(chosen) for drawn in rank.sets(2, 2, 0).values() for chosen in drawn]
+    sets = rank.sets(2, 1, 0)
+    removals = [detection.Removal(sets[rule][0]) for rule in ("flip", "matched")]
     for found in detection.sweep(net, tried, removals, batch=3):
         matches = missrate.matched(tried.labels, found, missrate.SETUPS["All"], unit=0.1, region="left", size=(64, 64))
         missrate.log_average(matches, metrics.bootstrap(4, 3))
@@ -181,9 +181,10 @@ def test_a_classifier_learns_to_agree_and_is_asked(method, device):
     tried = images.to(device)
     for offset_on in (CPU, DEVICE):
         told, z = augshift.answers(net, tried, torch.zeros(4, 2, dtype=torch.long, device=offset_on))
-    for right in (told == tried.labels, (told == tried.labels).cpu()):
-        for fill in canvas.FILLS:
-            found = augshift.consistency(net, tried, 2, fill, side=16 if fill == "true" else None, right=right)
+    right = told == tried.labels
+    for fill in canvas.FILLS if method == "baseline" else ("zeros",):
+        found = augshift.consistency(net, tried, 2, fill, side=16 if fill == "true" else None, right=right)
+    augshift.consistency(net, tried, 2, right=right.cpu())
     assert set(found) == {"agreement", "agreement_right", "accuracy", "moved"} and isfinite(metrics.effective_rank(z))
 
 
