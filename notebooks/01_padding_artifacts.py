@@ -334,7 +334,8 @@ strides = curves["layer"].map(LAYERS["resnet"])
 curves["distance"] = curves.groupby(["net", "padding_mode", "layer", "seed"]).cumcount() * strides
 curves = curves.groupby(["net", "layer", "padding_mode", "distance"], sort=False, as_index=False)["error"].mean()
 REACH = {"conv1": 3, "layer1": 11, "layer2": 25, "layer3": 53, "layer4": 109}   # pixels; exercise 1 derives them
-assert (curves["error"][curves["distance"] >= curves["layer"].map(REACH)] < 1e-9).all()
+rounding = max(1e-9 if r.source["device"].endswith("CPU") else 1e-6 for r in runs)   # a GPU sums crop and piece in unlike orders
+assert (curves["error"][curves["distance"] >= curves["layer"].map(REACH)] < rounding).all()
 
 fig, axes = plt.subplots(2, 5, figsize=(8.7, 5), sharex="col", sharey=True, layout="constrained")
 for (net, layer), rows in curves.groupby(["net", "layer"], sort=False):

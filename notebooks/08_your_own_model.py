@@ -141,6 +141,7 @@ if files:
 else:
     c = encoders.to_train("photos", workspace.data, **small)
     encoder, label = encoders.make(c, 0, workspace.data), c.label
+encoder.net.to(workspace.device)
 preset = probing.PRESETS[profile]
 size, n, folds = preset.get("size", 96), {"smoke": 12, "quick": 60, "paper": 90}[profile], preset.get("folds", 6)
 
@@ -177,6 +178,7 @@ page.show(fig, "08_place_fields", f"""{{term}}`Place fields <place field>` of {d
 first, others = (half[::3] for half in pictures(size, n).chunk(2))
 ranked = {rule: probing.rank(encoder.net, deepest, first, rule) for rule in ("decodability", "flip", "strength")}
 with torch.no_grad():
+    others = others.to(workspace.device)
     answers = encoder.net(others)
 
 

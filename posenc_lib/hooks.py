@@ -80,15 +80,19 @@ def undisturbed(model: nn.Module) -> Iterator[nn.Module]:
 
     What every submodule had is put back: its training flag and its buffers, the same tensors with the same bits, for
     some networks count in them even in evaluation.  What is drawn inside leaves torch's random state as it was.
+    Inside, cuDNN's convolutions of float32 do not round to TF32 (see `config.Workspace.device`).
     """
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(module, key, buffer, None if buffer is None else buffer.clone())
                for module in model.modules() for key, buffer in module._buffers.items()]
     devices = {tensor.device for tensor in chain(model.parameters(), model.buffers()) if tensor.is_cuda}
+    rounds = torch.backends.cudnn.allow_tf32
     try:
+        torch.backends.cudnn.allow_tf32 = False
         with torch.random.fork_rng(devices=list(devices)), torch.no_grad():
             yield model.eval()
     finally:
+        torch.backends.cudnn.allow_tf32 = rounds
         with torch.no_grad():
             for module, key, buffer, before in buffers:
                 module._buffers[key] = buffer if before is None else buffer.copy_(before)

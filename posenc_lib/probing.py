@@ -238,7 +238,7 @@ def rank(model: nn.Module, layer: str, images: Images, rule: str = "flip", *, ba
          ) -> tuple[Int[Tensor, " channel"], Float[Tensor, " channel"]]:
     """The layer's channels by what they answer, highest first, and every channel's response, in channel order.
 
-    images  (image, rgb, side, side), square and as large as the network takes them
+    images  (image, rgb, side, side), square and as large as the network takes them, on any device
     rule    "flip" (ICCV 2021, Eq. 2), "shift", "strength", all in units of the activation; "decodability", the share of
             variance that the cell of a 3x3 canvas explains; or a region: "left", "right", "top", "bottom", "centre",
             "periphery", by the signed response.  See `channels`, and page 06 for what each of them measures
@@ -249,13 +249,13 @@ def rank(model: nn.Module, layer: str, images: Images, rule: str = "flip", *, ba
 
     def features(x: Images) -> Tensor:   # (batch, channel, place, 1)
         with hooks.captured(model, layer, lambda out: out.movedim(found.axis, 1).flatten(2)[..., None].clone()) as f:
-            model(_framed(x, images.shape[-1]).to(like))
-        return f[0].float().cpu()
+            model(_framed(x, images.shape[-1]))
+        return f[0].float()
 
     def encode(x: Images) -> Latents:
         return features(x).mean((-2, -1))
 
-    batches = images.split(batch)
+    batches = (x.to(like) for x in images.split(batch))   # one device from here on
     with hooks.undisturbed(model):
         if rule == "strength":
             response = channels.strength(features, batches)
@@ -266,6 +266,7 @@ def rank(model: nn.Module, layer: str, images: Images, rule: str = "flip", *, ba
             response = sign * channels.response(encode, batches, change, signed=True)
         else:
             response = channels.response(encode, batches, {"flip": channels.mirror, "shift": channels.roll}[rule])
+    response = response.cpu()
     return channels.top(response, len(response)), response
 
 
