@@ -191,25 +191,19 @@ def scores(maps, images):   # maps (image, map, row, col)
 
 
 # %%
-@lru_cache
-def on_device():
-    """The training pictures and each test set."""
-    return {name: images.to(workspace.device) for name, images in {"training": seen, **tests}.items()}
-
-
 @lru_cache(maxsize=4)
 def read(c, seed):
     """Stacked features of the training pictures and of each test set, kept where they are few; channels of each stage."""
     encoder = encoders.make(c, seed, workspace.data, files.get(c.net, ""))
     encoder.net.to(workspace.device)
-    readings = {name: encoders.reading(encoder, images) for name, images in on_device().items()}
-    return {name: f for name, (f, _) in readings.items()}, readings["training"][1]
+    readings = [encoders.reading(encoder, images.to(workspace.device)) for images in (seen, *tests.values())]
+    return [f for f, _ in readings], readings[0][1]
 
 
 def run(c, seed, checkpoint):
     readings, channels = read(c.encoder, 0 if c.encoder.source == "imagenet" else seed)
     use, wanted = encoders.chosen(channels, c.stage, c.channels, seed=seed), targets.to(workspace.device)
-    samples, *others = (f.only(use) for f in readings.values())
+    samples, *others = (f.only(use) for f in readings)
     torch.manual_seed(seed)
     readout = models.Readout(len(use), len(KINDS), kernel=c.kernel, depth=c.depth, padding=c.padding, hidden=c.hidden, size=c.size)
     history = training.fit(readout, samples, lambda readout, features, *_: (   # a readout a map, a mean each

@@ -137,6 +137,7 @@ for width in (129, 128):
 c = segmentation.SegmenterConfig(profile=profile, dataset=dataset, data=splits.fingerprint, **preset, layer=layer or "layer4")
 if checkpoint:                                                        # what is wrong with it is said at once
     segmentation.load_checkpoint(segmentation.build(c, len(train.classes)), checkpoint)
+theirs = pd.DataFrame(channels.released(released)) if released else paper.RELEASED
 net = segmentation.build(replace(c, width=4, head=8, net="resnet18", weights=""), len(train.classes)).eval()
 images, labels = test.batch(torch.arange(4))
 gone = segmentation.Removal(torch.tensor([3, 17, 5]))
@@ -308,23 +309,6 @@ def examples(c, net, rank):
             "steps": {k: told(channels.top(flip, k), slice(0, 1)) + told(at_random[:k], slice(0, 1)) for k in steps}}
 
 
-# %% tags=["hide-input"]
-def from_released(folder):
-    """What two of the authors' lists share: computed from their files."""
-    files = {name: sorted(Path(folder).glob(f"{prefix}ordered*.json")) for name, prefix in (("left", "left_"), ("right", "right_"), ("overall", ""))}
-    if not all(files.values()):
-        raise FileNotFoundError(f"released: {folder} lacks the list {next(n for n, f in files.items() if not f)}; give the folder "
-                                "position_attack/targeted_neurons/deeplabv3_resnet50 of a clone of the authors' code")
-    lists = {name: torch.tensor(next(iter(json.loads(found[0].read_text()).values()))) for name, found in files.items()}
-    for a, b in (("left", "right"), ("left", "overall"), ("right", "overall")):
-        yield {"first": a, "second": b, **{f"shared of {n}": channels.overlap(lists[a][:n], lists[b][:n]) for n in (100, 300)},
-               "spearman": channels.rank_correlation(lists[a].argsort(), lists[b].argsort())}
-
-
-theirs = pd.DataFrame(from_released(released)) if released else paper.RELEASED   # read before the runs, for a list may be missing
-
-
-# %%
 @cache
 def ready():
     """Raise now what is wrong with the backbone's weights."""
@@ -332,6 +316,7 @@ def ready():
         segmentation.from_imagenet(segmentation.build(plain, len(train.classes)), plain.net, workspace.data)
 
 
+# %%
 def run(c, seed, file):
     net, told = made(c, seed, file)
     rank = channels.rank(lambda pictures: net.features(pictures, c.layer)[0], lambda: seen(train, c.rank_images))

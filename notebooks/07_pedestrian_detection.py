@@ -245,6 +245,7 @@ def run(c, seed, file):
             **({"shown": list(shown(tags, found, main, number)), "number": number} if seed == 0 else {})}
 
 
+# %%
 start = config.choose("backbone", backbone, ("", "random", "imagenet"))
 configs = {}
 for kind, preset in presets.items():

@@ -2,8 +2,10 @@
 
 Built up by hand in page 06.  Source: Islam et al., ICCV 2021, Sec. 4.2 and Eq. 2; released code for the regions.
 """
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int, Num
@@ -142,6 +144,24 @@ def rank_correlation(first: Num[Tensor, " channel"], second: Num[Tensor, " chann
     if first.min() == first.max() or second.min() == second.max():
         return float("nan")
     return float(stats.spearmanr(first.cpu(), second.cpu()).statistic)
+
+
+def released(folder: Path | str) -> Iterator[dict]:
+    """What two of the authors' released lists share, and their rank correlation: a row each, as in `paper.RELEASED`.
+
+    folder  position_attack/targeted_neurons/deeplabv3_resnet50 of a clone of their code.  FileNotFoundError without it
+    """
+    files = {name: sorted(Path(folder).glob(f"{prefix}ordered*.json"))
+             for name, prefix in (("left", "left_"), ("right", "right_"), ("overall", ""))}
+    if not all(files.values()):
+        raise FileNotFoundError(f"released: {folder} lacks the list {next(n for n, f in files.items() if not f)}; give "
+                                "the folder position_attack/targeted_neurons/deeplabv3_resnet50 of a clone of the "
+                                "authors' code")
+    lists = {name: torch.tensor(next(iter(json.loads(found[0].read_text()).values()))) for name, found in files.items()}
+    for a, b in (("left", "right"), ("left", "overall"), ("right", "overall")):
+        yield {"first": a, "second": b,
+               **{f"shared of {n}": overlap(lists[a][:n], lists[b][:n]) for n in (100, 300)},
+               "spearman": rank_correlation(lists[a].argsort(), lists[b].argsort())}
 
 
 def stability(changes: Float[Tensor, "image channel"], n: int, weights: Float[Tensor, "draw image"]

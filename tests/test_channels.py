@@ -1,4 +1,6 @@
 """Responses equal plain loops and obey the symmetries of their networks; sets of channels have what was asked for."""
+import json
+
 import pytest
 import torch
 from scipy import stats
@@ -274,3 +276,16 @@ def test_the_sets_of_a_ranking(ranking):
     assert all(len(chosen.unique()) == len(chosen) == 6 for draws in sets.values() for chosen in draws)
     order = channels.top(measured.rules["flip"], 32)
     assert torch.equal(sets["flip"][0], order[:6]) and set(sets["lowest"][0].tolist()) == set(order[-6:].tolist())
+
+
+def test_released_lists_are_compared_and_a_missing_one_is_named(tmp_path):
+    order = list(range(400))
+    for name, numbers in (("left_ordered", order), ("right_ordered", order[::-1])):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"left": numbers}))   # as theirs, that key in both
+    with pytest.raises(FileNotFoundError, match=r"released: .* lacks the list overall; give the folder pos"):
+        list(channels.released(tmp_path))
+    (tmp_path / "ordered.json").write_text(json.dumps({"overall": order}))
+    rows = {(row["first"], row["second"]): row for row in channels.released(tmp_path)}
+    assert list(rows) == [("left", "right"), ("left", "overall"), ("right", "overall")]
+    assert [rows["left", "right"][f"shared of {n}"] for n in (100, 300)] == [0, 200]
+    assert [round(row["spearman"], 6) for row in rows.values()] == [-1, 1, -1]
