@@ -30,6 +30,9 @@ BADGES = {paper.REPRODUCED: "reproduced", paper.IN_DIRECTION: "in-direction", pa
           paper.NOT_TESTABLE: "not-testable-here", paper.PASSED: "reproduced", paper.NOT_PASSED: "not-reproduced",
           paper.NOT_TRIED: "not-testable-here"}
 NOT_RUN = "not run"
+BLANK = base64.b64encode(   # the picture of a figure that has not been made
+    b'<svg xmlns="http://www.w3.org/2000/svg" width="480" height="60"><rect x="1" y="1" width="478" height="58" '
+    b'fill="none" stroke="#767676" stroke-dasharray="6 4"/></svg>').decode()
 ROLE = re.compile(r"\[([^]]*)\]\{[^}]*\}|\{\w+\}`([^`]*)`")   # MyST for the book alone: [word]{.class}, {role}`word`
 
 
@@ -78,6 +81,25 @@ def show(fig: Figure, name: str, caption: str, alt: str, *, workspace: Workspace
     as_html = (f'<figure><img alt="{html.escape(alt)}" src="data:image/png;base64,{png}" style="max-width:100%">'
                f"<figcaption>{html.escape(_line(caption))}</figcaption></figure>")
     _put_out(markdown, as_html, f"{caption}\n({alt})")
+
+
+def not_run(labels: Sequence[str], sentence: str, reason: str = "") -> None:
+    """Placeholders for the figures and tables of a cell whose runs are not on file; references to them hold.
+
+    labels    fig-NAME or tab-NAME
+    sentence  MyST text: each one's caption, or all there is where nothing has a label
+    reason    why, if the cell says more than that
+    """
+    text = f"Not run yet{reason and ': '}{reason or '.'}"
+    for label in labels:
+        if label.startswith("fig-"):
+            markdown = (f"```{{figure}} data:image/svg+xml;base64,{BLANK}\n:name: {label}\n:alt: Not run yet\n\n"
+                        f"{_line(sentence)}\n```\n")
+        else:
+            markdown = f"```{{csv-table}} {_line(sentence)}\n:name: {label}\n\nnot run yet\n```\n"
+        _put_out(markdown, f"<p>{html.escape(_line(sentence))}</p>", sentence)
+    if reason or not labels:
+        _put_out(f"*{text}*\n", f"<p><i>{html.escape(text)}</i></p>", text)
 
 
 def explorer(frames: dict[str, np.ndarray], caption: str) -> None:

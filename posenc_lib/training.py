@@ -3,9 +3,12 @@ here.
 """
 import io
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from glob import escape
+from math import inf
 from pathlib import Path
 from uuid import uuid4
 from zipfile import ZipFile, is_zipfile
@@ -24,9 +27,23 @@ CHECK_EVERY = 50   # steps between two looks at the loss: each look makes a GPU 
 Loss = Callable[[nn.Module, Tensor, Tensor, torch.Generator], Tensor]
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a training is kept after each epoch, and when to stop for now.
+
+    until  seconds since the epoch, as `time.time()` has them
+    """
+    path: Path
+    until: float = inf
+
+
+class OutOfTime(Exception):
+    """The time for runs is up; the checkpoint has all epochs that came to an end."""
+
+
 def fit(model: nn.Module, train: Trainable, loss: Loss, recipe: Recipe, *, seed: int,
         evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
-        checkpoint: Path | None = None) -> list[dict[str, float]]:
+        checkpoint: Checkpoint | Path | None = None) -> list[dict[str, float]]:
     """Train `model` in place by `recipe`; returns what `evaluate` said after each epoch.
 
     train       images on any device (`data.ImageSet`); they are moved to the device once and normalised by batch.  Or
@@ -35,6 +52,7 @@ def fit(model: nn.Module, train: Trainable, loss: Loss, recipe: Recipe, *, seed:
                 an image, say) from the generator
     evaluate    called after each epoch with the model in evaluation mode; "loss", the epoch's mean, is added
     checkpoint  file to go on from if it is there, and to write after each epoch (atomic; read with weights_only)
+                With a time `until`, OutOfTime once an epoch ends later than that, unless it is the last
 
     On a GPU in bfloat16 where it is safe (autocast), else in float32; channels last where that is safe.  All
     randomness of an epoch comes from (seed, epoch), so on a CPU a resumed run equals an uninterrupted one bit by bit.
@@ -43,6 +61,7 @@ def fit(model: nn.Module, train: Trainable, loss: Loss, recipe: Recipe, *, seed:
     FloatingPointError when the loss is not finite; ValueError for a checkpoint that cannot be read, and where features
     are to be mirrored.
     """
+    checkpoint, until = (checkpoint.path, checkpoint.until) if isinstance(checkpoint, Checkpoint) else (checkpoint, inf)
     fabric = _fabric()
     device, processes = fabric.device, fabric.world_size
     optimizer = recipe.optimizer(recipe.groups(model))
@@ -88,6 +107,8 @@ def fit(model: nn.Module, train: Trainable, loss: Loss, recipe: Recipe, *, seed:
             if fabric.is_global_zero:
                 _save(checkpoint, model, optimizer, history)
             fabric.barrier()
+            if epoch + 1 < recipe.epochs and time.time() >= until:
+                raise OutOfTime(f"fit: the time is up after epoch {epoch + 1} of {recipe.epochs}; {checkpoint} has it")
     model.eval()
     return history
 
@@ -192,6 +213,13 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict:
             if damaged := parts.testzip():
                 raise ValueError(f"the checksum of {damaged} in it is wrong")
     return torch.load(path, map_location=device, weights_only=True)
+
+
+def epochs_in(path: Path) -> int:
+    """How many epochs a checkpoint has; 0 without one, and for one that cannot be read, which `fit` refuses."""
+    with suppress(Exception):
+        return len(read(path)["history"])
+    return 0
 
 
 def discard(path: Path) -> None:
