@@ -54,7 +54,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         if name in args.given:
             fail(f"-p {name} is not possible; use --{name.removesuffix('_root')}.")
     args.pages = choose(sorted(args.notebooks.glob("[0-9][0-9]_*.py")), args)
-    args.jobs = int(args.jobs or default_jobs(args))
+    args.own_jobs, args.jobs = not args.jobs, int(args.jobs or default_jobs(args))
     return args
 
 
@@ -72,11 +72,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def default_jobs(args: argparse.Namespace) -> int:
+def default_jobs(args: argparse.Namespace, on_file: bool = False) -> int:
     """A page a core, at most four: these networks are small, and two threads train one hardly faster than one does.
-    At the papers' own scale, which wants the whole GPU, one."""
+    At the papers' own scale, which wants the whole GPU, one, unless pages only show what is on file."""
     pages = [page for page in args.pages if page.stem[:2] != INDEX]
-    return 1 if args.profile == "paper" else max(1, min(4, cores(), len(pages)))
+    return 1 if args.profile == "paper" and not on_file else max(1, min(4, cores(), len(pages)))
 
 
 def literal(text: str):

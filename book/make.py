@@ -28,7 +28,7 @@ import jupytext
 import nbformat
 import papermill
 import psutil
-from arguments import INDEX, ROOT, STANDARD, cores, fail, literal, parse
+from arguments import INDEX, ROOT, STANDARD, cores, default_jobs, fail, literal, parse
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
@@ -292,6 +292,8 @@ def main(argv: list[str]) -> int:
     args = parse(argv)
     prepare_output(args)
     args.on_file = args.profile == "paper" and no_gpu()
+    if args.on_file and args.own_jobs:
+        args.jobs = default_jobs(args, on_file=True)
     with tempfile.TemporaryDirectory(prefix="nb", dir="/tmp") as args.runtime:  # a socket's path must be short
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, frame: stop(number, args))

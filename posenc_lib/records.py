@@ -28,6 +28,7 @@ from torch import Tensor
 
 from posenc_lib import progress, slices, training
 from posenc_lib.config import PROJECT, Workspace, describe, digest, reason
+from posenc_lib.imageset import Splits, StandIn
 from posenc_lib.metrics import mean_interval
 
 Run = Callable[..., dict]   # (config, seed, checkpoint) -> results by name
@@ -204,14 +205,27 @@ def run_or_load(claim: str, configs: Sequence, run: Run, *, seeds: Sequence[int]
         progress.say("The time is up; the same again goes on from here.\n" + slices.table({claim: states.values()}))
     if wanted and not found:
         raise NotRun(f"{claim}: none of its {len(wanted)} runs is on file" + (
-            f"; to run them, on a machine with a GPU: {command(page or '')}" if workspace.on_file else
+            f"; to run them, on a machine with a GPU: {_command()}" if workspace.on_file else
             " yet, and the time is up; the same again goes on from here"))
     return [found[key] for key in wanted if key in found]
 
 
-def command(page: str = "") -> str:
-    """What runs a page at the papers' own scale."""
+def _command() -> str:
+    """What runs a page, the one that run_all.sh is at, at the papers' own scale."""
+    page = os.environ.get("POSENC_PAGE")
     return f"./run_all.sh --profile paper{f' --only {page[:2]}' if page else ''} --data DIR"
+
+
+def need_gpu(workspace: Workspace) -> None:
+    """NotRun where the workspace only shows what is on file: what follows computes at the papers' own scale."""
+    if workspace.on_file:
+        raise NotRun(f"what follows computes at the papers' own scale, on a GPU: {_command()}")
+
+
+def need_data(splits: Splits) -> None:
+    """NotRun where the images that results are shown beside are not here (`data.load_for`)."""
+    if isinstance(splits, StandIn):
+        raise NotRun("results are shown beside their own images, which are not here; --data DIR says where they are")
 
 
 def whole(runs: Sequence[Record], configs: Sequence) -> tuple[list[Record], list[int]]:
