@@ -9,6 +9,7 @@
 #     --jobs N                      run up to N pages at a time (default: one a core, at most 4)
 #     --cluster WHERE               runs go to worker processes: local:N here, tcp://HOST:PORT (a Dask scheduler), or
 #                                   slurm (as cluster.yml says); else each page does its own
+#     --minutes N                   stop after N minutes, at the next checkpoint; the same command goes on from there
 #     --out DIR                     put build/, records/, figures/ and book/_build/ there (default: here)
 #   ./run_all.sh test [...]       the tests; arguments go to pytest
 #   ./run_all.sh lab [...]        JupyterLab on the pages

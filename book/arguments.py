@@ -20,7 +20,8 @@ def fail(sentence: str, code: int = 2):
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """-> profile, jobs, pages (those chosen, in the order to run), given (parameters by name), data_root ("": none was
-    named), base (the output folder), notebooks, book; all paths absolute.  Exits with one sentence and code 2."""
+    named), minutes (inf: none were given), base (the output folder), notebooks, book; all paths absolute.  Exits with
+    one sentence and code 2."""
     parser = argparse.ArgumentParser(prog="run_all.sh", allow_abbrev=False, add_help=False)
     parser.error = lambda message: fail(f"{message}; ./run_all.sh help lists the options.")
     parser.add_argument("--profile", default="quick")
@@ -29,6 +30,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("-p", dest="given", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
     parser.add_argument("--jobs", default="")
     parser.add_argument("--cluster", default=os.environ.get("POSENC_CLUSTER", ""))
+    parser.add_argument("--minutes", default="inf")
     parser.add_argument("--out", default="")
     # for tests and for whoever has pages of their own
     parser.add_argument("--notebooks", type=Path, default=ROOT / "notebooks", help="another folder of pages")
@@ -43,6 +45,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         fail(f"there is no data folder {args.data}; --data (or POSENC_DATA) names the folder that holds the data sets.")
     if args.cluster and not re.fullmatch(r"local:[1-9]\d*|(tcp|tls)://.+:\d+|slurm", args.cluster):
         fail(f"--cluster takes local:N, tcp://HOST:PORT or slurm, not '{args.cluster}'.")
+    args.minutes = minutes(args.minutes)
     args.data_root = os.path.abspath(args.data) if args.data else ""  # "" is data/, or what is embedded
     args.base = Path(os.path.abspath(args.out)) if args.out else ROOT
     args.notebooks, args.book = args.notebooks.absolute(), args.book.absolute()
@@ -51,19 +54,29 @@ def parse(argv: list[str]) -> argparse.Namespace:
         if name in args.given:
             fail(f"-p {name} is not possible; use --{name.removesuffix('_root')}.")
     args.pages = choose(sorted(args.notebooks.glob("[0-9][0-9]_*.py")), args)
-    args.jobs = int(args.jobs or default_jobs(args))
+    args.own_jobs, args.jobs = not args.jobs, int(args.jobs or default_jobs(args))
     return args
+
+
+def minutes(text: str) -> float:
+    """The length of a slice; inf where none was given."""
+    try:
+        if float(text) > 0:
+            return float(text)
+    except ValueError:
+        pass
+    return fail(f"--minutes takes a number above 0, fractions included, not '{text}'.")
 
 
 def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def default_jobs(args: argparse.Namespace) -> int:
+def default_jobs(args: argparse.Namespace, on_file: bool = False) -> int:
     """A page a core, at most four: these networks are small, and two threads train one hardly faster than one does.
-    At the papers' own scale, which wants the whole GPU, one."""
+    At the papers' own scale, which wants the whole GPU, one, unless pages only show what is on file."""
     pages = [page for page in args.pages if page.stem[:2] != INDEX]
-    return 1 if args.profile == "paper" else max(1, min(4, cores(), len(pages)))
+    return 1 if args.profile == "paper" and not on_file else max(1, min(4, cores(), len(pages)))
 
 
 def literal(text: str):

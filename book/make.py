@@ -22,14 +22,18 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import execute  # noqa: F401 (the engine of papermill that knows gaps)
 import filelock
 import jupytext
 import nbformat
 import papermill
 import psutil
-from arguments import INDEX, ROOT, STANDARD, cores, fail, literal, parse
+from arguments import INDEX, ROOT, STANDARD, cores, default_jobs, fail, literal, parse
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
+
+sys.path.insert(0, str(ROOT))
+from posenc_lib import slices  # of the standard library alone
 
 
 def prepare_output(args):
@@ -78,18 +82,28 @@ class Page:
         self.executed = args.base / "build" / "notebooks" / f"{self.name}.ipynb"
         self.partial = self.executed.with_suffix(".partial.ipynb")
         library = sorted((ROOT / "posenc_lib").glob("*.py"))
-        self.inputs = digest(self.values, contents([source, *library, ROOT / "requirements.lock"]))
+        self.slices, self.gaps = args.base / "build" / "slices" / self.name, []
+        self.inputs = digest(self.values, args.on_file, contents([source, *library, ROOT / "requirements.lock"]))
 
     def unchanged(self) -> dict | None:
         """The stamp of the last run, if running again would give what is there."""
         stamp = read_stamp(self.executed)
-        same = stamp and (stamp["inputs"], stamp["files"]) == (self.inputs, files(self.args))
+        same = stamp and (stamp["inputs"], stamp["files"]) == (self.inputs, files(self.args)) and not self.stopped()
         return stamp if same and all((self.args.base / figure).exists() for figure in stamp["figures"]) else None
+
+    def stopped(self) -> bool:
+        """Some of its runs are left for another slice of time."""
+        states = [state for of_claim in slices.kept(self.slices).values() for state in of_claim]
+        return not self.args.on_file and not all(state.on_file for state in states)
+
+    def command(self) -> str:
+        data = " --data DIR" if self.args.on_file else ""
+        return f"./run_all.sh --profile {self.args.profile} --only {self.name[:2]}{data}"
 
     def write_stamp(self, seconds: float, files: str):
         figures = (self.args.base / "figures" / self.args.profile).glob(f"{self.name[:3]}*")
         stamp = {"profile": self.args.profile, "seconds": seconds, "inputs": self.inputs, "files": files,
-                 "figures": sorted(str(figure.relative_to(self.args.base)) for figure in figures)}
+                 "gaps": self.gaps, "figures": sorted(str(figure.relative_to(self.args.base)) for figure in figures)}
         fresh = self.executed.with_suffix(".json.new")
         fresh.write_text(json.dumps(stamp, indent=1))
         os.replace(fresh, self.executed.with_suffix(".json"))
@@ -98,10 +112,13 @@ class Page:
         """Execute in a kernel of its own; -> seconds; `failure` is the report of a page that failed."""
         say(f"  {self.name} runs")
         ipc = {"transport": "ipc", "connection_file": f"{self.args.runtime}/{self.name[:2]}.json"}  # not open TCP
+        sentence = f"Not run yet. {'On a machine with a GPU: ' if self.args.on_file else ''}`{self.command()}`"
+        shutil.rmtree(self.slices, ignore_errors=True)
         start = time.monotonic()
         try:
             notebook = papermill.execute_notebook(
                 self.notebook, self.partial, self.values, progress_bar=False, config=Config(KernelManager=ipc),
+                engine_name="gaps", gaps=self.gaps, sentence=sentence, variables={"POSENC_PAGE": self.name},
                 extra_arguments=["--IPKernelApp.log_level=50"],  # at its end a busy kernel may log the interrupt
                 resources={"metadata": {"path": str(self.args.notebooks)}})  # the kernel's working directory
         except PapermillExecutionError as error:
@@ -109,12 +126,15 @@ class Page:
         except Exception as error:  # the kernel died or never started
             self.failure = f"{self.name} failed: {type(error).__name__}: {error}"
         seconds = round(time.monotonic() - start, 1)
-        if not self.failure:
+        if self.failure:
+            self.executed.with_suffix(".json").unlink(missing_ok=True)  # what it was before does not belong to the book
+        else:
             self.write_stamp(seconds, files="")  # complete only when every page has written its records
             clean(notebook, self.partial)
             os.replace(self.partial, self.executed)
         self.took = f"{seconds:.1f} s"
-        say(f"  {self.name} {'FAILED after' if self.failure else 'took'} {self.took}")
+        gaps = f", {len(self.gaps)} of its figures and tables not run yet" if self.gaps else ""
+        say(f"  {self.name} {'FAILED after' if self.failure else 'took'} {self.took}{gaps}")
         return seconds
 
     def report(self, error) -> str:
@@ -176,9 +196,15 @@ def run_pages(args) -> list[Page]:
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of parameters that its own reader missed
 
     print(f"profile {args.profile}, {len(pages)} page(s), data in {args.data_root or 'the book itself'}", flush=True)
+    if args.on_file:
+        print("  no GPU here, so nothing is trained: the pages show what is on file in records/paper", flush=True)
     ran = {}
     for last in (False, True):  # the index, made from the others' records, after the others
         group = [page for page in pages if (page.name[:2] == INDEX) == last]
+        if last:
+            os.environ |= states(args, pages)
+            for page in group:
+                page.inputs = digest(page.inputs, states(args, pages))
         stale = []
         for page in group:
             if stamp := page.unchanged():
@@ -195,10 +221,25 @@ def run_pages(args) -> list[Page]:
     return pages
 
 
+def ready(args) -> list[Path]:
+    """The executed pages of this profile, whether chosen now or not; of one that failed there is none."""
+    executed = [args.base / "build" / "notebooks" / f"{page.stem}.ipynb" for page in args.notebooks.glob("[0-9]*_*.py")]
+    return [page for page in executed if (stamp := read_stamp(page)) and stamp["profile"] == args.profile]
+
+
+def states(args, pages: list[Page]) -> dict[str, str]:
+    """What the start page has to know: which pages failed, and which have no verdict yet."""
+    no_verdict = [page.stem for page in ready(args)
+                  if f"tab-{page.stem[:2]}_against_paper" in read_stamp(page).get("gaps", [])]
+    return {"POSENC_FAILED": ",".join(sorted(page.name for page in pages if page.failure)),
+            "POSENC_NOT_RUN": ",".join(sorted(no_verdict))}
+
+
 @contextlib.contextmanager
 def environment(args, spec: str):
     """What the kernels inherit; with a cluster for their runs, if one is to be had."""
-    os.environ |= {"JUPYTER_PREFER_ENV_PATH": "1", "POSENC_HEADLESS": "1", "POSENC_CLUSTER": ""}
+    os.environ |= {"JUPYTER_PREFER_ENV_PATH": "1", "POSENC_HEADLESS": "1", "POSENC_CLUSTER": "",
+                   "POSENC_UNTIL": str(args.until)}
     with contextlib.ExitStack() as stack:
         if spec:
             from posenc_lib import cluster  # which takes seconds, for torch
@@ -218,15 +259,14 @@ def build_book(args) -> Path:
     sources, fresh, old = build / "book", build / "html", build / "html.old"
     for folder in (sources, fresh, old):
         shutil.rmtree(folder, ignore_errors=True)
-    not_book = shutil.ignore_patterns("_build", "__pycache__", "arguments.py", "check_environment.py", "make.py")
+    not_book = shutil.ignore_patterns("_build", "__pycache__", "arguments.py", "check_environment.py",
+                                      "execute.py", "make.py")
     shutil.copytree(args.book, sources, ignore=not_book)
-    executed = [build / "notebooks" / f"{page.stem}.ipynb" for page in args.notebooks.glob("[0-9][0-9]_*.py")]
-    ready = [page for page in executed  # also pages not chosen now, if of the same profile
-             if (stamp := read_stamp(page)) and stamp["profile"] == args.profile]
-    if all(page.name[:2] == INDEX for page in ready):
+    pages = ready(args)
+    if all(page.name[:2] == INDEX for page in pages):
         fail(f"a book of profile {args.profile} has no page yet but its index; choose others too, or leave --only "
              "away.", 1)
-    for page in ready:
+    for page in pages:
         shutil.copy2(page, sources)
     shutil.copytree(args.base / "figures" / args.profile, sources / "figures")
 
@@ -251,6 +291,9 @@ def build_book(args) -> Path:
 def main(argv: list[str]) -> int:
     args = parse(argv)
     prepare_output(args)
+    args.on_file = args.profile == "paper" and no_gpu()
+    if args.on_file and args.own_jobs:
+        args.jobs = default_jobs(args, on_file=True)
     with tempfile.TemporaryDirectory(prefix="nb", dir="/tmp") as args.runtime:  # a socket's path must be short
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, frame: stop(number, args))
@@ -260,15 +303,35 @@ def main(argv: list[str]) -> int:
         except filelock.Timeout:
             print(f"another run is at work in {args.base}; waiting for it to end", flush=True)
             lock.acquire()
+        args.until = time.time() + 60 * args.minutes
         pages = run_pages(args)
-        failures = [page.failure for page in pages if page.failure]
+        failures = {page.name: page.failure for page in pages if page.failure}
         if failures:
-            print("\n" + "\n\n".join(failures), file=sys.stderr)
-            fail(f"{len(failures)} of {len(pages)} page(s) failed, so the book was left as it was.", 1)
+            print("\n" + "\n\n".join(failures.values()), file=sys.stderr, flush=True)
+        failed = f"{len(failures)} of {len(pages)} page(s) failed"
+        if len(failures) == len(pages) or any(name[:2] == INDEX for name in failures):
+            fail(f"{failed}, so the book was left as it was.", 1)
         index = build_book(args)
+    if args.minutes < float("inf"):
+        print(left(args, pages))
     print("Pages:", ", ".join(f"{page.name} {page.took}" for page in pages))
     print(f"The book: {index.as_uri()}")
+    if failures:
+        fail(f"{failed}, and the book is without: {', '.join(failures)}.", 1)
     return 0
+
+
+def left(args, pages: list[Page]) -> str:
+    """After a slice of time: what is on file, half done and left to do, claim by claim."""
+    claims = {claim: of_claim for page in pages for claim, of_claim in slices.kept(page.slices).items()}
+    if all(state.on_file for of_claim in claims.values() for state in of_claim):
+        return f"All runs of these pages are on file.\n{slices.table(claims)}"
+    return f"After {args.minutes:g} minutes; the same command goes on from here.\n{slices.table(claims)}"
+
+
+def no_gpu() -> bool:
+    from posenc_lib.config import Workspace  # which takes seconds, for torch
+    return Workspace("paper").on_file
 
 
 def stop(number: int, args):

@@ -27,6 +27,7 @@ pretrained = ""       # e.g. "vgg16,resnet18=FILE.safetensors"; "" is what lies 
 seeds = 0             # how many; 0 is the profile's number
 
 # %%
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
@@ -191,8 +192,7 @@ def scores(maps, images):   # maps (image, map, row, col)
 
 
 # %%
-@lru_cache(maxsize=4)
-def read(c, seed):
+def features_of(c, seed):
     """Stacked features of the training pictures and of each test set, kept where they are few; channels of each stage."""
     encoder = encoders.make(c, seed, workspace.data, files.get(c.net, ""))
     encoder.net.to(workspace.device)
@@ -200,8 +200,11 @@ def read(c, seed):
     return [f for f, _ in readings], readings[0][1]
 
 
+read, kept = lru_cache(maxsize=4)(features_of), lru_cache(maxsize=None)(features_of)   # made here, anew for every seed; ImageNet's
+
+
 def run(c, seed, checkpoint):
-    readings, channels = read(c.encoder, 0 if c.encoder.source == "imagenet" else seed)
+    readings, channels = kept(c.encoder, 0) if c.encoder.source == "imagenet" else read(c.encoder, seed)
     use, wanted = encoders.chosen(channels, c.stage, c.channels, seed=seed), targets.to(workspace.device)
     samples, *others = (f.only(use) for f in readings)
     torch.manual_seed(seed)
@@ -273,11 +276,14 @@ cell("given", "1 layer", coordinates)
 cell("given", "3 layers", coordinates, depth=3, hidden=16)
 
 seeds = range(seeds or config.SEEDS[profile])
-configs = sorted({c for _, _, c in cells}, key=lambda c: (str(c.encoder), str(c)))   # network by network
-runs = records.run_or_load("posenet", configs, run, seeds=seeds, workspace=workspace, before=ready)
+networks = list(dict.fromkeys(c.encoder for _, _, c in cells))        # those of Table 1 first
+configs = sorted({c for _, _, c in cells}, key=lambda c: (networks.index(c.encoder), str(c)))   # network by network
 extra = range(len(seeds), len(seeds) + 2)                             # two more for Table 1, the headline
-runs += records.run_or_load("posenet", [c for table, _, c in cells if table == "1"], run, seeds=extra,
-                            workspace=workspace, before=ready)
+runs = records.run_or_load("posenet", configs, run, seeds=seeds, workspace=workspace, before=ready)
+runs, seeds = records.whole(runs, configs)
+with suppress(records.NotRun):
+    runs += records.run_or_load("posenet", [c for table, _, c in cells if table == "1"], run, seeds=extra,
+                                workspace=workspace, before=ready)
 runs_of = {digest: list(group) for digest, group in groupby(sorted(runs, key=lambda r: r.key), key=lambda r: r.digest)}
 frame = pd.DataFrame([
     {"table": table, "variant": variant, "network": c.encoder.label, "seed": r.seed, **row}
@@ -300,7 +306,7 @@ summary = summary.merge(records.summarise(frame.dropna(subset="spc"), keys, "spc
 counts = frame.groupby(keys, sort=False, as_index=False).agg(
     undefined=("undefined", "sum"), n_images=("n_images", "first"))
 summary = summary.merge(counts, on=keys).merge(paper.POSENET, how="left", on=["table", "variant", "target", "images"])
-n_seeds = f"n = {len(seeds)} seeds, {len(seeds) + 2} in Table 1"
+n_seeds = f"n = {len(seeds)} seeds, {len({r.seed for r in runs})} in Table 1"
 told = f"mean and 95 % interval (Student's t) over {n_seeds}"
 what = f"{photos}, {len(seen)} training and {len(tested)} test pictures of {scale['size']} pixels"
 
@@ -491,7 +497,7 @@ def from_scratch(c, seed, checkpoint):
 base = config.EncoderConfig(source=scenes, data=labelled.train.fingerprint, **preset["scratch"])
 nets = [config.ScratchConfig(profile=profile, network=replace(base, padding_mode=mode), window=window)
         for mode, window in (("zeros", False), ("reflect", False), ("none", False), ("none", True))]
-trials = records.run_or_load("posenet-scratch", nets, from_scratch, seeds=seeds, workspace=workspace)
+trials, tried = records.whole(records.run_or_load("posenet-scratch", nets, from_scratch, seeds=seeds, workspace=workspace), nets)
 scratch = pd.DataFrame([{"padding_mode": r.config["network"]["padding_mode"], "scored": scored, "seed": r.seed, "miou": 100 * miou}
                         for r in trials for scored, miou in r.results.items()   # unpadded: each where it was trained
                         if r.config["network"]["padding_mode"] != "none" or r.config["window"] == (scored == "window")])
@@ -511,7 +517,7 @@ for ax, where in zip(axes, ("picture", "window"), strict=True):
     ax.set(title=f"scored on the {where}", xlabel="mean IoU (%)", yticklabels=["zero", "reflect", "none"])
 what5 = f"{scenes}, crops of {x.shape[-1]} pixels, {base.recipe.epochs * base.recipe.epoch_steps} steps"
 page.show(fig, "02_scratch", f"""Table 5: mean IoU on test pictures by padding mode, trained from scratch ({what5}). On the right
-          *none* is trained on the window. Dots: seeds; diamonds: mean and 95 % interval (Student's t), n = {len(seeds)}; dotted: every pixel
+          *none* is trained on the window. Dots: seeds; diamonds: mean and 95 % interval (Student's t), n = {len(tried)}; dotted: every pixel
           the most frequent class; dashed: the paper, on VOC 2012.""", "Two panels of mean IoU for zero, reflect and no padding.",
           workspace=workspace, data=scored)
 shown = paper.TABLE5.assign(cell=paper.TABLE5["dataset"] + ", " + paper.TABLE5["measure"])

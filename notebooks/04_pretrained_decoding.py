@@ -153,19 +153,21 @@ def between(z, location, number, z_test, location_test, grid):
 
 
 # %%
-@lru_cache(maxsize=1)
-def read(c, seed):
-    """z of each stage, location and image number on training and on test canvases, and the kinds of cell; once."""
+def latents_of(c, seed):
+    """z of each stage, location and image number on training and on test canvases, and the kinds of cell."""
     encoder = encoders.make(c.encoder, seed, workspace.data, files.get(c.encoder.net, ""))
     encoder.net.to(workspace.device)
     n = ceil(c.canvases / c.grid ** 2)                                # images; each is in every cell
     seen = [encoders.pooled(encoder, part, c.grid) for part in (splits.train.spread(n), splits.test.spread(ceil(n / 2)))]
     return *seen, kinds_of_cell(encoder, splits.test, c.grid)
 
+
+read, kept = lru_cache(maxsize=1)(latents_of), lru_cache(maxsize=None)(latents_of)   # made here, anew for every seed; ImageNet's
+
 # %%
 def run(c, seed, checkpoint):
-    (latents, location, number), (tested, tested_location, _), kinds = read(
-        c, 0 if c.encoder.source == "imagenet" else seed)
+    of_it = kept(c, 0) if c.encoder.source == "imagenet" else read(c, seed)
+    (latents, location, number), (tested, tested_location, _), kinds = of_it
     rows = decoding.decode(latents, location, tested, tested_location, cells=c.grid ** 2, recipe=c.recipe, seed=seed,
                            few=c.channels, checkpoint=checkpoint)
     ceiling = {layer: n / c.grid ** 2 for layer, n in enumerate(kinds, start=1)}
@@ -191,6 +193,7 @@ configs = [config.DecodingConfig(encoder=c, grid=k, channels=min(8, small["width
            for c in (*trained, *untrained, *blind, *leaky) for k in grids]
 runs = records.run_or_load("pretrained-location", configs, run, seeds=seeds, workspace=workspace,
                            before=lambda: encoders.check(files, workspace.data))
+runs, seeds = records.whole(runs, configs)
 
 # %%
 where = {config.digest(c): {"network": c.encoder.label, "grid": c.grid} for c in configs}

@@ -247,6 +247,7 @@ rows |= {(first, "baseline, twice as long"): setting(first, method="baseline", r
 rows |= {(first, f"AugShift, λ = {w:g}"): setting(first, method="augshift", weight=w, **light) for w in sweep}
 seeds = range(seeds or config.SEEDS[profile])
 runs = records.run_or_load("augshift", list(rows.values()), run, seeds=seeds, workspace=workspace)
+runs, seeds = records.whole(runs, list(rows.values()))
 
 # %%
 where = {config.digest(c): key for key, c in rows.items()}

@@ -32,6 +32,7 @@ steps = 0             # optimiser steps of each training; 0 is the profile's
 
 # %%
 import json
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache, partial
@@ -340,8 +341,13 @@ given = {"circular padding": {"padding_mode": "circular"}, "never mirrored": {"m
          **({"without the skip": {"plus": False}} if plain.plus and dataset != "streets" else {})}   # streets would take too long
 kinds |= {} if checkpoint else {kind: replace(plain, **light, **what) for kind, what in given.items()}
 seeds = range(1 if checkpoint else seeds or n_seeds)
-runs = [r for kind, one in kinds.items() for r in records.run_or_load(
-    "region-attack", [one], run, seeds=seeds if kind == "plain" else seeds[:1 if dataset == "streets" else 2], workspace=workspace, before=ready)]
+few = seeds[:1 if dataset == "streets" else 2]                        # for the controls
+runs = records.run_or_load("region-attack", list(kinds.values()), run, seeds=few, workspace=workspace, before=ready)
+records.whole(runs, list(kinds.values()))                             # one seed of each at least
+with suppress(records.NotRun):
+    runs += records.run_or_load("region-attack", [plain], run, seeds=seeds[len(few):], workspace=workspace, before=ready)
+runs.sort(key=lambda r: ([config.digest(c) for c in kinds.values()].index(r.digest), r.seed))
+seeds = [r.seed for r in runs if r.digest == config.digest(plain)]
 
 # %%
 where = {config.digest(c): kind for kind, c in kinds.items()}
@@ -349,7 +355,7 @@ base = [r for r in runs if where[r.digest] == "plain"]
 told = f"mean and 95 % interval (Student's t) over n = {len(seeds)} seeds" if len(seeds) > 1 else "one network"
 total = base[0].results["channels"]
 schedule = Path(checkpoint).name if checkpoint else f"{plain.recipe.epochs * (plain.recipe.epoch_steps or 0)} steps of {plain.recipe.batch_size}"
-what = f"{dataset}, {size[0]}×{size[1]} pixels, {schedule}, {total} channels, {plain.test_images or len(test)} test pictures"
+what = f"{dataset}, {size[0]}×{size[1]} pixels, {schedule}, {total} channels, {plain.test_images or ('all' if isinstance(splits, data.StandIn) else len(test))} test pictures"
 
 
 def gathered(of, name):
@@ -375,6 +381,7 @@ page.table(wide.rename(columns={"miou": "whole picture"}), "06_base", f"""Mean I
 # First a look at what is scored: a test picture, its label map, what the network makes of it, and what is left of that without the flip-ranked channels, or without as many at random.
 
 # %%
+records.need_data(splits)
 colours = figures.class_colours(test.classes)
 shown = base[0].results
 most = round(100 * plain.shares[-1])

@@ -38,6 +38,7 @@ import torch
 
 from posenc_lib import channels, config, detection, encoders, figures, missrate, page, paper, people, records
 from posenc_lib.canvas import REGIONS, shift
+from posenc_lib.imageset import StandIn
 from posenc_lib.metrics import bootstrap
 from posenc_lib.training import fit
 
@@ -264,6 +265,7 @@ def ready():
 
 
 runs = records.run_or_load("pedestrians", list(configs.values()), run, seeds=seeds, workspace=workspace, before=ready)
+runs, seeds = records.whole(runs, list(configs.values()))
 
 # %% tags=["hide-input"]
 where, first = {config.digest(c): kind for kind, c in configs.items()}, configs[kinds[0]]
@@ -287,10 +289,11 @@ rows, gaps, regions, shifts, told_wrong = (gathered(name) for name in ("rows", "
 MAIN, total = first.shares[0], {where[r.digest]: r.results["channels"] for r in runs}
 n_main = rows[rows["share"] == MAIN].groupby("detector")["n"].first()
 told = {1: "one network", 2: "mean of two networks, the line from one to the other"}.get(len(seeds), f"mean and 95 % interval (Student's t) over n = {len(seeds)} networks")
-what = f"{dataset}, {size[0]}×{size[1]} pixels, {' to '.join(map(str, sorted({c.recipe.epochs * c.recipe.epoch_steps for c in configs.values()})))} steps of {first.recipe.batch_size}, {first.test_images or len(test)} test pictures"
+what = f"{dataset}, {size[0]}×{size[1]} pixels, {' to '.join(map(str, sorted({c.recipe.epochs * c.recipe.epoch_steps for c in configs.values()})))} steps of {first.recipe.batch_size}, {first.test_images or ('all' if isinstance(splits, StandIn) else len(test))} test pictures"
 tried, unseen = test.spread(first.test_images), missrate.Detections(torch.zeros(0, 4), torch.zeros(0))
 looked_for = {s: int(missrate.matched(tried.labels, [unseen] * len(tried), setup, unit=unit).people.sum()) for s, setup in missrate.SETUPS.items()}
-print(f"People to be found in {len(tried)} test pictures:", looked_for, "· training pictures:", len(train))
+if not isinstance(splits, StandIn):
+    print(f"People to be found in {len(tried)} test pictures:", looked_for, "· training pictures:", len(train))
 
 # %% tags=["hide-input"]
 table_s1 = rows[rows["share"].isin([0.0, MAIN])].melt(["detector", "kind", "seed"], list(missrate.SETUPS), "setup").dropna(subset="value")
@@ -307,6 +310,7 @@ table_s1["reference"] = page.reference("07_table_s1", ["detector", "kind", "setu
 # First a look at what is counted: test pictures, with the boxes of those who are to be found and of those who are ignored, and what a detector finds.
 
 # %%
+records.need_data(splits)
 one = next(r for r in runs if r.seed == seeds[0])
 boxes_of = {(b["kind"], b["picture"]): b for b in one.results["shown"]}
 grid = {str(number): {"picture": tried.images[number].permute(1, 2, 0).numpy() / 255} | {title: tried.images[number].permute(1, 2, 0).numpy() / 255 for title in

@@ -133,6 +133,9 @@ print(report.operations.groupby(["operation", "fills"]).size().to_string())
 # of other pictures, not of other networks.
 
 # %% tags=["hide-input"]
+preset = probing.PRESETS[profile]
+size, n, folds = preset.get("size", 96), {"smoke": 12, "quick": 60, "paper": 90}[profile], preset.get("folds", 6)
+records.need_gpu(workspace)
 small = config.READOUT[profile]["small"]
 files = encoders.asked(pretrained, workspace.data)
 if files:
@@ -142,8 +145,6 @@ else:
     c = encoders.to_train("photos", workspace.data, **small)
     encoder, label = encoders.make(c, 0, workspace.data), c.label
 encoder.net.to(workspace.device)
-preset = probing.PRESETS[profile]
-size, n, folds = preset.get("size", 96), {"smoke": 12, "quick": 60, "paper": 90}[profile], preset.get("folds", 6)
 
 
 pictures = partial(probing.pictures, mean=encoder.mean, std=encoder.std)
@@ -264,7 +265,7 @@ configs = [probing.ProbeConfig(profile=profile, network=name, padding_mode=mode,
 if profile == "quick":      # a faint trace needs more pictures to be read
     configs = [replace(c, images=60, folds=6, steps=200) if (c.network, c.padding_mode) == ("ResNet-18", "circular") else c
                for c in configs]
-runs = records.run_or_load("any-network", configs, run, seeds=range(seeds), workspace=workspace)
+runs, _ = records.whole(records.run_or_load("any-network", configs, run, seeds=range(seeds), workspace=workspace), configs)
 
 # %% [markdown]
 # *What to look for:* lines on which all three marks lie on top of each other, on the dotted line. The layer on the right is what `padding_report` says, without any reader.

@@ -5,9 +5,10 @@ Every default cites where it comes from.  "authors' code" is the released traini
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from math import cos, pi
+from dataclasses import asdict, dataclass, field
+from math import cos, inf, pi
 from pathlib import Path
 
 import torch
@@ -50,14 +51,23 @@ class Workspace:
     data_root  folder of data sets; "" is $POSENC_DATA, else `data/` beside the library
     out        folder for records, figures and checkpoints; "" is the project's own
     cluster    where runs go (`cluster.FORMS`); "" is $POSENC_CLUSTER, else this process
+    minutes    a slice of time for runs, which begins when this is made; inf is as long as it takes
+    until      when runs stop, in seconds since the epoch: at the end of `minutes` or at $POSENC_UNTIL, by which
+               run_all.sh gives all pages one slice, whichever comes first
     """
     profile: str = "quick"
     data_root: str = ""
     out: str = ""
     cluster: str = ""
+    minutes: int | float = inf
+    until: float = field(init=False, compare=False)
 
     def __post_init__(self):
         choose("profile", self.profile, PROFILES)
+        if not self.minutes > 0:
+            raise ValueError(f"minutes: {self.minutes} was asked for; give a number above 0, fractions included")
+        until = min(time.time() + 60 * self.minutes, float(os.environ.get("POSENC_UNTIL") or inf))
+        object.__setattr__(self, "until", until)
 
     @property
     def data(self) -> Path:
@@ -90,6 +100,11 @@ class Workspace:
         """
         torch.backends.cudnn.allow_tf32 = False
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    @property
+    def on_file(self) -> bool:
+        """True where nothing is run, and what is on file is shown: the papers' schedules, and no GPU for them."""
+        return self.profile == "paper" and self.device.type != "cuda"
 
 
 def _on_device(optimizer: torch.optim.Optimizer, capturable: bool) -> torch.optim.Optimizer:

@@ -25,14 +25,14 @@ from pyarrow import ArrowException
 from torchvision.datasets import Cityscapes
 from torchvision.datasets.utils import calculate_md5, check_integrity
 
-from posenc_lib import embedded
+from posenc_lib import embedded, progress
 from posenc_lib.config import Workspace, choose, reason
 from posenc_lib.embedded import photographs
-from posenc_lib.imageset import IMAGENET, SPLIT_SEED, VOID, ImageSet, Samples, Splits, Trainable
+from posenc_lib.imageset import IMAGENET, SPLIT_SEED, VOID, ImageSet, Samples, Splits, StandIn, Trainable
 from posenc_lib.shapes import LabelMaps, Labels, Pixels
 
-__all__ = ["CAMVID", "CIFAR", "CITYSCAPES", "IMAGENET", "VOID", "ImageSet", "Samples", "Splits", "Trainable",
-           "download", "load", "load_for", "opened", "photographs", "pictures", "sides_of"]
+__all__ = ["CAMVID", "CIFAR", "CITYSCAPES", "IMAGENET", "VOID", "ImageSet", "Samples", "Splits", "StandIn", "Trainable",
+           "download", "load", "load_for", "opened", "photographs", "pictures", "sides_of", "stand_in"]
 
 CIFAR = {   # name: torchvision's class, label columns in parquet, mean and std (authors' code)
     "cifar10": (torchvision.datasets.CIFAR10, ("label",), (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
@@ -104,19 +104,33 @@ def _side(name: str, size: int | Rectangle | None, otherwise: int) -> int:
     return rows
 
 
-def load_for(workspace: Workspace, name: str, *, loader: Callable[..., Splits] = load, **options) -> Splits:
-    """`loader` for a page: on the paper profile, also says that a GPU is missing, in the same error as missing data."""
-    gpu = ""
-    if workspace.profile == "paper" and workspace.device.type != "cuda":
-        gpu = ("profile paper: the papers' schedules need a GPU, and torch sees none here; run it where there is "
-               "one, or choose --profile quick")
+def stand_in(name: str, *, size: int | Rectangle | None = None, validation: float = 0.1) -> StandIn:
+    """Embedded images, as large as those of a set that is not here: digits for CIFAR, a few streets for label maps,
+    photographs for a folder.  Nothing of them is held out."""
+    if name in CIFAR:
+        train, test = embedded.digits(_side(name, size, 32))
+    elif name in ("camvid", "cityscapes"):
+        train, test = embedded.street_scenes(*sides_of(name, size, 224), **embedded.FEW)
+    else:
+        train, test = embedded.photos(min(sides_of(name, size, 112)))
+    return StandIn(train, train.take(slice(0, 0), "validation"), test)
+
+
+def load_for(workspace: Workspace, name: str, *, loader: Callable[..., Splits] = load,
+             instead: Callable[..., StandIn] = stand_in, **options) -> Splits:
+    """`loader` for a page.
+
+    Where the page only shows what is on file (`Workspace.on_file`), a set that is not here is no error: `instead`
+    makes what the page's parts by hand need, and a line says so.
+    """
     try:
-        splits = loader(name, workspace.data, **options)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error}\n{gpu}".strip()) from None
-    if gpu:
-        raise RuntimeError(gpu)
-    return splits
+        return loader(name, workspace.data, **options)
+    except FileNotFoundError:
+        if not workspace.on_file:
+            raise
+        splits = instead(name, **options)
+        progress.say(f"{name} is not under {workspace.data}; in the parts by hand, {splits.train.name} stand in for it")
+        return splits
 
 
 def download(name: str, root: Path | str) -> None:

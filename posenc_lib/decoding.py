@@ -47,7 +47,7 @@ def kinds_of_cell(z: Latents) -> int:
 def decode(latents: Sequence[Tensor], location: Labels, tested: Sequence[Tensor],
            tested_location: Int[Tensor, " tested"], *,
            cells: int, recipe: Recipe, seed: int, few: int = 8, heads: Mapping[str, tuple[str, int]] = HEADS,
-           checkpoint: Path | None = None) -> list[dict]:
+           checkpoint: training.Checkpoint | Path | None = None) -> list[dict]:
     """Train a head of every kind on each layer, side by side, and score it on other canvases.
 
     latents   of each layer, z (canvas, channel); `tested` the same layers on the canvases to test

@@ -16,6 +16,7 @@ from posenc_lib import streets
 from posenc_lib.imageset import IMAGENET, SPLIT_SEED, ImageSet
 from posenc_lib.shapes import Pixels
 
+FEW = {"train": range(24), "test": range(10_000, 10_012)}        # as a stand-in
 STREETS = {"train": range(400), "test": range(10_000, 10_120)}   # the seeds that the scenes are drawn with
 
 
@@ -96,10 +97,10 @@ def scenes_of(rows: int, cols: int, **seeds: range) -> Iterator[tuple[str, list[
         yield split, scenes, torch.from_numpy(np.stack([s.image for s in scenes])).permute(0, 3, 1, 2).contiguous()
 
 
-def street_scenes(rows: int, cols: int) -> tuple[ImageSet, ImageSet]:
-    """Scenes of rows x cols pixels with a class or `VOID` for every pixel."""
+def street_scenes(rows: int, cols: int, **seeds: range) -> tuple[ImageSet, ImageSet]:
+    """Scenes of rows x cols pixels with a class or `VOID` for every pixel; `seeds` as in `scenes_of`."""
     parts = []
-    for split, scenes, images in scenes_of(rows, cols):
+    for split, scenes, images in scenes_of(rows, cols, **seeds):
         labels = torch.from_numpy(np.stack([scene.labels for scene in scenes])).long()
         parts.append(ImageSet("streets", split, images, labels, streets.CLASSES, *IMAGENET))
     return tuple(parts)

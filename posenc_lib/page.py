@@ -8,6 +8,7 @@ import csv
 import html
 import io
 import json
+import os
 import platform
 import re
 from collections.abc import Sequence
@@ -30,14 +31,19 @@ BADGES = {paper.REPRODUCED: "reproduced", paper.IN_DIRECTION: "in-direction", pa
           paper.NOT_TESTABLE: "not-testable-here", paper.PASSED: "reproduced", paper.NOT_PASSED: "not-reproduced",
           paper.NOT_TRIED: "not-testable-here"}
 NOT_RUN = "not run"
+BLANK = base64.b64encode(   # the picture of a figure that has not been made
+    b'<svg xmlns="http://www.w3.org/2000/svg" width="480" height="60"><rect x="1" y="1" width="478" height="58" '
+    b'fill="none" stroke="#767676" stroke-dasharray="6 4"/></svg>').decode()
 ROLE = re.compile(r"\[([^]]*)\]\{[^}]*\}|\{\w+\}`([^`]*)`")   # MyST for the book alone: [word]{.class}, {role}`word`
 
 
 def provenance(workspace: Workspace, splits: Splits) -> str:
     """One line: profile, data with sizes and fingerprint, device, versions."""
+    shown = " (what is on file in records/paper; nothing is trained without a GPU)" if workspace.on_file else ""
     sizes = " + ".join(f"{len(part)} {part.split}" for part in splits if len(part))
-    return (f"profile {workspace.profile} · {splits.train.name} ({sizes} images, fingerprint {splits.fingerprint}) · "
-            f"{workspace.device} · torch {version('torch')} · Python {platform.python_version()}")
+    return (f"profile {workspace.profile}{shown} · {splits.train.name} ({sizes} images, fingerprint "
+            f"{splits.fingerprint}) · {workspace.device} · torch {version('torch')} · "
+            f"Python {platform.python_version()}")
 
 
 def claim_box(*claims: Claim) -> None:
@@ -78,6 +84,25 @@ def show(fig: Figure, name: str, caption: str, alt: str, *, workspace: Workspace
     as_html = (f'<figure><img alt="{html.escape(alt)}" src="data:image/png;base64,{png}" style="max-width:100%">'
                f"<figcaption>{html.escape(_line(caption))}</figcaption></figure>")
     _put_out(markdown, as_html, f"{caption}\n({alt})")
+
+
+def not_run(labels: Sequence[str], sentence: str, reason: str = "") -> None:
+    """Placeholders for the figures and tables of a cell whose runs are not on file; references to them hold.
+
+    labels    fig-NAME or tab-NAME
+    sentence  MyST text: each one's caption, or all there is where nothing has a label
+    reason    why, if the cell says more than that
+    """
+    text = f"Not run yet{reason and ': '}{reason or '.'}"
+    for label in labels:   # between tildes, as the sentence may have backticks
+        if label.startswith("fig-"):
+            markdown = (f"~~~{{figure}} data:image/svg+xml;base64,{BLANK}\n:name: {label}\n:alt: Not run yet\n\n"
+                        f"{_line(sentence)}\n~~~\n")
+        else:
+            markdown = f"~~~{{csv-table}} {_line(sentence)}\n:name: {label}\n\nnot run yet\n~~~\n"
+        _put_out(markdown, f"<p>{html.escape(_line(sentence))}</p>", sentence)
+    if reason or not labels:
+        _put_out(f"*{text}*\n", f"<p><i>{html.escape(text)}</i></p>", text)
 
 
 def explorer(frames: dict[str, np.ndarray], caption: str) -> None:
@@ -147,16 +172,19 @@ def score_table(workspace: Workspace) -> pd.DataFrame:
     """A row for every claim of `paper.CLAIMS`, from the tables that `against_paper` left.
 
     "bare" is the plain verdict, "outcome" that of the control, "numbers" what that rests on, "run" what was run.  A
-    claim whose page has not run in this profile has the verdict "not run".
+    claim whose page has not run in this profile has the verdict "not run", as has one whose page failed just now
+    ($POSENC_FAILED) or lacks the runs for it ($POSENC_NOT_RUN), whatever an earlier run left.
     """
+    failed, lacking = (os.environ.get(name, "").split(",") for name in ("POSENC_FAILED", "POSENC_NOT_RUN"))
     files = sorted(workspace.figures.glob("[0-9][0-9]_against_paper.csv"))
     found = pd.concat([pd.read_csv(f) for f in files]).set_index("claim") if files else pd.DataFrame()
     rows = []
     for c in paper.CLAIMS:
         told = {"claim": f"{c.page[:2]} {c.id}", "page": c.page, "paper": f"{c.source}{c.printed and ': '}{c.printed}",
                 "what was tried": c.control}
-        if c.id not in found.index:
-            rows.append({**told, "figure": "–", "reference run": "none yet", "this run": "–", "verdict": NOT_RUN,
+        if c.id not in found.index or c.page in failed + lacking:
+            this = "the page failed" if c.page in failed else "–"
+            rows.append({**told, "figure": "–", "reference run": "none yet", "this run": this, "verdict": NOT_RUN,
                          "control": "–", "numbers": "–", "run": "–", "bare": NOT_RUN, "outcome": "–"})
             continue
         row = found.loc[c.id]

@@ -38,7 +38,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from posenc_lib import data, embedded
 from posenc_lib.config import Workspace
-from posenc_lib.imageset import IMAGENET, ImageSet, Splits
+from posenc_lib.imageset import IMAGENET, ImageSet, Splits, StandIn
 from posenc_lib.progress import quiet
 
 SCENES = range(1200)                          # seeds of the streets to train on: boxes say less than label maps
@@ -81,6 +81,11 @@ def load(name: str, root: Path | str, *, size: int | data.Rectangle | None = Non
         if not any((rows[:, 5] == 0).any() for rows in people):
             raise ValueError(f"{name}: nobody is to be found in the {len(people)} {split} pictures of {source}; give "
                              "pictures with people who are not to be ignored")
+    return _splits(name, parts)
+
+
+def _splits(name: str, parts: dict[str, Part]) -> Splits:
+    """Every split with as many rows of boxes; validation is empty."""
     boxes = pad_sequence([torch.from_numpy(rows).float() for _, people, _ in parts.values() for rows in people],
                          batch_first=True, padding_value=math.nan).split([len(part[0]) for part in parts.values()])
     train, test = (ImageSet(name, split, images, labels, ("person",), *IMAGENET)
@@ -89,8 +94,12 @@ def load(name: str, root: Path | str, *, size: int | data.Rectangle | None = Non
 
 
 def load_for(workspace: Workspace, name: str, **options) -> Splits:
-    """`load` for a page, as `data.load_for`."""
-    return data.load_for(workspace, name, loader=load, **options)
+    """`load` for a page, as `data.load_for`; a few streets stand in for a set that is not here."""
+    return data.load_for(workspace, name, loader=load, instead=_stand_in, **options)
+
+
+def _stand_in(name: str, *, size: int | data.Rectangle | None = None) -> StandIn:
+    return StandIn(*_splits("streets", _streets(*data.sides_of(name, size, (64, 128)), **embedded.FEW)))
 
 
 def unit(name: str, rows: int) -> float:
@@ -102,10 +111,10 @@ def unit(name: str, rows: int) -> float:
     return rows / 1024 * (3 if name == "streets" else 1)
 
 
-def _streets(rows: int, cols: int) -> dict[str, Part]:
+def _streets(rows: int, cols: int, train: range = SCENES, **seeds: range) -> dict[str, Part]:
     """Scenes, their riders to be ignored; the test ones, and the first 400 to train on, are those of `data`."""
     return {split: (images, [_array([[*p.box, p.visible, p.kind != "person"] for p in s.people]) for s in scenes],
-                    "streets") for split, scenes, images in embedded.scenes_of(rows, cols, train=SCENES)}
+                    "streets") for split, scenes, images in embedded.scenes_of(rows, cols, train=train, **seeds)}
 
 
 def _camvid(root: Path, size: data.Rectangle) -> dict[str, Part]:

@@ -18,10 +18,12 @@ def quiet(items: Iterable, label: str, n: int | None = None) -> Iterable:
 
 
 def told(items: Iterable, n: int, label: str, note: str = "") -> Iterator:
-    """As `quiet`, and then one line that stays: label, how many, the seconds they took, note."""
-    start = time.monotonic()
-    yield from quiet(items, label, n)
-    say(f"{label}: {n} ran in {time.monotonic() - start:.0f} s{note and '; '}{note}")
+    """As `quiet`, and then one line that stays: label, how many came, the seconds they took, note."""
+    start, ran = time.monotonic(), 0
+    for item in quiet(items, label, n):
+        yield item
+        ran += 1
+    say(f"{label}: {ran} ran in {time.monotonic() - start:.0f} s{note and '; '}{note}")
 
 
 def say(line: str) -> None:

@@ -12,10 +12,11 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pandas as pd
@@ -25,8 +26,9 @@ from jaxtyping import Int
 from PIL import Image
 from torch import Tensor
 
-from posenc_lib import lanes, progress, training
+from posenc_lib import lanes, progress, slices, training
 from posenc_lib.config import PROJECT, Workspace, describe, digest, reason
+from posenc_lib.imageset import Splits, StandIn
 from posenc_lib.metrics import mean_interval
 
 Run = Callable[..., dict]   # (config, seed, checkpoint) -> results by name
@@ -166,13 +168,14 @@ def made(claim: str, config, seed: int, results: dict, start: float) -> Record:
 
 
 class NotRun(LookupError):
-    """What a cell needs has not been run yet."""
+    """What a cell needs has not been run yet.  run_all.sh then puts a placeholder where its figures would be."""
 
 
-def need(there, what: str) -> None:
-    """NotRun, naming `what`, where `there` is false or None: the cell that follows cannot be drawn yet."""
-    if there is None or there is False:
-        raise NotRun(f"{what} has not been run yet")
+@dataclass(frozen=True)
+class Stopped:
+    """A run for which the time was up: its digest, and the seconds that all of it takes at the speed it had."""
+    digest: str
+    seconds: float
 
 
 def run_or_load(claim: str, configs: Sequence, run: Run, *, seeds: Sequence[int], workspace: Workspace,
@@ -181,59 +184,192 @@ def run_or_load(claim: str, configs: Sequence, run: Run, *, seeds: Sequence[int]
 
     claim    names the file, records/<profile>/<claim>.jsonl
     configs  frozen dataclasses; equal ones run once
-    run      (config, seed, checkpoint) -> results; `checkpoint` is a path to go on from after a kill (`training.fit`)
+    run      (config, seed, checkpoint) -> results; `checkpoint` is a `training.Checkpoint`, to go on from after a kill
+    abreast  how many of these runs a GPU trains side by side (`lanes`); a CPU has one at a time
     before   called once, in this process, before the first run and only if there is one: to raise what would otherwise
              be raised after an hour, weights that are missing say
 
-    A run counts once its line is on the disk, so a page that was killed goes on where it stopped.  In the order of
-    configs, then seeds, and always as read from the file: a new record and an old one cannot differ in kind.
+    A run counts once its line is on the disk, so a page that was killed goes on where it stopped.  The first seed of
+    every configuration runs before the second of any.  Records come back in the order of configs, then seeds, and
+    always as read from the file: a new record and an old one cannot differ in kind.
     One after the other in this process, or side by side on the workspace's cluster, where a run that fails is tried
     once more and does not keep the others from running (`cluster.spread`); this process alone writes the file.
+
+    Where the workspace's time is up, no run begins, and one that trains stops at its next checkpoint; where it shows
+    what is on file (`Workspace.on_file`), nothing runs.  Then fewer records come back; NotRun where there is none.
     """
+    described = {digest(config): config for config in configs}
+    wanted = list(dict.fromkeys((name, seed) for name in described for seed in seeds))
+    found, stopped = ((_alike(claim, described, workspace), []) if workspace.on_file
+                      else _run(claim, described, run, seeds, workspace, abreast, before))
+    states = _states(wanted, described, found, stopped, workspace)
+    if page := os.environ.get("POSENC_PAGE"):
+        slices.keep(workspace.root / "build" / "slices" / page, claim, states)
+    elif len(found) < len(wanted) and not workspace.on_file:
+        progress.say("The time is up; the same again goes on from here.\n" + slices.table({claim: states.values()}))
+    if wanted and not found:
+        raise NotRun(f"{claim}: none of its {len(wanted)} runs is on file" + (
+            f"; to run them, on a machine with a GPU: {_command()}" if workspace.on_file else
+            " yet, and the time is up; the same again goes on from here"))
+    return [found[key] for key in wanted if key in found]
+
+
+def _command() -> str:
+    """What runs a page, the one that run_all.sh is at, at the papers' own scale."""
+    page = os.environ.get("POSENC_PAGE")
+    return f"./run_all.sh --profile paper{f' --only {page[:2]}' if page else ''} --data DIR"
+
+
+def on_file(claim: str, configs: Sequence, workspace: Workspace) -> list[Record]:
+    """The records of these configurations, of any seed, data and weights: this workspace's, then the project's own in
+    records/paper.  Nothing runs.
+    """
+    return list(_alike(claim, {digest(config): config for config in configs}, workspace).values())
+
+
+def need(there, what: str) -> None:
+    """NotRun, naming `what`, where `there` is false or None: what follows cannot be drawn yet."""
+    if there is None or there is False:
+        raise NotRun(f"{what} has not been run yet")
+
+
+def need_gpu(workspace: Workspace) -> None:
+    """NotRun where the workspace only shows what is on file: what follows computes at the papers' own scale."""
+    if workspace.on_file:
+        raise NotRun(f"what follows computes at the papers' own scale, on a GPU: {_command()}")
+
+
+def need_data(splits: Splits) -> None:
+    """NotRun where the images that results are shown beside are not here (`data.load_for`)."""
+    if isinstance(splits, StandIn):
+        raise NotRun("results are shown beside their own images, which are not here; --data DIR says where they are")
+
+
+def whole(runs: Sequence[Record], configs: Sequence) -> tuple[list[Record], list[int]]:
+    """The runs of those seeds that every configuration has, and these seeds; NotRun where there is no such seed.
+
+    For what compares configurations, of which a slice may have left some out.
+    """
+    names = {digest(config) for config in configs}
+    had = {seed: {run.digest for run in runs if run.seed == seed} for seed in dict.fromkeys(run.seed for run in runs)}
+    seeds = sorted(seed for seed, of_it in had.items() if names <= of_it)
+    if names and not seeds:
+        raise NotRun(f"{len(set.union(*had.values(), set()) & names)} of {len(names)} configurations have been run, "
+                     "and what follows compares all of them")
+    return [run for run in runs if run.seed in seeds], seeds
+
+
+def _run(claim: str, described: dict, run: Run, seeds: Sequence[int], workspace: Workspace, abreast: int,
+         before: Callable[[], None] | None) -> tuple[dict[tuple, Record], list[Stopped]]:
+    """Every run that is wanted and on file at the end, by key, and those that the end of the time stopped."""
     path, spec = workspace.records(claim), workspace.cluster or os.environ.get("POSENC_CLUSTER", "")
-    wanted = {(digest(config), seed): config for config in configs for seed in seeds}
-    on_file = {record.key for record in load(path)}
-    for key in on_file & set(wanted):   # of a run that was killed between its line and this
-        training.discard(workspace.checkpoint(wanted[key], key[1]))
-    missing = [(claim, config, key[1], workspace.checkpoint(config, key[1])) for key, config in wanted.items()
-               if key not in on_file]
+    wanted = {(name, seed): config for seed in seeds for name, config in described.items()}
+    on_file = {record.key for record in load(path)} & set(wanted)
+    for name, seed in on_file:   # of a run that was killed between its line and this
+        training.discard(workspace.checkpoint(wanted[name, seed], seed))
+    missing = [(claim, config, seed, training.Checkpoint(workspace.checkpoint(config, seed), workspace.until))
+               for (name, seed), config in wanted.items() if (name, seed) not in on_file]
     if missing and before:
         before()
-    note = f"{len(wanted) - len(missing)} were on file" + ("; side by side" if spec and missing else "")
-    n = abreast if workspace.device.type == "cuda" else 1
-    with closing(_each(partial(_made, run), missing, spec, n)) as runs:
-        for record in progress.told(runs, len(missing), claim, note):
+    abreast = abreast if workspace.device.type == "cuda" else 1
+    beside = "; side by side" if missing and (spec or abreast > 1) else ""
+    note, stopped = f"{len(on_file)} were on file{beside}", []
+    with closing(_each(partial(_made, run), missing, spec, abreast)) as runs:
+        ended = (one for one in runs if isinstance(one, Record) or (one and stopped.append(one)))
+        for record in progress.told(ended, len(missing), claim, note):
             append(path, record)
             training.discard(workspace.checkpoint(record.config, record.seed))
-    by_key = {record.key: record for record in load(path)}
-    return [by_key[key] for key in wanted]
+    return {record.key: record for record in load(path) if record.key in wanted}, stopped
 
 
-def _made(run: Run, claim: str, config, seed: int, checkpoint: Path) -> Record:
+def _made(run: Run, claim: str, config, seed: int, checkpoint: training.Checkpoint) -> Record | Stopped | None:
+    """The record of a run; None where the time is up before it begins.
+
+    Where it goes on from a checkpoint, source["part"] is the share of its epochs that source["seconds"] covers.
+    """
     start = time.time()
-    return made(claim, config, seed, run(config, seed, checkpoint), start)
+    if start >= checkpoint.until:
+        return None
+    before, epochs = training.epochs_in(checkpoint.path), slices.epochs_of(describe(config))
+    try:
+        record = made(claim, config, seed, run(config, seed, checkpoint), start)
+    except training.OutOfTime:
+        done = (training.epochs_in(checkpoint.path) - before) / epochs if epochs else 0
+        return Stopped(digest(config), (time.time() - start) / done) if done > 0 else None
+    if 0 < before < epochs:
+        record.source["part"] = round(1 - before / epochs, 4)
+    return record
 
 
-def _named(claim: str, config, seed: int, checkpoint: Path) -> str:
+def _alike(claim: str, described: dict, workspace: Workspace) -> dict[tuple, Record]:
+    """What is on file for each configuration, whichever data and weights it was run with: they need not be here.
+
+    Under the digest of the configuration that is wanted; the record's own configuration names its data and weights.
+    """
+    files = dict.fromkeys((workspace.records(claim), workspace.records(claim, "paper")))   # --out's own, the project's
+    records = [record for file in files for record in load(file)]
+    found = {}
+    for name, config in described.items():
+        plain = _without_fingerprints(json.loads(json.dumps(describe(config))))
+        same = [record for record in records if _without_fingerprints(record.config) == plain]
+        for record in sorted(same, key=lambda record: record.digest != name):
+            found.setdefault((name, record.seed), replace(record, digest=name))
+    return found
+
+
+def _without_fingerprints(values):
+    """A description in which `data` and `weights`, at any depth, only say whether there are any."""
+    if isinstance(values, dict):
+        return {name: bool(value) if name in ("data", "weights") else _without_fingerprints(value)
+                for name, value in values.items()}
+    return [_without_fingerprints(value) for value in values] if isinstance(values, list) else values
+
+
+def _states(wanted: list[tuple], described: dict, found: dict[tuple, Record], stopped: list[Stopped],
+            workspace: Workspace) -> dict[str, slices.State]:
+    """How far each run is, by "digest-seed"; the rest at the speed of runs of its configuration, else of others."""
+    epochs = {name: slices.epochs_of(describe(config)) for name, config in described.items()}
+    now = {key: 0 if key in found or workspace.on_file else
+           training.epochs_in(workspace.checkpoint(described[key[0]], key[1])) for key in wanted}
+    if len(found) >= len(wanted):
+        return {f"{name}-{seed}": slices.State(True) for name, seed in wanted}
+    here = _machine()["device"]
+    took = [(record.digest, record.source["seconds"] / record.source.get("part", 1)) for record in found.values()
+            if record.source.get("device") == here and "seconds" in record.source]
+    took += [(one.digest, one.seconds) for one in stopped]
+    states = {}
+    for name, seed in wanted:
+        same = [seconds for of, seconds in took if of == name] or [seconds for _, seconds in took]
+        left = 1 - now[name, seed] / epochs[name] if epochs[name] else 1
+        states[f"{name}-{seed}"] = slices.State((name, seed) in found, now[name, seed], epochs[name],
+                                                round(median(same) * left, 1) if same else None)
+    return states
+
+
+def _named(claim: str, config, seed: int, checkpoint: training.Checkpoint) -> str:
     return f"{claim}, seed {seed}, {describe(config)}"
 
 
-def _each(work: Callable[..., Record], jobs: list[tuple], spec: str, abreast: int) -> Iterator[Record]:
+def _each(work: Callable[..., Record], jobs: list[tuple], spec: str,
+          abreast: int = 1) -> Iterator[Record | Stopped | None]:
     """work(*job) of each job: here, in order or `abreast` at a time, or on a cluster, as they end."""
     if spec and jobs:
         from posenc_lib import cluster
         yield from cluster.spread(work, jobs, spec, _named)
-        return
-    if abreast > 1:
-        yield from lanes.abreast(work, jobs, abreast)
-        return
-    for job in jobs:
-        try:
-            record = work(*job)
-        except Exception as error:
-            error.add_note(f"in the run {_named(*job)}")
-            raise
-        yield record
+    elif abreast > 1:
+        yield from lanes.abreast(partial(_noted, work), jobs, abreast)
+    else:
+        for job in jobs:
+            yield _noted(work, *job)
+
+
+def _noted(work: Callable[..., Record], *job) -> Record | Stopped | None:
+    """work(*job); an error says in which run it was."""
+    try:
+        return work(*job)
+    except Exception as error:
+        error.add_note(f"in the run {_named(*job)}")
+        raise
 
 
 def pack(maps: Int[Tensor, "image row col"]) -> list[str]:

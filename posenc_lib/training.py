@@ -3,9 +3,12 @@ here.
 """
 import io
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from glob import escape
+from math import inf
 from pathlib import Path
 from uuid import uuid4
 from zipfile import ZipFile, is_zipfile
@@ -25,9 +28,23 @@ CHECK_EVERY = 50   # steps between two looks at the loss on a CPU, and steps who
 Loss = Callable[[nn.Module, Tensor, Tensor, Draws], Tensor]
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a training is kept after each epoch, and when to stop for now.
+
+    until  seconds since the epoch, as `time.time()` has them
+    """
+    path: Path
+    until: float = inf
+
+
+class OutOfTime(Exception):
+    """The time for runs is up; the checkpoint has all epochs that came to an end."""
+
+
 def fit(model: nn.Module, train: Trainable, loss: Loss, recipe: Recipe, *, seed: int,
         evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
-        checkpoint: Path | None = None, capture: bool = True) -> list[dict[str, float]]:
+        checkpoint: Checkpoint | Path | None = None, capture: bool = True) -> list[dict[str, float]]:
     """Train `model` in place by `recipe`; returns what `evaluate` found after each epoch.
 
     train       images on any device (`data.ImageSet`); they are moved to the device once and normalised by batch.  Or
@@ -36,6 +53,7 @@ def fit(model: nn.Module, train: Trainable, loss: Loss, recipe: Recipe, *, seed:
                 an image, say) from `draws`, see `Draws`
     evaluate    called after each epoch with the model in evaluation mode; "loss", the epoch's mean, is added
     checkpoint  file to go on from if it is there, and to write after each epoch (atomic; read with weights_only)
+                With a time `until`, OutOfTime once an epoch ends later than that, unless it is the last
     capture     on a GPU, capture the step as a CUDA graph and replay it.  False for a loss whose shapes depend on the
                 values of its batch, or that waits for the GPU
 
@@ -47,6 +65,7 @@ def fit(model: nn.Module, train: Trainable, loss: Loss, recipe: Recipe, *, seed:
     FloatingPointError when the loss is not finite; ValueError for a checkpoint that cannot be read, and where features
     are to be mirrored.
     """
+    checkpoint, until = (checkpoint.path, checkpoint.until) if isinstance(checkpoint, Checkpoint) else (checkpoint, inf)
     fabric = _fabric()
     device, processes = fabric.device, fabric.world_size
     capture = capture and _capturable(device, processes, train)
@@ -95,6 +114,8 @@ def fit(model: nn.Module, train: Trainable, loss: Loss, recipe: Recipe, *, seed:
             if fabric.is_global_zero:
                 _save(checkpoint, model, optimizer, history)
             fabric.barrier()
+            if epoch + 1 < recipe.epochs and time.time() >= until:
+                raise OutOfTime(f"fit: the time is up after epoch {epoch + 1} of {recipe.epochs}; {checkpoint} has it")
     model.eval()
     return history
 
@@ -313,6 +334,13 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict:
             if damaged := parts.testzip():
                 raise ValueError(f"the checksum of {damaged} in it is wrong")
     return torch.load(path, map_location=device, weights_only=True)
+
+
+def epochs_in(path: Path) -> int:
+    """How many epochs a checkpoint has; 0 without one, and for one that cannot be read, which `fit` refuses."""
+    with suppress(Exception):
+        return len(read(path)["history"])
+    return 0
 
 
 def discard(path: Path) -> None:

@@ -128,9 +128,9 @@ def test_what_cannot_be_sent_is_one_sentence(workspace, tmp_path):
         sweep(lambda *_: {"name": file.name}, workspace)
 
 
-def first_time(checkpoint: Path) -> bool:
+def first_time(checkpoint: training.Checkpoint) -> bool:
     """Whether this run was never begun; a file counts the times."""
-    file = checkpoint.with_suffix(".times")
+    file = checkpoint.path.with_suffix(".times")
     file.parent.mkdir(parents=True, exist_ok=True)
     with open(file, "a") as counted:
         counted.write("x")
@@ -173,6 +173,22 @@ def test_runs_that_fail_twice_are_told_with_their_configuration_and_the_rest_is_
     assert keys(sweep(lambda *_: {}, workspace)) == ALL   # only these two are left to do
 
 
+def in_no_time(c, seed, checkpoint):
+    first_time(checkpoint)
+    if seed == 1:
+        raise training.OutOfTime("fit: the time is up")
+    return {"grid": c.grid}
+
+
+def test_a_run_that_the_time_stops_is_no_failure_and_is_not_tried_again(tmp_path):
+    workspace = Workspace("smoke", out=str(tmp_path), cluster=HERE, minutes=5)
+    assert keys(sweep(in_no_time, workspace)) == ALL[::2]
+    assert sorted(len(file.read_text()) for file in tmp_path.rglob("*.times")) == [1] * 6
+    late = Workspace("smoke", out=str(tmp_path), cluster=HERE, minutes=1e-9)
+    assert keys(sweep(lambda *_: {}, late)) == ALL[::2]   # no run begins
+    assert keys(sweep(lambda *_: {}, Workspace("smoke", out=str(tmp_path), cluster=HERE))) == ALL
+
+
 def test_one_process_names_the_run_that_failed(tmp_path):
     with pytest.raises(ZeroDivisionError) as told:
         sweep(lambda c, seed, checkpoint: {"ratio": 1 // seed}, Workspace("smoke", out=str(tmp_path)))
@@ -181,14 +197,15 @@ def test_one_process_names_the_run_that_failed(tmp_path):
 
 def sleeps(c, seed, checkpoint):
     first_time(checkpoint)
-    Path(checkpoint.parent, str(os.getpid())).touch()
+    Path(checkpoint.path.parent, str(os.getpid())).touch()
     if seed == 1:
         time.sleep(600)
     return {}
 
 
 def test_who_stops_early_stops_the_workers_too(workspace, tmp_path, workers):
-    runs = cluster.spread(sleeps, [(Config(), 0, tmp_path / "a.pt"), (Config(), 1, tmp_path / "b.pt")], HERE, str)
+    jobs = [(Config(), seed, training.Checkpoint(tmp_path / f"{name}.pt")) for seed, name in enumerate("ab")]
+    runs = cluster.spread(sleeps, jobs, HERE, str)
     assert next(runs) == {}
     wait_for(lambda: (tmp_path / "b.times").exists())
     before = set(workers.nthreads())
@@ -303,7 +320,7 @@ def scheduler(tmp_path):
 
 
 def one_by_one(c, seed, checkpoint):
-    Path(checkpoint.parent.parent, f"run{c.grid}").touch()
+    Path(checkpoint.path.parent.parent, f"run{c.grid}").touch()
     time.sleep(1)
     return {}
 

@@ -95,6 +95,8 @@ def make(tiny, run_all):
     (["--only"], "argument --only: expected one argument; ./run_all.sh help lists the options."),
     (["--profile", "fast"], "there is no profile 'fast'; there are smoke, quick, paper."),
     (["--cluster", "local"], "--cluster takes local:N, tcp://HOST:PORT or slurm, not 'local'."),
+    *[(["--minutes", n], f"--minutes takes a number above 0, fractions included, not '{n}'.")
+      for n in ("0", "-2", "soon", "nan")],
     (["--jobs", "0"], "--jobs takes a whole number from 1, not '0'."),
     (["--data", "nowhere"],
      "there is no data folder nowhere; --data (or POSENC_DATA) names the folder that holds the data sets."),
@@ -141,7 +143,8 @@ def test_help_says_all_and_needs_nothing(run_all):
     done = run_all("help", POSENC_PYTHON="/nowhere")
     assert done.returncode == 0
     words = done.stdout.replace("=", " ").split()
-    assert {"--profile", "--data", "--only", "-p", "--jobs", "--cluster", "--out", "POSENC_PYTHON"} <= set(words)
+    assert {"--profile", "--data", "--only", "-p", "--jobs", "--cluster", "--minutes", "--out"} <= set(words)
+    assert "POSENC_PYTHON" in words
     assert {"test", "lab", "bench", "clean", "lock", "help"} <= set(words)
 
 
@@ -257,9 +260,12 @@ raise FileNotFoundError("cifar10: looked in /d/cifar10 and found nothing; get it
 
 
 @pytest.mark.slow
-def test_a_failing_page_is_reported_and_the_rest_runs(tiny, make):
-    assert make().returncode == 0
-    before = (tiny.html / "index.html").stat().st_ino
+def test_a_failing_page_is_reported_and_the_book_has_the_others(tiny, make):
+    (tiny.folder / "book" / "conf.py").write_text('extensions = ["myst_nb"]\nnb_execution_mode = "off"\n')
+    (tiny.folder / "book" / "index.rst").write_text("Tiny\n====\n\n.. toctree::\n   :glob:\n\n   0*\n")
+    tiny.page("00_index", "\n# %%\nimport os\nprint(os.environ['POSENC_FAILED'] or 'none failed')\n")
+    tiny.page("02_bad", "")
+    assert make().returncode == 0 and (tiny.html / "02_bad.html").exists()
     tiny.page("02_bad", FAILING)
     tiny.page("03_dead", "\n# %%\nimport os\nos._exit(9)\n")
     done = make("--jobs", "2")
@@ -268,10 +274,101 @@ def test_a_failing_page_is_reported_and_the_rest_runs(tiny, make):
     assert report[0] == "  FileNotFoundError: cifar10: looked in /d/cifar10 and found nothing; get it from there"
     assert any("raise FileNotFoundError" in line for line in report) and "\x1b" not in done.stderr
     assert "03_dead failed: DeadKernelError: Kernel died" in done.stderr
-    assert done.stderr.endswith("run_all.sh: 2 of 4 page(s) failed, so the book was left as it was.\n")
-    assert tiny.executed("01_dots").exists() and not tiny.executed("02_bad").exists()
+    assert done.stderr.endswith("run_all.sh: 2 of 4 page(s) failed, and the book is without: 02_bad, 03_dead.\n")
     assert tiny.executed("02_bad").with_suffix(".partial.ipynb").exists()
+    for name, there in (("00_index", True), ("01_dots", True), ("02_bad", False), ("03_dead", False)):
+        assert (tiny.html / f"{name}.html").exists() == there
+    assert tiny.printed("00_index") == "02_bad,03_dead\n"
+    assert not make("--only", "01").returncode and not (tiny.html / "02_bad.html").exists()   # nor an old one of it
+
+    before = (tiny.html / "index.html").stat().st_ino
+    tiny.page("00_index", FAILING)
+    done = make("--only", "01")
+    assert done.returncode == 1 and done.stderr.endswith("1 of 2 page(s) failed, so the book was left as it was.\n")
     assert (tiny.html / "index.html").stat().st_ino == before
+
+
+# ------------------------------------------------------------------------------------------ what has not been run
+
+GAPS = """
+# %%
+from posenc_lib import page, records
+from posenc_lib.config import Recipe, Workspace
+shown, late = "of an earlier cell", 1
+
+# %%
+early = 2
+if not profile == "quick":
+    pass
+short = Workspace("smoke", out=out, minutes=1e-9)
+shown = len(records.run_or_load("sweep", [Recipe()], print, seeds=[0], workspace=short))
+late = 3
+
+# %%
+print("early is", early)
+
+# %%
+import matplotlib.pyplot as plt
+import pandas as pd
+table = pd.DataFrame({"a": [1]})
+page.table(table, "01_there", "A table that is there.", workspace=Workspace(profile, data_root, out))
+def draw(name, *rest):
+    page.show(plt.figure(), name, "A figure.", "A figure.", workspace=Workspace(profile, data_root, out))
+
+draw(f"01_{shown}") if shown == 0 else draw("01_dots", shown)
+
+# %%
+for name in ("01_one", "01_two"):
+    draw(name, late)
+
+# %%
+late = 4
+print("late is", late)
+
+# %%
+page.show(plt.figure(), "01_last", "A figure.", "A figure.", workspace=Workspace(profile, data_root, out))
+"""
+BOOK = """# Tiny
+
+{numref}`fig-01_dots` {numref}`fig-01_one` {numref}`fig-01_two` {numref}`tab-01_there` {numref}`fig-01_last`
+
+```{toctree}
+:glob:
+0*
+```
+"""
+
+
+@pytest.mark.slow
+def test_what_has_not_been_run_is_a_placeholder_and_the_rest_of_the_page_runs(tiny, make):
+    (tiny.folder / "book" / "conf.py").write_text(
+        'extensions = ["myst_nb"]\nnb_execution_mode = "off"\nnumfig = True\n'
+        'nb_mime_priority_overrides = [("html", "text/markdown", 0)]\nmyst_enable_extensions = ["attrs_block"]\n')
+    (tiny.folder / "book" / "index.rst").unlink()
+    (tiny.folder / "book" / "index.md").write_text(BOOK)
+    tiny.page("01_dots", GAPS)
+    done = make()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "01_dots took" in done.stdout and ", 3 of its figures and tables not run yet" in done.stdout
+    assert tiny.printed("01_dots") == ("sweep: 0 ran in 0 s; 0 were on file\nearly is 2\nlate is 4\n")
+    text = (tiny.html / "01_dots.html").read_text()
+    assert text.count("Not run yet. <code") >= 3 and "sweep: none of its 1 runs is on file yet" in text
+    assert "./run_all.sh --profile quick --only 01" in text.replace("</span>", "").replace('<span class="pre">', "")
+    assert sorted(path.name for path in (tiny.out / "figures" / "quick").iterdir()) == [
+        "01_last.png", "01_last.svg", "01_there.csv", "01_there.md"]
+    assert "01_dots is unchanged" not in make().stdout   # a run is left for another slice
+
+
+@pytest.mark.slow
+def test_a_slice_of_minutes_ends_well_and_the_next_goes_on(run_all, tmp_path):
+    command = ("--profile", "smoke", "--only", "02,08", "--out", tmp_path)
+    done = run_all(*command, "--minutes", "0.02")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "After 0.02 minutes; the same command goes on from here.\nclaim " in done.stdout
+    assert not list((tmp_path / "records" / "smoke").glob("*.jsonl"))
+    done = run_all(*command, "--minutes", "30")
+    assert done.returncode == 0 and "All runs of these pages are on file.\nclaim " in done.stdout
+    assert "not run yet" not in done.stdout
 
 
 def test_a_book_that_sphinx_complains_of_does_not_replace_the_old_one(tiny, make):

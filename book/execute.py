@@ -1,0 +1,137 @@
+"""Execute a page of which not all runs are on file: what has not been run becomes a placeholder, and the page goes on.
+
+A cell that raises `records.NotRun` is a gap.  The names that it would have made are taken out of the kernel, so that no
+later cell draws what an earlier one had left under them; a cell that then misses one of them is a gap, too.  In the
+place of each figure and table that a gap does not put out stands a placeholder under its label.  Any other error ends
+the page, as ever.
+"""
+import ast
+import os
+import re
+import symtable
+
+import nbformat
+from IPython.core.inputtransformer2 import TransformerManager
+from nbclient.exceptions import CellExecutionError
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, papermill_engines
+from papermill.log import logger
+
+KINDS = {"show": "fig", "table": "tab", "against_paper": "tab"}   # what these functions of `page` put out
+NAME = re.compile(r"\d\d_[a-z0-9_]+")
+PUT_OUT = re.compile(r"^:name: (\S+)$", re.MULTILINE)
+
+
+def parsed(source: str) -> ast.Module:
+    return ast.parse(TransformerManager().transform_cell(source))
+
+
+def made(source: str, line: int = 1) -> set[str]:
+    """Names that a cell gives a value, by its statements from the one on `line` on."""
+    body = [statement for statement in parsed(source).body if statement.end_lineno >= line]
+    table = symtable.symtable(ast.unparse(ast.Module(body, [])), "cell", "exec")
+    return {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned()}
+
+
+def labels(source: str, page: str) -> list[str]:
+    """Labels of the figures and tables that a cell puts out, in order: by `page.show` and the like, or by a function of
+    the page that calls one of these.
+
+    page  all code of the page
+    A name that is no argument of such a call, as in a loop over names, is one of a call without any.
+    """
+    kinds = dict(KINDS)
+    for node in ast.walk(parsed(page)):
+        if isinstance(node, ast.FunctionDef):
+            inside = {KINDS[name] for call in _calls(node) if (name := _called(call)) in KINDS}
+            kinds |= {node.name: inside.pop()} if inside else {}
+    found, named = [], {}
+    for statement in parsed(source).body:
+        if isinstance(statement, ast.FunctionDef):
+            continue
+        calls = [call for call in _calls(statement) if _called(call) in kinds]
+        named |= {id(node): kinds[_called(call)] for call in calls for node in call.args if _is_name(node)}
+        open_ = [kinds[_called(call)] for call in calls if not any(map(_is_name, call.args))]
+        others = {id(node) for call in _calls(statement) if _called(call) not in kinds for node in call.args}
+        for node in ast.walk(statement):
+            if _is_name(node) and id(node) not in others and (kind := named.get(id(node)) or next(iter(open_), "")):
+                found.append((node.lineno, f"{kind}-{node.value}"))
+    return list(dict.fromkeys(label for _, label in sorted(found)))
+
+
+def _calls(tree: ast.AST) -> list[ast.Call]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+
+
+def _called(call: ast.Call) -> str:
+    return getattr(call.func, "attr", getattr(call.func, "id", ""))
+
+
+def _is_name(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str) and bool(NAME.fullmatch(node.value))
+
+
+class Client(PapermillNotebookClient):
+    """Papermill's client, for which a gap is no failure; `gaps` gets the labels that were left out.
+
+    sentence  what a placeholder says
+    """
+
+    def __init__(self, manager, *, gaps: list[str], sentence: str, **options):
+        super().__init__(manager, **options)
+        self.gaps, self.sentence, self.missing = gaps, sentence, set()
+        self.page = "\n".join(cell.source for cell in self.nb.cells if cell.cell_type == "code")
+
+    def papermill_execute_cells(self):
+        for index, cell in enumerate(self.nb.cells):
+            try:
+                self.nb_man.cell_start(cell, index)
+                self.execute_cell(cell, index)
+                if self.missing and cell.cell_type == "code":
+                    self.missing -= made(cell.source)
+            except CellExecutionError as error:
+                if not self.is_gap(error):
+                    self.nb_man.cell_exception(self.nb.cells[index], cell_index=index, exception=error)
+                    break
+                self.fill(cell, index, error)
+            finally:
+                self.nb_man.cell_complete(self.nb.cells[index], cell_index=index)
+
+    def is_gap(self, error: CellExecutionError) -> bool:
+        name = re.match(r"name '(\w+)' is not defined", error.evalue)
+        return error.ename == "NotRun" or (error.ename == "NameError" and bool(name) and name[1] in self.missing)
+
+    def fill(self, cell, index: int, error: CellExecutionError):
+        """Keep what the cell has put out, add placeholders for the rest, and remove the names that it did not make."""
+        where = re.search(r"In\[\d+\], line (\d+)", re.sub(r"\x1b\[[0-9;]*m", "", error.traceback))
+        names = made(cell.source, int(where[1]) if where else 1)
+        self.missing |= names
+        cell.outputs = [output for output in cell.outputs if output.output_type != "error" and
+                        ("image/png" not in output.get("data", {}) or "text/markdown" in output["data"])]
+        there = {label for output in cell.outputs
+                 for label in PUT_OUT.findall(output.get("data", {}).get("text/markdown", ""))}
+        left = [label for label in labels(cell.source, self.page) if label not in there]
+        self.gaps += left
+        reason = error.evalue if error.ename == "NotRun" else ""
+        source = f"__import__('posenc_lib.page').page.not_run({left!r}, {self.sentence!r}, {reason!r})"
+        if names:
+            listed = ", ".join(sorted(names))
+            source += f"\nglobals().update(dict.fromkeys({sorted(names)!r}))\ndel {listed}"
+        hidden = nbformat.v4.new_code_cell(source)
+        self.execute_cell(hidden, index, store_history=False)
+        self.nb.cells[index] = cell
+        cell.outputs += hidden.outputs
+
+
+class Engine(NBClientEngine):
+    """Papermill's engine with this client; `variables` are the kernel's own environment variables."""
+
+    @classmethod
+    def execute_managed_notebook(cls, manager, kernel_name, *, gaps, sentence, variables, start_timeout=60,
+                                 execution_timeout=None, input_path=None, **options):
+        client = Client(manager, gaps=gaps, sentence=sentence, kernel_name=kernel_name, log=logger,
+                        timeout=execution_timeout, startup_timeout=start_timeout, **options)
+        return client.execute(env={**os.environ, **variables})
+
+
+papermill_engines.register("gaps", Engine)
