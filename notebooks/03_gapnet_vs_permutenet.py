@@ -367,7 +367,7 @@ for (task, unit), ax in zip({"location": "cells", "image": "image classes"}.item
     figures.answers_by_epoch(learned[learned["task"] == task], n * printed["paper"] / 100, ax).set(
         title=f"Task: {figures.NAMES[task]}", ylabel=f"{unit} told apart, of {n}", ylim=(0, n))
 fig.legend(*axes[0].get_legend_handles_labels(), fontsize="small", loc="outside right center")
-page.show(fig, "03_by_epoch", f"""PermuteNet climbs cell by cell: accuracy after each epoch times the number of answers, in the reference
+page.show(fig, "03_by_epoch", """PermuteNet climbs cell by cell: accuracy after each epoch times the number of answers, in the reference
           run (CIFAR-10, 3×3, ResNet-18 of width 64, epochs of 1,041 steps of 48, bfloat16 on an NVIDIA H200; one network
           a line, 10,000 test images, each in one random cell). Dashed: the paper's values under the three
           paddings; dotted: chance.""",

@@ -229,7 +229,7 @@ def _line(text: str) -> str:
 
 
 def _cell(value, digits: int) -> str:
-    if value is None or (isinstance(value, float) and np.isnan(value)):
+    if pd.isna(value):
         return "–"
     return f"{value:.{digits}f}" if isinstance(value, float) else str(value).replace(" %", "\u00a0%")
 

@@ -98,7 +98,7 @@ def test_features_are_where_the_network_is(name, images_on, device):
     encoder = encoders.small(models.vgg(3, 2)) if name == "small" else encoders.known(name)
     encoder.net.to(device)
     images = pictures(2).to(images_on)
-    f, channels = encoders.stacked(encoder, images, side=7)
+    f, channels = encoders.stacked(encoder, images, side=7, device=device)
     readout = models.Readout(sum(channels), size=32).to(device).eval()
     assert there(readout(f.float()))
     if name == "small":
@@ -132,8 +132,8 @@ def test_a_segmenter_learns_and_is_attacked(plus, layer, device):
     labels[:, :2] = VOID
     images = pictures(labels=labels)
     net = segmentation.build(c, 3)
-    training.fit(net, images, partial(segmentation.objective, c, images, segmentation.class_weights(images, 0.3)),
-                 RECIPE, seed=0)
+    weight = segmentation.class_weights(images, 0.3).to(device)
+    training.fit(net, images, partial(segmentation.objective, c, images.to(device), weight), RECIPE, seed=0)
     tried, first = images.to(device), torch.arange(3, device=device)
     rank = channels.rank(lambda x: net.features(x, layer)[0], lambda: (tried.batch(i)[0] for i in (first, first[:1])))
     sets = rank.sets(2, 1, 0)
@@ -155,7 +155,7 @@ def test_a_detector_learns_and_is_attacked(kind, device):
     people = torch.tensor([[[8.0, 8, 6, 15, 1, 0], [20, 4, 8, 20, 0.3, 1], [float("nan")] * 6]]).expand(4, -1, -1)
     images = pictures(side=64, labels=people.clone())
     net = detection.build(c)
-    training.fit(net, images, partial(detection.objective, c), RECIPE, seed=0)
+    training.fit(net, images, partial(detection.objective, c), RECIPE, seed=0, capture=False)
     tried = images.to(device)
     halves = torch.arange(4, device=device).split(2)
     rank = channels.rank(lambda x: net.features(x)[0], lambda: (tried.batch(half)[0] for half in halves),
@@ -175,8 +175,9 @@ def test_a_classifier_learns_to_agree_and_is_asked(method, device):
     net, images = augshift.build(c, 3), pictures()
 
     def loss(net, x, y, draws):
-        return augshift.objective(c, net, augshift.views(c, x, draws, colour=images.black), y)
+        return augshift.objective(c, net, augshift.views(c, x, draws, colour=black), y)
 
+    black = images.to(device).black
     training.fit(net, images, loss, RECIPE, seed=0)
     tried = images.to(device)
     for offset_on in (CPU, DEVICE):
@@ -249,22 +250,74 @@ def test_canvases_are_where_their_images_are(where, device):
     assert there(pictures().to(device).black, pictures().to(device).spread(2).batch(torch.arange(2))[0])
 
 
-# The losses of the pages, as `training.fit` calls them, wait for nothing and copy nothing.
+@pytest.fixture
+def captured(monkeypatch):
+    """Train as a GPU does; a step that it captures may not leave the device.  -> the steps replayed"""
+    replayed = []
+
+    def graph(body):
+        def replay():
+            with forbids_waits():
+                body()
+            replayed.append(body)
+        return replay
+
+    monkeypatch.setattr(training, "_capturable", lambda *_: True)
+    monkeypatch.setattr(training, "_graph", graph)
+    return replayed
+
+
+def located(net, x, y, draws, fill=0.0):
+    location = draws(torch.randint, 4, y.shape)
+    return cross_entropy(net(canvas.place(x, location, 2, fill)), location)
+
+
+def agreeing(method):
+    c = augshift.AugShiftConfig(profile="smoke", dataset="", data="", method=method, width=2, shift=4)
+    black = pictures().to(DEVICE).black
+    return partial(augshift.build, c, 3), lambda net, x, y, draws: augshift.objective(
+        c, net, augshift.views(c, x, draws, colour=black), y)
+
+
+def segmented(**options):
+    c, images = segmenter(**options), pictures(labels=torch.randint(3, (4, 32, 32))).to(DEVICE)
+    weight = segmentation.class_weights(images, 0.3)
+    return partial(segmentation.build, c, 3), partial(segmentation.objective, c, images, weight), images
+
+
+# The steps of the pages that a GPU captures: network, loss, and images if they are not `pictures()`.
 STEPS = {
-    "classes": lambda net, x, y, draws: cross_entropy(net(x), y),
-}
+    "01 classes": lambda: (partial(models.gapnet, 3, width=2), lambda net, x, y, _: cross_entropy(net(x), y)),
+    **{f"03 {mode}": lambda mode=mode: (partial(models.gapnet, 4, padding_mode=mode, width=2), located)
+       for mode in PADDING_MODES},
+    **{f"03 {order}": lambda order=order: (partial(models.permutenet, 4, "nin", permutation=order, width=2), located)
+       for order in ("none", "fixed", "batch", "sample", "test")},
+    "03 black": lambda: (partial(models.gapnet, 4, width=2), partial(located, fill=pictures().to(DEVICE).black)),
+    **{f"05 {method}": partial(agreeing, method) for method in augshift.METHODS},
+    "06": lambda: segmented(plus=True, crop=(24, 24), jitter=0.5),
+    "06 whole": lambda: segmented(mirrored=False, jitter=0.0)}
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_a_step_happens_on_the_device_alone(name, device):
-    net, images = models.gapnet(3, width=2).to(device), pictures().to(device)
-    x, y = images.batch(torch.arange(4, device=device))
-    optimizer = torch.optim.SGD(net.parameters(), 0.1)
-    with forbids_waits():
-        loss = STEPS[name](net, x, y, torch.Generator(device).manual_seed(0))
-        loss.backward()
-        optimizer.step()
-    assert isfinite(loss.item())
+def test_a_captured_step_does_not_leave_the_device(name, captured):
+    build, loss, *images = STEPS[name]()
+    recipe = replace(RECIPE, epoch_steps=training._Captured.warm_up + 1, flip=not images)
+    training.fit(build(), *(images or [pictures()]), loss, recipe, seed=0)
+    assert len(captured) == 1
+
+
+def test_captured_readers_do_not_leave_the_device(captured):
+    """Pages 02 and 04: readouts of kept features, and heads side by side."""
+    steps = replace(RECIPE, epoch_steps=training._Captured.warm_up + 1)
+    z, location = [torch.randn(8, 4).to(DEVICE), torch.randn(8, 6).to(DEVICE)], (torch.arange(8) % 4).to(DEVICE)
+    decoding.decode(z, location, z, location, cells=4, recipe=steps, seed=0, few=2)
+    encoder = encoders.small(models.vgg(3, 2))
+    encoder.net.to(DEVICE)
+    samples, _ = encoders.reading(encoder, pictures().to(DEVICE), side=7)
+    targets = torch.rand(2, 16, 16).to(DEVICE)
+    training.fit(models.Readout(9, 2, size=16), samples.only(torch.arange(9)),
+                 lambda readout, f, *_: (readout(f) - targets).square().mean(), steps, seed=0)
+    assert len(captured) == 2
 
 
 def weights() -> nn.Module:
