@@ -342,7 +342,7 @@ BOOK = """# Tiny
 @pytest.mark.slow
 def test_what_has_not_been_run_is_a_placeholder_and_the_rest_of_the_page_runs(tiny, make):
     (tiny.folder / "book" / "conf.py").write_text(
-        'extensions = ["myst_nb"]\nnb_execution_mode = "off"\nnumfig = True\n'
+        'extensions = ["myst_nb"]\nnb_execution_mode = "off"\nnumfig = True\nexclude_patterns = ["figures"]\n'
         'nb_mime_priority_overrides = [("html", "text/markdown", 0)]\nnb_render_markdown_format = "myst"\n'
         'myst_enable_extensions = ["attrs_block"]\n')
     (tiny.folder / "book" / "index.rst").unlink()
