@@ -111,10 +111,11 @@ def unit(name: str, rows: int) -> float:
     return rows / 1024 * (3 if name == "streets" else 1)
 
 
-def _streets(rows: int, cols: int, train: range = SCENES, **seeds: range) -> dict[str, Part]:
+def _streets(rows: int, cols: int, **seeds: range) -> dict[str, Part]:
     """Scenes, their riders to be ignored; the test ones, and the first 400 to train on, are those of `data`."""
+    seeds = {"train": SCENES} | seeds
     return {split: (images, [_array([[*p.box, p.visible, p.kind != "person"] for p in s.people]) for s in scenes],
-                    "streets") for split, scenes, images in embedded.scenes_of(rows, cols, train=train, **seeds)}
+                    "streets") for split, scenes, images in embedded.scenes_of(rows, cols, **seeds)}
 
 
 def _camvid(root: Path, size: data.Rectangle) -> dict[str, Part]:

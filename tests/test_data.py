@@ -254,13 +254,28 @@ def test_folders_that_cannot_be_used(tmp_path):
         data.load("mine", tmp_path)
 
 
-def test_the_paper_profile_says_at_once_that_data_and_gpu_are_missing(tmp_path, monkeypatch):
+def test_only_where_nothing_is_run_do_embedded_images_stand_in_and_a_line_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     paper = Workspace("paper", data_root=str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r"(?s)cifar10: neither .*profile paper: the papers' schedules need"):
+    for name, size, shape, instead in (("cifar10", None, (32, 32), "digits"), ("mine", 48, (48, 48), "photos"),
+                                       ("cityscapes", (32, 64), (32, 64), "streets")):
+        splits = data.load_for(paper, name, size=size, validation=0.0)
+        assert isinstance(splits, data.StandIn) and splits.train.images.shape[-2:] == shape and not splits.validation
+        assert capsys.readouterr().out == (f"{name} is not under {tmp_path}; in the parts by hand, {instead} stand in "
+                                           "for it\n")
+    assert not isinstance(data.load_for(paper, "digits", validation=0.0), data.StandIn)
+    (tmp_path / "mine" / "train").mkdir(parents=True)
+    (tmp_path / "mine" / "train" / "a.png").write_bytes(b"damaged")
+    (tmp_path / "mine" / "test").mkdir()
+    (tmp_path / "mine" / "test" / "a.png").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="cannot be read as an image"):
+        data.load_for(paper, "mine", size=48)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(FileNotFoundError, match=r"cifar10: neither "):
         data.load_for(paper, "cifar10")
-    with pytest.raises(RuntimeError, match="torch sees none here"):
-        data.load_for(paper, "digits")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(FileNotFoundError, match=r"cifar10: neither "):
+        data.load_for(Workspace("smoke", data_root=str(tmp_path)), "cifar10")
     assert len(data.load_for(Workspace("smoke"), "digits", validation=0.0).train) == 1297
 
 

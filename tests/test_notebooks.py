@@ -1,12 +1,16 @@
 """The pages: paired, free of outputs, with parameters; and every one runs."""
 import ast
 import os
+import sys
 
 import jupytext
 import nbformat
 import pytest
 import torch
 from conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "book"))
+import execute
 
 PAGES = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
 page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -75,6 +79,28 @@ def test_what_a_page_cannot_read_is_one_sentence(run_all, tmp_path, monkeypatch,
     for sentence in sentences:
         assert sentence.format(root=tmp_path) in done.stdout + done.stderr
     assert not (tmp_path / "sprung").exists()   # no pickle is run
+
+
+@pytest.mark.slow
+def test_without_a_gpu_and_data_the_paper_profile_shows_what_is_on_file(run_all, tmp_path):
+    kept = {file: file.read_bytes() for file in (ROOT / "records").rglob("*.jsonl")}
+    done = run_all("--profile", "paper", "--out", tmp_path, POSENC_DATA="", CUDA_VISIBLE_DEVICES="",
+                   http_proxy="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9")   # nor a network
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no GPU here, so nothing is trained: the pages show what is on file in records/paper\n" in done.stdout
+    assert kept == {file: file.read_bytes() for file in (ROOT / "records").rglob("*.jsonl")}
+    assert not list(tmp_path.rglob("*.jsonl")) and not list(tmp_path.rglob("*.pt"))
+    for page in PAGES:
+        executed = nbformat.read(tmp_path / "build" / "notebooks" / f"{page.stem}.ipynb", as_version=4)
+        code = "\n".join(cell.source for cell in executed.cells if cell.cell_type == "code")
+        shown = str(executed)
+        for label in execute.labels(code, code):   # each figure and table, or a placeholder for it
+            assert label == "tab-06_released" or f":name: {label}\\n" in shown, label
+    page = (tmp_path / "book" / "_build" / "html" / "07_pedestrian_detection.html").read_text()
+    text = page.replace("</span>", "").replace('<span class="pre">', "")
+    assert "Not run yet. On a machine with a GPU: <code" in text
+    assert "./run_all.sh --profile paper --only 07 --data DIR</code>" in text
+    assert "citypersons is not under " in page and "nothing is trained without a GPU" in page
 
 
 @pytest.mark.slow

@@ -174,14 +174,19 @@ def test_splits_move_to_a_device_are_taken_from_and_have_a_fingerprint(tmp_path)
     assert splits.fingerprint != people.load("mine", tmp_path, size=16).fingerprint
 
 
-def test_load_for_also_tells_that_a_gpu_is_missing(tmp_path, monkeypatch):
+def test_where_nothing_is_run_a_few_streets_stand_in(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     write(tmp_path, coco(BOX))
     assert people.load_for(Workspace("smoke", str(tmp_path)), "mine", size=16).train.labels.shape == (2, 1, 6)
-    with pytest.raises(FileNotFoundError, match=r"(?s)people: no image set 'ours'.*profile paper: the papers' sched"):
-        people.load_for(Workspace("paper", str(tmp_path)), "ours")
-    with pytest.raises(RuntimeError, match="torch sees none here"):
-        people.load_for(Workspace("paper", str(tmp_path)), "mine", size=16)
+    with pytest.raises(FileNotFoundError, match=r"people: no image set 'ours'"):
+        people.load_for(Workspace("smoke", str(tmp_path)), "ours")
+    paper = Workspace("paper", str(tmp_path))
+    assert not isinstance(people.load_for(paper, "mine", size=16), data.StandIn)
+    splits = people.load_for(paper, "citypersons", size=(32, 64))
+    assert isinstance(splits, data.StandIn) and splits.train.images.shape[-2:] == (32, 64) and len(splits.train) < 30
+    assert splits.train.labels.shape[1] == splits.test.labels.shape[1]
+    assert capsys.readouterr().out == (f"citypersons is not under {tmp_path}; in the parts by hand, streets stand in "
+                                       "for it\n")
 
 
 def put(text: str | bytes):
