@@ -342,10 +342,11 @@ given = {"circular padding": {"padding_mode": "circular"}, "never mirrored": {"m
 kinds |= {} if checkpoint else {kind: replace(plain, **light, **what) for kind, what in given.items()}
 seeds = range(1 if checkpoint else seeds or n_seeds)
 few = seeds[:1 if dataset == "streets" else 2]                        # for the controls
-runs = records.run_or_load("region-attack", list(kinds.values()), run, seeds=few, workspace=workspace, before=ready)
+abreast = 4 if plain.width else 1                                      # small networks leave room on a GPU
+runs = records.run_or_load("region-attack", list(kinds.values()), run, seeds=few, workspace=workspace, abreast=abreast, before=ready)
 records.whole(runs, list(kinds.values()))                             # one seed of each at least
 with suppress(records.NotRun):
-    runs += records.run_or_load("region-attack", [plain], run, seeds=seeds[len(few):], workspace=workspace, before=ready)
+    runs += records.run_or_load("region-attack", [plain], run, seeds=seeds[len(few):], workspace=workspace, abreast=abreast, before=ready)
 runs.sort(key=lambda r: ([config.digest(c) for c in kinds.values()].index(r.digest), r.seed))
 seeds = [r.seed for r in runs if r.digest == config.digest(plain)]
 
