@@ -316,7 +316,9 @@ summary = records.summarise(ran, keys, "accuracy").merge(
     ran.groupby(keys, as_index=False).agg(best_test_epoch=("best_test_epoch", "mean"), chance=("chance", "mean"),
                                           epochs=("recipe.epochs", "first")), on=keys)
 summary = summary.merge(paper.TABLE1, how="left", on=["padding_mode", "head", "task", "grid"])
-interval = f"mean and 95 % interval (Student's t) over n = {len(seeds)} seeds"
+fewest, most = summary["n"].min(), summary["n"].max()
+n_seeds = f"n = {most}" if fewest == most else f"n = {fewest} to {most}"
+interval = "one network a cell" if most == 1 else f"mean and 95 % interval (Student's t) over {n_seeds} seeds"
 n_tested = "all" if isinstance(splits, data.StandIn) else len(tested)
 what = f"{dataset}, {schedule}, {width}, {n_tested} test images in every cell"
 
@@ -476,7 +478,7 @@ claims = (paper.GAPNET_LOCATION, paper.PERMUTENET_LOCATION, paper.PERMUTENET_IMA
 rests_on = dict(zip(claims, (summary, controls, gap), strict=True))
 page.against_paper({claim: claim.verdict(summary) for claim in claims},
                    {claim: claim.outcome(table) for claim, table in rests_on.items()}, "03_against_paper",
-                   f"{what}, n = {len(seeds)} seeds", workspace=workspace)
+                   f"{what}, {n_seeds} seeds", workspace=workspace)
 for row in summary[summary["padding_mode"] == "circular"].itertuples():
     print(f"Control, circular padding: {figures.NAMES[row.head]} {row.grid}×{row.grid} tells the location in "
           f"{row.mean:.2f} % of cases; chance is {row.chance:.2f} %.")
