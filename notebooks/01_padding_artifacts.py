@@ -24,7 +24,7 @@ dataset = ""          # photos | a folder of images under the data root; "" is p
 seeds = 0             # how many; 0 is the profile's number
 
 # %%
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from math import isfinite
 
 import matplotlib.pyplot as plt
@@ -261,8 +261,7 @@ runs, seeds = records.whole(runs, configs)
 if weights.is_file() or workspace.on_file:
     imagenet = config.PaddingConfig(**shared, net="imagenet", trained="zeros",
                                     weights=encoders.fingerprint("squeezenet1_1", workspace.data))
-    with suppress(records.NotRun):
-        runs += records.run_or_load("padding-artifacts", [imagenet], run, seeds=[0], workspace=workspace)
+    runs += records.run_or_load("padding-artifacts", [imagenet], run, seeds=[0], workspace=workspace, optional=True)
 else:
     print(f"{weights} is not there, so the ImageNet network is left out.")
 learned = [r.results["accuracy"] for r in runs if r.config["net"] == "trained"]

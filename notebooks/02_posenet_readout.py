@@ -27,7 +27,6 @@ pretrained = ""       # e.g. "vgg16,resnet18=FILE.safetensors"; "" is what lies 
 seeds = 0             # how many; 0 is the profile's number
 
 # %%
-from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
@@ -279,11 +278,12 @@ seeds = range(seeds or config.SEEDS[profile])
 networks = list(dict.fromkeys(c.encoder for _, _, c in cells))        # those of Table 1 first
 configs = sorted({c for _, _, c in cells}, key=lambda c: (networks.index(c.encoder), str(c)))   # network by network
 extra = range(len(seeds), len(seeds) + 2)                             # two more for Table 1, the headline
-runs = records.run_or_load("posenet", configs, run, seeds=seeds, workspace=workspace, before=ready)
+planned, table1 = seeds, [c for table, _, c in cells if table == "1"]
+runs = records.run_or_load("posenet", configs, run, seeds=planned, workspace=workspace, before=ready)
+more = records.run_or_load("posenet", table1, run, seeds=extra, workspace=workspace, before=ready,
+                           optional=True)
 runs, seeds = records.whole(runs, configs)
-with suppress(records.NotRun):
-    runs += records.run_or_load("posenet", [c for table, _, c in cells if table == "1"], run, seeds=extra,
-                                workspace=workspace, before=ready)
+runs += more
 runs_of = {digest: list(group) for digest, group in groupby(sorted(runs, key=lambda r: r.key), key=lambda r: r.digest)}
 frame = pd.DataFrame([
     {"table": table, "variant": variant, "network": c.encoder.label, "seed": r.seed, **row}
@@ -497,7 +497,7 @@ def from_scratch(c, seed, checkpoint):
 base = config.EncoderConfig(source=scenes, data=labelled.train.fingerprint, **preset["scratch"])
 nets = [config.ScratchConfig(profile=profile, network=replace(base, padding_mode=mode), window=window)
         for mode, window in (("zeros", False), ("reflect", False), ("none", False), ("none", True))]
-trials, tried = records.whole(records.run_or_load("posenet-scratch", nets, from_scratch, seeds=seeds, workspace=workspace), nets)
+trials, tried = records.whole(records.run_or_load("posenet-scratch", nets, from_scratch, seeds=planned, workspace=workspace), nets)
 scratch = pd.DataFrame([{"padding_mode": r.config["network"]["padding_mode"], "scored": scored, "seed": r.seed, "miou": 100 * miou}
                         for r in trials for scored, miou in r.results.items()   # unpadded: each where it was trained
                         if r.config["network"]["padding_mode"] != "none" or r.config["window"] == (scored == "window")])

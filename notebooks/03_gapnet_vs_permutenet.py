@@ -28,7 +28,6 @@ seeds = 0             # how many; 0 is the profile's number
 steps = 0             # optimiser steps of each training; 0 is the profile's
 
 # %%
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -286,9 +285,7 @@ if profile == "paper":   # runs of the first reference, with epochs of whole bat
     instead = {replace(c, recipe=replace(recipe, epochs=n, epoch_steps=1041)): c for c in table1 for n in (20, 18)}
     earlier = records.on_file("table1", list(instead), workspace)
     instead = {config.digest(c): config.digest(own) for c, own in instead.items()}
-runs = []
-with suppress(*[records.NotRun] if earlier else []):
-    runs += records.run_or_load("table1", wanted, run, seeds=seeds, workspace=workspace, abreast=4)
+runs = records.run_or_load("table1", wanted, run, seeds=seeds, workspace=workspace, abreast=4, optional=bool(earlier))
 own = {r.digest for r in runs}
 runs += [r for r in earlier if instead[r.digest] not in own]
 

@@ -32,7 +32,6 @@ steps = 0             # optimiser steps of each training; 0 is the profile's
 
 # %%
 import json
-from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache, partial
@@ -330,7 +329,7 @@ def run(c, seed, file):
             "rows": rows, "gaps": gaps, "specific": specific, **compared(c, rank),
             **({**mirrors(c, net), **examples(c, net, rank)} if seed == 0 else {})}
 
-
+# %%
 start = {"": c.weights, "random": "", "imagenet": "imagenet"}[config.choose("backbone", backbone, ("", "random", "imagenet"))]
 plain = replace(c, weights=encoders.fingerprint("", "", checkpoint) if checkpoint else start)
 if steps:
@@ -344,9 +343,9 @@ seeds = range(1 if checkpoint else seeds or n_seeds)
 few = seeds[:1 if dataset == "streets" else 2]                        # for the controls
 abreast = 4 if plain.width else 1                                      # small networks leave room on a GPU
 runs = records.run_or_load("region-attack", list(kinds.values()), run, seeds=few, workspace=workspace, abreast=abreast, before=ready)
+runs += records.run_or_load("region-attack", [plain], run, seeds=seeds[len(few):], workspace=workspace, abreast=abreast, before=ready,
+                            optional=True)
 records.whole(runs, list(kinds.values()))                             # one seed of each at least
-with suppress(records.NotRun):
-    runs += records.run_or_load("region-attack", [plain], run, seeds=seeds[len(few):], workspace=workspace, abreast=abreast, before=ready)
 runs.sort(key=lambda r: ([config.digest(c) for c in kinds.values()].index(r.digest), r.seed))
 seeds = [r.seed for r in runs if r.digest == config.digest(plain)]
 

@@ -38,7 +38,6 @@ import torch
 
 from posenc_lib import channels, config, detection, encoders, figures, missrate, page, paper, people, records
 from posenc_lib.canvas import REGIONS, shift
-from posenc_lib.imageset import StandIn
 from posenc_lib.metrics import bootstrap
 from posenc_lib.training import fit
 
@@ -289,10 +288,10 @@ rows, gaps, regions, shifts, told_wrong = (gathered(name) for name in ("rows", "
 MAIN, total = first.shares[0], {where[r.digest]: r.results["channels"] for r in runs}
 n_main = rows[rows["share"] == MAIN].groupby("detector")["n"].first()
 told = {1: "one network", 2: "mean of two networks, the line from one to the other"}.get(len(seeds), f"mean and 95 % interval (Student's t) over n = {len(seeds)} networks")
-what = f"{dataset}, {size[0]}×{size[1]} pixels, {' to '.join(map(str, sorted({c.recipe.epochs * c.recipe.epoch_steps for c in configs.values()})))} steps of {first.recipe.batch_size}, {first.test_images or ('all' if isinstance(splits, StandIn) else len(test))} test pictures"
+what = f"{dataset}, {size[0]}×{size[1]} pixels, {' to '.join(map(str, sorted({c.recipe.epochs * c.recipe.epoch_steps for c in configs.values()})))} steps of {first.recipe.batch_size}, {first.test_images or ('all' if isinstance(splits, people.StandIn) else len(test))} test pictures"
 tried, unseen = test.spread(first.test_images), missrate.Detections(torch.zeros(0, 4), torch.zeros(0))
 looked_for = {s: int(missrate.matched(tried.labels, [unseen] * len(tried), setup, unit=unit).people.sum()) for s, setup in missrate.SETUPS.items()}
-if not isinstance(splits, StandIn):
+if not isinstance(splits, people.StandIn):
     print(f"People to be found in {len(tried)} test pictures:", looked_for, "· training pictures:", len(train))
 
 # %% tags=["hide-input"]

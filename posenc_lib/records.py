@@ -179,7 +179,8 @@ class Stopped:
 
 
 def run_or_load(claim: str, configs: Sequence, run: Run, *, seeds: Sequence[int], workspace: Workspace,
-                abreast: int = 1, before: Callable[[], None] | None = None) -> list[Record]:
+                abreast: int = 1, before: Callable[[], None] | None = None,
+                optional: bool = False) -> list[Record]:
     """The record of every configuration and seed: read where it is on file, computed and appended where it is not.
 
     claim    names the file, records/<profile>/<claim>.jsonl
@@ -196,18 +197,19 @@ def run_or_load(claim: str, configs: Sequence, run: Run, *, seeds: Sequence[int]
     once more and does not keep the others from running (`cluster.spread`); this process alone writes the file.
 
     Where the workspace's time is up, no run begins, and one that trains stops at its next checkpoint; where it shows
-    what is on file (`Workspace.on_file`), nothing runs.  Then fewer records come back; NotRun where there is none.
+    what is on file (`Workspace.on_file`), nothing runs.  Then fewer records come back; NotRun where there is none,
+    unless they are `optional`.
     """
     described = {digest(config): config for config in configs}
     wanted = list(dict.fromkeys((name, seed) for name in described for seed in seeds))
     found, stopped = ((_alike(claim, described, workspace), []) if workspace.on_file
                       else _run(claim, described, run, seeds, workspace, abreast, before))
-    states = _states(wanted, described, found, stopped, workspace)
+    states = _states(claim, wanted, described, found, stopped, workspace)
     if page := os.environ.get("POSENC_PAGE"):
         slices.keep(workspace.root / "build" / "slices" / page, claim, states)
     elif len(found) < len(wanted) and not workspace.on_file:
         progress.say("The time is up; the same again goes on from here.\n" + slices.table({claim: states.values()}))
-    if wanted and not found:
+    if wanted and not found and not optional:
         raise NotRun(f"{claim}: none of its {len(wanted)} runs is on file" + (
             f"; to run them, on a machine with a GPU: {_command()}" if workspace.on_file else
             " yet, and the time is up; the same again goes on from here"))
@@ -325,7 +327,7 @@ def _without_fingerprints(values):
     return [_without_fingerprints(value) for value in values] if isinstance(values, list) else values
 
 
-def _states(wanted: list[tuple], described: dict, found: dict[tuple, Record], stopped: list[Stopped],
+def _states(claim: str, wanted: list[tuple], described: dict, found: dict[tuple, Record], stopped: list[Stopped],
             workspace: Workspace) -> dict[str, slices.State]:
     """How far each run is, by "digest-seed"; the rest at the speed of runs of its configuration, else of others."""
     epochs = {name: slices.epochs_of(describe(config)) for name, config in described.items()}
@@ -334,8 +336,9 @@ def _states(wanted: list[tuple], described: dict, found: dict[tuple, Record], st
     if len(found) >= len(wanted):
         return {f"{name}-{seed}": slices.State(True) for name, seed in wanted}
     here = _machine()["device"]
-    took = [(record.digest, record.source["seconds"] / record.source.get("part", 1)) for record in found.values()
-            if record.source.get("device") == here and "seconds" in record.source]
+    timed = [record for record in load(workspace.records(claim)) if record.source.get("seconds")]
+    took = [(record.digest, record.source["seconds"] / record.source.get("part", 1)) for record in timed
+            if record.source.get("device") == here]
     took += [(one.digest, one.seconds) for one in stopped]
     states = {}
     for name, seed in wanted:

@@ -202,6 +202,7 @@ def test_without_a_gpu_what_is_not_on_file_is_told_with_the_command(no_gpu, monk
     with pytest.raises(NotRun, match=r"--profile paper --only 07 --data DIR$"):
         show(no_gpu, [Frozen(Config(5))])
     assert show(no_gpu, []) == []
+    assert run_or_load("no-such-claim", [Frozen(Config(5))], print, seeds=[0], workspace=no_gpu, optional=True) == []
 
 
 def test_a_gpu_runs_what_is_missing(no_gpu, monkeypatch):
