@@ -182,7 +182,7 @@ def test_what_runs_need_is_looked_at_once_before_the_first_and_only_if_there_is_
         run_or_load("a", CONFIGS, run, seeds=SEEDS, workspace=workspace, before=missing)
     assert not happened and not workspace.records("a").exists()
     run_or_load("a", CONFIGS, run, seeds=SEEDS, workspace=workspace, before=lambda: happened.append("looked"))
-    assert happened == ["looked", *ORDER]
+    assert happened == ["looked", *RUN_ORDER]
     run_or_load("a", CONFIGS, run, seeds=SEEDS, workspace=workspace, before=missing)   # all is on file
 
 
