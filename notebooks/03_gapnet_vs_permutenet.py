@@ -112,7 +112,7 @@ for ax, picture, cell in zip(axes, canvases, location, strict=True):
     ax.imshow((picture - canvases.min()).permute(1, 2, 0) / (canvases.max() - canvases.min()))
     ax.set(xticks=[], yticks=[])
     ax.set_title(f"location {int(cell)}", fontsize="small")
-page.show(fig, "03_canvases", f"""The nine locations of a 3×3 canvas ({dataset}). The empty cells are 0 *after*
+page.show(fig, "03_canvases", f"""The nine locations of a 3×3 canvas ({splits.train.name}). The empty cells are 0 *after*
           normalisation, as in the authors' code: the mean colour of the set, not black.""",
           "Nine canvases, each with one small image in another of nine cells.", workspace=workspace)
 
@@ -150,6 +150,7 @@ for mode in ("circular", "zeros"):
 #   released to compare with.
 # * The paper reports the *best test accuracy of all epochs*, a choice made on the test set. Here the last epoch counts, and
 #   the authors' rule has a column of its own.
+# * On a GPU, networks are trained and tested in bfloat16 (autocast), the authors' in float32.
 # * NIN was not released; ours has pools that need no padding (`models.NIN`).
 # * The slide names no backbone for its numbers, no seeds and no intervals. The PyTorch that the released code pins (1.2) ran
 #   reflect and replicate padding as zero padding, without an error; whether Table 1 met that, the text does not settle.
