@@ -51,7 +51,8 @@ def accuracy_by_grid(summary: pd.DataFrame, task: str, ax: Axes) -> Axes:
             ax.plot(at, row.mean, HEAD_MARKERS[row.head], color=PADDING_COLOURS[mode], markersize=8,
                     markerfacecolor="white" if row.head == "permutenet" else None)
             ax.hlines(row.paper, at - 0.13, at + 0.13, **PAPER)
-    ax.set_xticks(range(len(columns)), [f"{NAMES.get(mode, mode)}\n{grid}×{grid}" for grid, mode in columns])
+    ax.set_xticks(range(len(columns)), [f"{NAMES.get(mode, mode)}\n{grid}×{grid}" for grid, mode in columns],
+                  fontsize="small" if len(columns) > 8 else None)
     ax.set(xlim=(-0.6, len(columns) - 0.4), ylim=(-3, 104), ylabel="test accuracy (%)", title=f"Task: {NAMES[task]}")
     ax.legend(handles=[
         Line2D([], [], color="0.3", marker=HEAD_MARKERS["gapnet"], linestyle="", label="GAPNet"),
