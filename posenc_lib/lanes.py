@@ -21,7 +21,8 @@ class _Lanes:
 def abreast(work: Callable, jobs: Sequence[tuple], n: int) -> Iterator:
     """work(*job) of every job, `n` at a time; the results as they come.
 
-    The first error is raised when the lanes that are running have ended; no further job begins then.
+    After the first error no job begins, and the lanes that are running stop when it is their turn, at a step whose epoch
+    a checkpoint has; then it is raised.
     """
     lanes = _Lanes()
 
@@ -36,11 +37,7 @@ def abreast(work: Callable, jobs: Sequence[tuple], n: int) -> Iterator:
         try:
             for done in as_completed(waiting):
                 yield done.result()
-        except Exception:
-            for future in waiting:
-                future.cancel()
-            raise
-        except BaseException:   # an interrupt, or a caller who stops
+        except BaseException:   # a run's error, an interrupt, or a caller who stops
             lanes.stopped.set()
             for future in waiting:
                 future.cancel()
