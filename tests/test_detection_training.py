@@ -96,7 +96,7 @@ def test_people_too_low_or_too_hidden_are_ignored_in_training():
     net = Stub(lambda _, people: given.append(people) or people.new_zeros(()))
     people = crowd([(10, 10, 4, 9.9), (20, 10, 4, 10.1), (40, 10, 20, 50, 0.29), (70, 10, 20, 50, 0.31),
                     (95, 10, 20, 50, 0.9, 1)])
-    detection.objective(replace(CONFIG, learned=(20, 0.3), unit=0.5), net, noise(1), people, torch.Generator())
+    detection.objective(replace(CONFIG, learned=(20, 0.3), unit=0.5), net, noise(1), people, Draws())
     assert given[0].shape == people.shape and given[0][0, :5, 5].tolist() == [1, 0, 1, 0, 1]
     assert torch.allclose(given[0][..., :5], people[..., :5], atol=1e-4, equal_nan=True)
 
