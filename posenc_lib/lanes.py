@@ -21,8 +21,8 @@ class _Lanes:
 def abreast(work: Callable, jobs: Sequence[tuple], n: int) -> Iterator:
     """work(*job) of every job, `n` at a time; the results as they come.
 
-    After the first error no job begins, and the lanes that are running stop when it is their turn, at a step whose epoch
-    a checkpoint has; then it is raised.
+    After the first error no job begins, and the lanes that are running stop when it is their turn; then it is raised.
+    Their checkpoints have every epoch that came to its end.
     """
     lanes = _Lanes()
 

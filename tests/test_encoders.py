@@ -10,6 +10,7 @@ from torch import nn
 
 from posenc_lib import data, encoders, models, training
 from posenc_lib.config import EncoderConfig, Recipe, SgdRecipe
+from posenc_lib.draws import Draws
 from posenc_lib.hooks import layer
 from posenc_lib.padding import set_padding_mode
 

@@ -234,4 +234,4 @@ def diverge(sweep: Sweep) -> None:
 def test_a_loss_that_is_no_number_keeps_the_runs_before_it_and_names_its_own(tmp_path, uninterrupted):
     in_child(diverge, Sweep(tmp_path, broken=8))
     on_file = {one.key: one.results for one in records.load(Sweep(tmp_path).records)}
-    assert list(on_file) == RUNS[:1] and on_file == {RUNS[0]: uninterrupted[RUNS[0]]}   # seed by seed: width 4 ran first
+    assert list(on_file) == RUNS[:1] and on_file == {RUNS[0]: uninterrupted[RUNS[0]]}   # width 4 ran first

@@ -340,7 +340,7 @@ def test_class_weights(pictures, balance):
 def test_the_objective_is_torchs_cross_entropy(net, pictures):
     weight = torch.tensor([0.5, 1.0, 2.0])
     x, labels = pictures.batch(torch.arange(5))
-    loss = segmentation.objective(CONFIG, pictures, weight, net, x, labels, torch.Generator())
+    loss = segmentation.objective(CONFIG, pictures, weight, net, x, labels, Draws())
     log = net(x).log_softmax(1)
     counted, total = 0.0, 0.0
     for c in range(3):
