@@ -317,7 +317,7 @@ summary = summary.merge(paper.TABLE1, how="left", on=["padding_mode", "head", "t
 fewest, most = summary["n"].min(), summary["n"].max()
 n_seeds = f"n = {most}" if fewest == most else f"n = {fewest} to {most}"
 interval = "one network a cell" if most == 1 else f"mean and 95 % interval (Student's t) over {n_seeds} seeds"
-n_tested = "all" if isinstance(splits, data.StandIn) else len(tested)
+n_tested = "all" if workspace.on_file else len(tested)   # the images themselves may not be here
 what = f"{dataset}, {schedule}, {width}, {n_tested} test images in every cell"
 
 # %%
