@@ -199,7 +199,8 @@ def features_of(c, seed):
     return [f for f, _ in readings], readings[0][1]
 
 
-read, kept = lru_cache(maxsize=4)(features_of), lru_cache(maxsize=None)(features_of)   # made here, anew for every seed; ImageNet's
+read = lru_cache(maxsize=4)(features_of)       # of networks made here, which every seed makes anew
+kept = lru_cache(maxsize=None)(features_of)    # of ImageNet networks, which all seeds share
 
 
 def run(c, seed, checkpoint):

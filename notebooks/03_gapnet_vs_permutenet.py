@@ -315,8 +315,11 @@ summary = records.summarise(ran, keys, "accuracy").merge(
                                           epochs=("recipe.epochs", "first")), on=keys)
 summary = summary.merge(paper.TABLE1, how="left", on=["padding_mode", "head", "task", "grid"])
 fewest, most = summary["n"].min(), summary["n"].max()
-n_seeds = f"n = {most}" if fewest == most else f"n = {fewest} to {most}"
-interval = "one network a cell" if most == 1 else f"mean and 95 % interval (Student's t) over {n_seeds} seeds"
+n_seeds = f"n = {most} seed{'s' if most > 1 else ''}" if fewest == most else f"n = {fewest} to {most} seeds"
+interval = "one network a cell" if most == 1 else f"mean and 95 % interval (Student's t) over {n_seeds}"
+trained = sorted(summary["epochs"].unique())
+if trained != [recipe.epochs]:   # runs of the first reference were cut off
+    schedule = f"{' or '.join(map(str, trained))} epochs, see the table"
 n_tested = "all" if workspace.on_file else len(tested)   # the images themselves may not be here
 what = f"{dataset}, {schedule}, {width}, {n_tested} test images in every cell"
 
@@ -376,8 +379,9 @@ page.show(fig, "03_by_epoch", """PermuteNet cell by cell: accuracy after each ep
           "slowly and far below the paper.", workspace=workspace, data=learned)
 whole = (learned["answers"] - learned["answers"].round()).abs() < 0.15
 for (task, mode), rows in learned.groupby(["task", "padding_mode"], sort=False):
-    print(f"{figures.NAMES[task]}, {figures.NAMES.get(mode, mode)} padding: {rows['answers'].iloc[-1]:.1f} answers after "
-          f"{rows['epoch'].iloc[-1]} epochs; within 0.15 of a whole number in {whole[rows.index].mean():.0%} of them (30 % by chance)")
+    print(f"{figures.NAMES[task]}, {figures.NAMES.get(mode, mode)} padding: {rows['answers'].iloc[-1]:.1f} answers "
+          f"after {rows['epoch'].iloc[-1]} epochs; within 0.15 of a whole number in {whole[rows.index].mean():.0%} "
+          "of them (30 % by chance)")
 
 # %% [markdown]
 # ## Channels as place cells
@@ -478,7 +482,7 @@ claims = (paper.GAPNET_LOCATION, paper.PERMUTENET_LOCATION, paper.PERMUTENET_IMA
 rests_on = dict(zip(claims, (summary, controls, gap), strict=True))
 page.against_paper({claim: claim.verdict(summary) for claim in claims},
                    {claim: claim.outcome(table) for claim, table in rests_on.items()}, "03_against_paper",
-                   f"{what}, {n_seeds} seeds", workspace=workspace)
+                   f"{what}, {n_seeds}", workspace=workspace)
 for row in summary[summary["padding_mode"] == "circular"].itertuples():
     print(f"Control, circular padding: {figures.NAMES[row.head]} {row.grid}×{row.grid} tells the location in "
           f"{row.mean:.2f} % of cases; chance is {row.chance:.2f} %.")

@@ -162,7 +162,8 @@ def latents_of(c, seed):
     return *seen, kinds_of_cell(encoder, splits.test, c.grid)
 
 
-read, kept = lru_cache(maxsize=1)(latents_of), lru_cache(maxsize=None)(latents_of)   # made here, anew for every seed; ImageNet's
+read = lru_cache(maxsize=1)(latents_of)        # of networks made here, which every seed makes anew
+kept = lru_cache(maxsize=None)(latents_of)     # of ImageNet networks, which all seeds share
 
 # %%
 def run(c, seed, checkpoint):

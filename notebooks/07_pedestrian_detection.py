@@ -141,7 +141,8 @@ def made(c, seed, file):
     net, view = detection.build(c), lambda images: images
     if c.weights:
         net, view = detection.from_imagenet(net, c.net, workspace.data), encoders.known(c.net).view
-    fit(net, view(train), partial(detection.objective, c), c.recipe, seed=seed, checkpoint=file, capture=False)   # its shapes depend on how many people there are
+    loss = partial(detection.objective, c)   # not captured: its shapes depend on how many people there are
+    fit(net, view(train), loss, c.recipe, seed=seed, checkpoint=file, capture=False)
     return net, *(view(part).to(workspace.device) for part in (train.spread(c.rank_images), test.spread(c.test_images)))
 
 

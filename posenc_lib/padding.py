@@ -58,7 +58,8 @@ class CopiedPadding(torch.autograd.Function):
         (batch, channel, *sides), (row, col) = x.shape, amount
         ctx.copies = [_copies(mode, side, p) for side, p in zip(sides, amount, strict=True)]
         ctx.inside = (..., slice(row, row + sides[0]), slice(col, col + sides[1]))
-        out = x.new_empty(batch, channel, sides[0] + 2 * row, sides[1] + 2 * col).to(memory_format=torch.channels_last)
+        out = torch.empty(batch, channel, sides[0] + 2 * row, sides[1] + 2 * col, dtype=x.dtype, device=x.device,
+                          memory_format=torch.channels_last)
         out[ctx.inside] = x
         for to, source in ctx.copies[1]:
             out[:, :, ctx.inside[1], to] = out[:, :, ctx.inside[1], source]
