@@ -22,8 +22,12 @@ from pathlib import Path
 import torch
 from torch.nn.functional import cross_entropy
 
-from posenc_lib import canvas, cluster, data, models, records, training
-from posenc_lib.config import PADDING_MODES, Recipe, Workspace
+from posenc_lib.data import registry
+from posenc_lib.measure import canvas
+from posenc_lib.nets import classifiers
+from posenc_lib.nets.padding import PADDING_MODES
+from posenc_lib.run import cluster, records, training
+from posenc_lib.run.config import Recipe, Workspace
 
 GRID = 3
 WAYS = {  # threads, cluster, how many processes do the sweep at once
@@ -40,7 +44,7 @@ class Config:
 
 def sweep(args: argparse.Namespace, out: str, where: str) -> None:
     """Prints the seconds that it took to start, and to run."""
-    images = data.load("digits", "", validation=0).train
+    images = registry.load("digits", "", validation=0).train
 
     def loss(net, x, labels, draws):
         location = draws(torch.randint, GRID ** 2, labels.shape)
@@ -48,7 +52,7 @@ def sweep(args: argparse.Namespace, out: str, where: str) -> None:
 
     def run(c, seed, checkpoint):
         torch.manual_seed(seed)
-        net = models.gapnet(GRID ** 2, padding_mode=c.padding_mode, width=c.width)
+        net = classifiers.gapnet(GRID ** 2, padding_mode=c.padding_mode, width=c.width)
         history = training.fit(net, images, loss, c.recipe, seed=seed, checkpoint=checkpoint)
         return {"loss": history[-1]["loss"], "weights": [p.detach().double().sum().item() for p in net.parameters()]}
 
@@ -57,7 +61,7 @@ def sweep(args: argparse.Namespace, out: str, where: str) -> None:
     begun = time.perf_counter()
     if where:   # imports, and whatever a first step sets up, on both at once
         first = Config("zeros", 2, Recipe(epochs=1, epoch_steps=1))
-        list(cluster.spread(run, [(first, 0, None), (first, 1, None)], where, str))
+        list(cluster.dispatch(run, [(first, 0, None), (first, 1, None)], where, str))
     started = time.perf_counter()
     records.run_or_load("sweep", configs, run, seeds=range(3), workspace=Workspace("quick", out=out, cluster=where))
     print(json.dumps([started - begun, time.perf_counter() - started]))

@@ -17,7 +17,12 @@ from dataclasses import replace
 import torch
 from torch.nn.functional import cross_entropy
 
-from posenc_lib import canvas, config, data, encoders, models, training
+from posenc_lib.data import imageset, registry
+from posenc_lib.experiments import encoders
+from posenc_lib.measure import canvas, features
+from posenc_lib.nets import heads as models
+from posenc_lib.nets import pretrained
+from posenc_lib.run import config, training
 
 GRID = 3
 
@@ -38,16 +43,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--net", default="small", choices=("small", *encoders.KNOWN))
+    parser.add_argument("--net", default="small", choices=("small", *pretrained.KNOWN))
     args = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    encoder = encoders.make(config.EncoderConfig(net=args.net, width=64 if args.net == "small" else None), 0, "")
+    encoder = encoders.build_encoder(
+        encoders.EncoderConfig(net=args.net, width=64 if args.net == "small" else None), 0, ""
+    )
     encoder.net.to(device)
-    images = data.load("digits", "", size=32, validation=0.0).train.take(slice(0, args.images))
+    images = registry.load("digits", "", size=32, validation=0.0).train.take(slice(0, args.images))
     recipe = config.Recipe(epoch_steps=None, batch_size=90, flip=False)
 
     start = time.perf_counter()
-    latents, location, number = encoders.pooled(encoder, images, GRID)
+    latents, location, number = features.pooled_latents(encoder, images, GRID)
     once = time.perf_counter() - start
     reads = list(torch.arange(sum(z.shape[1] for z in latents)).split([z.shape[1] for z in latents]))
 
@@ -59,8 +66,8 @@ def main() -> None:
     def heads():
         return models.Heads(reads, ["none"] * len(reads), GRID ** 2)
 
-    kept = data.Samples(torch.cat(latents, 1), location)
-    pairs = data.Samples(torch.stack([number, location], 1), location)
+    kept = imageset.Samples(torch.cat(latents, 1), location)
+    pairs = imageset.Samples(torch.stack([number, location], 1), location)
     rounds = [(seconds(pairs, through, heads(), recipe), seconds(kept, head_loss, heads(), recipe))
               for _ in range(args.rounds)]
     slow, fast = (min(column) for column in zip(*rounds, strict=True))

@@ -37,7 +37,7 @@ await() {  # SECONDS CONDITION
 daemon() { "$@" >"$tmp/${1##*/}.log" 2>&1 & started=($! "${started[@]}"); }
 no_jobs() { [ -z "$(squeue -h)" ]; }
 two_jobs() { [ "$(squeue -h -t running | wc -l)" = 2 ]; }
-records() { cat "../$1/records/smoke/table1.jsonl" 2>/dev/null | wc -l; }
+records() { cat "../$1/records/smoke/gapnet_vs_permutenet.jsonl" 2>/dev/null | wc -l; }
 begin() { printf '\n$ %s &\n' "$*"; setsid env --default-signal=INT "$@" & run=$!; }   # as from a terminal
 ended() { local code=0; wait "$run" || code=$?; run=; echo "exit code $code"; [ "$code" = "$1" ]; }
 
@@ -106,7 +106,7 @@ import json, sys
 from pathlib import Path
 sides = []
 for out in sys.argv[1:]:
-    lines = [json.loads(line) for line in Path("..", out, "records/smoke/table1.jsonl").open()]
+    lines = [json.loads(line) for line in Path("..", out, "records/smoke/gapnet_vs_permutenet.jsonl").open()]
     sides.append({(r["digest"], r["seed"]): json.dumps([r["config"], r["results"]], sort_keys=True) for r in lines})
     print(f"{out}: {len(lines)} records of {len(sides[-1])} runs, threads {({r['source']['threads'] for r in lines})}")
 equal = all(sides[0] == side != {} for side in sides)

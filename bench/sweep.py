@@ -20,23 +20,28 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from posenc_lib import canvas, channels, data, hooks, metrics, segmentation
+from posenc_lib.data import imageset, registry
+from posenc_lib.experiments import ablation, region_attack
+from posenc_lib.measure import canvas, channels, metrics
+from posenc_lib.nets import hooks, segmenters
 
 REMOVALS = 12
 
 
-def configuration(net: str) -> tuple[segmentation.SegmenterConfig, tuple[int, int]]:
+def configuration(net: str) -> tuple[region_attack.SegmenterConfig, tuple[int, int]]:
     """A network, and the rows and columns of the pictures that page 06 shows its own."""
-    preset = segmentation.preset("quick", "streets")
+    preset = region_attack.preset("quick", "streets")
     size = preset.pop("size")
-    c = segmentation.SegmenterConfig(profile="quick", dataset="streets", data="", **preset if net == "resnet18" else {})
+    c = region_attack.SegmenterConfig(
+        profile="quick", dataset="streets", data="", **preset if net == "resnet18" else {}
+    )
     return c, size
 
 
 @torch.no_grad()
-def network(c: segmentation.SegmenterConfig, images: data.ImageSet) -> segmentation.Segmenter:
+def network(c: region_attack.SegmenterConfig, images: imageset.ImageSet) -> segmenters.Segmenter:
     torch.manual_seed(0)
-    net = segmentation.build(c, len(images.classes)).to(images.images.device, memory_format=torch.channels_last)
+    net = region_attack.build(c, len(images.classes)).to(images.images.device, memory_format=torch.channels_last)
     for norm in (m for m in net.modules() if isinstance(m, nn.BatchNorm2d)):
         nn.init.ones_(norm.weight)   # timm starts those that end a block at 0
         norm.momentum = 1.0          # statistics of the one batch below
@@ -45,7 +50,7 @@ def network(c: segmentation.SegmenterConfig, images: data.ImageSet) -> segmentat
 
 
 @torch.no_grad()
-def full(net: segmentation.Segmenter, images: data.ImageSet, removals: Sequence[segmentation.Removal], layer: str,
+def full(net: segmenters.Segmenter, images: imageset.ImageSet, removals: Sequence[ablation.Ablation], layer: str,
          batch: int) -> Tensor:
     """What `segmentation.sweep` gives, from as many evaluations as there are removals."""
     zones = canvas.zones(*images.images.shape[-2:]).to(images.images.device)
@@ -78,15 +83,15 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     c, size = configuration(args.net)
     size = tuple(args.scale * side for side in size)
-    images = data.load("streets", "", size=size, validation=0.0).test.spread(args.images).to(device)
+    images = registry.load("streets", "", size=size, validation=0.0).test.subsample(args.images).to(device)
     net = network(c, images)
     with torch.no_grad():
         total = net.features(images.batch(torch.arange(1, device=device))[0], c.layer)[0].shape[1]
-    removals = [segmentation.Removal(chosen.to(device))
-                for chosen in channels.at_random(total, round(c.shares[1] * total), REMOVALS, 0)]
+    removals = [ablation.Ablation(chosen.to(device))
+                for chosen in channels.random_sets(total, round(c.shares[1] * total), REMOVALS, 0)]
 
     def sweep(net, images, removals, layer, batch):
-        return segmentation.sweep(net, images, removals, layer=layer, batch=batch)
+        return region_attack.sweep(net, images, removals, layer=layer, batch=batch)
 
     slow, fast = [], []
     for _ in range(args.rounds):

@@ -35,15 +35,19 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 
-from posenc_lib import augshift, canvas, data, lanes, models, training
-from posenc_lib.config import Recipe
+from posenc_lib.data import imageset, registry
+from posenc_lib.experiments import augshift
+from posenc_lib.measure import canvas
+from posenc_lib.nets import classifiers
+from posenc_lib.run import streams, training
+from posenc_lib.run.config import Recipe
 
 Build = Callable[[], torch.nn.Module]
 
 
 class PilImages(Dataset):
     """The same images, as PIL pictures behind transforms."""
-    def __init__(self, images: data.ImageSet):
+    def __init__(self, images: imageset.ImageSet):
         self.pictures = [transforms.functional.to_pil_image(image) for image in images.images.cpu()]
         self.labels = images.labels.tolist()
         self.transform = transforms.Compose([
@@ -63,10 +67,10 @@ def again_and_again(loader: DataLoader) -> Iterator:
 
 
 def gapnet(grid: int, mode: str, width: int) -> torch.nn.Module:
-    return models.gapnet(grid ** 2, padding_mode=mode, width=width)
+    return classifiers.gapnet(grid ** 2, padding_mode=mode, width=width)
 
 
-def seconds_authors(images: data.ImageSet, recipe: Recipe, grid: int, build: Build, device: torch.device) -> float:
+def seconds_authors(images: imageset.ImageSet, recipe: Recipe, grid: int, build: Build, device: torch.device) -> float:
     net = build().to(device).train()
     optimizer = torch.optim.Adam(net.parameters(), lr=recipe.learning_rate, betas=recipe.betas)
     loader = again_and_again(DataLoader(PilImages(images), recipe.batch_size, shuffle=True, num_workers=2,
@@ -96,21 +100,21 @@ def location_loss(grid: int) -> training.Loss:
     return loss
 
 
-def seconds_of_fit(build: Build, images: data.ImageSet, loss: training.Loss, recipe: Recipe, **options) -> float:
+def seconds_of_fit(build: Build, images: imageset.ImageSet, loss: training.Loss, recipe: Recipe, **options) -> float:
     ends: list[float] = []   # of two epochs; the first, with whatever is set up once, is not counted
     training.fit(build(), images, loss, replace(recipe, epochs=2), seed=0,
                  evaluate=lambda net: ends.append(time.perf_counter()) or {}, **options)
     return (ends[1] - ends[0]) / recipe.epoch_steps
 
 
-def seconds_abreast(build: Build, images: data.ImageSet, loss: training.Loss, recipe: Recipe, n: int) -> float:
+def seconds_abreast(build: Build, images: imageset.ImageSet, loss: training.Loss, recipe: Recipe, n: int) -> float:
     """A step of one of `n` trainings side by side, as if it ran alone: their time together over all steps."""
     ready, starts, ends = Barrier(n), [], []
 
     def train(seed: int) -> None:
         def look(net) -> dict:
             if len(starts) < n:   # all begin the second epoch, the one that counts, at once
-                with lanes.turn_given_away():
+                with streams.yield_turn():
                     ready.wait()
                 starts.append(time.perf_counter())
             return {}
@@ -118,17 +122,17 @@ def seconds_abreast(build: Build, images: data.ImageSet, loss: training.Loss, re
         training.fit(build(), images, loss, replace(recipe, epochs=2), seed=seed, evaluate=look)
         ends.append(time.perf_counter())
 
-    list(lanes.abreast(train, [(seed,) for seed in range(n)], n))
+    list(streams.run_side_by_side(train, [(seed,) for seed in range(n)], n))
     return (max(ends) - min(starts)) / recipe.epoch_steps / n
 
 
-def seconds_compiled(build: Build, images: data.ImageSet, loss: training.Loss, recipe: Recipe) -> float:
+def seconds_compiled(build: Build, images: imageset.ImageSet, loss: training.Loss, recipe: Recipe) -> float:
     net = build()
     faster = torch.compile(net, mode="reduce-overhead")   # done in the first epoch, which is not counted
     return seconds_of_fit(lambda: net, images, lambda _, *batch: loss(faster, *batch), recipe, capture=False)
 
 
-def seconds_crops(method: str, images: data.ImageSet, recipe: Recipe, width: int) -> float:
+def seconds_crops(method: str, images: imageset.ImageSet, recipe: Recipe, width: int) -> float:
     c = augshift.AugShiftConfig(profile="quick", dataset="digits", data="", method=method, width=width, recipe=recipe)
     return seconds_of_fit(partial(augshift.build, c, 10), images, lambda net, x, y, draws: augshift.objective(
         c, net, augshift.views(c, x, draws), y), recipe)
@@ -136,7 +140,7 @@ def seconds_crops(method: str, images: data.ImageSet, recipe: Recipe, width: int
 
 def flops_a_step(side: int, batch: int, grid: int, width: int) -> int:
     with FlopCounterMode(display=False) as counter, torch.device("meta"):
-        models.gapnet(grid ** 2, width=width)(torch.empty(batch, 3, grid * side, grid * side)).sum().backward()
+        classifiers.gapnet(grid ** 2, width=width)(torch.empty(batch, 3, grid * side, grid * side)).sum().backward()
     return counter.get_total_flops()
 
 
@@ -164,7 +168,7 @@ def main() -> None:
     parser.add_argument("--modes", default="zeros,reflect" if gpu else "zeros")
     parser.add_argument("--compile", action="store_true")
     args = parser.parse_args()
-    images = data.load("digits", "", size=32, validation=0).train
+    images = registry.load("digits", "", size=32, validation=0).train
     recipe = Recipe(epochs=1, epoch_steps=args.steps, batch_size=args.batch)
     limit = matmul_rate(device, dtype)
     name = torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads"

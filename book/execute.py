@@ -113,7 +113,7 @@ class Client(PapermillNotebookClient):
         left = [label for label in labels(cell.source, self.page) if label not in there]
         self.gaps += left
         reason = error.evalue if error.ename == "NotRun" else ""
-        source = f"__import__('posenc_lib.page').page.not_run({left!r}, {self.sentence!r}, {reason!r})"
+        source = f"__import__('posenc_lib.show.page').show.page.not_run({left!r}, {self.sentence!r}, {reason!r})"
         if names:
             listed = ", ".join(sorted(names))
             source += f"\nglobals().update(dict.fromkeys({sorted(names)!r}))\ndel {listed}"

@@ -33,7 +33,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 sys.path.insert(0, str(ROOT))
-from posenc_lib import slices  # of the standard library alone
+from posenc_lib.run import status  # of the standard library alone
 
 
 def prepare_output(args):
@@ -81,7 +81,7 @@ class Page:
                           for name, value in args.given.items() if name in self.names}}
         self.executed = args.base / "build" / "notebooks" / f"{self.name}.ipynb"
         self.partial = self.executed.with_suffix(".partial.ipynb")
-        library = sorted((ROOT / "posenc_lib").glob("*.py"))
+        library = sorted((ROOT / "posenc_lib").rglob("*.py"))
         self.slices, self.gaps = args.base / "build" / "slices" / self.name, []
         self.inputs = digest(self.values, args.on_file, contents([source, *library, ROOT / "requirements.lock"]))
 
@@ -93,7 +93,7 @@ class Page:
 
     def stopped(self) -> bool:
         """Some of its runs are left for another slice of time."""
-        states = [state for of_claim in slices.kept(self.slices).values() for state in of_claim]
+        states = [state for of_claim in status.load(self.slices).values() for state in of_claim]
         return not self.args.on_file and not all(state.on_file for state in states)
 
     def command(self) -> str:
@@ -242,7 +242,7 @@ def environment(args, spec: str):
                    "POSENC_UNTIL": str(args.until)}
     with contextlib.ExitStack() as stack:
         if spec:
-            from posenc_lib import cluster  # which takes seconds, for torch
+            from posenc_lib.run import cluster  # which takes seconds, for torch
             try:
                 os.environ |= stack.enter_context(cluster.served(spec))
             except (OSError, ValueError) as error:
@@ -323,14 +323,14 @@ def main(argv: list[str]) -> int:
 
 def left(args, pages: list[Page]) -> str:
     """After a slice of time: what is on file, half done and left to do, claim by claim."""
-    claims = {claim: of_claim for page in pages for claim, of_claim in slices.kept(page.slices).items()}
+    claims = {claim: of_claim for page in pages for claim, of_claim in status.load(page.slices).items()}
     if all(state.on_file for of_claim in claims.values() for state in of_claim):
-        return f"All runs of these pages are on file.\n{slices.table(claims)}"
-    return f"After {args.minutes:g} minutes; the same command goes on from here.\n{slices.table(claims)}"
+        return f"All runs of these pages are on file.\n{status.table(claims)}"
+    return f"After {args.minutes:g} minutes; the same command goes on from here.\n{status.table(claims)}"
 
 
 def no_gpu() -> bool:
-    from posenc_lib.config import Workspace  # which takes seconds, for torch
+    from posenc_lib.run.config import Workspace  # which takes seconds, for torch
     return Workspace("paper").on_file
 
 
@@ -339,7 +339,7 @@ def stop(number: int, args):
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             child.kill()
-    if args.cluster == "slurm" and (cluster := sys.modules.get("posenc_lib.cluster")):
+    if args.cluster == "slurm" and (cluster := sys.modules.get("posenc_lib.run.cluster")):
         closing = threading.Thread(target=cluster.close, args=(args.cluster,), daemon=True)
         closing.start()
         closing.join(20)  # Slurm may not answer

@@ -38,10 +38,12 @@ out = ""              # where the pages' records and figures are; "" is the proj
 # %% tags=["remove-input"]
 import pandas as pd
 
-from posenc_lib import config, figures, page, paper
+from posenc_lib import claims
+from posenc_lib.run import config
+from posenc_lib.show import figures, page, style
 
 workspace = config.Workspace(profile, data_root, out)
-figures.use_style()
+style.use_style()
 
 # %% [markdown]
 # ## At a glance
@@ -89,7 +91,7 @@ page.table(scores[["page", "run"]].drop_duplicates(), "00_runs", "Data, schedule
 # %% tags=["remove-input"]
 ran = set(scores.loc[scores["bare"] != page.NOT_RUN, "page"])
 rows = [{"table": table, "its rows": "; ".join(names), "page": f"[{number}]({number}.ipynb)" if number in ran else number}
-        for table, names in paper.TABLES.items() for number in paper.pages_of(table)]
+        for table, names in claims.TABLES.items() for number in claims.pages_of(table)]
 page.table(pd.DataFrame(rows), "00_tables", "Where every row of the papers' tables is shown again.", workspace=workspace)
 
 # %% [markdown]
@@ -97,7 +99,7 @@ page.table(pd.DataFrame(rows), "00_tables", "Where every row of the papers' tabl
 # ## How each claim is judged, and what was tried against it
 
 # %% tags=["remove-input"]
-page.claim_box(*paper.CLAIMS)
+page.claim_box(*claims.CLAIMS)
 
 # %% [markdown]
 # ## How to read this book

@@ -33,13 +33,20 @@ import torch
 from torch import nn
 from torch.nn.functional import conv2d, cross_entropy, pad
 
-from posenc_lib import config, data, encoders, figures, hooks, metrics, models, padding, page, paper, records, training
+from posenc_lib.claims import padding_artifacts
+from posenc_lib.data import bundled, imageset
+from posenc_lib.experiments import padding_artifacts as experiments_padding_artifacts
+from posenc_lib.measure import metrics
+from posenc_lib.nets import classifiers, hooks, padding, pretrained
+from posenc_lib.run import config, inputs, records, training
+from posenc_lib.show import figures, page, style
+from posenc_lib.show import images as show_images
 
 workspace = config.Workspace(profile, data_root, out)
 dataset = dataset or "photos"
-preset = dict(config.PADDING[profile])
-splits = data.load_for(workspace, "photos", size=preset.get("train_crop"), validation=0)   # to train on; nothing is chosen on this page
-figures.use_style()
+preset = dict(experiments_padding_artifacts.PADDING[profile])
+splits = inputs.load_for(workspace, "photos", size=preset.get("train_crop"), validation=0)   # to train on; nothing is chosen on this page
+style.use_style()
 print(page.provenance(workspace, splits))
 
 # %% [markdown]
@@ -50,7 +57,7 @@ print(page.provenance(workspace, splits))
 # trial of three networks had shown which way reflect and replicate padding lean.
 
 # %%
-page.claim_box(paper.PADDING_ARTIFACTS)
+page.claim_box(padding_artifacts.PADDING_ARTIFACTS)
 
 # %% [markdown]
 # ## By hand: what stands beyond the edge
@@ -82,11 +89,11 @@ def pad_by_hand(image, p, mode):
 
 
 image = torch.arange(1.0, 17).reshape(4, 4)
-padded = {mode: pad_by_hand(image, 2, mode) for mode in config.PADDING_MODES}
+padded = {mode: pad_by_hand(image, 2, mode) for mode in padding.PADDING_MODES}
 for mode, by_hand in padded.items():
     by_torch = pad(image[None], (2, 2, 2, 2), mode="constant" if mode == "zeros" else mode)[0]
     assert torch.equal(by_hand, by_torch), mode
-page.show(figures.padded_squares({mode: p.numpy() for mode, p in padded.items()}, margin=2), "01_modes",
+page.show(show_images.padded_squares({mode: p.numpy() for mode, p in padded.items()}, margin=2), "01_modes",
           "A 4×4 image (framed) padded by two pixels in each of the four modes. What was added is tinted; the same colours "
           "stand for the modes through the whole book.",
           "Four 8 by 8 squares of numbers, each with the same 4 by 4 square in its middle.", workspace=workspace)
@@ -102,9 +109,9 @@ page.show(figures.padded_squares({mode: p.numpy() for mode, p in padded.items()}
 constant, ones = torch.ones(1, 1, 5, 5), nn.Conv2d(1, 1, 3, padding=1, bias=False)
 nn.init.ones_(ones.weight)
 with torch.no_grad():
-    answers = {mode: padding.set_padding_mode(ones, mode)(constant)[0, 0] for mode in config.PADDING_MODES}
+    answers = {mode: padding.set_padding_mode(ones, mode)(constant)[0, 0] for mode in padding.PADDING_MODES}
 assert all((answers[mode] == 9).all() for mode in ("reflect", "replicate", "circular"))
-page.show(figures.padded_squares({mode: a.numpy() for mode, a in answers.items()}, margin=1), "01_constant",
+page.show(show_images.padded_squares({mode: a.numpy() for mode, a in answers.items()}, margin=1), "01_constant",
           "A constant image after one convolution of ones. The border of the output is tinted: under zero padding it sums six "
           "pixels instead of nine, four in the corners.",
           "Four 5 by 5 squares of numbers: 4, 6 and 9 under zero padding, 9 everywhere under the others.", workspace=workspace)
@@ -118,7 +125,7 @@ page.show(figures.padded_squares({mode: a.numpy() for mode, a in answers.items()
 torch.manual_seed(0)
 conv, noise = nn.Conv2d(3, 8, 3, padding=1), torch.randn(1, 3, 12, 12)
 with torch.no_grad():
-    f = torch.stack([padding.set_padding_mode(conv, mode)(noise) for mode in config.PADDING_MODES])
+    f = torch.stack([padding.set_padding_mode(conv, mode)(noise) for mode in padding.PADDING_MODES])
 differs = ((f - f[0]).abs().amax((0, 1, 2)) > 1e-5).int()
 assert not differs[1:-1, 1:-1].any()                  # the interior does not know the mode
 assert differs.sum() == 12 * 12 - 10 * 10             # every pixel of the border does
@@ -150,14 +157,14 @@ assert differs.sum() == 12 * 12 - 10 * 10             # every pixel of the borde
 # %%
 LAYERS = {"resnet": {"conv1": 2, "layer1": 2, "layer2": 4, "layer3": 8, "layer4": 16},            # name: its stride
           "squeezenet": {"features.0": 2, "features.4": 4, "features.7": 8, "features.12": 16}}
-side = preset.get("crop", 128) + 2 * config.PaddingConfig.context
-inner = slice(config.PaddingConfig.context, -config.PaddingConfig.context)
+side = preset.get("crop", 128) + 2 * experiments_padding_artifacts.PaddingConfig.context
+inner = slice(experiments_padding_artifacts.PaddingConfig.context, -experiments_padding_artifacts.PaddingConfig.context)
 if dataset == "photos":
-    large = [p for p in data.photographs().values() if min(p.shape[-2:]) >= side]
+    large = [p for p in bundled.photographs().values() if min(p.shape[-2:]) >= side]
     pieces = torch.cat([p[..., -side:, -side:] if n else p[..., :side, :side] for n in range(preset["pieces"]) for p in large])
 else:
-    pieces = data.load_for(workspace, dataset, size=side, validation=0).test.images[:6 * preset["pieces"]]
-pictures = data.ImageSet(dataset, "pieces", pieces, torch.zeros(len(pieces), dtype=torch.long), ("none",), *data.IMAGENET)
+    pieces = inputs.load_for(workspace, dataset, size=side, validation=0).test.images[:6 * preset["pieces"]]
+pictures = imageset.ImageSet(dataset, "pieces", pieces, torch.zeros(len(pieces), dtype=torch.long), ("none",), *imageset.IMAGENET)
 x = pictures.normalise(pieces).to(workspace.device)   # (image, rgb, side, side)
 print(f"{len(x)} pieces of {side} pixels, of which the inner {x[..., inner, inner].shape[-1]} are the crop")
 
@@ -172,11 +179,11 @@ def maps(net, images, layers):
 
 def window(f, like, stride):
     """The part of the piece's map that belongs to the crop, as large as the crop's own map."""
-    first = config.PaddingConfig.context // stride
+    first = experiments_padding_artifacts.PaddingConfig.context // stride
     return f[..., first:first + like.shape[-2], first:first + like.shape[-1]]
 
 torch.manual_seed(0)
-net = models.gapnet(6, width=preset.get("width", 64)).eval().to(workspace.device)
+net = classifiers.gapnet(6, width=preset.get("width", 64)).eval().to(workspace.device)
 deepest = {}
 for mode in ("zeros", "circular"):
     padding.set_padding_mode(net, mode)
@@ -206,7 +213,7 @@ print(f"layer4 under zero and circular padding, largest difference: {float((deep
 def measure(net, layers):
     crops, rows, shown = x[..., inner, inner], [], {}
     whole = maps(net, x, layers)
-    for mode in config.PADDING_MODES:
+    for mode in padding.PADDING_MODES:
         for layer, f in maps(padding.set_padding_mode(net, mode), crops, layers).items():
             truth = window(whole[layer], f, layers[layer])
             excess = metrics.border_energy(f) - metrics.border_energy(truth)   # (image,)
@@ -224,7 +231,7 @@ def striking(shown, mode):
 
 
 # %%
-weights = encoders.weights_file("squeezenet1_1", workspace.data)
+weights = pretrained.weights_file("squeezenet1_1", workspace.data)
 
 
 def classify(net, images, labels, draws):
@@ -240,9 +247,9 @@ def run(c, seed, checkpoint):
     torch.manual_seed(seed)
     results, layers = {}, LAYERS["squeezenet" if c.net == "imagenet" else "resnet"]
     if c.net == "imagenet":
-        net = encoders.pretrained("squeezenet1_1", workspace.data).net
+        net = pretrained.pretrained("squeezenet1_1", workspace.data).net
     else:
-        net = models.gapnet(len(splits.train.classes), padding_mode=c.trained or "zeros", width=c.width)
+        net = classifiers.gapnet(len(splits.train.classes), padding_mode=c.trained or "zeros", width=c.width)
     if c.net == "trained":
         results = training.fit(net, splits.train, classify, c.recipe, seed=seed, evaluate=tell_apart, checkpoint=checkpoint)[-1]
     rows, shown = measure(net.eval().to(workspace.device), layers)
@@ -253,15 +260,15 @@ def run(c, seed, checkpoint):
 seeds = range(seeds or preset["seeds"])
 shared = {"profile": profile, "dataset": dataset, "data": pictures.fingerprint + splits.fingerprint,
           **{name: preset[name] for name in ("width", "crop") if name in preset}}
-configs = [config.PaddingConfig(**shared)] + [
-    config.PaddingConfig(**shared, net="trained", trained=mode, recipe=preset["recipe"]) for mode in config.PADDING_MODES]
-runs = records.run_or_load("padding-artifacts", configs, run, seeds=seeds, workspace=workspace,
-                           before=lambda: encoders.check({"squeezenet1_1": ""} if weights.is_file() else {}, workspace.data))
-runs, seeds = records.whole(runs, configs)
+configs = [experiments_padding_artifacts.PaddingConfig(**shared)] + [
+    experiments_padding_artifacts.PaddingConfig(**shared, net="trained", trained=mode, recipe=preset["recipe"]) for mode in padding.PADDING_MODES]
+runs = records.run_or_load("padding_artifacts", configs, run, seeds=seeds, workspace=workspace,
+                           before=lambda: pretrained.check_weights({"squeezenet1_1": ""} if weights.is_file() else {}, workspace.data))
+runs, seeds = records.complete_seeds(runs, configs)
 if weights.is_file() or workspace.on_file:
-    imagenet = config.PaddingConfig(**shared, net="imagenet", trained="zeros",
-                                    weights=encoders.fingerprint("squeezenet1_1", workspace.data))
-    runs += records.run_or_load("padding-artifacts", [imagenet], run, seeds=[0], workspace=workspace, optional=True)
+    imagenet = experiments_padding_artifacts.PaddingConfig(**shared, net="imagenet", trained="zeros",
+                                    weights=pretrained.fingerprint("squeezenet1_1", workspace.data))
+    runs += records.run_or_load("padding_artifacts", [imagenet], run, seeds=[0], workspace=workspace, optional=True)
 else:
     print(f"{weights} is not there, so the ImageNet network is left out.")
 learned = [r.results["accuracy"] for r in runs if r.config["net"] == "trained"]
@@ -277,15 +284,15 @@ print(f"{len(configs)} configurations, {len(seeds)} seeds; trained networks name
 # %%
 looks = {(r.config["net"], r.config["trained"]): r.results["shown"] for r in runs if "shown" in r.results}
 rows = {"random": looks["random", None]} | ({"ImageNet": looks["imagenet", "zeros"]} if ("imagenet", "zeros") in looks else {})
-rows = {label: {name: row[name] for name in (*config.PADDING_MODES, "true surroundings")} for label, row in rows.items()}
-page.show(figures.feature_maps(rows), "01_lines", """One channel of the map at stride 4, for the same crop and the same weights
+rows = {label: {name: row[name] for name in (*padding.PADDING_MODES, "true surroundings")} for label, row in rows.items()}
+page.show(show_images.feature_maps(rows), "01_lines", """One channel of the map at stride 4, for the same crop and the same weights
 under each padding mode, and in true surroundings. The channel is the one in which zero padding is furthest from the truth, so
 the worst, not a typical one. Each row has one scale of grey.""", "Feature maps of one photograph in a row: under zero padding the "
           "edge of the map is drawn as a line, under the other modes hardly.", workspace=workspace)
 
-pairs = {"own padding": {mode: looks["trained", mode][mode] for mode in config.PADDING_MODES},
-         "true surroundings": {mode: looks["trained", mode]["true surroundings"] for mode in config.PADDING_MODES}}
-page.show(figures.feature_maps(pairs), "01_lines_trained", """The same, in four networks each trained with the padding mode
+pairs = {"own padding": {mode: looks["trained", mode][mode] for mode in padding.PADDING_MODES},
+         "true surroundings": {mode: looks["trained", mode]["true surroundings"] for mode in padding.PADDING_MODES}}
+page.show(show_images.feature_maps(pairs), "01_lines_trained", """The same, in four networks each trained with the padding mode
 above it and run with it (first row) and in true surroundings (second). In each, the channel that its own mode changes most.""",
           "Feature maps of four trained networks, padded above, in true surroundings below.", workspace=workspace)
 
@@ -377,7 +384,7 @@ with torch.no_grad():
 
 # %%
 torch.manual_seed(0)
-mirrored = models.gapnet(6, width=16).eval()
+mirrored = classifiers.gapnet(6, width=16).eval()
 for conv in (m for m in mirrored.modules() if isinstance(m, nn.Conv2d)):
     conv.weight.data = (conv.weight + conv.weight.flip(-1)).data / 2
     conv.weight.data = (conv.weight + conv.weight.flip(-2)).data / 2
@@ -413,7 +420,7 @@ each, the energy of the difference between the map and its mirror image, in unit
 # %%
 crossed = per_seed[per_seed["net"] == "trained"].groupby(["trained", "padding_mode", "seed"], as_index=False)["excess"].mean()
 swapped = crossed.groupby(["trained", "padding_mode"])["excess"].mean().unstack()
-swapped = swapped.loc[list(config.PADDING_MODES), list(config.PADDING_MODES)]
+swapped = swapped.loc[list(padding.PADDING_MODES), list(padding.PADDING_MODES)]
 spread = swapped.std(axis=0).mean(), swapped.std(axis=1).mean()
 fig, ax = plt.subplots(figsize=(5, 3.4), layout="constrained")
 figures.mode_matrix(swapped, ax, "excess (doublings)")
@@ -434,7 +441,7 @@ verdict_table = records.summarise(per_net, ["net", "padding_mode"], "excess")
 page.table(verdict_table.rename(columns={"net": "network", "padding_mode": "padding", "low": "95 % low", "high": "95 % high"}),
            "01_excess", f"""What the rule looks at: excess border energy in doublings, mean over {len(x)} crops and five
 layers, with its 95 % interval (Student's t) over n seeds. Circular is shown, and not judged.""", workspace=workspace, digits=2)
-claim = paper.PADDING_ARTIFACTS
+claim = padding_artifacts.PADDING_ARTIFACTS
 page.against_paper({claim: claim.verdict(verdict_table)}, {claim: claim.tried(crossed)}, "01_against_paper",
                    f"{dataset}, {len(x)} crops, ResNet-18 of width {configs[0].width}, n = {len(seeds)} seeds", workspace=workspace)
 

@@ -22,7 +22,7 @@ profile = "quick"     # smoke | quick | paper
 data_root = ""        # folder of data sets; "" is $POSENC_DATA, else data/
 out = ""              # where records and figures go; "" is the project folder
 photos = ""           # the pictures that are read: "photos" (embedded, the default), or a folder under the data root
-scenes = ""           # the labelled pictures of Table 5: "streets" (the default), "stencils", "camvid", "cityscapes"
+scenes = ""           # the labelled pictures of Table 5: "streets" (the default), "digits_on_photos", "camvid", "cityscapes"
 pretrained = ""       # e.g. "vgg16,resnet18=FILE.safetensors"; "" is what lies under the data root's weights/, if any
 seeds = 0             # how many; 0 is the profile's number
 
@@ -38,14 +38,24 @@ import torch
 from scipy.stats import spearmanr
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, interpolate
 
-from posenc_lib import canvas, config, data, encoders, figures, metrics, models, padding, page, paper, records, training
+from posenc_lib.claims import posenet_readout
+from posenc_lib.data import imageset
+from posenc_lib.experiments import encoders as experiments_encoders
+from posenc_lib.experiments import posenet_readout as experiments_posenet_readout
+from posenc_lib.measure import canvas, metrics
+from posenc_lib.measure import features as measure_features
+from posenc_lib.nets import classifiers, heads, padding
+from posenc_lib.nets import pretrained as encoders
+from posenc_lib.run import config, inputs, records, training
+from posenc_lib.show import figures, page, style
+from posenc_lib.show import images as show_images
 
 workspace = config.Workspace(profile, data_root, out)
-photos, scenes, preset = photos or "photos", scenes or "streets", config.READOUT[profile]
+photos, scenes, preset = photos or "photos", scenes or "streets", experiments_posenet_readout.READOUT[profile]
 scale = dict(preset["photos" if photos == "photos" else "folder"])
-splits = data.load_for(workspace, photos, size=scale["size"], validation=0.0)   # nothing is chosen
-labelled = data.load_for(workspace, scenes, size=preset["scratch"]["crop"], validation=0.0)   # for Table 5, far below
-figures.use_style()
+splits = inputs.load_for(workspace, photos, size=scale["size"], validation=0.0)   # nothing is chosen
+labelled = inputs.load_for(workspace, scenes, size=preset["scratch"]["crop"], validation=0.0)   # for Table 5, far below
+style.use_style()
 print(page.provenance(workspace, splits))
 
 # %% [markdown]
@@ -56,8 +66,8 @@ print(page.provenance(workspace, splits))
 # pretrained and random networks draw.
 
 # %%
-claims = (paper.POSENET_READOUT, paper.POSENET_SIZE, paper.POSENET_DEPTH, paper.POSENET_PADDING,
-          paper.POSENET_TASK, paper.POSENET_SCRATCH)
+claims = (posenet_readout.POSENET_READOUT, posenet_readout.POSENET_SIZE, posenet_readout.POSENET_DEPTH, posenet_readout.POSENET_PADDING,
+          posenet_readout.POSENET_TASK, posenet_readout.POSENET_SCRATCH)
 page.claim_box(*claims)
 
 # %% [markdown]
@@ -76,7 +86,7 @@ targets = torch.stack([canvas.position_map(kind, scale["size"]) for kind in canv
 targets = torch.cat([targets, canvas.shuffle_blocks(targets[0], 8, seed=0)[None]])        # (map, row, col)
 pictured = dict(zip(KINDS, targets.numpy(), strict=True))
 floor = {("target", kind): f"constant: {abs(t - np.median(t)).mean():.3f}" for kind, t in pictured.items()}
-page.show(figures.picture_grid({"target": pictured}, floor), "02_targets",
+page.show(show_images.picture_grid({"target": pictured}, floor), "02_targets",
           """The target maps, dark 0 to bright 1. Below each, the mean absolute error of the best constant map: whoever
           knows nothing of position cannot do better.""", """Six square maps: gradients to the right and downwards, a bright
           centre, two sets of stripes, and a checkerboard of shuffled blocks.""", workspace=workspace)
@@ -120,22 +130,22 @@ print(f"by pencil and by scipy: {by_pencil:.4f}; a constant map: {metrics.spearm
 
 # %%
 torch.manual_seed(0)
-encoder = encoders.small(models.vgg(6, width=4))             # a random network of four stages
+encoder = encoders.small_vgg(classifiers.vgg(6, width=4))             # a random network of four stages
 pictures = splits.test.take(slice(0, 4))
 stages = encoder(encoder.view(pictures).batch(torch.arange(4))[0])
 f = torch.cat([interpolate(s, (28, 28), mode="bilinear", align_corners=True) for s in stages], 1)
 conv, norm = torch.nn.Conv2d(f.shape[1], 1, 3), torch.nn.BatchNorm2d(1).eval()
 by_hand = interpolate(torch.sigmoid(norm(conv(f))), scale["size"], mode="bilinear")
 
-readout = models.Readout(f.shape[1], size=scale["size"]).eval()
+readout = heads.Readout(f.shape[1], size=scale["size"]).eval()
 readout.output[0].load_state_dict(conv.state_dict())
-features, _ = encoders.stacked(encoder, pictures)            # the same stack, in half precision, to keep
+features, _ = measure_features.stacked_features(encoder, pictures)            # the same stack, in half precision, to keep
 assert torch.equal(readout(f), by_hand)
 assert torch.allclose(features.float(), f, atol=1e-2)
 
 spreads = {}                                                 # largest spread of a channel over space, on a black image
-for mode in (*config.PADDING_MODES, "none"):
-    net = encoders.make(config.EncoderConfig(width=4, padding_mode=mode), 0, "")
+for mode in (*padding.PADDING_MODES, "none"):
+    net = experiments_encoders.build_encoder(experiments_encoders.EncoderConfig(width=4, padding_mode=mode), 0, "")
     last = net(torch.full((1, 3, 96, 96), -2.0))[-1]
     spreads[mode] = float((last.amax((-2, -1)) - last.amin((-2, -1))).max())
 assert max(spreads[mode] for mode in spreads if mode != "zeros") < 1e-5 < spreads["zeros"]
@@ -155,7 +165,7 @@ print("spread on a black image:", {mode: f"{spread:.1g}" for mode, spread in spr
 #   crops from another part of each; or any folder (`-p photos NAME`), of which the `quick` profile takes 128 and 64.
 # * **Networks.** VGG-16 and ResNet-152 need their weights, which the `paper` profile downloads before its first run. `quick` takes whichever ImageNet weights
 #   lie under the data root, and always a *small* VGG of four blocks that it trains itself for a few seconds: to name the embedded
-#   photograph of a crop, or to label the pixels of a digit pasted on it (*stencils*, in the place of saliency and segmentation).
+#   photograph of a crop, or to label the pixels of a digit pasted on it (*digits_on_photos*, in the place of saliency and segmentation).
 # * **What the released code does and the text does not say**, kept here: learning rate 0.1, a tenth of it from epoch 10, batch 32 (8 in
 #   `quick`), batch normalisation before the sigmoid, no ½ in the loss. **Not kept:** it feeds pictures without ImageNet's mean and standard deviation, and
 #   unless told otherwise leaves the frozen network *random*; here each network sees pictures as it was trained, and random ones are rows of their own.
@@ -174,12 +184,12 @@ def plain(name, pixels):
     return replace(tested, name=name, images=pixels, labels=torch.zeros(len(pixels), dtype=torch.long))
 
 
-seen = splits.train.spread(scale.get("train_images"))
-tested = splits.test.spread(scale.get("test_images"))
+seen = splits.train.subsample(scale.get("train_images"))
+tested = splits.test.subsample(scale.get("test_images"))
 noise = 128 + 64 * torch.randn(8, 3, *targets.shape[1:], generator=torch.Generator().manual_seed(0))
 tests = {"natural": tested, "black": plain("black", torch.zeros(1, 1, 1, 1)),
          "white": plain("white", torch.full((1, 1, 1, 1), 255)), "noise": plain("noise", noise.clamp(0, 255))}
-files = encoders.asked(pretrained, workspace.data, ["vgg16", "resnet152"] if profile == "paper" else [])
+files = encoders.parse_encoders(pretrained, workspace.data, ["vgg16", "resnet152"] if profile == "paper" else [])
 
 
 def scores(maps, images):   # maps (image, map, row, col)
@@ -193,9 +203,9 @@ def scores(maps, images):   # maps (image, map, row, col)
 # %%
 def features_of(c, seed):
     """Stacked features of the training pictures and of each test set, kept where they are few; channels of each stage."""
-    encoder = encoders.make(c, seed, workspace.data, files.get(c.net, ""))
+    encoder = experiments_encoders.build_encoder(c, seed, workspace.data, files.get(c.net, ""))
     encoder.net.to(workspace.device)
-    readings = [encoders.reading(encoder, images.to(workspace.device)) for images in (seen, *tests.values())]
+    readings = [measure_features.frozen_features(encoder, images.to(workspace.device)) for images in (seen, *tests.values())]
     return [f for f, _ in readings], readings[0][1]
 
 
@@ -205,10 +215,10 @@ kept = lru_cache(maxsize=None)(features_of)    # of ImageNet networks, which all
 
 def run(c, seed, checkpoint):
     readings, channels = kept(c.encoder, 0) if c.encoder.source == "imagenet" else read(c.encoder, seed)
-    use, wanted = encoders.chosen(channels, c.stage, c.channels, seed=seed), targets.to(workspace.device)
+    use, wanted = measure_features.select_channels(channels, c.stage, c.channels, seed=seed), targets.to(workspace.device)
     samples, *others = (f.only(use) for f in readings)
     torch.manual_seed(seed)
-    readout = models.Readout(len(use), len(KINDS), kernel=c.kernel, depth=c.depth, padding=c.padding, hidden=c.hidden, size=c.size)
+    readout = heads.Readout(len(use), len(KINDS), kernel=c.kernel, depth=c.depth, padding=c.padding, hidden=c.hidden, size=c.size)
     history = training.fit(readout, samples, lambda readout, features, *_: (   # a readout a map, a mean each
         readout(features) - wanted).square().mean((0, 2, 3)).sum(), c.recipe, seed=seed, checkpoint=checkpoint)
     with torch.no_grad():
@@ -221,14 +231,14 @@ def run(c, seed, checkpoint):
 
 
 # %%
-fresh = config.EncoderConfig(width=preset["small"]["width"])          # the small network, random
-trained = encoders.to_train("photos", workspace.data, **preset["small"])
-segmenter = encoders.to_train("stencils", workspace.data, **preset["small"])
-imagenet = encoders.from_files(files, workspace.data)
-pixels, coordinates = (config.EncoderConfig(net=net) for net in ("pixels", "coordinates"))
+fresh = experiments_encoders.EncoderConfig(width=preset["small"]["width"])          # the small network, random
+trained = experiments_encoders.trained_config("photos", workspace.data, **preset["small"])
+segmenter = experiments_encoders.trained_config("digits_on_photos", workspace.data, **preset["small"])
+imagenet = experiments_encoders.imagenet_configs(files, workspace.data)
+pixels, coordinates = (experiments_encoders.EncoderConfig(net=net) for net in ("pixels", "coordinates"))
 main = [*imagenet, trained][0]                                        # for Tables 2 and 3
 vgg = next((c for c in imagenet if c.net == "vgg16"), trained)        # for Table 4: it can lose its padding
-n_stages = len(encoders.make(replace(main, source="random"), 0, workspace.data).stages)
+n_stages = len(experiments_encoders.build_encoder(replace(main, source="random"), 0, workspace.data).stages)
 few = 8 if main.net == "small" else 16                                # channels that every stage has
 shared = {"profile": profile, "dataset": photos, "recipe": preset["recipe"], **scale,
           "data": seen.fingerprint + tested.fingerprint}
@@ -238,11 +248,11 @@ cells = []
 @lru_cache
 def ready():
     """Raise now what is wrong with a file of weights, not after hours."""
-    encoders.check(files, workspace.data)
+    encoders.check_weights(files, workspace.data)
 
 
 def cell(table, variant, c, **settings):
-    cells.append((table, variant, config.ReadoutConfig(encoder=c, **shared, **settings)))
+    cells.append((table, variant, experiments_posenet_readout.ReadoutConfig(encoder=c, **shared, **settings)))
 
 
 # %%
@@ -266,12 +276,12 @@ cell("6", "VGG", trained)
 cell("6", "VGG, segmentation", segmenter)
 
 # %%
-for mode in (*config.PADDING_MODES, "none"):                          # the controls
+for mode in (*padding.PADDING_MODES, "none"):                          # the controls
     cell("untrained", mode, replace(fresh, padding_mode=mode))
 for mode in ("zeros", "none"):
     cell("trained", mode, replace(trained, padding_mode=mode))
 for c in imagenet:
-    cell("untrained ImageNet", c.net, config.EncoderConfig(net=c.net))
+    cell("untrained ImageNet", c.net, experiments_encoders.EncoderConfig(net=c.net))
 cell("given", "1 layer", coordinates)
 cell("given", "3 layers", coordinates, depth=3, hidden=16)
 
@@ -280,10 +290,10 @@ networks = list(dict.fromkeys(c.encoder for _, _, c in cells))        # those of
 configs = sorted({c for _, _, c in cells}, key=lambda c: (networks.index(c.encoder), str(c)))   # network by network
 extra = range(len(seeds), len(seeds) + 2)                             # two more for Table 1, the headline
 planned, table1 = seeds, [c for table, _, c in cells if table == "1"]
-runs = records.run_or_load("posenet", configs, run, seeds=planned, workspace=workspace, before=ready)
-more = records.run_or_load("posenet", table1, run, seeds=extra, workspace=workspace, before=ready,
+runs = records.run_or_load("posenet_readout", configs, run, seeds=planned, workspace=workspace, before=ready)
+more = records.run_or_load("posenet_readout", table1, run, seeds=extra, workspace=workspace, before=ready,
                            optional=True)
-runs, seeds = records.whole(runs, configs)
+runs, seeds = records.complete_seeds(runs, configs)
 runs += more
 runs_of = {digest: list(group) for digest, group in groupby(sorted(runs, key=lambda r: r.key), key=lambda r: r.digest)}
 frame = pd.DataFrame([
@@ -306,7 +316,7 @@ summary = summary.rename(columns={"mean": "mae", "low": "mae_low", "high": "mae_
 summary = summary.merge(records.summarise(frame.dropna(subset="spc"), keys, "spc"), how="left", on=keys)
 counts = frame.groupby(keys, sort=False, as_index=False).agg(
     undefined=("undefined", "sum"), n_images=("n_images", "first"))
-summary = summary.merge(counts, on=keys).merge(paper.POSENET, how="left", on=["table", "variant", "target", "images"])
+summary = summary.merge(counts, on=keys).merge(posenet_readout.POSENET, how="left", on=["table", "variant", "target", "images"])
 n_seeds = f"n = {len(seeds)} seeds, {len({r.seed for r in runs})} in Table 1"
 told = f"mean and 95 % interval (Student's t) over {n_seeds}"
 what = f"{photos}, {len(seen)} training and {len(tested)} test pictures of {scale['size']} pixels"
@@ -320,7 +330,7 @@ def drawn(c):
 rows = {"target": pictured | {"picture": tested.images[0].permute(1, 2, 0).numpy() / 255}}
 rows |= {c.encoder.label: drawn(c) for table, variant, c in cells
          if table in ("1", "untrained ImageNet") or (table, variant) == ("untrained", "zeros")}
-page.show(figures.picture_grid(rows), "02_drawn", f"""What the readouts draw from one test picture, by the network
+page.show(show_images.picture_grid(rows), "02_drawn", f"""What the readouts draw from one test picture, by the network
           whose frozen features they read ({what}; seed {seeds[0]}). The picture is on the right of the first row.""",
           "A grid of small maps: the first row the targets, then one row a network.", workspace=workspace)
 
@@ -342,7 +352,7 @@ for table, variant, c in cells:
         label = f"{c.encoder.net}\n{variant.partition(', ')[2] or 'as it is'}"
         rows[label] = drawn(c)["G"]
         under["G", label] = f"SPC {sixth['mean'][variant]:+.2f}\npaper {sixth['paper_spc'][variant]:+.2f}"
-page.show(figures.picture_grid({"G": rows}, under), "02_fig6", f"""Fig. 6: the map G drawn from one test picture, by
+page.show(show_images.picture_grid({"G": rows}, under), "02_fig6", f"""Fig. 6: the map G drawn from one test picture, by
           PosENet on pixels with 0, 1 and 2 pixels of padding in its own convolution, and from a frozen network with its
           padding and with the padding taken away. SPC: mean over n = {len(seeds)} seeds, above that of the paper.""",
           "Six small maps in a row, each with its SPC and the paper's.", workspace=workspace, data=sixth.reset_index())
@@ -392,7 +402,7 @@ fig.legend(*axes[0, 0].get_legend_handles_labels(), title="target map", fontsize
 page.show(fig, "02_ladders", f"""Readout depth (2a) and kernel (2b), stage of the network (3; below it, with equally many
           channels of each, drawn anew for every seed), padding (4) and training task (6), on photographs: this run solid
           ({what}; {told}), the paper dashed. Where the paper says VGG-16, the network is the one above the panel; in Table 6
-          the second is trained on stencils.""",
+          the second is trained on digits_on_photos.""",
           "Nine panels of SPC against the variants of a table, one colour a target map.", workspace=workspace,
           data=natural)
 
@@ -470,7 +480,7 @@ def whole(logits, labels):
 
 
 torch.manual_seed(0)
-net, (x, y) = models.vgg(3, width=2, task="segment").eval(), labelled.test.batch(torch.arange(2))
+net, (x, y) = classifiers.vgg(3, width=2, task="segment").eval(), labelled.test.batch(torch.arange(2))
 with torch.no_grad():
     with_padding, without = net(x), padding.remove_padding(net)(x[..., skip:, skip:])
 covered = without.shape[-1]
@@ -480,11 +490,11 @@ print(f"of {x.shape[-1]} pixels a side, the map without padding covers {covered}
 # %%
 def from_scratch(c, seed, checkpoint):
     torch.manual_seed(seed)
-    net = models.vgg(len(labelled.train.classes), c.network.width, task="segment")
+    net = classifiers.vgg(len(labelled.train.classes), c.network.width, task="segment")
     mode, sized = c.network.padding_mode, cut if c.window else whole
     net, first = (padding.remove_padding(net), skip) if mode == "none" else (padding.set_padding_mode(net, mode), 0)
     training.fit(net, labelled.train, lambda net, x, y, _: cross_entropy(
-        *sized(net(x[..., first:, first:]), y), ignore_index=data.VOID), c.network.recipe, seed=seed, checkpoint=checkpoint)
+        *sized(net(x[..., first:, first:]), y), ignore_index=imageset.VOID), c.network.recipe, seed=seed, checkpoint=checkpoint)
     counts, test = {"picture": 0, "window": 0}, labelled.test.to(workspace.device)
     for x, y in map(test.batch, torch.arange(len(test), device=workspace.device).split(40)):
         with torch.no_grad():
@@ -495,33 +505,33 @@ def from_scratch(c, seed, checkpoint):
     return {name: metrics.mean_iou(metrics.class_counts(count)).item() for name, count in counts.items()}
 
 
-base = config.EncoderConfig(source=scenes, data=labelled.train.fingerprint, **preset["scratch"])
-nets = [config.ScratchConfig(profile=profile, network=replace(base, padding_mode=mode), window=window)
+base = experiments_encoders.EncoderConfig(source=scenes, data=labelled.train.fingerprint, **preset["scratch"])
+nets = [experiments_posenet_readout.ScratchConfig(profile=profile, network=replace(base, padding_mode=mode), window=window)
         for mode, window in (("zeros", False), ("reflect", False), ("none", False), ("none", True))]
-trials, tried = records.whole(records.run_or_load("posenet-scratch", nets, from_scratch, seeds=planned, workspace=workspace), nets)
+trials, tried = records.complete_seeds(records.run_or_load("posenet_readout", nets, from_scratch, seeds=planned, workspace=workspace), nets)
 scratch = pd.DataFrame([{"padding_mode": r.config["network"]["padding_mode"], "scored": scored, "seed": r.seed, "miou": 100 * miou}
                         for r in trials for scored, miou in r.results.items()   # unpadded: each where it was trained
                         if r.config["network"]["padding_mode"] != "none" or r.config["window"] == (scored == "window")])
 
 # %%
 scored = records.summarise(scratch, ["padding_mode", "scored"], "miou")
-table5 = paper.TABLE5.assign(scored="picture", padding_mode=paper.TABLE5["variant"].map({"VGG": "zeros"}).fillna("none"))
+table5 = posenet_readout.TABLE5.assign(scored="picture", padding_mode=posenet_readout.TABLE5["variant"].map({"VGG": "zeros"}).fillna("none"))
 printed = table5[table5["measure"] == "mean IoU"].merge(scored, how="right", on=["padding_mode", "scored"])
 fig, axes = plt.subplots(1, 2, figsize=(9, 2.4), sharex=True, sharey=True, layout="constrained")
 for ax, where in zip(axes, ("picture", "window"), strict=True):
     rows, single = (part[part["scored"] == where].rename(columns={"padding_mode": "method", "miou": "value"})
                     for part in (printed, scratch))
-    figures.dots_by_method(rows, single, ["zeros", "reflect", "none"], ax, colours=figures.PADDING_COLOURS | {"none": "0.35"})
+    figures.dots_by_method(rows, single, ["zeros", "reflect", "none"], ax, colours=style.PADDING_COLOURS | {"none": "0.35"})
     y = labelled.test.labels if where == "picture" else cut(without, labelled.test.labels)[1]
-    counts = y[y != data.VOID].bincount()                               # of each class
-    ax.axvline(100 * float(counts.max() / counts.sum()) / int((counts > 0).sum()), **figures.CHANCE)
+    counts = y[y != imageset.VOID].bincount()                               # of each class
+    ax.axvline(100 * float(counts.max() / counts.sum()) / int((counts > 0).sum()), **style.CHANCE)
     ax.set(title=f"scored on the {where}", xlabel="mean IoU (%)", yticklabels=["zero", "reflect", "none"])
 what5 = f"{scenes}, crops of {x.shape[-1]} pixels, {base.recipe.epochs * base.recipe.epoch_steps} steps"
 page.show(fig, "02_scratch", f"""Table 5: mean IoU on test pictures by padding mode, trained from scratch ({what5}). On the right
           *none* is trained on the window. Dots: seeds; diamonds: mean and 95 % interval (Student's t), n = {len(tried)}; dotted: every pixel
           the most frequent class; dashed: the paper, on VOC 2012.""", "Two panels of mean IoU for zero, reflect and no padding.",
           workspace=workspace, data=scored)
-shown = paper.TABLE5.assign(cell=paper.TABLE5["dataset"] + ", " + paper.TABLE5["measure"])
+shown = posenet_readout.TABLE5.assign(cell=posenet_readout.TABLE5["dataset"] + ", " + posenet_readout.TABLE5["measure"])
 shown = shown.pivot(index="variant", columns="cell", values="paper")[list(dict.fromkeys(shown["cell"]))].reset_index()
 ours = printed.dropna(subset="paper").set_index("variant").loc[shown["variant"]]
 shown[f"here: {scenes}, mean IoU"] = [f"{row.mean:.1f}±{(row.high - row.low) / 2:.1f}" for row in ours.itertuples()]
@@ -541,13 +551,13 @@ page.table(shown, "02_table5", f"""Table 5 as printed (F and MAE of saliency, 0 
 
 # %%
 index = ["table", "variant", "target", "images"]
-printed = paper.POSENET.set_index(index)["paper_spc"]
+printed = posenet_readout.POSENET.set_index(index)["paper_spc"]
 per_seed = frame.astype({"spc": float}).fillna({"spc": 0}).set_index([*index, "network", "seed"])["spc"]
 
 
 def direction(row):
     """What a cell adds to the one it is set against: in the paper, in this run with interval, and whether they agree."""
-    against = paper.POSENET_AGAINST.get((row["table"], row["cell"]))
+    against = posenet_readout.POSENET_AGAINST.get((row["table"], row["cell"]))
     if not against:
         return {}
     here, there = (row["table"], row["cell"], *row[["map", "images"]]), (row["table"], against, *row[["map", "images"]])
@@ -560,8 +570,8 @@ def direction(row):
 
 # %%
 judged = summary[summary["paper_spc"].notna() & (summary["images"] == "natural") & (summary["table"] != "Fig. 6")]
-verdicts = {c: c.verdict(scored if c is paper.POSENET_SCRATCH else judged) for c in claims}
-outcomes = {c: c.tried(scratch if c is paper.POSENET_SCRATCH else frame) for c in claims}
+verdicts = {c: c.verdict(scored if c is posenet_readout.POSENET_SCRATCH else judged) for c in claims}
+outcomes = {c: c.tried(scratch if c is posenet_readout.POSENET_SCRATCH else frame) for c in claims}
 page.against_paper(verdicts, outcomes, "02_against_paper", f"{what}; {n_seeds}; Table 5: {what5}", workspace=workspace)
 
 doubled = summary["mae"] * (1 + summary["target"].isin(["HS", "VS"]))

@@ -36,15 +36,22 @@ import pandas as pd
 import torch
 from torch.nn.functional import conv2d, cross_entropy
 
-from posenc_lib import canvas, config, data, figures, metrics, models, page, paper, records, training
-from posenc_lib.draws import Draws, drawing
+from posenc_lib.base.draws import Draws, drawing
+from posenc_lib.claims import gapnet_vs_permutenet
+from posenc_lib.experiments import gapnet_vs_permutenet as experiments_gapnet_vs_permutenet
+from posenc_lib.measure import canvas, metrics
+from posenc_lib.nets import classifiers, heads
+from posenc_lib.run import config, inputs, records, training
+from posenc_lib.show import figures as show_figures
+from posenc_lib.show import images as figures
+from posenc_lib.show import page, style
 
 workspace = config.Workspace(profile, data_root, out)
 dataset = dataset or ("cifar10" if profile == "paper" else "digits")
-preset = dict(config.PLACEMENT[profile])
-splits = data.load_for(workspace, dataset, validation=0)   # nothing is chosen on this page, so nothing is held out
+preset = dict(experiments_gapnet_vs_permutenet.PLACEMENT[profile])
+splits = inputs.load_for(workspace, dataset, validation=0)   # nothing is chosen on this page, so nothing is held out
 tested = splits.test.take(slice(preset.get("test_images")))
-figures.use_style()
+style.use_style()
 print(page.provenance(workspace, splits))
 
 # %% [markdown]
@@ -54,7 +61,7 @@ print(page.provenance(workspace, splits))
 # were written before the run; when a control is *passed* was laid down later, with runs on CIFAR-10 at hand.
 
 # %%
-page.claim_box(paper.GAPNET_LOCATION, paper.PERMUTENET_LOCATION, paper.PERMUTENET_IMAGE)
+page.claim_box(gapnet_vs_permutenet.GAPNET_LOCATION, gapnet_vs_permutenet.PERMUTENET_LOCATION, gapnet_vs_permutenet.PERMUTENET_IMAGE)
 
 # %% [markdown]
 # ## By hand: one pixel, one convolution, one sum
@@ -127,9 +134,9 @@ page.show(fig, "03_canvases", f"""The nine locations of a 3×3 canvas ({splits.t
 
 # %%
 for mode in ("circular", "zeros"):
-    net = models.gapnet(9, padding_mode=mode, width=16).eval()
+    net = classifiers.gapnet(9, padding_mode=mode, width=16).eval()
     with torch.no_grad():
-        z = models.gap(net.features(canvas.place(images[:1].expand(9, -1, -1, -1), location, 3)))   # (cell, channel)
+        z = heads.gap(net.features(canvas.place(images[:1].expand(9, -1, -1, -1), location, 3)))   # (cell, channel)
     spread = (z.max(0).values - z.min(0).values).max() / z.abs().max()
     print(f"{mode:9s} largest difference between two cells, as a part of the largest z: {spread:.1e}")
 
@@ -178,7 +185,7 @@ def answerable(c, images):
 
 
 def build(c):
-    head = models.gapnet if c.head == "gapnet" else partial(models.permutenet, permutation=c.permutation)
+    head = classifiers.gapnet if c.head == "gapnet" else partial(classifiers.permutenet, permutation=c.permutation)
     return head(c.classes or n_labels(c), c.backbone, c.padding_mode, width=c.width)
 
 
@@ -218,7 +225,7 @@ def examine(c, net, images, everywhere=True):
         f = net.features(canvases)
         logits = torch.cat([net.head(part) for part in f.split(100)])
         right.append(logits.argmax(1) == answers)
-        latents.append(models.gap(f.float()))
+        latents.append(heads.gap(f.float()))
     return torch.cat(right).double(), torch.cat(latents), pairs[:, 1].to(workspace.device)
 
 
@@ -240,7 +247,7 @@ def run(c, seed, checkpoint):
     untrained = {}
     if c.head == "gapnet" and c.task == "location":
         with training.autocast(workspace.device):
-            untrained = selectivity(c, *examine(c, net.eval(), test.spread(2000))[1:])
+            untrained = selectivity(c, *examine(c, net.eval(), test.subsample(2000))[1:])
     history = training.fit(
         net, answerable(c, splits.train), partial(batch_loss, c), c.recipe, seed=seed, checkpoint=checkpoint,
         evaluate=lambda net: {"accuracy_one_cell": examine(c, net, test, everywhere=False)[0].mean().item()})
@@ -263,11 +270,11 @@ grids = [int(g) for g in (grids or ("3,5,7" if profile == "paper" else "3")).spl
 backbones = (backbones or ("resnet18,nin" if profile == "paper" else "resnet18")).split(",")
 seeds = range(seeds or config.SEEDS[profile])
 
-base = partial(config.PlacementConfig, profile=profile, dataset=dataset, data=splits.fingerprint, recipe=recipe, **preset)
+base = partial(experiments_gapnet_vs_permutenet.PlacementConfig, profile=profile, dataset=dataset, data=splits.fingerprint, recipe=recipe, **preset)
 gapnet, permutenet = partial(base, head="gapnet"), partial(base, head="permutenet", permutation="batch")
 pair = (permutenet, gapnet)
 table1 = [net(backbone=b, padding_mode=mode, grid=k, task=task)
-          for k in grids for b in backbones for mode in paper.PADDED for task in ("location", "image") for net in pair]
+          for k in grids for b in backbones for mode in gapnet_vs_permutenet.PADDED for task in ("location", "image") for net in pair]
 circular = [net(backbone=b, padding_mode="circular", grid=k) for k in grids for b in backbones for net in pair]
 orders = ["none", "fixed", "batch", "sample", "test"]
 control = [gapnet(), *(permutenet(permutation=order) for order in orders), permutenet(fill="black"), gapnet(fill="black")]
@@ -284,9 +291,9 @@ wanted = sorted(dict.fromkeys([*table1, *circular, *control, *matched]), key=lam
 earlier, instead = [], {}
 if profile == "paper":   # runs of the first reference, with epochs of whole batches, where a cell has no other
     instead = {replace(c, recipe=replace(recipe, epochs=n, epoch_steps=1041)): c for c in table1 for n in (20, 18)}
-    earlier = records.on_file("table1", list(instead), workspace)
+    earlier = records.on_file("gapnet_vs_permutenet", list(instead), workspace)
     instead = {config.digest(c): config.digest(own) for c, own in instead.items()}
-runs = records.run_or_load("table1", wanted, run, seeds=seeds, workspace=workspace, abreast=4, optional=bool(earlier))
+runs = records.run_or_load("gapnet_vs_permutenet", wanted, run, seeds=seeds, workspace=workspace, abreast=4, optional=bool(earlier))
 own = {r.digest for r in runs}
 runs += [r for r in earlier if instead[r.digest] not in own]
 
@@ -297,7 +304,7 @@ runs += [r for r in earlier if instead[r.digest] not in own]
 # is the paper's value, the dotted one chance. Circular padding should sit exactly on the dotted line.
 
 # %%
-frame = records.frame(runs)
+frame = records.to_frame(runs)
 frame[["accuracy", "best_test_epoch", "chance"]] *= 100
 keys = ["backbone", "padding_mode", "grid", "task", "head"]
 
@@ -313,7 +320,7 @@ ran = of(table1 + circular)
 summary = records.summarise(ran, keys, "accuracy").merge(
     ran.groupby(keys, as_index=False).agg(best_test_epoch=("best_test_epoch", "mean"), chance=("chance", "mean"),
                                           epochs=("recipe.epochs", "first")), on=keys)
-summary = summary.merge(paper.TABLE1, how="left", on=["padding_mode", "head", "task", "grid"])
+summary = summary.merge(gapnet_vs_permutenet.TABLE1, how="left", on=["padding_mode", "head", "task", "grid"])
 fewest, most = summary["n"].min(), summary["n"].max()
 n_seeds = f"n = {most} seed{'s' if most > 1 else ''}" if fewest == most else f"n = {fewest} to {most} seeds"
 interval = "one network a cell" if most == 1 else f"mean and 95 % interval (Student's t) over {n_seeds}"
@@ -327,18 +334,18 @@ what = f"{dataset}, {schedule}, {width}, {n_tested} test images in every cell"
 shown = cells[cells["backbone"] == backbones[0]].merge(summary, how="left", on=keys)   # a cell without a run is a gap
 fig, axes = plt.subplots(2, 1, figsize=(8.5, 6.5), layout="constrained")
 for task, ax in zip(("location", "image"), axes, strict=True):
-    figures.accuracy_by_grid(shown, task, ax)
+    show_figures.accuracy_by_grid(shown, task, ax)
 axes[1].get_legend().remove()
 page.show(fig, "03_accuracy", f"Table 1 as a picture ({backbones[0]}; {what}). Last epoch, {interval}.",
           """Accuracy of GAPNet and PermuteNet by padding mode and grid, for location above and image class below, with
           the paper's values and chance.""", workspace=workspace, data=summary)
 
-shown = cells.merge(paper.TABLE1, how="left", on=["padding_mode", "head", "task", "grid"])
+shown = cells.merge(gapnet_vs_permutenet.TABLE1, how="left", on=["padding_mode", "head", "task", "grid"])
 shown["reference run"] = page.reference("03_accuracy", keys, shown)
 shown = shown.merge(summary[[*keys, "mean", "low", "high", "n", "epochs", "best_test_epoch", "chance"]], how="left", on=keys)
 shown.insert(len(keys) + 3, "interval", [f"[{low:.1f}, {high:.1f}]" if low == low else None
                                          for low, high in zip(shown["low"], shown["high"], strict=True)])
-shown = shown.drop(columns=["low", "high"]).replace(figures.NAMES).rename(columns={
+shown = shown.drop(columns=["low", "high"]).replace(style.NAMES).rename(columns={
     "padding_mode": "padding", "mean": "this run", "best_test_epoch": "best test epoch"}).astype({"n": "Int64", "epochs": "Int64"})
 there = shown[["this run", "reference run"]].notna().any(axis=1)
 page.table(shown[there], "03_table1", f"""Table 1, in percent: the paper, the reference run, and this run ({what}; last epoch,
@@ -358,7 +365,7 @@ page.table(shown[there], "03_table1", f"""Table 1, in percent: the paper, the re
 # *What to look for:* plateaus at whole numbers of cells, and how many of the image classes are told apart after as many epochs.
 
 # %%
-learned = records.frame([r for r in records.load(workspace.records("table1", "paper"))
+learned = records.to_frame([r for r in records.load(workspace.records("gapnet_vs_permutenet", "paper"))
                          if (r.config["head"], r.config["grid"], r.config["backbone"]) == ("permutenet", 3, "resnet18")
                          and r.config["permutation"] == "batch" and r.config["classes"] is None])
 learned = learned[["padding_mode", "task", "seed", "by_epoch"]].explode("by_epoch", ignore_index=True)
@@ -366,10 +373,10 @@ learned = learned.join(pd.json_normalize(learned.pop("by_epoch"))).assign(
     answers=lambda f: f["accuracy_one_cell"] * f["task"].map({"location": 9, "image": 10}))
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
 for (task, unit), ax in zip({"location": "cells", "image": "image classes"}.items(), axes, strict=True):
-    printed = paper.TABLE1.query("head == 'permutenet' and grid == 3 and task == @task")
+    printed = gapnet_vs_permutenet.TABLE1.query("head == 'permutenet' and grid == 3 and task == @task")
     n = 9 if task == "location" else 10
-    figures.answers_by_epoch(learned[learned["task"] == task], n * printed["paper"] / 100, ax).set(
-        title=f"Task: {figures.NAMES[task]}", ylabel=f"{unit} told apart, of {n}", ylim=(0, n))
+    show_figures.answers_by_epoch(learned[learned["task"] == task], n * printed["paper"] / 100, ax).set(
+        title=f"Task: {style.NAMES[task]}", ylabel=f"{unit} told apart, of {n}", ylim=(0, n))
 fig.legend(*axes[0].get_legend_handles_labels(), fontsize="small", loc="outside right center")
 page.show(fig, "03_by_epoch", """PermuteNet cell by cell: accuracy after each epoch times the number of answers, in the reference
           run (CIFAR-10, 3×3, ResNet-18 of width 64, epochs of 1,041 steps of 48, bfloat16 on an NVIDIA H200; one network
@@ -379,7 +386,7 @@ page.show(fig, "03_by_epoch", """PermuteNet cell by cell: accuracy after each ep
           "slowly and far below the paper.", workspace=workspace, data=learned)
 whole = (learned["answers"] - learned["answers"].round()).abs() < 0.15
 for (task, mode), rows in learned.groupby(["task", "padding_mode"], sort=False):
-    print(f"{figures.NAMES[task]}, {figures.NAMES.get(mode, mode)} padding: {rows['answers'].iloc[-1]:.1f} answers "
+    print(f"{style.NAMES[task]}, {style.NAMES.get(mode, mode)} padding: {rows['answers'].iloc[-1]:.1f} answers "
           f"after {rows['epoch'].iloc[-1]} epochs; within 0.15 of a whole number in {whole[rows.index].mean():.0%} "
           "of them (30 % by chance)")
 
@@ -398,7 +405,7 @@ def pick(column, **where):
     return None if found.empty else found.iloc[0]
 
 
-records.need(pick("fields", padding_mode="zeros", task="location"), "GAPNet trained for location under zero padding")
+records.require(pick("fields", padding_mode="zeros", task="location"), "GAPNet trained for location under zero padding")
 fig = figures.place_field_maps(pick("fields", padding_mode="zeros", task="location"),
                                pick("eta2", padding_mode="zeros", task="location"))
 page.show(fig, "03_place_fields", f"""Place fields: mean response of eight channels of GAPNet's pooled latent by cell, each
@@ -409,13 +416,13 @@ page.show(fig, "03_place_fields", f"""Place fields: mean response of eight chann
 # %%
 curves = [("zero, before training", "zeros", "location", "eta2_untrained", ":"),
           ("zero, for location", "zeros", "location", "eta2_deciles", "-"),
-          *((f"{figures.NAMES.get(m, m)}, for image class", m, "image", "eta2_deciles", "--") for m in paper.PADDED),
+          *((f"{style.NAMES.get(m, m)}, for image class", m, "image", "eta2_deciles", "--") for m in gapnet_vs_permutenet.PADDED),
           ("circular, for location", "circular", "location", "eta2_deciles", "-")]
 fig, ax = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
 for label, mode, task, column, line in curves:
     deciles = pick(column, padding_mode=mode, task=task)
     if deciles is not None:
-        figures.selectivity_curve(deciles, ax, label=label, linestyle=line, color=figures.PADDING_COLOURS[mode])
+        show_figures.selectivity_curve(deciles, ax, label=label, linestyle=line, color=style.PADDING_COLOURS[mode])
 ax.legend(title="padding, trained …", fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 page.show(fig, "03_selectivity", f"""How much of each channel's variance the cell explains, channels sorted (GAPNet, seed 0,
           {what}). Networks trained for image class were never asked for location.""",
@@ -437,9 +444,9 @@ controls = records.summarise(of(control), by, "accuracy").assign(chance=100 / 9)
 controls = conditions.merge(controls, on=by)
 
 # %%
-records.need(len(controls) == len(conditions), "every way to shuffle the channels")
+records.require(len(controls) == len(conditions), "every way to shuffle the channels")
 fig, ax = plt.subplots(figsize=(9.5, 3.2), layout="constrained")
-figures.bars(controls, ["GAPNet", "in order", "one fixed\nshuffle", "new every\nbatch", "new every\nimage",
+show_figures.bars(controls, ["GAPNet", "in order", "one fixed\nshuffle", "new every\nbatch", "new every\nimage",
                         "shuffled at\ntest only", "every batch,\nblack canvas", "GAPNet,\nblack canvas"], ax, chance=100 / 9)
 page.show(fig, "03_permutations", f"""Location accuracy by how the channels are shuffled before the linear head (3×3, zero
           padding; {what}), {interval}. *In order* is PermuteNet's head without a shuffle.""",
@@ -466,9 +473,9 @@ gap["gapnet"] = gap["answers"].map(own.groupby("answers")["low"].min())
 kept = records.summarise(kept.reset_index(), ["task", "answers"], "kept")
 
 # %%
-records.need(len(kept) == 4, "both tasks with 3 and with 9 answers")
+records.require(len(kept) == 4, "both tasks with 3 and with 9 answers")
 fig, ax = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
-figures.above_chance(kept, ax)
+show_figures.above_chance(kept, ax)
 page.show(fig, "03_matched", f"""Location and image class asked with equally many answers (3×3, zero padding; {what}): how much of
           GAPNet's accuracy above chance PermuteNet keeps, {interval}.""",
           "What PermuteNet keeps of GAPNet's accuracy above chance, for location and for image class, by number of answers.",
@@ -478,13 +485,13 @@ page.show(fig, "03_matched", f"""Location and image class asked with equally man
 # ## Against the paper
 
 # %%
-claims = (paper.GAPNET_LOCATION, paper.PERMUTENET_LOCATION, paper.PERMUTENET_IMAGE)
+claims = (gapnet_vs_permutenet.GAPNET_LOCATION, gapnet_vs_permutenet.PERMUTENET_LOCATION, gapnet_vs_permutenet.PERMUTENET_IMAGE)
 rests_on = dict(zip(claims, (summary, controls, gap), strict=True))
 page.against_paper({claim: claim.verdict(summary) for claim in claims},
                    {claim: claim.outcome(table) for claim, table in rests_on.items()}, "03_against_paper",
                    f"{what}, {n_seeds}", workspace=workspace)
 for row in summary[summary["padding_mode"] == "circular"].itertuples():
-    print(f"Control, circular padding: {figures.NAMES[row.head]} {row.grid}×{row.grid} tells the location in "
+    print(f"Control, circular padding: {style.NAMES[row.head]} {row.grid}×{row.grid} tells the location in "
           f"{row.mean:.2f} % of cases; chance is {row.chance:.2f} %.")
 
 # %% [markdown]

@@ -21,7 +21,7 @@ profile = "quick"     # smoke | quick | paper
 data_root = ""        # folder of data sets; "" is $POSENC_DATA, else data/
 out = ""              # where records and figures go; "" is the project folder
 dataset = ""          # digits | cifar10 | cifar100 | photos | a folder: what is placed on the canvas; "" is the profile's
-scenes = ""           # stencils (embedded, the default) | camvid: what the segmentation network is trained on
+scenes = ""           # digits_on_photos (embedded, the default) | camvid: what the segmentation network is trained on
 pretrained = ""       # e.g. "resnet18,vgg16=FILE.safetensors"; "" is what lies under the data root's weights/, if any
 grids = ""            # e.g. "3,5,7,10"; "" is 3,5,7
 seeds = 0             # how many; 0 is the profile's number
@@ -39,12 +39,21 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from torch import nn
 
-from posenc_lib import canvas, config, data, decoding, encoders, figures, models, page, paper, records
+from posenc_lib.claims import pretrained_decoding
+from posenc_lib.experiments import decoding, posenet_readout
+from posenc_lib.experiments import encoders as experiments_encoders
+from posenc_lib.experiments import pretrained_decoding as experiments_pretrained_decoding
+from posenc_lib.measure import canvas, features
+from posenc_lib.nets import classifiers
+from posenc_lib.nets import heads as models
+from posenc_lib.nets import pretrained as encoders
+from posenc_lib.run import config, inputs, records
+from posenc_lib.show import figures, page, style
 
 workspace = config.Workspace(profile, data_root, out)
 dataset = dataset or ("cifar10" if profile == "paper" else "digits")
-splits = data.load_for(workspace, dataset, validation=0.0)   # nothing is chosen on this page
-figures.use_style()
+splits = inputs.load_for(workspace, dataset, validation=0.0)   # nothing is chosen on this page
+style.use_style()
 print(page.provenance(workspace, splits))
 
 # %% [markdown]
@@ -56,7 +65,7 @@ print(page.provenance(workspace, splits))
 # units do not see across a cell, while both ImageNet networks passed. When the control is *passed* was laid down last, with those runs at hand.
 
 # %%
-page.claim_box(paper.PRETRAINED_LOCATION)
+page.claim_box(pretrained_decoding.PRETRAINED_LOCATION)
 
 # %% [markdown]
 # ## By hand: averaging and a 1×1 convolution change places
@@ -90,9 +99,9 @@ with torch.no_grad():
 # classifier, and several are trained side by side (`models.Heads`):
 
 # %%
-encoder = encoders.small(models.vgg(6, width=4))
+encoder = encoders.small_vgg(classifiers.vgg(6, width=4))
 patches = splits.test.take(slice(0, 5))
-latents, location, number = encoders.pooled(encoder, patches, 3)
+latents, location, number = features.pooled_latents(encoder, patches, 3)
 
 canvases = canvas.place(encoder.view(patches).batch(number)[0], location, 3)     # by hand, all at once
 for z, f in zip(latents, encoder(canvases), strict=True):
@@ -107,13 +116,13 @@ print([tuple(z.shape) for z in latents], "(canvas, channel) of each stage")
 # %%
 def kinds_of_cell(encoder, images, grid):
     """In how many kinds of cell does one image give another z? (stage,)"""
-    latents, _, _ = encoders.pooled(encoder, images.take(slice(0, 1)), grid)
+    latents, _, _ = features.pooled_latents(encoder, images.take(slice(0, 1)), grid)
     alike = [torch.cdist(z.double(), z.double()) < 1e-5 * z.norm(dim=1).max() for z in latents]     # (cell, cell)
     return [int((pairs.tril(-1).sum(1) == 0).sum()) for pairs in alike]                             # the first of its kind
 
 
 size = patches.images.shape[-1]
-assert kinds_of_cell(encoder, patches, 3) == [decoding.kinds_of_cell(z[number == 0]) for z in latents]
+assert kinds_of_cell(encoder, patches, 3) == [decoding.n_distinguishable_cells(z[number == 0]) for z in latents]
 print(f"random network, cells of {size} pixels:", {f"{k}×{k}": kinds_of_cell(encoder, patches, k) for k in (3, 5, 7)}, "by stage")
 
 # %% [markdown]
@@ -127,7 +136,7 @@ print(f"random network, cells of {size} pixels:", {f"{k}×{k}": kinds_of_cell(en
 #
 # * **Networks.** The paper's are ResNet-18s, for ImageNet and for PASCAL VOC. Here: every ImageNet architecture whose weights lie under the data root
 #   (the `paper` profile downloads ResNet-18's), and a *small* VGG that the page trains for seconds: to name embedded photographs, and to label the
-#   pixels of pasted digits (*stencils*) or of street scenes (`-p scenes camvid`).
+#   pixels of pasted digits (*digits_on_photos*) or of street scenes (`-p scenes camvid`).
 # * **What is placed:** digits in `quick`, CIFAR-10 in `paper`, as on page 03; the text does not say how long its heads learn, on what, at which rate. Ours see 900
 #   canvases for 200 steps of Adam in `quick`.
 # * **Every stage** is read, not only the last, and channels are standardised (mean and spread over the training canvases). Without that, a short schedule
@@ -155,10 +164,10 @@ def between(z, location, number, z_test, location_test, grid):
 # %%
 def latents_of(c, seed):
     """z of each stage, location and image number on training and on test canvases, and the kinds of cell."""
-    encoder = encoders.make(c.encoder, seed, workspace.data, files.get(c.encoder.net, ""))
+    encoder = experiments_encoders.build_encoder(c.encoder, seed, workspace.data, files.get(c.encoder.net, ""))
     encoder.net.to(workspace.device)
     n = ceil(c.canvases / c.grid ** 2)                                # images; each is in every cell
-    seen = [encoders.pooled(encoder, part, c.grid) for part in (splits.train.spread(n), splits.test.spread(ceil(n / 2)))]
+    seen = [features.pooled_latents(encoder, part, c.grid) for part in (splits.train.subsample(n), splits.test.subsample(ceil(n / 2)))]
     return *seen, kinds_of_cell(encoder, splits.test, c.grid)
 
 
@@ -172,29 +181,29 @@ def run(c, seed, checkpoint):
     rows = decoding.decode(latents, location, tested, tested_location, cells=c.grid ** 2, recipe=c.recipe, seed=seed,
                            few=c.channels, checkpoint=checkpoint)
     ceiling = {layer: n / c.grid ** 2 for layer, n in enumerate(kinds, start=1)}
-    z, z_tested = (decoding.standardised(part, latents)[:, -latents[-1].shape[1]:] for part in (latents, tested))
+    z, z_tested = (decoding.standardize(part, latents)[:, -latents[-1].shape[1]:] for part in (latents, tested))
     r2 = between(*(part.cpu().numpy() for part in (z, location, number, z_tested, tested_location)), c.grid)
     return {"layers": [{**row, "ceiling": ceiling[row["layer"]]} for row in rows], "r2_seen": r2[0], "r2_between": r2[1]}
 
 
 # %%
-small, grids = config.READOUT[profile]["small"], [int(k) for k in (grids or "3,5,7").split(",")]
+small, grids = posenet_readout.READOUT[profile]["small"], [int(k) for k in (grids or "3,5,7").split(",")]
 seeds = range(seeds or config.SEEDS[profile])
-files = encoders.asked(pretrained, workspace.data, ["resnet18"] if profile == "paper" else [])
-random = config.EncoderConfig(width=small["width"])
-photographs, segments = (encoders.to_train(name, workspace.data, **small) for name in ("photos", scenes or "stencils"))
-imagenet = encoders.from_files(files, workspace.data)
+files = encoders.parse_encoders(pretrained, workspace.data, ["resnet18"] if profile == "paper" else [])
+random = experiments_encoders.EncoderConfig(width=small["width"])
+photographs, segments = (experiments_encoders.trained_config(name, workspace.data, **small) for name in ("photos", scenes or "digits_on_photos"))
+imagenet = experiments_encoders.imagenet_configs(files, workspace.data)
 
 trained = [photographs, segments, *imagenet]
-untrained = [random, *(config.EncoderConfig(net=c.net) for c in imagenet)]
+untrained = [random, *(experiments_encoders.EncoderConfig(net=c.net) for c in imagenet)]
 blind = [replace(photographs, run_with="circular"), replace(random, padding_mode="circular")]
 leaky = [replace(c, run_with="circular") for c in imagenet if c.net != "mobilenetv2_100"]   # which pads in its own way
-shared = {"profile": profile, "dataset": dataset, "data": splits.fingerprint, **config.DECODING[profile]}
-configs = [config.DecodingConfig(encoder=c, grid=k, channels=min(8, small["width"]), **shared)
+shared = {"profile": profile, "dataset": dataset, "data": splits.fingerprint, **experiments_pretrained_decoding.DECODING[profile]}
+configs = [experiments_pretrained_decoding.DecodingConfig(encoder=c, grid=k, channels=min(8, small["width"]), **shared)
            for c in (*trained, *untrained, *blind, *leaky) for k in grids]
-runs = records.run_or_load("pretrained-location", configs, run, seeds=seeds, workspace=workspace,
-                           before=lambda: encoders.check(files, workspace.data))
-runs, seeds = records.whole(runs, configs)
+runs = records.run_or_load("pretrained_decoding", configs, run, seeds=seeds, workspace=workspace,
+                           before=lambda: encoders.check_weights(files, workspace.data))
+runs, seeds = records.complete_seeds(runs, configs)
 
 # %%
 where = {config.digest(c): {"network": c.encoder.label, "grid": c.grid} for c in configs}
@@ -289,7 +298,7 @@ page.show(fig, "04_between", f"""Row and column by ridge regression on the last 
 # ## Against the paper
 
 # %%
-claim = paper.PRETRAINED_LOCATION
+claim = pretrained_decoding.PRETRAINED_LOCATION
 judged = last[last["network"].isin([c.label for c in imagenet or trained])]
 twin = {c.label: random.label for c in (photographs, segments)}                # the same network with random weights
 twin |= {c.label: u.label for c, u in zip(imagenet, untrained[1:], strict=True)}

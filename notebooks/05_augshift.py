@@ -38,13 +38,21 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.nn.functional import conv1d, cross_entropy
 
-from posenc_lib import augshift, canvas, config, data, encoders, figures, metrics, page, paper, records, training
-from posenc_lib.draws import Draws
+from posenc_lib.base.draws import Draws
+from posenc_lib.claims import augshift
+from posenc_lib.data import bundled
+from posenc_lib.experiments import augshift as experiments_augshift
+from posenc_lib.measure import canvas, features, metrics
+from posenc_lib.nets import pretrained
+from posenc_lib.run import config, inputs, records, training
+from posenc_lib.show import figures as show_figures
+from posenc_lib.show import images as figures
+from posenc_lib.show import page, style
 
 workspace = config.Workspace(profile, data_root, out)
 datasets = (dataset or ("cifar10,cifar100" if profile == "paper" else "digits")).split(",")
-sets = {name: data.load_for(workspace, name, validation=0) for name in datasets}   # nothing is chosen on this page
-figures.use_style()
+sets = {name: inputs.load_for(workspace, name, validation=0) for name in datasets}   # nothing is chosen on this page
+style.use_style()
 for splits in sets.values():
     print(page.provenance(workspace, splits))
 
@@ -56,7 +64,7 @@ for splits in sets.values():
 # trained for minutes meets with a gain several times as large. When a control is *passed* was laid down last, with runs on CIFAR-10 at hand.
 
 # %%
-claims = (paper.AUGSHIFT_CONSISTENCY, paper.AUGSHIFT_ACCURACY, paper.AUGSHIFT_BLURPOOL, paper.AUGSHIFT_SHIFTS)
+claims = (augshift.AUGSHIFT_CONSISTENCY, augshift.AUGSHIFT_ACCURACY, augshift.AUGSHIFT_BLURPOOL, augshift.AUGSHIFT_SHIFTS)
 page.claim_box(*claims)
 
 # %% [markdown]
@@ -115,7 +123,7 @@ by_hand = torch.stack([shift_by_hand(image, int(down), int(right), test.black)
 assert torch.equal(canvas.shift(images, offset, colour=test.black), by_hand)
 
 # %%
-photograph = data.photographs()["cat"][:, :, 40:216, 120:296].float() / 255   # 128 pixels, and 24 on each side
+photograph = bundled.photographs()["cat"][:, :, 40:216, 120:296].float() / 255   # 128 pixels, and 24 on each side
 window = canvas.shift(photograph, torch.zeros(1, 2, dtype=torch.long), "true", side=128)
 pictures = {"as it is": window}
 for fill in canvas.FILLS:
@@ -134,21 +142,21 @@ page.show(fig, "05_fills_shown", """One photograph, and the same moved 16 pixels
 # %%
 def setting(name, **given):
     """The configuration of one network; what is not given is the profile's."""
-    preset = augshift.preset(profile, name)
+    preset = experiments_augshift.preset(profile, name)
     preset.pop("sweep")
     side = sets[name].train.images.shape[-1]
     recipe = replace(preset.pop("recipe"), flip=name != "digits")      # a mirrored digit is another sign
     recipe = replace(recipe, epochs=8, epoch_steps=-(-steps // 8)) if steps else recipe
     given = {"shift": side // 4, "tested": tuple(side * n // 8 for n in (2, 1, 3, 4)), "recipe": recipe, **given}
-    return augshift.AugShiftConfig(profile=profile, dataset=name, data=sets[name].fingerprint, **{**preset, **given})
+    return experiments_augshift.AugShiftConfig(profile=profile, dataset=name, data=sets[name].fingerprint, **{**preset, **given})
 
 
 c = setting(datasets[0], method="augshift", width=4)
-net, draws = augshift.build(c, len(train.classes)).eval(), Draws(seed=0)
-x1, x2 = augshift.views(c, images, draws, colour=train.black)
+net, draws = experiments_augshift.build(c, len(train.classes)).eval(), Draws(seed=0)
+x1, x2 = experiments_augshift.views(c, images, draws, colour=train.black)
 (z1, y1), (z2, y2) = net(x1), net(x2)
 by_hand = (cross_entropy(y1, labels) + cross_entropy(y2, labels)) / 2 + c.weight * ((z1 - z2) ** 2).mean()
-torch.testing.assert_close(augshift.objective(c, net, [x1, x2], labels), by_hand)
+torch.testing.assert_close(experiments_augshift.objective(c, net, [x1, x2], labels), by_hand)
 
 # %% [markdown]
 # An identity to hold on to: under *circular* padding and circular fill, a shift by a multiple of the network's {term}`total stride` (8) only turns its last maps, and the average of a
@@ -158,9 +166,9 @@ torch.testing.assert_close(augshift.objective(c, net, [x1, x2], labels), by_hand
 STRIDE = 8          # of cifar_resnet18
 for method in ("baseline", "circular"):
     torch.manual_seed(0)
-    still = augshift.build(replace(c, method=method), len(train.classes)).eval()
+    still = experiments_augshift.build(replace(c, method=method), len(train.classes)).eval()
     for step in (STRIDE, 1):
-        found = augshift.consistency(still, test.spread(100), STRIDE, "circular", step=step)
+        found = experiments_augshift.consistency(still, test.subsample(100), STRIDE, "circular", step=step)
         print(f"{method:9s} shifts by {'multiples of 8' if step == STRIDE else 'up to 8 pixels'}: latents moved by "
               f"{found['moved']:.1e} of their variance, agreement {found['agreement']:.0%}")
 
@@ -186,17 +194,17 @@ black = {name: splits.train.black.to(workspace.device) for name, splits in sets.
 
 
 def batch_loss(c, net, images, labels, draws):
-    return augshift.objective(c, net, augshift.views(c, images, draws, colour=black[c.dataset]), labels)
+    return experiments_augshift.objective(c, net, experiments_augshift.views(c, images, draws, colour=black[c.dataset]), labels)
 
 
 @torch.no_grad()
 def location_accuracy(c, net):
     """Page 03's question to a network that was never asked it: a linear reader of z, tried on new images, 9 cells."""
     train, test = sets[c.dataset].train, sets[c.dataset].test
-    encoder = encoders.Encoder(net, ("net.layer4",), train.mean, train.std)
+    encoder = pretrained.Encoder(net, ("net.layer4",), train.mean, train.std)
     z = []
     for part, n in ((train, c.probe_images), (test, c.probe_images and c.probe_images // 2)):
-        (latents,), cell, _ = encoders.pooled(encoder, part.spread(n).to(workspace.device), 3)
+        (latents,), cell, _ = features.pooled_latents(encoder, part.subsample(n).to(workspace.device), 3)
         z.append((latents.cpu().numpy(), cell.cpu().numpy()))
     reader = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(*z[0])
     return float(reader.score(*z[1]))
@@ -206,24 +214,24 @@ def location_accuracy(c, net):
 @torch.no_grad()
 def examine(c, net):
     """Everything that is asked of a network on test images."""
-    tested = sets[c.dataset].test.spread(c.test_images).to(workspace.device)
-    told, z = augshift.answers(net, tested, torch.zeros(len(tested), 2, dtype=torch.long, device=workspace.device))
+    tested = sets[c.dataset].test.subsample(c.test_images).to(workspace.device)
+    told, z = experiments_augshift.predict(net, tested, torch.zeros(len(tested), 2, dtype=torch.long, device=workspace.device))
     right = told == tested.labels
     found = {"top1": float(right.double().mean()), "norm": float(z.norm(dim=1).mean()), "rank": metrics.effective_rank(z),
-             "shifts": {n: augshift.consistency(net, tested, n, right=right) for n in c.tested}}
+             "shifts": {n: experiments_augshift.consistency(net, tested, n, right=right) for n in c.tested}}
     if len(c.tested) > 1:     # how the border is filled: a smaller window, so that true surroundings are there for all
         side = tested.images.shape[-1]
         n, inner = side // 8, side - 2 * (side // 8)
         window = replace(tested, images=tested.images[..., n:-n, n:-n])
-        found["fills"] = {fill: augshift.consistency(net, tested if fill == "true" else window, n, fill, side=inner)
+        found["fills"] = {fill: experiments_augshift.consistency(net, tested if fill == "true" else window, n, fill, side=inner)
                           for fill in canvas.FILLS}
-        found["strides"] = {step: augshift.consistency(net, tested, STRIDE, "circular", step=step) for step in (1, STRIDE)}
+        found["strides"] = {step: experiments_augshift.consistency(net, tested, STRIDE, "circular", step=step) for step in (1, STRIDE)}
     return found
 
 
 def run(c, seed, checkpoint):
     torch.manual_seed(seed)
-    net = augshift.build(c, len(sets[c.dataset].train.classes)).to(workspace.device).eval()
+    net = experiments_augshift.build(c, len(sets[c.dataset].train.classes)).to(workspace.device).eval()
     untrained = location_accuracy(c, net) if c.probe_images != 0 and c.method == "baseline" else None
     history = training.fit(net, sets[c.dataset].train, partial(batch_loss, c), c.recipe, seed=seed, checkpoint=checkpoint)
     trained = location_accuracy(c, net) if c.probe_images != 0 else None
@@ -236,8 +244,8 @@ plain, side = setting(first), sets[first].train.images.shape[-1]
 longer = replace(plain.recipe, epochs=2 * plain.recipe.epochs)
 TABLE2 = ("baseline", "augshift", "blurpool")
 shown = {"two crops": "crops", "BlurPool + AugShift": "blurpool+augshift", "circular padding": "circular"}
-sweep = [float(w) for w in weights.split(",")] if weights else augshift.preset(profile, first)["sweep"]
-rows = {(name, figures.NAMES.get(method, method)): setting(name, method=method) for name in datasets for method in TABLE2}
+sweep = [float(w) for w in weights.split(",")] if weights else experiments_augshift.preset(profile, first)["sweep"]
+rows = {(name, style.NAMES.get(method, method)): setting(name, method=method) for name in datasets for method in TABLE2}
 rows |= {(first, label): setting(first, method=method) for label, method in shown.items()}
 light = {"probe_images": 0, "tested": plain.tested[:1]}
 rows |= {(first, "baseline, twice as long"): setting(first, method="baseline", recipe=longer, **light),
@@ -247,7 +255,7 @@ rows |= {(first, "baseline, twice as long"): setting(first, method="baseline", r
 rows |= {(first, f"AugShift, λ = {w:g}"): setting(first, method="augshift", weight=w, **light) for w in sweep}
 seeds = range(seeds or config.SEEDS[profile])
 runs = records.run_or_load("augshift", list(rows.values()), run, seeds=seeds, workspace=workspace, abreast=4)
-runs, seeds = records.whole(runs, list(rows.values()))
+runs, seeds = records.complete_seeds(runs, list(rows.values()))
 
 # %%
 where = {config.digest(c): key for key, c in rows.items()}
@@ -260,7 +268,7 @@ for r in runs:
 found = pd.DataFrame(found)
 keys = ["dataset", "method", "backbone", "measure", "first"]
 summary = records.summarise(found, keys, "value")
-printed = paper.TABLE2.assign(method=paper.TABLE2["method"].replace(figures.NAMES))
+printed = augshift.TABLE2.assign(method=augshift.TABLE2["method"].replace(style.NAMES))
 summary = summary.merge(printed, how="left", on=["dataset", "method", "measure"])
 N = plain.tested[0]
 told = f"mean and 95 % interval (Student's t) over n = {len(seeds)} seeds"
@@ -282,7 +290,7 @@ def panels(methods, of, name, caption, alt):
         n = setting(dataset).tested[0]
         for measure, label, ax in ((f"cons{n}", f"Cons.{n} (%)", pair[0]), ("top1", "top-1 (%)", pair[1])):
             these = f"dataset == '{dataset}' and measure == '{measure}'"
-            figures.dots_by_method(summary.query(these), found.query(these), methods, ax)
+            show_figures.dots_by_method(summary.query(these), found.query(these), methods, ax)
             ax.set(xlabel=label, title=dataset, xlim=(max(ax.get_xlim()[0], -1), min(ax.get_xlim()[1], 101)))
     drawn = summary[summary["dataset"].isin(of) & summary["method"].isin(methods)]
     page.show(fig, name, caption, alt, workspace=workspace, data=drawn)
@@ -298,7 +306,7 @@ curve = summary[(summary["dataset"] == first) & (summary["measure"] != "top1")].
     N=lambda frame: frame["measure"].str.removeprefix("cons").astype(int))
 curve = curve[curve["method"].isin(["baseline", "two crops", "AugShift", "BlurPool", "BlurPool + AugShift"])]
 fig, ax = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
-figures.curves(curve, "N", "method", ax).set(xlabel=f"N: shifts by up to so many of {side} pixels", ylabel="consistency (%)")
+show_figures.curves(curve, "N", "method", ax).set(xlabel=f"N: shifts by up to so many of {side} pixels", ylabel="consistency (%)")
 ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 page.show(fig, "05_shifts", f"Consistency by the size of the shift, black border ({what}); {told}.",
           "Consistency falling as shifts grow, one line a method.", workspace=workspace, data=curve)
@@ -317,7 +325,7 @@ def tell(frame, names, *arguments):    # of the measures, top-1 and the first sh
     page.table(frame.rename(columns={**names, "low": "95 % low", "high": "95 % high"}), *arguments, workspace=workspace)
 
 
-table2 = summary[summary["method"].isin([figures.NAMES.get(m, m) for m in (*TABLE2, "two crops")])]
+table2 = summary[summary["method"].isin([style.NAMES.get(m, m) for m in (*TABLE2, "two crops")])]
 table2 = table2[[*keys, "paper", "mean", "low", "high", "n"]]
 table2.insert(6, "reference run", page.reference("05_methods", ["dataset", "method", "measure"], table2))
 tell(table2, {"mean": "this run"}, "05_table2", f"""Table 2, in percent: the paper, the reference run, and this run ({what}; {told}). *Two crops* is AugShift
@@ -375,7 +383,7 @@ for (label, (frame, column)), ax in zip(swept.items(), axes, strict=True):
     picked = frame[(frame["dataset"] == first) & frame["method"].isin(lambdas.values())]
     points = records.summarise(picked, ["method"], column)
     points["at"] = [order.index(next(w for w in order if lambdas[w] == m)) for m in points["method"]]
-    figures.curves(points.assign(all=""), "at", "all", ax).set(xlabel="λ", ylabel=label)
+    show_figures.curves(points.assign(all=""), "at", "all", ax).set(xlabel="λ", ylabel=label)
     ax.set_xticks(range(len(order)), [f"{w:g}" for w in order])
 page.show(fig, "05_weight", f"The weight λ of the term that draws latents together; 0 is two crops ({first}, {schedule}); {told}.",
           "Consistency, accuracy, movement and rank of the latents against lambda.", workspace=workspace)
@@ -392,7 +400,7 @@ by_fill = records.summarise(by_fill, ["fill"], "value")
 filled = records.summarise(filled[filled["fill"] != "identity"], ["fill", "method"], "value")
 fig, ax = plt.subplots(figsize=(8, 3.2), layout="constrained")
 few = filled[filled["method"].isin(["baseline", "AugShift", "BlurPool", "circular padding"])]
-figures.dots_by_group(few, "fill", "method", ax, floor=0)
+show_figures.dots_by_group(few, "fill", "method", ax, floor=0)
 ax.set(ylabel=f"Cons.{side // 8} (%)", xlabel="what the shift uncovers is filled by", ylim=(0, 102))
 ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 page.show(fig, "05_fills", f"""Consistency under shifts by up to {side // 8} pixels of a window of {side - 2 * (side // 8)} pixels, by how its border is filled
@@ -416,7 +424,7 @@ asked = records.summarise(asked, ["method"], "value")
 order = ["untrained", "baseline", "two crops", "AugShift", "BlurPool", "BlurPool + AugShift", "circular padding"]
 asked = asked.set_index("method").loc[order].reset_index()
 fig, ax = plt.subplots(figsize=(8.5, 3.2), layout="constrained")
-figures.bars(asked, [label.replace(" ", "\n", 1) for label in order], ax, chance=100 / 9)
+show_figures.bars(asked, [label.replace(" ", "\n", 1) for label in order], ax, chance=100 / 9)
 page.show(fig, "05_location", f"""Location told by a linear reader from the pooled latent of each network, frozen (3×3 canvas, {first}, new images in every cell);
           {told}. *Untrained* is the baseline's network before training.""",
           "Bars of location accuracy by method, with the chance line.", workspace=workspace, data=asked)
@@ -428,18 +436,18 @@ page.show(fig, "05_location", f"""Location told by a linear reader from the pool
 # several GPUs, and what it leaves in `records/paper/` is shown here.
 
 # %%
-names = {label: method for method, label in figures.NAMES.items()} | {"two crops": "crops"}
+names = {label: method for method, label in style.NAMES.items()} | {"two crops": "crops"}
 judged = gains.assign(method=gains["method"].replace(names), against=gains["against"].replace(names))
-controls = {claim: claim.tried(by_fill if claim is paper.AUGSHIFT_SHIFTS else judged) for claim in claims}
+controls = {claim: claim.tried(by_fill if claim is augshift.AUGSHIFT_SHIFTS else judged) for claim in claims}
 page.against_paper({claim: claim.verdict(judged) for claim in claims}, controls, "05_against_paper",
                    f"{what}, n = {len(seeds)} seeds", workspace=workspace)
-imagenet = records.frame(records.load(workspace.records("augshift-imagenet", "paper")))
+imagenet = records.to_frame(records.load(workspace.records("augshift", "paper")))
 if len(imagenet):
     kept = {"top1": "top1", "agreement_8_true": "cons8", "agreement_16_true": "cons16"}
     measures = {name: measure for name, measure in kept.items() if name in imagenet}
     imagenet = imagenet.melt(["dataset", "backbone", "method", "seed", "recipe.epochs"], [*measures], "measure")
     imagenet = imagenet.assign(measure=imagenet["measure"].replace(measures), value=100 * imagenet["value"])
-    page.table(imagenet.merge(paper.TABLE2[paper.TABLE2["dataset"] == "imagenet"].drop(columns="dataset"), how="left"),
+    page.table(imagenet.merge(augshift.TABLE2[augshift.TABLE2["dataset"] == "imagenet"].drop(columns="dataset"), how="left"),
                "05_imagenet", "ImageNet runs that are kept, in percent, beside the paper's.", workspace=workspace)
 else:
     print("ImageNet: no run is kept in records/paper yet.")

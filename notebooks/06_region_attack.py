@@ -43,18 +43,28 @@ import pandas as pd
 import torch
 from torch import nn
 
-from posenc_lib import canvas, channels, config, data, encoders, figures, metrics, page, paper, records, segmentation
-from posenc_lib.hooks import ablated
-from posenc_lib.models import ResNet18, gap
-from posenc_lib.training import fit
+from posenc_lib.base import checks
+from posenc_lib.claims import region_attack as paper
+from posenc_lib.data import imageset
+from posenc_lib.experiments import ablation, region_attack
+from posenc_lib.measure import canvas, channels, metrics
+from posenc_lib.nets import pretrained, segmenters
+from posenc_lib.nets.classifiers import ResNet18
+from posenc_lib.nets.heads import gap
+from posenc_lib.nets.hooks import ablated
+from posenc_lib.run import config, inputs, records
+from posenc_lib.run.training import fit
+from posenc_lib.show import figures as show_figures
+from posenc_lib.show import images as figures
+from posenc_lib.show import page, style
 
 workspace = config.Workspace(profile, data_root, out)
 dataset = dataset or ("camvid" if profile == "paper" else "streets")
-preset = segmentation.preset(profile, dataset, network)
+preset = region_attack.preset(profile, dataset, network)
 size, n_seeds = preset.pop("size"), preset.pop("seeds", config.SEEDS[profile])
-splits = data.load_for(workspace, dataset, size=size, validation=0.0)   # nothing is chosen on this page
+splits = inputs.load_for(workspace, dataset, size=size, validation=0.0)   # nothing is chosen on this page
 train, test = splits.train, splits.test
-figures.use_style()
+style.use_style()
 print(page.provenance(workspace, splits))
 
 # %% [markdown]
@@ -92,12 +102,12 @@ def three(x):                                                         # -> z (ba
 
 by_hand = (three(row) - three(row.flip(-1))).abs()[0]
 print("z", three(row)[0].tolist(), "· mirrored", three(row.flip(-1))[0].tolist(), "· flip response", by_hand.tolist())
-assert torch.equal(channels.response(three, [row]), by_hand.double())
-print("shift response", channels.response(three, [row], channels.roll).tolist())
+assert torch.equal(channels.mean_response(three, [row]), by_hand.double())
+print("shift response", channels.mean_response(three, [row], channels.roll_half_width).tolist())
 
 # %% [markdown]
 # The third channel has no position and yet a flip response: steps up become steps down. The flip response is one for *orientation* as well. A cleaner question is to
-# move the picture instead of mirroring it: here by half its width, around the edge (`channels.roll`). Nothing is turned over, and a network that cannot know the column has a {term}`shift response` of exactly 0.
+# move the picture instead of mirroring it: here by half its width, around the edge (`channels.roll_half_width`). Nothing is turned over, and a network that cannot know the column has a {term}`shift response` of exactly 0.
 #
 # How much of the flip response is in the kernels, and how much in the sampling? Make every kernel its own mirror image, and the response of a network should be 0.
 #
@@ -118,8 +128,8 @@ torch.manual_seed(0)
 mirrored = symmetrised(ResNet18(4)).eval()
 for width in (129, 128):
     pictures = torch.randn(4, 3, 65, width)
-    r = channels.response(lambda x: gap(mirrored.features(x)), pictures.split(3))
-    torch.testing.assert_close(r, channels.response(lambda x: gap(mirrored.features(x)), pictures.split(1)))
+    r = channels.mean_response(lambda x: gap(mirrored.features(x)), pictures.split(3))
+    torch.testing.assert_close(r, channels.mean_response(lambda x: gap(mirrored.features(x)), pictures.split(1)))
     print(f"{width} columns: largest flip response {r.max():.1e}, mean activation {gap(mirrored.features(pictures)).mean():.2f}")
 
 # %% [markdown]
@@ -134,27 +144,27 @@ for width in (129, 128):
 # **The score** is {term}`mean IoU`. Its counts add up over pictures and over eight zones of the picture, so every region's score, and every bootstrap over pictures, comes from the same counts (`segmentation.sweep`).
 
 # %%
-c = segmentation.SegmenterConfig(profile=profile, dataset=dataset, data=splits.fingerprint, **preset, layer=layer or "layer4")
+c = region_attack.SegmenterConfig(profile=profile, dataset=dataset, data=splits.fingerprint, **preset, layer=layer or "layer4")
 if checkpoint:                                                        # what is wrong with it is said at once
-    segmentation.load_checkpoint(segmentation.build(c, len(train.classes)), checkpoint)
-theirs = pd.DataFrame(channels.released(released)) if released else paper.RELEASED
-net = segmentation.build(replace(c, width=4, head=8, net="resnet18", weights=""), len(train.classes)).eval()
+    segmenters.load_checkpoint(region_attack.build(c, len(train.classes)), checkpoint)
+theirs = pd.DataFrame(channels.compare_released_lists(released)) if released else paper.RELEASED
+net = region_attack.build(replace(c, width=4, head=8, net="resnet18", weights=""), len(train.classes)).eval()
 images, labels = test.batch(torch.arange(4))
-gone = segmentation.Removal(torch.tensor([3, 17, 5]))
+gone = ablation.Ablation(torch.tensor([3, 17, 5]))
 with torch.no_grad(), ablated(net, "backbone.layer4", gone.channels):
     told = net(images).argmax(1)
 
 
 def iou_by_hand(predicted, truth):
-    iou = [((predicted == k) & (truth == k)).sum() / (((predicted == k) | (truth == k)) & (truth != data.VOID)).sum()
-           for k in truth[truth != data.VOID].unique()]
+    iou = [((predicted == k) & (truth == k)).sum() / (((predicted == k) | (truth == k)) & (truth != imageset.VOID)).sum()
+           for k in truth[truth != imageset.VOID].unique()]
     return float(np.mean(iou))
 
 
 half = size[1] // 2
-counts = segmentation.sweep(net, test.take(slice(0, 4)), [segmentation.Removal(gone.channels[:0]), gone])
+counts = region_attack.sweep(net, test.take(slice(0, 4)), [ablation.Ablation(gone.channels[:0]), gone])
 print(tuple(counts.shape), "(removal, picture, zone, [both, labelled, predicted], class)")
-np.testing.assert_allclose(segmentation.region_iou(counts, "left")[1, 0], iou_by_hand(told[..., :half], labels[..., :half]))
+np.testing.assert_allclose(region_attack.region_iou(counts, "left")[1, 0], iou_by_hand(told[..., :half], labels[..., :half]))
 assert torch.equal(sum(counts[:, :, list(canvas.REGIONS[side])].sum(2) for side in ("left", "right")), counts.sum(2))
 
 # %% [markdown]
@@ -180,13 +190,13 @@ assert torch.equal(sum(counts[:, :, list(canvas.REGIONS[side])].sum(2) for side 
 # * **One random set**, commented out, is what the released code has; here there are 20. And one network; here there are several, of the controls two, on streets one.
 
 # %% tags=["hide-input"]
-weight = segmentation.class_weights(train, c.balance)
+weight = region_attack.class_weights(train, c.balance)
 BATCH = max(1, 2 ** (18 if workspace.device.type == "cpu" else 21) // (size[0] * size[1]))
 
 
 def seen(part, n, width=None):
     """Batches of n pictures, on the device; resized to `width` columns."""
-    part = part.spread(n).to(workspace.device)
+    part = part.subsample(n).to(workspace.device)
     for index in torch.arange(len(part), device=workspace.device).split(BATCH):
         pictures = part.batch(index)[0]
         yield pictures if width is None else nn.functional.interpolate(pictures, (size[0], width), mode="bilinear")
@@ -199,13 +209,13 @@ def latent(net, layer, pictures):
 def made(c, seed, file):
     """The trained network: the user's own, or one trained here."""
     torch.manual_seed(seed)
-    net = segmentation.build(c, len(train.classes))
+    net = region_attack.build(c, len(train.classes))
     if checkpoint:
-        return segmentation.load_checkpoint(net, checkpoint).to(workspace.device), {}
+        return segmenters.load_checkpoint(net, checkpoint).to(workspace.device), {}
     if c.weights == "imagenet":
-        segmentation.from_imagenet(net, c.net, workspace.data)
+        segmenters.from_imagenet(net, c.net, workspace.data)
     there = train.to(workspace.device)
-    loss = partial(segmentation.objective, c, there, weight.to(workspace.device))
+    loss = partial(region_attack.objective, c, there, weight.to(workspace.device))
     return net, fit(net, there, loss, c.recipe, seed=seed, checkpoint=file)[-1]
 
 
@@ -216,18 +226,18 @@ SHARE = c.shares[1]     # 300 of 2048: regions are removed from here on, and pic
 def planned(c, rank, seed):
     """What is removed: labels, and the removal."""
     total, none = len(rank.mean), torch.tensor([], dtype=torch.long)
-    yield {"kind": "nothing", "share": 0.0}, segmentation.Removal(none)
+    yield {"kind": "nothing", "share": 0.0}, ablation.Ablation(none)
     for share in c.shares:
         at = {"share": share, "n": round(share * total)}
         sets = rank.sets(at["n"], c.draws, seed)
         flip = sets["flip"][0]
         for kind, drawn in sets.items():
-            yield from (({"kind": kind, **at}, segmentation.Removal(chosen)) for chosen in drawn)
-        yield {"kind": "flip, mean", **at}, segmentation.Removal(flip, rank.mean)
+            yield from (({"kind": kind, **at}, ablation.Ablation(chosen)) for chosen in drawn)
+        yield {"kind": "flip, mean", **at}, ablation.Ablation(flip, rank.mean)
         for region in canvas.REGIONS if share >= SHARE else ():
             for kind, ranks in (("signed", rank.signed), ("active", rank.active)):
-                yield {"kind": kind, **at, "region": region}, segmentation.Removal(channels.top(ranks[region], at["n"]))
-            yield {"kind": "only there", **at, "region": region}, segmentation.Removal(flip, None, region)
+                yield {"kind": kind, **at, "region": region}, ablation.Ablation(channels.top_channels(ranks[region], at["n"]))
+            yield {"kind": "only there", **at, "region": region}, ablation.Ablation(flip, None, region)
 
 
 def between(values):
@@ -244,10 +254,10 @@ OPPOSITE |= {rest: region for region, rest in OPPOSITE.items()}
 def attacked(c, net, rank, seed):
     """Mean IoU of every removal, by region; what a ranking costs beyond random sets; how specific a region's is."""
     tags, removals = zip(*planned(c, rank, seed), strict=True)
-    tags, tried = pd.DataFrame(tags), test.spread(c.test_images).to(workspace.device)
-    counts = segmentation.sweep(net, tried, removals, layer=c.layer, batch=BATCH)
+    tags, tried = pd.DataFrame(tags), test.subsample(c.test_images).to(workspace.device)
+    counts = region_attack.sweep(net, tried, removals, layer=c.layer, batch=BATCH)
     weights = torch.cat([torch.ones(1, len(tried)), metrics.bootstrap(len(tried), 500, seed)])   # first, the test set
-    iou = {region: segmentation.region_iou(counts, region, weights=weights) for region in ("", *canvas.REGIONS)}
+    iou = {region: region_attack.region_iou(counts, region, weights=weights) for region in ("", *canvas.REGIONS)}
     table = tags.assign(**{region or "miou": 100 * values[:, 0] for region, values in iou.items()})
 
     def lost(rows, region=""):         # mean over draws, (1 + draws of the bootstrap,)
@@ -270,7 +280,7 @@ def compared(c, rank):
     n = max(1, round(SHARE * len(rank.mean)))
     pairs = {**rank.rules, **{f"signed, {region}": s for region, s in rank.signed.items() if region in ("left", "right")}}
     agree = [{"first": a, "second": b, "spearman": channels.rank_correlation(x, y),
-              "shared": channels.overlap(channels.top(x, n), channels.top(y, n))} for a, x in pairs.items() for b, y in pairs.items()]
+              "shared": channels.overlap(channels.top_channels(x, n), channels.top_channels(y, n))} for a, x in pairs.items() for b, y in pairs.items()]
     weights = metrics.bootstrap(len(rank.flips), 200)
     kept = channels.stability(rank.flips, n, weights).double()
     return {"agree": agree, "listed": n, "stability": {"mean": float(kept.mean()), "low": float(kept.quantile(0.025)), "high": float(kept.quantile(0.975))}}
@@ -284,7 +294,7 @@ def mirrors(c, net):
         for width in (size[1], size[1] + 1):
             encode = partial(latent, network, c.layer)
             z = torch.cat([encode(pictures) for pictures in seen(train, 40, width)])
-            responses.append(channels.response(encode, seen(train, 40, width)))
+            responses.append(channels.mean_response(encode, seen(train, 40, width)))
             found.append({"kernels": kernels, "columns": width, "response": float(responses[-1].mean() / z.mean())})
     return {"mirrors": found, "even_odd": channels.rank_correlation(*responses[:2])}
 
@@ -298,22 +308,22 @@ def examples(c, net, rank):
     f, low = net.features(test.take(number).to(workspace.device).batch(torch.arange(3, device=workspace.device))[0], c.layer)
 
     def told(chosen, rows=slice(None)):
-        gone = segmentation.Removal(chosen)
+        gone = ablation.Ablation(chosen)
         return records.pack(net.decode(gone(f[rows]), None if low is None else low[rows], size, c.layer).max(1).indices)
 
     total, flip = len(rank.mean), rank.rules["flip"]
-    at_random = channels.at_random(total, total, 1, 0)[0]
+    at_random = channels.random_sets(total, total, 1, 0)[0]
     n = round(c.shares[-1] * total)
     steps = sorted({round(total * k / 12) for k in range(9)})
-    return {"number": number.tolist(), "nothing": told(at_random[:0]), "flip": told(channels.top(flip, n)), "random": told(at_random[:n]),
-            "steps": {k: told(channels.top(flip, k), slice(0, 1)) + told(at_random[:k], slice(0, 1)) for k in steps}}
+    return {"number": number.tolist(), "nothing": told(at_random[:0]), "flip": told(channels.top_channels(flip, n)), "random": told(at_random[:n]),
+            "steps": {k: told(channels.top_channels(flip, k), slice(0, 1)) + told(at_random[:k], slice(0, 1)) for k in steps}}
 
 
 @cache
 def ready():
     """Raise now what is wrong with the backbone's weights."""
     if plain.weights == "imagenet":
-        segmentation.from_imagenet(segmentation.build(plain, len(train.classes)), plain.net, workspace.data)
+        segmenters.from_imagenet(region_attack.build(plain, len(train.classes)), plain.net, workspace.data)
 
 
 # %%
@@ -330,8 +340,8 @@ def run(c, seed, file):
             **({**mirrors(c, net), **examples(c, net, rank)} if seed == 0 else {})}
 
 # %%
-start = {"": c.weights, "random": "", "imagenet": "imagenet"}[config.choose("backbone", backbone, ("", "random", "imagenet"))]
-plain = replace(c, weights=encoders.fingerprint("", "", checkpoint) if checkpoint else start)
+start = {"": c.weights, "random": "", "imagenet": "imagenet"}[checks.check_choice("backbone", backbone, ("", "random", "imagenet"))]
+plain = replace(c, weights=pretrained.fingerprint("", "", checkpoint) if checkpoint else start)
 if steps:
     plain = replace(plain, recipe=replace(c.recipe, epoch_steps=-(-steps // c.recipe.epochs)))
 light = {"draws": min(5, plain.draws), "shares": plain.shares[1:]}
@@ -342,10 +352,10 @@ kinds |= {} if checkpoint else {kind: replace(plain, **light, **what) for kind, 
 seeds = range(1 if checkpoint else seeds or n_seeds)
 few = seeds[:1 if dataset == "streets" else 2]                        # for the controls
 abreast = 4 if plain.width else 1                                      # small networks leave room on a GPU
-runs = records.run_or_load("region-attack", list(kinds.values()), run, seeds=few, workspace=workspace, abreast=abreast, before=ready)
-runs += records.run_or_load("region-attack", [plain], run, seeds=seeds[len(few):], workspace=workspace, abreast=abreast, before=ready,
+runs = records.run_or_load("region_attack", list(kinds.values()), run, seeds=few, workspace=workspace, abreast=abreast, before=ready)
+runs += records.run_or_load("region_attack", [plain], run, seeds=seeds[len(few):], workspace=workspace, abreast=abreast, before=ready,
                             optional=True)
-records.whole(runs, list(kinds.values()))                             # one seed of each at least
+records.complete_seeds(runs, list(kinds.values()))                             # one seed of each at least
 runs.sort(key=lambda r: ([config.digest(c) for c in kinds.values()].index(r.digest), r.seed))
 seeds = [r.seed for r in runs if r.digest == config.digest(plain)]
 
@@ -355,7 +365,7 @@ base = [r for r in runs if where[r.digest] == "plain"]
 told = f"mean and 95 % interval (Student's t) over n = {len(seeds)} seeds" if len(seeds) > 1 else "one network"
 total = base[0].results["channels"]
 schedule = Path(checkpoint).name if checkpoint else f"{plain.recipe.epochs * (plain.recipe.epoch_steps or 0)} steps of {plain.recipe.batch_size}"
-what = f"{dataset}, {size[0]}×{size[1]} pixels, {schedule}, {total} channels, {plain.test_images or ('all' if isinstance(splits, data.StandIn) else len(test))} test pictures"
+what = f"{dataset}, {size[0]}×{size[1]} pixels, {schedule}, {total} channels, {plain.test_images or ('all' if isinstance(splits, imageset.StandIn) else len(test))} test pictures"
 
 
 def gathered(of, name):
@@ -381,7 +391,7 @@ page.table(wide.rename(columns={"miou": "whole picture"}), "06_base", f"""Mean I
 # First a look at what is scored: a test picture, its label map, what the network makes of it, and what is left of that without the flip-ranked channels, or without as many at random.
 
 # %%
-records.need_data(splits)
+records.require_data(splits)
 colours = figures.class_colours(test.classes)
 shown = base[0].results
 most = round(100 * plain.shares[-1])
@@ -393,7 +403,7 @@ for at, number in enumerate(shown["number"]):
     pictures[f"{number}"] = {"picture": test.images[number].permute(1, 2, 0).numpy() / 255, "label": colours[test.labels[number].numpy()],
                              **{name: colours[m] for name, m in maps.items()}, "changed by\nflip-ranked": changed}
 fig = figures.picture_grid(pictures)
-figures.class_legend(fig, test.classes, test.labels[test.labels != data.VOID].unique().tolist())
+figures.class_legend(fig, test.classes, test.labels[test.labels != imageset.VOID].unique().tolist())
 for ax, left in ((ax, left) for ax in fig.axes[5::6] for left in (0, 3 * size[1] / 4)):       # the periphery
     ax.add_patch(plt.Rectangle((left - 0.5, -0.5), size[1] / 4, size[0], fill=False, edgecolor="white", linewidth=1, linestyle="--"))
 page.show(fig, "06_examples", f"""Test pictures by number, their labels, and what the network tells with all channels, without the {most} % of highest flip response, and without as many
@@ -421,8 +431,8 @@ curve = records.summarise(per_seed, ["kind", "share"], "lost").assign(percent=la
 curve["kind"] = pd.Categorical(curve["kind"].replace(KINDS), list(KINDS.values()))
 curve = curve.sort_values(["kind", "share"]).astype({"kind": str})
 fig, ax = plt.subplots(figsize=(8, 3.8), layout="constrained")
-figures.curves(curve, "percent", "kind", ax).set(xlabel="channels removed (%)", ylabel="lost (points of mean IoU)")
-ax.axhline(0, **figures.CHANCE)
+show_figures.curves(curve, "percent", "kind", ax).set(xlabel="channels removed (%)", ylabel="lost (points of mean IoU)")
+ax.axhline(0, **style.CHANCE)
 ax.set_xticks([0, *(100 * np.array(plain.shares))], ["0", *(f"{100 * share:.0f}" for share in plain.shares)])
 ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 page.show(fig, "06_removal", f"Mean IoU lost against the share of channels removed, by how they were chosen ({what}); {told}; random sets: mean of {plain.draws}.",
@@ -451,7 +461,7 @@ listed = base[0].results["listed"]
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
 for ax, column, title, spread in ((axes[0], "spearman", "Spearman's rank correlation", (-1, 1)),
                                   (axes[1], "shared", f"shared among the first {listed} (chance {listed ** 2 / total:.1f})", (0, listed))):
-    figures.agreement_matrix(agree[column].loc[names, names], ax, *spread).set(title=title)
+    show_figures.agreement_matrix(agree[column].loc[names, names], ax, *spread).set(title=title)
 page.show(fig, "06_rankings", f"How far rankings of the same {total} channels agree; means over n = {len(seeds)} networks ({dataset}).",
           "Two heat maps: rank correlation and number of shared channels of six rankings.", workspace=workspace)
 steady = pd.DataFrame([r.results["stability"] for r in base])
@@ -464,7 +474,7 @@ print(f"Of the {listed} channels of highest flip response, {steady['mean'].mean(
 
 # %%
 signed = torch.randn(2048, generator=torch.Generator().manual_seed(0)).double()       # any response will do
-left, right = (channels.top(sign * signed, 2048) for sign in (1, -1))
+left, right = (channels.top_channels(sign * signed, 2048) for sign in (1, -1))
 rule = {"first": "left", "second": "right", **{f"shared of {n}": channels.overlap(left[:n], right[:n]) for n in (100, 300)},
         "spearman": channels.rank_correlation(left.argsort(), right.argsort())}
 chance = {"first": "random", "second": "random", "shared of 100": 100 ** 2 / 2048, "shared of 300": 300 ** 2 / 2048, "spearman": 0.0}
@@ -486,7 +496,7 @@ regional["said"] = regional["kind"].replace(OF)
 fig, axes = plt.subplots(1, 2, figsize=(9.5, 4), sharey=True, layout="constrained")
 for ax, share in zip(axes, plain.shares[1:], strict=True):
     drawn = regional[(regional["network"] == "plain") & (regional["share"] == share)]
-    figures.dots_by_group(drawn, "region", "said", ax, floor=-100)
+    show_figures.dots_by_group(drawn, "region", "said", ax, floor=-100)
     ax.set(title=f"{100 * share:.0f} % of the channels removed", ylabel="specificity (points of mean IoU)" if share == SHARE else "")
     ax.get_legend().remove()
 fig.legend(*axes[0].get_legend_handles_labels(), fontsize="small", loc="outside lower center", ncols=3)
@@ -515,7 +525,7 @@ single = single[single["share"] == SHARE].rename(columns={"value": "mean"}).assi
 single["against"] = "beyond " + single["against"].replace("matched", "random, as strong")
 single = single.sort_values(["network", "seed"], key=lambda f: f.map(list(kinds).index) if f.name == "network" else f)
 for ax, kind in zip(axes, ("against", "region"), strict=True):
-    figures.dots_by_group(single.dropna(subset=kind), "one", kind, ax, floor=-100)
+    show_figures.dots_by_group(single.dropna(subset=kind), "one", kind, ax, floor=-100)
 axes[0].set(ylabel="lost (points of mean IoU)", title=f"the flip-ranked {100 * SHARE:.0f} %")
 axes[1].set(ylabel="specificity (points of mean IoU)", title="ranked by signed response")
 page.show(fig, "06_controls", f"""The same attack on networks with circular padding, and on networks trained without mirrored pictures, each by its seed ({what}); here the 95 % interval is
@@ -589,6 +599,6 @@ print(page.provenance(workspace, splits))
 # :::{admonition} A start
 # :class: dropdown
 # The size of what reads channel *c*, over the convolutions of ASPP: `w = sum(m.weight.square().sum((0, 2, 3)) for m in net.classifier.aspp.convs.modules() if isinstance(m, nn.Conv2d)).sqrt()`. What a channel hands on is about its
-# strength times that. So give `channels.matched` the product `rank.rules["strength"] * w` instead of the strength, and take the gap anew. A gap that is above 0 in every network would overturn this page's reading: then it is neither loudness nor weights.
+# strength times that. So give `channels.rms_matched_sets` the product `rank.rules["strength"] * w` instead of the strength, and take the gap anew. A gap that is above 0 in every network would overturn this page's reading: then it is neither loudness nor weights.
 # :::
 # ::::

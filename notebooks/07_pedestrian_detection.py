@@ -36,22 +36,33 @@ import numpy as np
 import pandas as pd
 import torch
 
-from posenc_lib import channels, config, detection, encoders, figures, missrate, page, paper, people, records
-from posenc_lib.canvas import REGIONS, shift
-from posenc_lib.metrics import bootstrap
-from posenc_lib.training import fit
+from posenc_lib.base import checks, shapes
+from posenc_lib.claims import pedestrian_detection
+from posenc_lib.data import imageset, people
+from posenc_lib.experiments import ablation
+from posenc_lib.experiments import pedestrian_detection as experiments_pedestrian_detection
+from posenc_lib.measure import channels, miss_rate
+from posenc_lib.measure.canvas import REGIONS, shift
+from posenc_lib.measure.metrics import bootstrap
+from posenc_lib.nets import detectors as detection
+from posenc_lib.nets import pretrained
+from posenc_lib.run import config, records
+from posenc_lib.run.training import fit
+from posenc_lib.show import figures as show_figures
+from posenc_lib.show import images as figures
+from posenc_lib.show import page, style
 
 workspace = config.Workspace(profile, data_root, out)
 dataset = dataset or ("citypersons" if profile == "paper" else "streets")
-config.choose("schedule", schedule, ("", "long") if (profile, dataset) == ("quick", "streets") else ("",))
+checks.check_choice("schedule", schedule, ("", "long") if (profile, dataset) == ("quick", "streets") else ("",))
 if not detectors:
     detectors = "all" if profile != "quick" or schedule else "csp,faster" if dataset == "streets" else "csp"
-kinds = detection.KINDS if detectors == "all" else tuple(config.choose("detectors", d, detection.KINDS) for d in detectors.split(","))
-presets = {kind: detection.preset(profile, schedule or dataset, kind) for kind in kinds}
+kinds = detection.KINDS if detectors == "all" else tuple(checks.check_choice("detectors", d, detection.KINDS) for d in detectors.split(","))
+presets = {kind: experiments_pedestrian_detection.preset(profile, schedule or dataset, kind) for kind in kinds}
 size, = {preset.pop("size") for preset in presets.values()}
 splits = people.load_for(workspace, dataset, size=size)               # nothing is chosen on this page
 unit = people.unit(dataset, size[0])
-figures.use_style()
+style.use_style()
 print(page.provenance(workspace, splits))
 
 # %% [markdown]
@@ -61,7 +72,7 @@ print(page.provenance(workspace, splits))
 # calls the score mAP; the numbers of Table S1 are {term}`miss rates <miss rate>`, lower is better. The rule below was written before the runs.
 
 # %%
-page.claim_box(paper.PEDESTRIANS)
+page.claim_box(pedestrian_detection.PEDESTRIANS)
 
 # %% [markdown]
 # ## By hand: how many are missed
@@ -79,14 +90,14 @@ page.claim_box(paper.PEDESTRIANS)
 # %%
 two = torch.tensor([[[10.0, 10, 20, 50, 1, 0], [60, 10, 20, 50, 1, 0]]])            # (picture, person, [left, top, width, height, seen, ignored])
 boxes = torch.tensor([[10.0, 10, 20, 50], [100, 10, 20, 50], [62, 10, 20, 50]])
-three = missrate.Detections(boxes, torch.tensor([0.9, 0.8, 0.7]))
-found = missrate.matched(two, [three], missrate.SETUPS["Reasonable"])
-print("right", found.right.tolist(), "· MR-2 by the script", missrate.log_average(found).item(), "· with half a person", round(missrate.log_average(found, least=0.5).item(), 2))
-without = missrate.matched(two, [missrate.Detections(boxes[:2], three.scores[:2])], missrate.SETUPS["Reasonable"])
+three = shapes.Detections(boxes, torch.tensor([0.9, 0.8, 0.7]))
+found = miss_rate.match(two, [three], miss_rate.SETUPS["Reasonable"])
+print("right", found.right.tolist(), "· MR-2 by the script", miss_rate.log_average(found).item(), "· with half a person", round(miss_rate.log_average(found, least=0.5).item(), 2))
+without = miss_rate.match(two, [shapes.Detections(boxes[:2], three.scores[:2])], miss_rate.SETUPS["Reasonable"])
 by_hand = np.exp(np.mean(np.log([0.5] * 9)))                                        # never the second
-np.testing.assert_allclose(missrate.log_average(without), by_hand)
+np.testing.assert_allclose(miss_rate.log_average(without), by_hand)
 pd.DataFrame({name: {"height (pixels)": "{:g} to {:g}".format(*s.height), "share seen": "{:g} to {:g}".format(*s.visible)}
-              for name, s in missrate.SETUPS.items()}).T
+              for name, s in miss_rate.SETUPS.items()}).T
 
 # %% [markdown]
 # A single 0 makes the whole product 0: the measure is harsh, and on few or easy pictures it jumps. Where nobody is missed, this page counts *half a person*, which is half of the smallest step there is. The benchmark's own number, to its two decimals, is
@@ -100,14 +111,14 @@ pd.DataFrame({name: {"height (pixels)": "{:g} to {:g}".format(*s.height), "share
 # %%
 few = splits.test.take(slice(0, 2))
 for kind in detection.KINDS:
-    preset = detection.preset("smoke", "streets", kind)
-    c = detection.DetectorConfig(profile=profile, dataset=dataset, data="", unit=unit, **{k: v for k, v in preset.items() if k != "size"})
+    preset = experiments_pedestrian_detection.preset("smoke", "streets", kind)
+    c = experiments_pedestrian_detection.DetectorConfig(profile=profile, dataset=dataset, data="", unit=unit, **{k: v for k, v in preset.items() if k != "size"})
     torch.manual_seed(0)
-    net = detection.build(c).eval()
+    net = experiments_pedestrian_detection.build(c).eval()
     with torch.no_grad():
         f, others = net.features(few.batch(torch.arange(2))[0])
-    gone = detection.Removal(torch.tensor([1, 3]))
-    whole, less = detection.sweep(net, few, [detection.Removal(torch.tensor([], dtype=torch.long)), gone])
+    gone = ablation.Ablation(torch.tensor([1, 3]))
+    whole, less = experiments_pedestrian_detection.sweep(net, few, [ablation.Ablation(torch.tensor([], dtype=torch.long)), gone])
     assert torch.equal(whole[0].boxes, net.decode(f, others, size)[0].boxes) and gone(f)[:, [1, 3]].abs().max() == 0
     print(f"{kind:8} f {tuple(f.shape)} (picture, channel, row, col), with {len(others)} maps beside it; boxes in the first picture: {len(whole[0].scores)}")
 
@@ -131,24 +142,24 @@ for kind in detection.KINDS:
 # %% tags=["hide-input"]
 train, test = splits.train, splits.test
 BATCH = max(1, 2 ** (18 if workspace.device.type == "cpu" else 21) // (size[0] * size[1]))
-NOTHING = detection.Removal(torch.tensor([], dtype=torch.long))
-mean_missed = partial(missrate.log_average, quirk=False, least=0.5)
+NOTHING = ablation.Ablation(torch.tensor([], dtype=torch.long))
+mean_missed = partial(miss_rate.log_average, official_script=False, least=0.5)
 
 
 def made(c, seed, file):
     """The trained detector, and the pictures as its backbone wants them normalised."""
     torch.manual_seed(seed)
-    net, view = detection.build(c), lambda images: images
+    net, view = experiments_pedestrian_detection.build(c), lambda images: images
     if c.weights:
-        net, view = detection.from_imagenet(net, c.net, workspace.data), encoders.known(c.net).view
-    loss = partial(detection.objective, c)   # not captured: its shapes depend on how many people there are
+        net, view = detection.from_imagenet(net, c.net, workspace.data), pretrained.untrained(c.net).view
+    loss = partial(experiments_pedestrian_detection.objective, c)   # not captured: its shapes depend on how many people there are
     fit(net, view(train), loss, c.recipe, seed=seed, checkpoint=file, capture=False)
-    return net, *(view(part).to(workspace.device) for part in (train.spread(c.rank_images), test.spread(c.test_images)))
+    return net, *(view(part).to(workspace.device) for part in (train.subsample(c.rank_images), test.subsample(c.test_images)))
 
 
 def mr(people_there, found, setup, **where):
     """Percent of those whom the set-up looks for that are missed; None where it looks for nobody."""
-    matches = missrate.matched(people_there, found, missrate.SETUPS[setup], unit=unit, **where)
+    matches = miss_rate.match(people_there, found, miss_rate.SETUPS[setup], unit=unit, **where)
     return 100 * mean_missed(matches).item() if matches.people.any() else None
 
 
@@ -160,7 +171,7 @@ def planned(c, rank, seed):
         n = int(share) if share >= 1 else round(share * len(rank.mean))
         draws = c.draws if share == c.shares[0] else -(-c.draws // 4)
         for kind, drawn in rank.sets(n, draws, seed).items():
-            yield from (({"kind": kind, "share": share, "n": n}, detection.Removal(chosen)) for chosen in drawn)
+            yield from (({"kind": kind, "share": share, "n": n}, ablation.Ablation(chosen)) for chosen in drawn)
 
 
 def moved(images, row, col):
@@ -174,8 +185,8 @@ def one_pixel(net, tried):
     """The miss rates of every set-up when the pictures move by one pixel."""
     for row, col in ((0, 1), (0, -1), (1, 0), (-1, 0)):
         there = moved(tried, row, col)
-        found = detection.sweep(net, there, [NOTHING], batch=BATCH)[0]
-        yield {"row": row, "col": col, **{setup: mr(there.labels, found, setup) for setup in missrate.SETUPS}}
+        found = experiments_pedestrian_detection.sweep(net, there, [NOTHING], batch=BATCH)[0]
+        yield {"row": row, "col": col, **{setup: mr(there.labels, found, setup) for setup in miss_rate.SETUPS}}
 
 
 # %% tags=["hide-input"]
@@ -185,7 +196,7 @@ def between(tags, found, tried, share, seed):
     rates = {}
     for tag, detections in zip(tags, found, strict=True):
         if tag["share"] == share:
-            matches = missrate.matched(tried.labels, detections, missrate.SETUPS["All"], unit=unit)
+            matches = miss_rate.match(tried.labels, detections, miss_rate.SETUPS["All"], unit=unit)
             rates.setdefault(tag["kind"], []).append(100 * mean_missed(matches, weights))
     mean = {kind: torch.stack(values).mean(0) for kind, values in rates.items()}
     for kind, against in ((kind, against) for kind in ("flip", "strength") for against in ("random", "matched")):
@@ -209,14 +220,14 @@ def by_region(tags, found, tried, share):
 # %% tags=["hide-input"]
 def mistakes(net, ranked, tags, found, tried, share):
     """False positives a picture, and average precision, at the threshold that lets 1 in 10 training pictures have one."""
-    on_train = missrate.matched(ranked.labels, detection.sweep(net, ranked, [NOTHING], batch=BATCH)[0], missrate.SETUPS["All"], unit=unit)
-    false, _ = missrate.curve(on_train)
+    on_train = miss_rate.match(ranked.labels, experiments_pedestrian_detection.sweep(net, ranked, [NOTHING], batch=BATCH)[0], miss_rate.SETUPS["All"], unit=unit)
+    false, _ = miss_rate.miss_rate_curve(on_train)
     allowed = int((false[0] <= 0.1).sum()) - 1                        # of the training pictures' detections
     threshold = on_train.score[max(allowed - 1, 0)].item() if len(on_train.score) else 1.0
     for kind, detections in a_few(tags, found, share):
-        matches = missrate.matched(tried.labels, detections, missrate.SETUPS["All"], unit=unit)
-        ap = missrate.average_precision(tried.labels, detections)
-        yield {"kind": kind, "false": missrate.false_positives(matches, threshold).double().mean().item(), "ap": None if ap != ap else 100 * ap,
+        matches = miss_rate.match(tried.labels, detections, miss_rate.SETUPS["All"], unit=unit)
+        ap = miss_rate.average_precision(tried.labels, detections)
+        yield {"kind": kind, "false": miss_rate.false_positives(matches, threshold).double().mean().item(), "ap": None if ap != ap else 100 * ap,
                "found": 100 * (matches.right & (matches.score >= threshold)).sum().item() / max(int(matches.people.sum()), 1)}
 
 
@@ -236,8 +247,8 @@ def run(c, seed, file):
     rank = channels.rank(lambda pictures: net.features(pictures)[0], lambda: (ranked.batch(index)[0] for index in torch.arange(len(ranked), device=workspace.device).split(BATCH)),
                          stride=max(net.backbone.strides))
     tags, removals = zip(*planned(c, rank, seed), strict=True)
-    found, main = detection.sweep(net, tried, removals, batch=BATCH), c.shares[0]
-    rows = [{**tag, **{setup: mr(tried.labels, d, setup) for setup in missrate.SETUPS if setup in ("Reasonable", "All") or tag["share"] in (0.0, main)}}
+    found, main = experiments_pedestrian_detection.sweep(net, tried, removals, batch=BATCH), c.shares[0]
+    rows = [{**tag, **{setup: mr(tried.labels, d, setup) for setup in miss_rate.SETUPS if setup in ("Reasonable", "All") or tag["share"] in (0.0, main)}}
             for tag, d in zip(tags, found, strict=True)]
     peopled = (tried.labels[..., 5] == 0).any(1).nonzero()[:, 0].tolist()
     number = [peopled[len(peopled) * n // 3] for n in range(3)]
@@ -247,29 +258,29 @@ def run(c, seed, file):
 
 
 # %%
-start = config.choose("backbone", backbone, ("", "random", "imagenet"))
+start = checks.check_choice("backbone", backbone, ("", "random", "imagenet"))
 configs = {}
 for kind, preset in presets.items():
     wanted = start or ("imagenet" if preset.get("weights") else "random")
-    preset["weights"] = encoders.fingerprint(preset.get("net", "resnet50"), workspace.data) if wanted == "imagenet" else ""
-    c = detection.DetectorConfig(profile=profile, dataset=dataset, data=splits.fingerprint, unit=unit, **preset)
+    preset["weights"] = pretrained.fingerprint(preset.get("net", "resnet50"), workspace.data) if wanted == "imagenet" else ""
+    c = experiments_pedestrian_detection.DetectorConfig(profile=profile, dataset=dataset, data=splits.fingerprint, unit=unit, **preset)
     configs[kind] = replace(c, recipe=replace(c.recipe, epoch_steps=-(-steps // c.recipe.epochs))) if steps else c
-seeds = range(seeds or (1 if schedule else detection.SEEDS[profile]))
+seeds = range(seeds or (1 if schedule else experiments_pedestrian_detection.SEEDS[profile]))
 
 
 def ready():
     """Raise now what is wrong with the weights of any detector's backbone."""
     for c in configs.values():
         if c.weights:
-            detection.from_imagenet(detection.build(c), c.net, workspace.data)
+            detection.from_imagenet(experiments_pedestrian_detection.build(c), c.net, workspace.data)
 
 
-runs = records.run_or_load("pedestrians", list(configs.values()), run, seeds=seeds, workspace=workspace, before=ready)
-runs, seeds = records.whole(runs, list(configs.values()))
+runs = records.run_or_load("pedestrian_detection", list(configs.values()), run, seeds=seeds, workspace=workspace, before=ready)
+runs, seeds = records.complete_seeds(runs, list(configs.values()))
 
 # %% tags=["hide-input"]
 where, first = {config.digest(c): kind for kind, c in configs.items()}, configs[kinds[0]]
-NAMES = paper.DETECTORS
+NAMES = pedestrian_detection.DETECTORS
 REMOVED = {"nothing": "nothing", "random": "random", "flip": "flip-ranked", "matched": "random, as strong", "strength": "strongest", "shift": "highest shift response", "lowest": "lowest flip response"}
 
 
@@ -289,17 +300,17 @@ rows, gaps, regions, shifts, told_wrong = (gathered(name) for name in ("rows", "
 MAIN, total = first.shares[0], {where[r.digest]: r.results["channels"] for r in runs}
 n_main = rows[rows["share"] == MAIN].groupby("detector")["n"].first()
 told = {1: "one network", 2: "mean of two networks, the line from one to the other"}.get(len(seeds), f"mean and 95 % interval (Student's t) over n = {len(seeds)} networks")
-what = f"{dataset}, {size[0]}×{size[1]} pixels, {' to '.join(map(str, sorted({c.recipe.epochs * c.recipe.epoch_steps for c in configs.values()})))} steps of {first.recipe.batch_size}, {first.test_images or ('all' if isinstance(splits, people.StandIn) else len(test))} test pictures"
-tried, unseen = test.spread(first.test_images), missrate.Detections(torch.zeros(0, 4), torch.zeros(0))
-looked_for = {s: int(missrate.matched(tried.labels, [unseen] * len(tried), setup, unit=unit).people.sum()) for s, setup in missrate.SETUPS.items()}
-if not isinstance(splits, people.StandIn):
+what = f"{dataset}, {size[0]}×{size[1]} pixels, {' to '.join(map(str, sorted({c.recipe.epochs * c.recipe.epoch_steps for c in configs.values()})))} steps of {first.recipe.batch_size}, {first.test_images or ('all' if isinstance(splits, imageset.StandIn) else len(test))} test pictures"
+tried, unseen = test.subsample(first.test_images), shapes.Detections(torch.zeros(0, 4), torch.zeros(0))
+looked_for = {s: int(miss_rate.match(tried.labels, [unseen] * len(tried), setup, unit=unit).people.sum()) for s, setup in miss_rate.SETUPS.items()}
+if not isinstance(splits, imageset.StandIn):
     print(f"People to be found in {len(tried)} test pictures:", looked_for, "· training pictures:", len(train))
 
 # %% tags=["hide-input"]
-table_s1 = rows[rows["share"].isin([0.0, MAIN])].melt(["detector", "kind", "seed"], list(missrate.SETUPS), "setup").dropna(subset="value")
+table_s1 = rows[rows["share"].isin([0.0, MAIN])].melt(["detector", "kind", "seed"], list(miss_rate.SETUPS), "setup").dropna(subset="value")
 table_s1 = over_networks(table_s1.groupby(["detector", "kind", "setup", "seed"], sort=False, as_index=False)["value"].mean(), ["detector", "kind", "setup"], "value")
-table_s1 = table_s1.merge(paper.TABLE_S1, how="left", on=["detector", "kind", "setup"])
-for column, order in (("setup", list(missrate.SETUPS)), ("detector", kinds), ("kind", ["nothing", "random", "flip", "matched", "strength", "shift", "decodability", "lowest"])):
+table_s1 = table_s1.merge(pedestrian_detection.TABLE_S1, how="left", on=["detector", "kind", "setup"])
+for column, order in (("setup", list(miss_rate.SETUPS)), ("detector", kinds), ("kind", ["nothing", "random", "flip", "matched", "strength", "shift", "decodability", "lowest"])):
     table_s1[column] = pd.Categorical(table_s1[column], order)
 table_s1 = table_s1.sort_values(["detector", "setup", "kind"]).astype({"setup": str, "detector": str, "kind": str})
 table_s1["reference"] = page.reference("07_table_s1", ["detector", "kind", "setup"], table_s1)
@@ -310,7 +321,7 @@ table_s1["reference"] = page.reference("07_table_s1", ["detector", "kind", "setu
 # First a look at what is counted: test pictures, with the boxes of those who are to be found and of those who are ignored, and what a detector finds.
 
 # %%
-records.need_data(splits)
+records.require_data(splits)
 one = next(r for r in runs if r.seed == seeds[0])
 boxes_of = {(b["kind"], b["picture"]): b for b in one.results["shown"]}
 grid = {str(number): {"picture": tried.images[number].permute(1, 2, 0).numpy() / 255} | {title: tried.images[number].permute(1, 2, 0).numpy() / 255 for title in
@@ -332,7 +343,7 @@ page.show(fig, "07_examples", f"""Test pictures by number. Second: everybody's b
 
 # %%
 base_rows = rows[rows["kind"] == "nothing"].set_index(["detector", "seed"])
-floor = shifts.melt(["detector", "seed"], list(missrate.SETUPS), "setup").dropna(subset="value")
+floor = shifts.melt(["detector", "seed"], list(miss_rate.SETUPS), "setup").dropna(subset="value")
 floor["off"] = [abs(value - base_rows.loc[(d, s), setup]) for d, s, setup, value in zip(floor["detector"], floor["seed"], floor["setup"], floor["value"], strict=True)]
 floor = floor.groupby(["detector", "setup"])["off"].max()            # points that a slide by one pixel moves, at most
 fig, axes = plt.subplots(1, len(kinds), figsize=(1.5 + 4.2 * len(kinds), 3.8), sharey=True, squeeze=False, layout="constrained")
@@ -340,12 +351,12 @@ for ax, kind in zip(axes[0], kinds, strict=True):
     drawn = table_s1[(table_s1["detector"] == kind) & table_s1["kind"].isin(["nothing", "random", "flip", "matched"])].copy()
     drawn["said"] = pd.Categorical(drawn["kind"].map(REMOVED), [REMOVED[k] for k in ("nothing", "random", "flip", "matched")])
     drawn = drawn.sort_values("said", kind="stable").astype({"said": str})
-    figures.dots_by_group(drawn, "setup", "said", ax, floor=0).set(title=f"{NAMES[kind]}, {n_main[kind]} of {total[kind]} channels", ylim=(0, 103))
+    show_figures.dots_by_group(drawn, "setup", "said", ax, floor=0).set(title=f"{NAMES[kind]}, {n_main[kind]} of {total[kind]} channels", ylim=(0, 103))
     off, base = floor[kind], drawn[drawn["kind"] == "nothing"].set_index("setup")["mean"]
     ax.bar(np.arange(len(base)) + 0.2, 2 * off[base.index], bottom=base - off[base.index], width=0.95, color="0.9", zorder=0)
     for n, (_, of) in enumerate(drawn.groupby("said", sort=False)):
         at = of["setup"].map(list(base.index).index) + 0.2 * (n - 0.5)
-        ax.hlines(of["paper"], at - 0.09, at + 0.09, **figures.PAPER)
+        ax.hlines(of["paper"], at - 0.09, at + 0.09, **style.PAPER)
     ax.get_legend().remove()
 axes[0, 0].set(ylabel="log-average miss rate (%)")
 axes[0, -1].legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
@@ -385,7 +396,7 @@ curve = over_networks(per_seed, ["detector", "kind", "share"], "All").assign(per
 fig, axes = plt.subplots(1, len(kinds), figsize=(2 + 3.8 * len(kinds), 3.6), sharey=True, squeeze=False, layout="constrained")
 for ax, kind in zip(axes[0], kinds, strict=True):
     drawn = curve[curve["detector"] == kind].sort_values("kind", key=lambda f: f.map(list(REMOVED).index), kind="stable")
-    figures.curves(drawn.assign(kind=drawn["kind"].map(REMOVED)), "percent", "kind", ax).set(xlabel="channels removed (%)", title=NAMES[kind])
+    show_figures.curves(drawn.assign(kind=drawn["kind"].map(REMOVED)), "percent", "kind", ax).set(xlabel="channels removed (%)", title=NAMES[kind])
 axes[0, 0].set(ylabel="log-average miss rate, All (%)")
 axes[0, -1].legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 page.show(fig, "07_removal", f"Miss rate against the share of channels removed, by how they were chosen ({what}); {told}.", "Miss rates rising as channels are removed, one line a way to choose them.",
@@ -400,7 +411,7 @@ per_region = over_networks(per_region, ["detector", "kind", "region"], "value")
 fig, axes = plt.subplots(1, len(kinds), figsize=(2 + 4 * len(kinds), 3.5), sharey=True, squeeze=False, layout="constrained")
 for ax, kind in zip(axes[0], kinds, strict=True):
     drawn = per_region[per_region["detector"] == kind].sort_values("kind", key=lambda f: f.map(list(REMOVED).index), kind="stable").assign(kind=lambda f: f["kind"].map(REMOVED))
-    figures.dots_by_group(drawn, "region", "kind", ax, floor=0).set(title=NAMES[kind], ylabel="")
+    show_figures.dots_by_group(drawn, "region", "kind", ax, floor=0).set(title=NAMES[kind], ylabel="")
     ax.tick_params(axis="x", rotation=30)
     ax.get_legend().remove()
 axes[0, 0].set(ylabel="miss rate in the region, All (%)")
@@ -422,7 +433,7 @@ page.table(wrong.assign(detector=wrong["detector"].map(NAMES), kind=wrong["kind"
 # ## Against the paper
 
 # %%
-claim = paper.PEDESTRIANS
+claim = pedestrian_detection.PEDESTRIANS
 page.against_paper({claim: claim.verdict(beyond)}, {claim: claim.tried(beyond)}, "07_against_paper", f"{what}, {', '.join(NAMES[k] for k in kinds)}, n = {len(seeds)} seeds", workspace=workspace)
 print(page.provenance(workspace, splits))
 

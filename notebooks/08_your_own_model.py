@@ -36,11 +36,19 @@ import torchvision
 from torch import nn
 from torch.nn.functional import max_pool2d, pad
 
-from posenc_lib import config, data, encoders, figures, networks, padding, page, probing, records
+from posenc_lib import probe
+from posenc_lib.experiments import encoders as experiments_encoders
+from posenc_lib.experiments import posenet_readout
+from posenc_lib.nets import custom, padding
+from posenc_lib.nets import pretrained as encoders
+from posenc_lib.run import config, inputs, records
+from posenc_lib.show import figures as show_figures
+from posenc_lib.show import images as figures
+from posenc_lib.show import page, style
 
 workspace = config.Workspace(profile, data_root, out)
-splits = data.load_for(workspace, "photos", size=96, validation=0.0)
-figures.use_style()
+splits = inputs.load_for(workspace, "photos", size=96, validation=0.0)
+style.use_style()
 print(page.provenance(workspace, splits))
 
 # %% [markdown]
@@ -96,8 +104,8 @@ def slide(net, layer, images, by):
 
 torch.manual_seed(0)
 net = torchvision.models.resnet18().eval()
-images = probing.pictures(96, whole=True)[::4]
-report = probing.padding_report(net, images, modes=("circular",))
+images = probe.pictures(96, whole=True)[::4]
+report = probe.padding_report(net, images, modes=("circular",))
 with padding.switched(net, "circular"):
     by_hand = {layer: slide(net, layer, images, 32) for layer in ("conv1", "maxpool", "layer4")}
 theirs = report.layers[report.layers["run with"] == "circular"].set_index("layer")["slide"]
@@ -116,9 +124,9 @@ def state(net):
 
 
 before = state(net.train())
-probing.padding_report(net, images[:1], modes=("reflect",))
+probe.padding_report(net, images[:1], modes=("reflect",))
 with suppress(ZeroDivisionError):
-    probing.attack(net, "layer4", [0, 1], lambda net: 1 / 0)      # a score that fails half-way
+    probe.attack(net, "layer4", [0, 1], lambda net: 1 / 0)      # a score that fails half-way
 after = state(net)
 assert before[1] == after[1] and all(torch.equal(a, b) for a, b in zip(before[0], after[0], strict=True))
 print(report.operations.groupby(["operation", "fills"]).size().to_string())
@@ -133,30 +141,30 @@ print(report.operations.groupby(["operation", "fills"]).size().to_string())
 # of other pictures, not of other networks.
 
 # %% tags=["hide-input"]
-preset = probing.PRESETS[profile]
+preset = probe.PRESETS[profile]
 size, n, folds = preset.get("size", 96), {"smoke": 12, "quick": 60, "paper": 90}[profile], preset.get("folds", 6)
-records.need_gpu(workspace)
-small = config.READOUT[profile]["small"]
-files = encoders.asked(pretrained, workspace.data)
+records.require_gpu(workspace)
+small = posenet_readout.READOUT[profile]["small"]
+files = encoders.parse_encoders(pretrained, workspace.data)
 if files:
     (name, file), *_ = files.items()
     encoder, label = encoders.pretrained(name, workspace.data, file), f"{name}, ImageNet"
 else:
-    c = encoders.to_train("photos", workspace.data, **small)
-    encoder, label = encoders.make(c, 0, workspace.data), c.label
+    c = experiments_encoders.trained_config("photos", workspace.data, **small)
+    encoder, label = experiments_encoders.build_encoder(c, 0, workspace.data), c.label
 encoder.net.to(workspace.device)
 
 
-pictures = partial(probing.pictures, mean=encoder.mean, std=encoder.std)
-recipe = replace(probing.READER, epoch_steps=preset.get("steps", 200))
-told = probing.probe(encoder.net, encoder.stages, images=pictures(size, n), size=size, folds=folds, recipe=recipe)
+pictures = partial(probe.pictures, mean=encoder.mean, std=encoder.std)
+recipe = replace(probe.READER, epoch_steps=preset.get("steps", 200))
+told = probe.probe(encoder.net, encoder.stages, images=pictures(size, n), size=size, folds=folds, recipe=recipe)
 
 # %% [markdown]
 # **Where is it known?** *What to look for:* round dots, channels in order, against squares, their order shuffled. Triangles are asked for what nobody can know, and belong on the dotted line.
 
 # %% tags=["hide-input"]
 fig, ax = plt.subplots(figsize=(8, 3.6), layout="constrained")
-figures.accuracy_by_layer(told.accuracy, ax).set(ylabel="location told (%)", title=label)
+show_figures.accuracy_by_layer(told.accuracy, ax).set(ylabel="location told (%)", title=label)
 ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 page.show(fig, "08_by_layer", f"""Location told from the pooled latent of each layer ({label}; {told.images} pictures in every cell of a canvas of {told.size} pixels).
           Mean and 95 % interval (Student's t) over {told.accuracy['n'].iloc[0]} folds of pictures, one network. Dotted: chance. Grey: the most that the layer can know.""",
@@ -177,7 +185,7 @@ page.show(fig, "08_place_fields", f"""{{term}}`Place fields <place field>` of {d
 
 # %%
 first, others = (half[::3] for half in pictures(size, n).chunk(2))
-ranked = {rule: probing.rank(encoder.net, deepest, first, rule) for rule in ("decodability", "flip", "strength")}
+ranked = {rule: probe.rank(encoder.net, deepest, first, rule) for rule in ("decodability", "flip", "strength")}
 with torch.no_grad():
     others = others.to(workspace.device)
     answers = encoder.net(others)
@@ -191,7 +199,7 @@ attacks = []
 for share in (0.05, 0.15, 0.5):
     for rule in ("decodability", "flip"):
         targets = ranked[rule][0][:round(share * told.layers[-1].channels)]
-        rows = probing.attack(encoder.net, deepest, targets, kept, draws=10, strength=ranked["strength"][1])
+        rows = probe.attack(encoder.net, deepest, targets, kept, draws=10, strength=ranked["strength"][1])
         attacks.append(rows.assign(share=100 * share, rule=rule))
 attacks = pd.concat(attacks)
 
@@ -200,8 +208,8 @@ fig, axes = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True, layout="constrain
 for ax, rule in zip(axes, ("decodability", "flip"), strict=True):
     rows = attacks[(attacks["rule"] == rule) & (attacks["removed"] != "nothing")].replace({"targets": f"highest {rule}"})
     rows[["mean", "low", "high"]] = rows[["mean", "low", "high"]].clip(-1)
-    figures.curves(rows, "share", "removed", ax).set(xlabel="channels removed (%)", title=f"ranked by {rule}")
-    ax.axhline(0, **figures.CHANCE)
+    show_figures.curves(rows, "share", "removed", ax).set(xlabel="channels removed (%)", title=f"ranked by {rule}")
+    ax.axhline(0, **style.CHANCE)
     ax.legend(fontsize="small")
 axes[0].set_ylabel("R² of the answers")
 page.show(fig, "08_removal", f"""What is left of the answers of {label} to {len(others)} pictures when channels of {deepest} are removed, by how they were chosen on {len(first)} others.
@@ -248,11 +256,11 @@ ZOO = {"ResNet-18": torchvision.models.resnet18,
 def run(c, seed, checkpoint):
     torch.manual_seed(seed)
     net = padding.set_padding_mode(ZOO[c.network](), c.padding_mode).to(workspace.device)
-    reader = replace(probing.READER, epoch_steps=c.steps)
-    layer = probing.find_layers(net, size=c.size)[-1].name
-    of_them = probing.pictures(c.size, c.images)
-    found = probing.probe(net, [layer], grid=c.grid, images=of_them, size=c.size, folds=c.folds, recipe=reader)
-    border = probing.padding_report(net, of_them[::6], modes=())
+    reader = replace(probe.READER, epoch_steps=c.steps)
+    layer = probe.find_layers(net, size=c.size)[-1].name
+    of_them = probe.pictures(c.size, c.images)
+    found = probe.probe(net, [layer], grid=c.grid, images=of_them, size=c.size, folds=c.folds, recipe=reader)
+    border = probe.padding_report(net, of_them[::6], modes=())
     felt = border.layers.set_index("layer")["slide"]
     return {"layer": layer, "accuracy": found.accuracy.to_dict("records"), "slide": float(felt[layer]),
             "first": border.leak("as it is") or "none"}
@@ -260,24 +268,24 @@ def run(c, seed, checkpoint):
 
 asked = ("ResNet-18", "ResNet-18 without max-pool", "ViT-Ti without positions") if profile == "smoke" else ZOO
 modes = {name: ("zeros",) if name.startswith("ViT") else ("zeros", "circular") for name in asked}
-configs = [probing.ProbeConfig(profile=profile, network=name, padding_mode=mode, **preset)
+configs = [probe.ProbeConfig(profile=profile, network=name, padding_mode=mode, **preset)
            for name, of_it in modes.items() for mode in of_it]
 if profile == "quick":      # a faint trace needs more pictures to be read
     configs = [replace(c, images=60, folds=6, steps=200) if (c.network, c.padding_mode) == ("ResNet-18", "circular") else c
                for c in configs]
-runs, _ = records.whole(records.run_or_load("any-network", configs, run, seeds=range(seeds), workspace=workspace), configs)
+runs, _ = records.complete_seeds(records.run_or_load("your_own_model", configs, run, seeds=range(seeds), workspace=workspace), configs)
 
 # %% [markdown]
 # *What to look for:* lines on which all three marks lie on top of each other, on the dotted line. The layer on the right is what `padding_report` says, without any reader.
 
 # %% tags=["hide-input"]
-where = {config.digest(c): {"network": c.network, "padding": figures.NAMES.get(c.padding_mode, c.padding_mode)} for c in configs}
+where = {config.digest(c): {"network": c.network, "padding": style.NAMES.get(c.padding_mode, c.padding_mode)} for c in configs}
 frame = pd.DataFrame([{**where[r.digest], "seed": r.seed, **row, "slide": r.results["slide"], "first": r.results["first"]}
                       for r in runs for row in r.results["accuracy"]])
 frame.insert(0, "run", frame["network"] + frame["padding"].map({"zero": "", "circular": ", circular"}))
 one = frame[frame["seed"] == 0]
 fig, ax = plt.subplots(figsize=(9, 5.4), layout="constrained")
-figures.dots_by_network(one, ax).set(xlabel="location told (%)")
+show_figures.dots_by_network(one, ax).set(xlabel="location told (%)")
 page.show(fig, "08_architectures", f"""Location told from the last layer of networks with random weights ({configs[0].grid}×{configs[0].grid} canvas of {configs[0].size} pixels, {configs[0].images} pictures). Mean and 95 % interval
           (Student's t) over {configs[0].folds} folds of pictures, one network each; ResNet-18 with circular padding was asked with {max(c.images for c in configs)}. On the right: the first layer that feels the border.""",
           "One line a network, with dots for channels in order, shuffled and for permuted answers, from chance to 100 per cent.", workspace=workspace, data=one)
@@ -301,8 +309,8 @@ page.table(shown, "08_networks", f"""Every network of the comparison: location t
 # :::
 
 # %%
-blind = in_order[in_order["slide"] <= probing.SEES]
-sees = in_order[in_order["slide"] > probing.SEES]
+blind = in_order[in_order["slide"] <= probe.SEES]
+sees = in_order[in_order["slide"] > probe.SEES]
 for row in blind.itertuples():
     print(f"{row.run:40s} feels no border: {row.mean:.4f} % against chance {row.chance:.4f} %, interval [{row.low:.4f}, {row.high:.4f}]")
 exact = (blind["mean"] - blind["chance"]).abs().max() < 1e-9 and (blind["ceiling"] - blind["chance"]).abs().max() < 1e-9
@@ -331,8 +339,8 @@ def build():
 path = workspace.root / "build" / "my_network.py"
 path.parent.mkdir(parents=True, exist_ok=True)
 path.write_text(source)
-mine = networks.load(f"{path}:build")
-report = probing.padding_report(mine.model, pictures(size, 6))
+mine = custom.load(f"{path}:build")
+report = probe.padding_report(mine.model, pictures(size, 6))
 print(f"{len(report.operations)} layers pad by what they say of themselves; the first to feel the border is {report.leak('as it is')!r}")
 
 # %% [markdown]

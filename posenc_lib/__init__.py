@@ -1,8 +1,14 @@
 """The thin library under the book: what the pages build by hand once, they import from here.
 
-Modules, in import order (a module imports only from those before it; tests/test_layers.py holds that):
-shapes, config, draws, lanes, progress, imageset, street_things, streets, embedded, data, people, canvas, padding,
-models, hooks, training, encoders, decoding, metrics, missrate, channels, segmentation, detection, augshift,
-cluster, slices, records, imagenet, claims, iclr2020, iccv2021, iccv2021_augshift, iccv2021_channels, paper,
-networks, probing, look, picture_figures, figures, page, report.
+A room imports only from those before it, and from itself (tests/test_layers.py holds that):
+
+base         shapes, checks, random numbers, files, progress
+data         image sets: bundled, drawn, or read from files
+nets         padding, hooks, heads, networks, weights
+measure      placements, features, scores, rankings of channels
+run          configuration, training, records, clusters
+experiments  what is trained and measured, one module a page
+claims       what the papers claim, and the rules, one module a page
+probe        the same questions about any network
+show         figures, tables, pages, reports
 """

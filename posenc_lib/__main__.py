@@ -12,9 +12,14 @@ os.environ["GOMP_SPINCOUNT"] = os.environ.get("GOMP_SPINCOUNT", "5000")
 import torch
 from torch import distributed
 
-from posenc_lib import data, imagenet, networks, probing, records, report
-from posenc_lib.augshift import METHODS, AugShiftConfig
-from posenc_lib.config import Workspace, digest
+from posenc_lib import probe as probing
+from posenc_lib.data import files
+from posenc_lib.experiments import augshift_imagenet
+from posenc_lib.experiments.augshift import METHODS, AugShiftConfig
+from posenc_lib.nets import custom
+from posenc_lib.run import records
+from posenc_lib.run.config import Workspace, digest
+from posenc_lib.show import report
 
 AUGSHIFT = """Train and examine one of page 05's methods on ImageNet, or on any folder of images by class.
 
@@ -22,7 +27,7 @@ AUGSHIFT = """Train and examine one of page 05's methods on ImageNet, or on any 
 
 DIR holds train/CLASS/*.jpg and val/CLASS/*.jpg, as torchvision's ImageFolder has them.  Each process drives one GPU, or
 the CPU where there is none; one process needs no torchrun.  After a kill, the same command goes on from the last whole
-epoch.  The result is a line in records/paper/augshift-imagenet.jsonl, which page 05 shows.
+epoch.  The result is a line in records/paper/augshift.jsonl, which page 05 shows.
 """
 
 PROBE = """Ask a network of your own where it knows, how much, in which channels, and what breaks without them.
@@ -59,7 +64,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     told = {"description": PROBE, "formatter_class": argparse.RawDescriptionHelpFormatter}
     ask = commands.add_parser("probe", help="how much position any network knows: a report", **told)
     ask.set_defaults(command=probe)
-    ask.add_argument("--model", required=True, help=networks.FORMS)
+    ask.add_argument("--model", required=True, help=custom.FORMS)
     ask.add_argument("--weights", default="", metavar="FILE", help="a .safetensors state dict; or the word pretrained, "
                      "to download the library's own")
     ask.add_argument("--layer", action="append", help="a layer by its name; may be repeated (found by tracing). The "
@@ -85,7 +90,7 @@ def probe(args: argparse.Namespace) -> None:
     if args.n_images < 12:
         raise ValueError(f"n-images: {args.n_images} pictures were asked for; give 12 or more")
     start = time.time()
-    network = networks.load(args.model, args.weights, seed=args.seed)
+    network = custom.load(args.model, args.weights, seed=args.seed)
     if torch.cuda.is_available():
         network.model.cuda()
     size = network.size if args.size is None else args.size
@@ -93,7 +98,7 @@ def probe(args: argparse.Namespace) -> None:
         raise ValueError(f"size: a canvas of {size} pixels was asked for; give 16 or more")
     like = {"mean": network.mean, "std": network.std}
     if args.images:
-        pixels, what = data.pictures(args.images, size, args.n_images), str(args.images)
+        pixels, what = files.pictures(args.images, size, args.n_images), str(args.images)
         if len(pixels) < 12:
             raise ValueError(f"images: {args.images} has {len(pixels)} images; 12 or more are needed")
         images = probing.normalised(pixels, **like)
@@ -106,19 +111,19 @@ def probe(args: argparse.Namespace) -> None:
 
 
 def augshift(args: argparse.Namespace) -> None:
-    c = imagenet.ImageNetConfig(profile="paper", dataset=args.data.resolve().name, data="", method=args.method,
+    c = augshift_imagenet.ImageNetConfig(profile="paper", dataset=args.data.resolve().name, data="", method=args.method,
                                 width=None, backbone=args.arch, shift=args.shift, weight=args.weight, size=args.size,
-                                tested=imagenet.CURVE)
-    c = imagenet.configure(args.data, c, args.epochs, args.batch_size, args.learning_rate)
+                                tested=augshift_imagenet.CURVE)
+    c = augshift_imagenet.configure(args.data, c, args.epochs, args.batch_size, args.learning_rate)
     workspace = Workspace("paper", str(args.data), args.out)
-    path = workspace.records("augshift-imagenet")
+    path = workspace.records("augshift")
     if (digest(c), args.seed) in {record.key for record in records.load(path)}:
         print(f"augshift: this run is on file in {path}")
         return
     start, checkpoint = time.time(), workspace.checkpoint(c, args.seed)
-    results = imagenet.run(c, args.seed, args.data, args.workers, checkpoint)
+    results = augshift_imagenet.run(c, args.seed, args.data, args.workers, checkpoint)
     if not distributed.is_initialized() or distributed.get_rank() == 0:
-        records.append(path, records.made("augshift-imagenet", c, args.seed, results, start))
+        records.append(path, records.new_record("augshift", c, args.seed, results, start))
         checkpoint.unlink(missing_ok=True)
         print(f"augshift: {args.method}, {args.arch}: top-1 {100 * results['top1']:.1f} %; the record is in {path}")
     if distributed.is_initialized():

@@ -199,7 +199,7 @@ def pretended() -> Iterator[torch.device]:
 @contextmanager
 def trained_on() -> Iterator[None]:
     """Inside the block `training.fit` trains there."""
-    from posenc_lib import training
+    from posenc_lib.run import training
     made = training._fabric
 
     def fabric():
@@ -226,7 +226,8 @@ def forbids_waits() -> Iterator[None]:
 
 def run_page(page: Path, out: Path) -> None:
     """The cells of a page, one after the other, at smoke; tables and figures go to `out`."""
-    from posenc_lib import config
+    from posenc_lib.run import config
+    
     text = page.read_text()
     for name, value in {"profile": "smoke", "out": str(out)}.items():
         text, found = re.subn(rf'(?m)^{name} = ".*?"', f'{name} = "{value}"', text, count=1)

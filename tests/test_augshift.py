@@ -5,12 +5,24 @@ from timm.layers import BlurPool2d
 from torch import nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from posenc_lib import augshift, metrics, padding
-from posenc_lib.augshift import AUGSHIFT, METHODS, AugShiftConfig, answers, build, consistency, draw, objective, views
-from posenc_lib.canvas import FILLS
-from posenc_lib.config import digest
-from posenc_lib.data import ImageSet
-from posenc_lib.draws import Draws
+from posenc_lib.base.draws import Draws
+from posenc_lib.data.imageset import ImageSet
+from posenc_lib.experiments import augshift
+from posenc_lib.experiments.augshift import (
+    AUGSHIFT,
+    METHODS,
+    AugShiftConfig,
+    build,
+    consistency,
+    objective,
+    predict,
+    random_shifts,
+    views,
+)
+from posenc_lib.measure import metrics
+from posenc_lib.measure.canvas import FILLS
+from posenc_lib.nets import padding
+from posenc_lib.run.config import digest
 
 SEEN = {"baseline": ["whole"], "crop": ["crop"], "crops": ["crop", "crop"], "augshift": ["crop", "crop"],
         "blurpool": ["whole"], "blurpool+augshift": ["crop", "crop"], "mse-only": ["whole", "crop"],
@@ -83,12 +95,12 @@ def test_the_methods_are_those_that_are_tested_here():
 
 @pytest.mark.parametrize("reach", [0, 1, 3])
 def test_shifts_are_drawn_from_end_to_end(reach):
-    drawn = draw(400, reach, Draws(seed=0))
+    drawn = random_shifts(400, reach, Draws(seed=0))
     assert drawn.shape == (400, 2)
     for way in drawn.T:
         assert way.unique().tolist() == list(range(-reach, reach + 1))
     assert reach == 0 or (drawn[:, 0] != drawn[:, 1]).any()
-    assert torch.equal(draw(400, reach, Draws(seed=0)), drawn)
+    assert torch.equal(random_shifts(400, reach, Draws(seed=0)), drawn)
 
 
 @pytest.mark.parametrize("method", SEEN)
@@ -190,9 +202,9 @@ def test_methods_that_share_a_network_start_from_the_same_weights(method):
 # ---- consistency
 
 def test_answers_are_those_of_each_image_whatever_the_batches():
-    tested, offset = dots(7), draw(7, 4, Draws(seed=0))
+    tested, offset = dots(7), random_shifts(7, 4, Draws(seed=0))
     for batch in (250, 7, 3):
-        classes, z = answers(Brightest(), tested, offset, batch=batch)
+        classes, z = predict(Brightest(), tested, offset, batch=batch)
         assert torch.equal(classes, 8 + offset[:, 1]) and torch.equal(z, 8 + offset.float())
 
 
@@ -202,7 +214,7 @@ def test_what_a_shift_uncovers_is_black():
             return x[..., 0, 0], x[..., 0, 0]
 
     white = images(torch.full((2, 3, 4, 4), 255, dtype=torch.uint8), torch.zeros(2, dtype=torch.long))
-    z = answers(Corner(), white, torch.tensor([[1, 0], [0, 0]]))[1]
+    z = predict(Corner(), white, torch.tensor([[1, 0], [0, 0]]))[1]
     torch.testing.assert_close(z, torch.tensor([[-2.0, -0.8, -1.5], [2.0, 1.2, 3.5]]))   # (0 - mean) / std, (1 - ..
 
 
@@ -214,7 +226,7 @@ def test_consistency_by_hand_from_the_shifts_drawn(fill, reach, step):
     found = consistency(net, tested, reach, fill, side=16 if fill == "true" else None, step=step, seed=3,
                         right=torch.arange(n) % 3 == 0)
     draws = Draws(seed=3)
-    first, second = (step * draw(n, reach // step, draws) for _ in range(2))
+    first, second = (step * random_shifts(n, reach // step, draws) for _ in range(2))
     assert first.abs().max() == step * (reach // step) and not torch.equal(first, second)
     same = (first[:, 1] == second[:, 1]).double()
     assert 0 < same.mean() < 1 and same.mean() != same[::3].mean()
@@ -241,7 +253,7 @@ def test_a_network_that_says_nothing_agrees_with_itself_and_has_no_rank(label, r
     tested = images(dots(9).images, torch.full((9,), label))
     assert consistency(Constant(), tested, 4, right=tested.labels == 1) == {
         "agreement": 1.0, "agreement_right": right, "accuracy": float(label == 1), "moved": None}
-    assert metrics.effective_rank(answers(Constant(), tested, draw(9, 4, Draws(seed=0)))[1]) == 0
+    assert metrics.effective_rank(predict(Constant(), tested, random_shifts(9, 4, Draws(seed=0)))[1]) == 0
 
 
 def test_a_circular_network_does_not_notice_a_circular_shift_by_its_stride():

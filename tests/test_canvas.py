@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import pad
 
-from posenc_lib.canvas import (
+from posenc_lib.measure.canvas import (
     FILLS,
     POSITION_MAPS,
     REGIONS,

@@ -6,10 +6,11 @@ import torch
 from scipy import stats
 from torch import nn
 
-from posenc_lib import canvas, channels, metrics
-from posenc_lib.channels import mirror, roll, upend
-from posenc_lib.models import ResNet18, gap
-from posenc_lib.padding import set_padding_mode
+from posenc_lib.measure import canvas, channels, metrics
+from posenc_lib.measure.channels import flip_horizontally, flip_vertically, roll_half_width
+from posenc_lib.nets.classifiers import ResNet18
+from posenc_lib.nets.heads import gap
+from posenc_lib.nets.padding import set_padding_mode
 
 
 def network(mode: str = "zeros") -> nn.Module:
@@ -30,7 +31,7 @@ def encode():
     return latents(network())
 
 
-@pytest.mark.parametrize("change, axis", [(mirror, -1), (upend, -2)])
+@pytest.mark.parametrize("change, axis", [(flip_horizontally, -1), (flip_vertically, -2)])
 def test_flips_turn_one_axis_over(change, axis):
     x = noise(2, 3, 4, 5)
     assert torch.equal(change(x), torch.stack(x.unbind(axis)[::-1], axis)) and torch.equal(change(change(x)), x)
@@ -40,11 +41,13 @@ def test_flips_turn_one_axis_over(change, axis):
 def test_the_roll_makes_centre_and_periphery_change_places(cols):
     numbers = canvas.zones(2, cols).expand(1, 1, 2, cols)
     centre, periphery = (torch.isin(numbers, torch.tensor(canvas.REGIONS[r])).float() for r in ("centre", "periphery"))
-    assert torch.equal(roll(centre), periphery) and torch.equal(roll(roll(centre)), centre)
-    assert roll(torch.arange(float(cols)).expand(1, 1, 1, cols)).flatten().tolist()[cols // 2] == 0
+    assert torch.equal(roll_half_width(centre), periphery) and torch.equal(
+        roll_half_width(roll_half_width(centre)), centre
+    )
+    assert roll_half_width(torch.arange(float(cols)).expand(1, 1, 1, cols)).flatten().tolist()[cols // 2] == 0
 
 
-@pytest.mark.parametrize("change", [mirror, upend, roll])
+@pytest.mark.parametrize("change", [flip_horizontally, flip_vertically, roll_half_width])
 def test_response_equals_the_equation_by_a_plain_loop(encode, change):
     images, total, bare = noise(4, 3, 32, 48), torch.zeros(32).double(), torch.zeros(32).double()
     with torch.no_grad():
@@ -53,18 +56,20 @@ def test_response_equals_the_equation_by_a_plain_loop(encode, change):
             for c in range(32):
                 total[c] += abs(float(z[c]) - float(moved[c])) / 4
                 bare[c] += (float(z[c]) - float(moved[c])) / 4
-    measured = channels.response(encode, images.split(3), change)
-    signed = channels.response(encode, images.split(3), change, signed=True)
+    measured = channels.mean_response(encode, images.split(3), change)
+    signed = channels.mean_response(encode, images.split(3), change, signed=True)
     assert torch.allclose(measured, total, atol=1e-6) and torch.allclose(signed, bare, atol=1e-6)
     assert (measured >= 0).all() and (signed < 0).any() and measured.dtype == torch.float64
 
 
 def test_flip_is_the_change_that_is_meant_where_none_is_named(encode):
     batches = noise(2, 3, 32, 48).split(2)
-    assert torch.equal(channels.response(encode, batches), channels.response(encode, batches, mirror))
+    assert torch.equal(
+        channels.mean_response(encode, batches), channels.mean_response(encode, batches, flip_horizontally)
+    )
 
 
-@pytest.mark.parametrize("measure", [channels.response, channels.decodability])
+@pytest.mark.parametrize("measure", [channels.mean_response, channels.decodability])
 def test_the_size_of_the_batches_has_no_part(encode, measure):
     images = noise(7, 3, 48, 48)
     whole = measure(encode, images.split(7))
@@ -78,19 +83,19 @@ def test_a_mirror_symmetric_network_does_not_answer_to_the_flip_at_odd_width(sid
     net = network()
     for conv in (m for m in net.modules() if isinstance(m, nn.Conv2d)):
         conv.weight.data = (conv.weight.data + conv.weight.data.flip(-1)) / 2
-    largest = channels.response(latents(net), [noise(2, 3, 32, side)]).max()
+    largest = channels.mean_response(latents(net), [noise(2, 3, 32, side)]).max()
     assert largest < 1e-6 if symmetric else largest > 0.01   # at even width, strides count from the left
 
 
 def test_the_signed_response_of_mirrored_data_is_the_negative(encode):
     images = noise(4, 3, 32, 33)
-    plain, mirrored = (channels.response(encode, x.split(2), signed=True) for x in (images, images.flip(-1)))
+    plain, mirrored = (channels.mean_response(encode, x.split(2), signed=True) for x in (images, images.flip(-1)))
     assert torch.allclose(plain, -mirrored, rtol=0, atol=1e-12) and plain.abs().max() > 0.01
 
 
 @pytest.mark.parametrize("mode", ["circular", "zeros"])
 def test_the_shift_response_is_zero_where_no_padding_tells_the_column(mode):
-    largest = channels.response(latents(network(mode)), [noise(2, 3, 32, 64)], roll).max()   # stride 16
+    largest = channels.mean_response(latents(network(mode)), [noise(2, 3, 32, 64)], roll_half_width).max()   # stride 16
     assert largest < 1e-6 if mode == "circular" else largest > 1e-3
 
 
@@ -102,29 +107,29 @@ def test_a_one_sided_edge_detector_answers_to_the_flip_and_knows_no_column():
     def detect(images):
         return gap(net(images).relu())
 
-    assert channels.response(detect, [saw], mirror) == 5 / 8           # 4 falls of 7 - 2 in 32 columns
-    assert channels.response(detect, [saw], roll) == 0
+    assert channels.mean_response(detect, [saw], flip_horizontally) == 5 / 8           # 4 falls of 7 - 2 in 32 columns
+    assert channels.mean_response(detect, [saw], roll_half_width) == 0
 
 
 @pytest.mark.parametrize("batches", [[], iter(())])
 def test_no_image_is_refused(encode, batches):
     with pytest.raises(ValueError) as error:
-        channels.response(encode, batches)
+        channels.mean_response(encode, batches)
     assert str(error.value) == "changes: no image to measure on, `batches` was empty"
 
 
 def test_top_is_highest_first_and_equal_ones_in_channel_order():
-    assert channels.top(torch.tensor([1.0, 3.0, 2.0, 3.0, 1.0]), 5).tolist() == [1, 3, 2, 0, 4]
-    assert channels.top(torch.zeros(300), 300).tolist() == list(range(300))
+    assert channels.top_channels(torch.tensor([1.0, 3.0, 2.0, 3.0, 1.0]), 5).tolist() == [1, 3, 2, 0, 4]
+    assert channels.top_channels(torch.zeros(300), 300).tolist() == list(range(300))
     response = noise(512).round(decimals=1)
-    assert channels.top(response, 512).sort().values.tolist() == list(range(512))
-    assert channels.top(response, 512).tolist() == sorted(range(512), key=lambda c: (-float(response[c]), c))
+    assert channels.top_channels(response, 512).sort().values.tolist() == list(range(512))
+    assert channels.top_channels(response, 512).tolist() == sorted(range(512), key=lambda c: (-float(response[c]), c))
 
 
 @pytest.mark.parametrize("n", [-1, 513])
 def test_more_channels_than_the_layer_has_are_refused(n):
     with pytest.raises(ValueError) as error:
-        channels.top(noise(512), n)
+        channels.top_channels(noise(512), n)
     assert str(error.value) == f"top: {n} channels were asked for, but the layer has 512; ask for 0 to 512"
 
 
@@ -132,39 +137,39 @@ def test_every_count_is_exactly_what_was_asked_for_whatever_was_asked_before():
     """The released code shortens its list from call to call."""
     response = noise(512)
     asked = (100, 300, 50, 0, 100)
-    sets = [channels.top(response, n) for n in asked]
+    sets = [channels.top_channels(response, n) for n in asked]
     assert [len(chosen.unique()) for chosen in sets] == [len(chosen) for chosen in sets] == list(asked)
     assert all(torch.equal(chosen, sets[1][:n]) for chosen, n in zip(sets, asked, strict=True))
     assert torch.equal(sets[0], sets[4])
 
 
 def test_random_sets_are_distinct_channels_and_come_again():
-    sets = channels.at_random(40, 12, 200, seed=3)
+    sets = channels.random_sets(40, 12, 200, seed=3)
     assert all(len(chosen.unique()) == len(chosen) == 12 for chosen in sets) and len(sets) == 200
     assert len({tuple(chosen.sort().values.tolist()) for chosen in sets}) == 200
-    assert torch.equal(torch.stack(sets), torch.stack(channels.at_random(40, 12, 200, seed=3)))
-    assert not torch.equal(torch.stack(sets), torch.stack(channels.at_random(40, 12, 200, seed=4)))
+    assert torch.equal(torch.stack(sets), torch.stack(channels.random_sets(40, 12, 200, seed=3)))
+    assert not torch.equal(torch.stack(sets), torch.stack(channels.random_sets(40, 12, 200, seed=4)))
     drawn = torch.cat(sets).bincount(minlength=40)                      # 60 each on average, deviation 6.5
     assert drawn.min() > 30 and drawn.max() < 90
 
 
 def test_matched_sets_have_as_many_channels_of_every_stratum():
-    strength, like = noise(100).abs(), channels.top(noise(100) + torch.arange(100) / 50, 30)
+    strength, like = noise(100).abs(), channels.top_channels(noise(100) + torch.arange(100) / 50, 30)
     stratum = strength.argsort().argsort() // 10
-    sets = channels.matched(strength, like, 20, seed=0)
+    sets = channels.rms_matched_sets(strength, like, 20, seed=0)
     for chosen in sets:
         assert len(chosen.unique()) == 30
         assert torch.equal(stratum[chosen].bincount(minlength=10), stratum[like].bincount(minlength=10))
     assert len({tuple(chosen.sort().values.tolist()) for chosen in sets}) > 1
-    assert torch.equal(torch.stack(sets), torch.stack(channels.matched(strength, like, 20, seed=0)))
-    halves = channels.matched(strength, like, 1, seed=0, strata=2)[0]
+    assert torch.equal(torch.stack(sets), torch.stack(channels.rms_matched_sets(strength, like, 20, seed=0)))
+    halves = channels.rms_matched_sets(strength, like, 1, seed=0, strata=2)[0]
     assert (stratum[halves] < 5).sum() == (stratum[like] < 5).sum()
 
 
 def test_what_is_matched_to_the_strongest_tenth_is_the_strongest_tenth():
     strength = noise(100).abs()
-    strongest = channels.top(strength, 10)
-    for chosen in channels.matched(strength, strongest, 20, seed=0):
+    strongest = channels.top_channels(strength, 10)
+    for chosen in channels.rms_matched_sets(strength, strongest, 20, seed=0):
         assert channels.overlap(chosen, strongest) == len(chosen) == 10
 
 
@@ -201,7 +206,7 @@ def test_no_cell_is_decodable_under_circular_padding(mode):
 
 def test_strength_is_the_root_mean_square():
     images = noise(5, 4, 6, 7)
-    measured = channels.strength(lambda x: 2 * x, images.split(2))
+    measured = channels.rms_activation(lambda x: 2 * x, images.split(2))
     assert torch.allclose(measured, (4 * images.double() ** 2).mean((0, 2, 3)).sqrt())
 
 
@@ -212,10 +217,12 @@ def test_overlap_and_rank_correlation():
     assert channels.rank_correlation(first, first) == pytest.approx(1)
     left, right = first, -first                                         # the lists are each other's reverse
     assert channels.rank_correlation(left, right) == pytest.approx(-1)
-    assert channels.overlap(channels.top(left, 100), channels.top(right, 100)) < 10   # ties at the middle only
+    assert (
+        channels.overlap(channels.top_channels(left, 100), channels.top_channels(right, 100)) < 10
+    )  # ties at the middle only
     distinct = noise(200)
-    assert torch.equal(channels.top(distinct, 200), channels.top(-distinct, 200).flip(0))
-    assert channels.overlap(channels.top(distinct, 100), channels.top(-distinct, 100)) == 0
+    assert torch.equal(channels.top_channels(distinct, 200), channels.top_channels(-distinct, 200).flip(0))
+    assert channels.overlap(channels.top_channels(distinct, 100), channels.top_channels(-distinct, 100)) == 0
 
 
 def test_a_ranking_that_every_image_shares_is_stable():
@@ -243,10 +250,10 @@ def test_a_ranking_has_every_rule_and_region(ranking):
         assert values.shape == (32,) and values.isfinite().all()
     assert measured.flips.shape == (5, 32)
     encode, batches = (lambda x: gap(features(x))), images.split(5)
-    for rule, expected in (("flip", channels.response(encode, batches)),
-                           ("shift", channels.response(encode, batches, roll)),
+    for rule, expected in (("flip", channels.mean_response(encode, batches)),
+                           ("shift", channels.mean_response(encode, batches, roll_half_width)),
                            ("decodability", channels.decodability(encode, batches)),
-                           ("strength", channels.strength(features, batches))):
+                           ("strength", channels.rms_activation(features, batches))):
         assert torch.allclose(measured.rules[rule], expected, atol=1e-6), rule
     assert torch.allclose(measured.rules["flip"], measured.flips.abs().mean(0))
 
@@ -257,10 +264,10 @@ def test_a_rankings_regions(ranking):
         f = features(images).double()                                   # (5, 32, 4, 4)
     assert torch.allclose(measured.mean, f.mean((0, 2, 3)), atol=1e-6)
     for region, change, sign, difference in (
-            ("left", mirror, 1, f[..., :2].mean((0, 2, 3)) - f[..., 2:].mean((0, 2, 3))),
-            ("top", upend, 1, f[..., :2, :].mean((0, 2, 3)) - f[..., 2:, :].mean((0, 2, 3))),
-            ("centre", roll, 1, f[..., 1:3].mean((0, 2, 3)) - f[..., [0, 3]].mean((0, 2, 3)))):
-        signed = channels.response(lambda x: gap(features(x)), [images], change, signed=True)
+            ("left", flip_horizontally, 1, f[..., :2].mean((0, 2, 3)) - f[..., 2:].mean((0, 2, 3))),
+            ("top", flip_vertically, 1, f[..., :2, :].mean((0, 2, 3)) - f[..., 2:, :].mean((0, 2, 3))),
+            ("centre", roll_half_width, 1, f[..., 1:3].mean((0, 2, 3)) - f[..., [0, 3]].mean((0, 2, 3)))):
+        signed = channels.mean_response(lambda x: gap(features(x)), [images], change, signed=True)
         assert torch.allclose(measured.active[region], difference, atol=1e-6)
         assert torch.allclose(measured.signed[region], sign * signed, atol=1e-6)
     for one, other in (("left", "right"), ("top", "bottom"), ("centre", "periphery")):
@@ -274,7 +281,7 @@ def test_the_sets_of_a_ranking(ranking):
     assert {name: len(draws) for name, draws in sets.items()} == {
         "flip": 1, "shift": 1, "decodability": 1, "strength": 1, "lowest": 1, "random": 3, "matched": 3}
     assert all(len(chosen.unique()) == len(chosen) == 6 for draws in sets.values() for chosen in draws)
-    order = channels.top(measured.rules["flip"], 32)
+    order = channels.top_channels(measured.rules["flip"], 32)
     assert torch.equal(sets["flip"][0], order[:6]) and set(sets["lowest"][0].tolist()) == set(order[-6:].tolist())
 
 
@@ -283,9 +290,9 @@ def test_released_lists_are_compared_and_a_missing_one_is_named(tmp_path):
     for name, numbers in (("left_ordered", order), ("right_ordered", order[::-1])):
         (tmp_path / f"{name}.json").write_text(json.dumps({"left": numbers}))   # as theirs, that key in both
     with pytest.raises(FileNotFoundError, match=r"released: .* lacks the list overall; give the folder pos"):
-        list(channels.released(tmp_path))
+        list(channels.compare_released_lists(tmp_path))
     (tmp_path / "ordered.json").write_text(json.dumps({"overall": order}))
-    rows = {(row["first"], row["second"]): row for row in channels.released(tmp_path)}
+    rows = {(row["first"], row["second"]): row for row in channels.compare_released_lists(tmp_path)}
     assert list(rows) == [("left", "right"), ("left", "overall"), ("right", "overall")]
     assert [rows["left", "right"][f"shared of {n}"] for n in (100, 300)] == [0, 200]
     assert [round(row["spearman"], 6) for row in rows.values()] == [-1, 1, -1]

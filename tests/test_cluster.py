@@ -17,9 +17,11 @@ import yaml
 from conftest import ROOT, environment, wait_for
 from torch.nn.functional import cross_entropy
 
-from posenc_lib import cluster, data, models, training
-from posenc_lib.config import Recipe, Workspace
-from posenc_lib.records import load, run_or_load
+from posenc_lib.data import registry
+from posenc_lib.nets import classifiers
+from posenc_lib.run import cluster, training
+from posenc_lib.run.config import Recipe, Workspace
+from posenc_lib.run.records import load, run_or_load
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])   # as a page's functions are
 pytestmark = pytest.mark.slow
@@ -56,12 +58,12 @@ def keys(records) -> list[tuple[int, int]]:
 
 
 ALL = [(3, 0), (3, 1), (5, 0), (5, 1), (7, 0), (7, 1)]
-digits = data.load("digits", "", size=8).train.take(slice(0, 64))
+digits = registry.load("digits", "", size=8).train.take(slice(0, 64))
 
 
 def train(c, seed, checkpoint):
     torch.manual_seed(seed)
-    net = models.gapnet(10, width=4)
+    net = classifiers.gapnet(10, width=4)
     recipe = Recipe(epochs=2, batch_size=16, learning_rate=10.0 ** -c.grid, flip=False)
     history = training.fit(net, digits, lambda net, x, y, _: cross_entropy(net(x), y), recipe, seed=seed,
                            checkpoint=checkpoint)
@@ -205,7 +207,7 @@ def sleeps(c, seed, checkpoint):
 
 def test_who_stops_early_stops_the_workers_too(workspace, tmp_path, workers):
     jobs = [(Config(), seed, training.Checkpoint(tmp_path / f"{name}.pt")) for seed, name in enumerate("ab")]
-    runs = cluster.spread(sleeps, jobs, HERE, str)
+    runs = cluster.dispatch(sleeps, jobs, HERE, str)
     assert next(runs) == {}
     wait_for(lambda: (tmp_path / "b.times").exists())
     before = set(workers.nthreads())
@@ -283,7 +285,7 @@ def test_a_page_on_workers_makes_the_records_of_the_page_alone(smoke_book, run_a
     cores = min(4, len(os.sched_getaffinity(0)))   # as many as the book's pages at a time: equal threads for a run
     done = run_all("--profile", "smoke", "--only", "04", "--out", tmp_path, "--cluster", f"local:{cores}")
     assert done.returncode == 0, done.stderr
-    here, there = (load(out / "records" / "smoke" / "pretrained-location.jsonl") for out in (smoke_book[0], tmp_path))
+    here, there = (load(out / "records" / "smoke" / "pretrained_decoding.jsonl") for out in (smoke_book[0], tmp_path))
     assert {r.key: r.results for r in there} == {r.key: r.results for r in here} and len(there) == len(here) > 10
 
 

@@ -9,23 +9,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from posenc_lib import augshift, config, segmentation
-from posenc_lib.config import (
-    PROJECT,
-    CosineRecipe,
-    DecodingConfig,
-    EncoderConfig,
-    PaddingConfig,
-    PlacementConfig,
-    PolyRecipe,
-    ReadoutConfig,
-    Recipe,
-    ScratchConfig,
-    SgdRecipe,
-    Workspace,
-    describe,
-    digest,
+from posenc_lib.experiments import (
+    augshift,
+    gapnet_vs_permutenet,
+    padding_artifacts,
+    posenet_readout,
+    pretrained_decoding,
+    region_attack,
 )
+from posenc_lib.experiments.encoders import EncoderConfig
+from posenc_lib.experiments.gapnet_vs_permutenet import PlacementConfig
+from posenc_lib.experiments.padding_artifacts import PaddingConfig
+from posenc_lib.experiments.posenet_readout import ReadoutConfig, ScratchConfig
+from posenc_lib.experiments.pretrained_decoding import DecodingConfig
+from posenc_lib.run import config
+from posenc_lib.run.config import PROJECT, CosineRecipe, PolyRecipe, Recipe, SgdRecipe, Workspace, describe, digest
 
 BASE = PlacementConfig(profile="smoke", dataset="digits", data="0123456789ab")
 READERS = (ReadoutConfig(profile="smoke", dataset="photos", data="0123456789ab"),
@@ -141,13 +139,22 @@ def test_the_defaults_of_the_readout_are_the_released_protocol():
 
 
 def test_the_defaults_are_the_authors_protocol():
-    recipe = PlacementConfig(profile="paper", dataset="cifar10", data="x", **config.PLACEMENT["paper"]).recipe
+    recipe = PlacementConfig(
+        profile="paper", dataset="cifar10", data="x", **gapnet_vs_permutenet.PLACEMENT["paper"]
+    ).recipe
     assert (recipe.epochs, recipe.epoch_steps, recipe.batch_size, recipe.learning_rate, recipe.betas, recipe.flip) == (
         20, None, 48, 1e-3, (0.5, 0.999), True)
 
 
 def test_every_profile_says_what_it_changes():
-    for changes in (config.PLACEMENT, config.PADDING, config.READOUT, config.DECODING, augshift.AUGSHIFT, config.SEEDS):
+    for changes in (
+        gapnet_vs_permutenet.PLACEMENT,
+        padding_artifacts.PADDING,
+        posenet_readout.READOUT,
+        pretrained_decoding.DECODING,
+        augshift.AUGSHIFT,
+        config.SEEDS,
+    ):
         assert set(changes) == set(config.PROFILES)
 
 
@@ -216,7 +223,7 @@ def test_the_optimizer_has_what_its_recipe_says(recipe):
                                                       ("weight_decay", recipe.weight_decay)))
 
 
-SEGMENTER = segmentation.SegmenterConfig(profile="smoke", dataset="streets", data="0123456789ab")
+SEGMENTER = region_attack.SegmenterConfig(profile="smoke", dataset="streets", data="0123456789ab")
 
 
 @pytest.mark.parametrize("name", [f.name for f in fields(SEGMENTER) if f.name != "recipe"])

@@ -5,7 +5,7 @@ import pytest
 import torch
 from test_detection import ASPECT, SIZE, Stub, crowd, found, noise, opinionated, small
 
-from posenc_lib.detection import CSP
+from posenc_lib.nets.detectors import CSP
 
 
 def answer(people, aspect: float | None, size=SIZE, sure: float = 20.0) -> torch.Tensor:

@@ -2,8 +2,8 @@
 import pytest
 import torch
 
-from posenc_lib import decoding
-from posenc_lib.config import Recipe
+from posenc_lib.experiments import decoding
+from posenc_lib.run.config import Recipe
 
 RECIPE = Recipe(epochs=1, epoch_steps=120, batch_size=64, learning_rate=3e-2, flip=False)
 CELLS = 4
@@ -57,9 +57,9 @@ def test_the_same_seed_gives_the_same_and_the_callers_random_state_stays():
 def test_channels_are_standardised_by_the_training_canvases_and_silent_ones_stay_silent():
     z = torch.tensor([[0.0, 5.0, 1.0], [2.0, 5.0, 1.0 + 1e-9], [4.0, 5.0, 1.0]])
     other = torch.tensor([[4.0, 5.0, 1.5]])
-    torch.testing.assert_close(decoding.standardised([z[:, :1], z[:, 1:]], [z[:, :1], z[:, 1:]])[:, 0],
+    torch.testing.assert_close(decoding.standardize([z[:, :1], z[:, 1:]], [z[:, :1], z[:, 1:]])[:, 0],
                                torch.tensor([-1.0, 0.0, 1.0]))
-    out = decoding.standardised([other], [z])
+    out = decoding.standardize([other], [z])
     torch.testing.assert_close(out, torch.tensor([[1.0, 0.0, 0.5 / 2e-3]]))   # a thousandth of the spread of 2
 
 
@@ -67,4 +67,4 @@ def test_channels_are_standardised_by_the_training_canvases_and_silent_ones_stay
     (torch.eye(4), 4), (torch.ones(4, 3), 1), (torch.tensor([[1.0, 0], [1, 0], [0, 1], [1, 1e-7]]), 2),
     (torch.tensor([[1.0, 0], [1, 1e-3], [0, 1], [1, 0]]), 3)])
 def test_kinds_of_cell_are_different_latents_but_for_rounding(z, kinds):
-    assert decoding.kinds_of_cell(z) == kinds
+    assert decoding.n_distinguishable_cells(z) == kinds

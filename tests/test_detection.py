@@ -10,8 +10,8 @@ from torch.nn.functional import cross_entropy, interpolate, smooth_l1_loss
 from torchvision.models.detection.faster_rcnn import FasterRCNN
 from torchvision.ops import box_iou
 
-from posenc_lib import detection
-from posenc_lib.detection import DetectorConfig
+from posenc_lib.experiments import pedestrian_detection
+from posenc_lib.experiments.pedestrian_detection import DetectorConfig
 
 CONFIG = DetectorConfig(profile="smoke", dataset="", data="", unit=0.25, net="resnet10t", width=4, head=8, units=16,
                         proposals=64, heights=((43, 59), (77, 101), (123, 155)), mirrored=False, learned=(0, 0.0))
@@ -26,7 +26,7 @@ def config(detector: str, **options) -> DetectorConfig:
 
 def small(detector: str, **options):
     torch.manual_seed(0)
-    return detection.build(config(detector, **options)).eval()
+    return pedestrian_detection.build(config(detector, **options)).eval()
 
 
 def opinionated(detector: str, **options):

@@ -23,12 +23,16 @@ from test_detection import (
     small,
 )
 
-from posenc_lib import detection, encoders, missrate, training
-from posenc_lib.config import PolyRecipe
-from posenc_lib.detection import KINDS, PRESETS, DetectorConfig
-from posenc_lib.draws import Draws
-from posenc_lib.imageset import IMAGENET, ImageSet
-from posenc_lib.segmentation import Removal
+from posenc_lib.base.draws import Draws
+from posenc_lib.data.imageset import IMAGENET, ImageSet
+from posenc_lib.experiments import pedestrian_detection
+from posenc_lib.experiments.ablation import Ablation
+from posenc_lib.experiments.pedestrian_detection import PRESETS, DetectorConfig
+from posenc_lib.measure import miss_rate
+from posenc_lib.nets import detectors, pretrained
+from posenc_lib.nets.detectors import KINDS
+from posenc_lib.run import training
+from posenc_lib.run.config import PolyRecipe
 
 MAP = torch.stack([torch.arange(128).expand(64, 128) + 0.5, torch.arange(64)[:, None].expand(64, 128) + 0.5,
                    torch.ones(64, 128)])                             # a pixel's column, its row, and that it is there
@@ -41,7 +45,7 @@ def test_people_move_with_what_is_under_them(zoom, mirrored):
     people = crowd([(0, 0, 12, 30, 0.7), (50, 20, 16, 40, 0.4, 1), (100, 30, 28, 34, 0.9), (30, 2, 4, 10)])
     seen, states = [], set()
     for seed in range(12):
-        images, moved = detection.augment(c, MAP.expand(8, -1, -1, -1), people.expand(8, -1, -1),
+        images, moved = pedestrian_detection.augment(c, MAP.expand(8, -1, -1, -1), people.expand(8, -1, -1),
                                           Draws(seed=seed))
         assert moved[:, -1].isnan().all()
         for image, rows in zip(images, moved, strict=True):
@@ -74,7 +78,7 @@ def test_augmentation_is_the_generators():
     x, people = noise(16), PEOPLE[[0, 1, 2, 0] * 4]
 
     def augmented(x, people, seed=1, **options):
-        return detection.augment(replace(CONFIG, **options), x, people, Draws(seed=seed))
+        return pedestrian_detection.augment(replace(CONFIG, **options), x, people, Draws(seed=seed))
 
     def close(one, other) -> bool:
         return all(torch.allclose(a, b, atol=1e-4, equal_nan=True) for a, b in zip(one, other, strict=True))
@@ -96,7 +100,7 @@ def test_people_too_low_or_too_hidden_are_ignored_in_training():
     net = Stub(lambda _, people: given.append(people) or people.new_zeros(()))
     people = crowd([(10, 10, 4, 9.9), (20, 10, 4, 10.1), (40, 10, 20, 50, 0.29), (70, 10, 20, 50, 0.31),
                     (95, 10, 20, 50, 0.9, 1)])
-    detection.objective(replace(CONFIG, learned=(20, 0.3), unit=0.5), net, noise(1), people, Draws())
+    pedestrian_detection.objective(replace(CONFIG, learned=(20, 0.3), unit=0.5), net, noise(1), people, Draws())
     assert given[0].shape == people.shape and given[0][0, :5, 5].tolist() == [1, 0, 1, 0, 1]
     assert torch.allclose(given[0][..., :5], people[..., :5], atol=1e-4, equal_nan=True)
 
@@ -138,15 +142,19 @@ def test_a_sweep_loses_exactly_the_channels_asked_for(kind):
         f, others = net.features(x)
     n = f.shape[1]
     sets = [[], [0], [n - 1, 2, 5], list(range(n // 2)), []]
-    swept = detection.sweep(net, images, [Removal(torch.tensor(s, dtype=torch.long)) for s in sets], batch=5)
+    swept = pedestrian_detection.sweep(
+        net, images, [Ablation(torch.tensor(s, dtype=torch.long)) for s in sets], batch=5
+    )
     assert alike(swept[0], found(net, x), 1e-6) and alike(swept[4], swept[0], 1e-6)
     for removed, chosen in zip(swept, sets, strict=True):
         zeroed = f.clone()
         zeroed[:, chosen] = 0
         with torch.no_grad():
             assert alike(removed, net.decode(zeroed, others, SIZE), 1e-6)
-    assert not any(alike(one, other) for one, other in pairwise(swept))           # the removals tell
-    again = detection.sweep(net, images, [Removal(torch.tensor(s, dtype=torch.long)) for s in sets], batch=2)
+    assert not any(alike(one, other) for one, other in pairwise(swept))  # the removals tell
+    again = pedestrian_detection.sweep(
+        net, images, [Ablation(torch.tensor(s, dtype=torch.long)) for s in sets], batch=2
+    )
     assert all(alike(one, other) for one, other in zip(swept, again, strict=True))
     assert same(net, before) and torch.equal(images.images, kept)
     assert not any(boxes.requires_grad for removed in swept for boxes, _ in removed)
@@ -169,7 +177,9 @@ def scenes(n: int = 4) -> ImageSet:
 
 def missed(net, images: ImageSet) -> float:
     detections = found(net.eval(), images.batch(torch.arange(len(images)))[0])
-    return missrate.log_average(missrate.matched(images.labels, detections, missrate.SETUPS["All"], unit=0.25)).item()
+    return miss_rate.log_average(
+        miss_rate.match(images.labels, detections, miss_rate.SETUPS["All"], unit=0.25)
+    ).item()
 
 
 RECIPE = PolyRecipe(epochs=8, epoch_steps=10, batch_size=4, learning_rate=1e-2, adamw=True, backbone_scale=1.0)
@@ -181,9 +191,9 @@ def test_every_detector_learns(kind):
     c = config(kind, width=8, head=16, units=32, heights=((60, 80), (100, 120), (140, 160)), recipe=RECIPE)
     train = scenes()
     torch.manual_seed(0)
-    net = detection.build(c)
+    net = pedestrian_detection.build(c)
     assert missed(net, train) > 0.9
-    training.fit(net, train, partial(detection.objective, c), c.recipe, seed=0)
+    training.fit(net, train, partial(pedestrian_detection.objective, c), c.recipe, seed=0)
     assert missed(net, train) < 0.3
 
 
@@ -193,7 +203,7 @@ def test_training_is_the_seeds_and_goes_on_from_a_checkpoint(tmp_path):
 
     def fitted(seed: int, **options):
         net = small("faster")
-        training.fit(net, scenes(), partial(detection.objective, c), c.recipe, seed=seed, **options)
+        training.fit(net, scenes(), partial(pedestrian_detection.objective, c), c.recipe, seed=seed, **options)
         return net
 
     def interrupted(_):
@@ -213,11 +223,11 @@ def test_every_preset_builds(profile):
     for dataset, (_, own) in PRESETS[profile].items():
         assert set(own) <= set(KINDS)
         for kind in KINDS:
-            settings = detection.preset(profile, dataset, kind)
+            settings = pedestrian_detection.preset(profile, dataset, kind)
             rows, cols = settings.pop("size")
             c = DetectorConfig(profile=profile, dataset=dataset, data="", unit=rows / 1024, **settings)
             with torch.device("meta"):   # shapes only
-                net = detection.build(c)
+                net = pedestrian_detection.build(c)
                 f, others = net.features(torch.zeros(2, 3, rows, cols))
                 assert all(0 <= 4 * n - side < 32 for n, side in zip(f.shape[-2:], (rows, cols), strict=True)) or others
                 if kind == "csp":
@@ -230,9 +240,11 @@ def test_every_preset_builds(profile):
 def test_presets_fall_back_to_the_last_set():
     for profile, sets in PRESETS.items():
         for kind in KINDS:
-            assert detection.preset(profile, "mine", kind) == detection.preset(profile, list(sets)[-1], kind)
-    detection.preset("smoke", "mine", "csp").clear()
-    assert detection.preset("smoke", "streets", "csp")["width"] == PRESETS["smoke"]["streets"][0]["width"]
+            assert pedestrian_detection.preset(profile, "mine", kind) == pedestrian_detection.preset(
+                profile, list(sets)[-1], kind
+            )
+    pedestrian_detection.preset("smoke", "mine", "csp").clear()
+    assert pedestrian_detection.preset("smoke", "streets", "csp")["width"] == PRESETS["smoke"]["streets"][0]["width"]
 
 
 def test_an_unknown_detector_is_refused():
@@ -246,7 +258,7 @@ def test_an_unknown_detector_is_refused():
     ("mobilenetv2_100", None, 32, (4, 8, 16, 32)), ("mobilenetv2_100", None, 16, (4, 8, 16, 16))])
 def test_strides_are_those_of_the_maps(name, width, output_stride, strides):
     with torch.device("meta"):
-        net = detection.backbone(name, width, output_stride=output_stride)
+        net = detectors.backbone(name, width, output_stride=output_stride)
         maps = net(torch.zeros(1, 3, 64, 96))
     assert net.strides == strides
     assert [tuple(m.shape[-2:]) for m in maps] == [(64 // s, 96 // s) for s in strides]
@@ -259,7 +271,7 @@ def weights_root(request, tmp_path):
     """Weights of MobileNetV2, random ones and ImageNet's."""
     if request.param == "real":
         return request.getfixturevalue("data_root")
-    net, file = encoders.known("mobilenetv2_100").net, encoders.weights_file("mobilenetv2_100", tmp_path)
+    net, file = pretrained.untrained("mobilenetv2_100").net, pretrained.weights_file("mobilenetv2_100", tmp_path)
     for _ in range(20):
         net.train()(noise(4))          # statistics, so that something comes through
     file.parent.mkdir()
@@ -270,8 +282,8 @@ def weights_root(request, tmp_path):
 @pytest.mark.parametrize("kind", ["faster", "csp"])
 def test_a_backbone_from_imagenet_is_the_encoders_and_stays_so(weights_root, kind):
     net = small(kind, net="mobilenetv2_100", width=None, heights=DetectorConfig.heights)
-    encoder, strides, x = encoders.pretrained("mobilenetv2_100", weights_root), net.backbone.strides, noise(2)
-    assert detection.from_imagenet(net, "mobilenetv2_100", weights_root) is net and net.backbone.strides == strides
+    encoder, strides, x = pretrained.pretrained("mobilenetv2_100", weights_root), net.backbone.strides, noise(2)
+    assert detectors.from_imagenet(net, "mobilenetv2_100", weights_root) is net and net.backbone.strides == strides
     wanted, before = encoder(x)[1:], {name: t.clone() for name, t in net.backbone.state_dict().items()}
     maps = net.train().backbone(x)
     for ours, theirs in list(zip(maps, wanted, strict=True))[:4 if kind == "faster" else 3]:     # the last is dilated
@@ -285,15 +297,15 @@ def test_a_backbone_from_imagenet_is_the_encoders_and_stays_so(weights_root, kin
 def test_weights_that_are_not_there_or_not_of_this_network(offline, tmp_path):
     net = small("faster", net="resnet18", width=None, heights=DetectorConfig.heights)
     with pytest.raises(FileNotFoundError, match=r"weights: .*resnet18-imagenet\.safetensors is not there, and .*; put"):
-        detection.from_imagenet(net, "resnet18", tmp_path)
+        detectors.from_imagenet(net, "resnet18", tmp_path)
     for other, lacks in (("squeezenet1_1", "conv1.weight"), ("resnet50", "layer1.0.conv1.weight")):
-        file = encoders.weights_file(other, tmp_path)
+        file = pretrained.weights_file(other, tmp_path)
         file.parent.mkdir(exist_ok=True)
-        save_file(encoders.known(other).net.state_dict(), file)
+        save_file(pretrained.untrained(other).net.state_dict(), file)
         before = {name: t.clone() for name, t in net.state_dict().items()}
         with pytest.raises(ValueError, match=rf"weights: those of {other} lack {lacks} and \d+ more of the backbone's; "
                                              "give weights of that very network"):
-            detection.from_imagenet(net, other, tmp_path)
+            detectors.from_imagenet(net, other, tmp_path)
         assert all(torch.equal(t, before[name]) for name, t in net.state_dict().items())
 
 

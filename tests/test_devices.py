@@ -17,24 +17,15 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.functional import cross_entropy
 
-from posenc_lib import (
-    augshift,
-    canvas,
-    channels,
-    decoding,
-    detection,
-    encoders,
-    hooks,
-    metrics,
-    missrate,
-    models,
-    padding,
-    probing,
-    segmentation,
-    training,
-)
-from posenc_lib.config import PADDING_MODES, Recipe, Workspace
-from posenc_lib.imageset import IMAGENET, VOID, ImageSet
+from posenc_lib import probe
+from posenc_lib.data.imageset import IMAGENET, VOID, ImageSet
+from posenc_lib.experiments import ablation, augshift, decoding, pedestrian_detection, region_attack
+from posenc_lib.measure import canvas, features, metrics, miss_rate
+from posenc_lib.measure import channels as measure_channels
+from posenc_lib.nets import classifiers, detectors, heads, hooks, padding, pretrained, segmenters
+from posenc_lib.nets.padding import PADDING_MODES
+from posenc_lib.run import training
+from posenc_lib.run.config import Recipe, Workspace
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=1, epoch_steps=1, batch_size=4, flip=False)
@@ -63,19 +54,19 @@ def there(*tensors: torch.Tensor) -> bool:
 
 
 NETWORKS = {
-    **{f"gapnet {name} {mode}": partial(models.gapnet, 9, name, mode, width=2)
-       for name in models.BACKBONES for mode in PADDING_MODES},
-    "permutenet": partial(models.permutenet, 9, width=2),
-    **{f"permutenet nin {order}": partial(models.permutenet, 9, "nin", permutation=order, width=2)
+    **{f"gapnet {name} {mode}": partial(classifiers.gapnet, 9, name, mode, width=2)
+       for name in classifiers.BACKBONES for mode in PADDING_MODES},
+    "permutenet": partial(classifiers.permutenet, 9, width=2),
+    **{f"permutenet nin {order}": partial(classifiers.permutenet, 9, "nin", permutation=order, width=2)
        for order in ("none", "fixed", "batch", "sample", "test")},
-    **{f"vgg {task}": partial(models.vgg, 3, 2, task=task) for task in ("classify", "segment")},
-    "readout": lambda: models.Readout(3, 2, depth=2, size=16),
-    **{f"segmenter {plus}": partial(segmentation.Segmenter, "resnet18", 3, width=2, output_stride=8, rates=(1, 2, 3),
+    **{f"vgg {task}": partial(classifiers.vgg, 3, 2, task=task) for task in ("classify", "segment")},
+    "readout": lambda: heads.Readout(3, 2, depth=2, size=16),
+    **{f"segmenter {plus}": partial(segmenters.Segmenter, "resnet18", 3, width=2, output_stride=8, rates=(1, 2, 3),
                                     head=4, plus=plus) for plus in (False, True)},
-    "classifier": lambda: models.Classifier("cifar_resnet18", 3, width=2).net,
-    "classifier blur": lambda: models.Classifier("cifar_resnet18", 3, width=2, blur=True).net,
-    "padded at random": lambda: padding.pad_at_random(models.gapnet(9, width=2), ["conv1"]),
-    "coordinates": lambda: nn.Sequential(encoders.Coordinates(), nn.Conv2d(5, 2, 3))}
+    "classifier": lambda: classifiers.Classifier("cifar_resnet18", 3, width=2).net,
+    "classifier blur": lambda: classifiers.Classifier("cifar_resnet18", 3, width=2, blur=True).net,
+    "padded at random": lambda: padding.pad_at_random(classifiers.gapnet(9, width=2), ["conv1"]),
+    "coordinates": lambda: nn.Sequential(pretrained.Coordinates(), nn.Conv2d(5, 2, 3))}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -95,14 +86,14 @@ def test_a_network_learns_and_answers_where_it_is(name, device):
 @pytest.mark.parametrize("name", ["small", "squeezenet1_1", "pixels", "coordinates"])
 def test_features_are_where_the_network_is(name, images_on, device):
     """Page 02 trains readouts on the device to which it has moved the network."""
-    encoder = encoders.small(models.vgg(3, 2)) if name == "small" else encoders.known(name)
+    encoder = pretrained.small_vgg(classifiers.vgg(3, 2)) if name == "small" else pretrained.untrained(name)
     encoder.net.to(device)
     images = pictures(2).to(images_on)
-    f, channels = encoders.stacked(encoder, images, side=7, device=device)
-    readout = models.Readout(sum(channels), size=32).to(device).eval()
+    f, channels = features.stacked_features(encoder, images, side=7, device=device)
+    readout = heads.Readout(sum(channels), size=32).to(device).eval()
     assert there(readout(f.float()))
     if name == "small":
-        latents, location, number = encoders.pooled(encoder, images, 2)
+        latents, location, number = features.pooled_latents(encoder, images, 2)
         assert there(*latents, location, number)
 
 
@@ -111,17 +102,17 @@ def test_readers_learn_from_latents_of_any_place(latents_on):
     z = [torch.randn(8, 4).to(latents_on), torch.randn(8, 6).to(latents_on)]
     location = (torch.arange(8) % 4).to(latents_on)
     rows = decoding.decode(z, location, z, location, cells=4, recipe=RECIPE, seed=0, few=2)
-    assert [row["channels"] for row in rows[:4]] == [4, 4, 2, 4] and decoding.kinds_of_cell(z[0]) == 8
+    assert [row["channels"] for row in rows[:4]] == [4, 4, 2, 4] and decoding.n_distinguishable_cells(z[0]) == 8
 
 
 def test_training_moves_what_it_is_given(device):
-    net = models.gapnet(3, width=2)
+    net = classifiers.gapnet(3, width=2)
     training.fit(net, pictures(), lambda net, x, y, _: cross_entropy(net(x), y), replace(RECIPE, flip=True), seed=0)
     assert there(*net.parameters(), *net.buffers())
 
 
-def segmenter(**options) -> segmentation.SegmenterConfig:
-    return segmentation.SegmenterConfig(profile="smoke", dataset="", data="", net="resnet18", width=2, output_stride=8,
+def segmenter(**options) -> region_attack.SegmenterConfig:
+    return region_attack.SegmenterConfig(profile="smoke", dataset="", data="", net="resnet18", width=2, output_stride=8,
                                         rates=(1, 2, 3), head=4, **options)
 
 
@@ -131,42 +122,49 @@ def test_a_segmenter_learns_and_is_attacked(plus, layer, device):
     labels = torch.randint(3, (4, 32, 32))
     labels[:, :2] = VOID
     images = pictures(labels=labels)
-    net = segmentation.build(c, 3)
-    weight = segmentation.class_weights(images, 0.3).to(device)
-    training.fit(net, images, partial(segmentation.objective, c, images.to(device), weight), RECIPE, seed=0)
+    net = region_attack.build(c, 3)
+    weight = region_attack.class_weights(images, 0.3).to(device)
+    training.fit(net, images, partial(region_attack.objective, c, images.to(device), weight), RECIPE, seed=0)
     tried, first = images.to(device), torch.arange(3, device=device)
-    rank = channels.rank(lambda x: net.features(x, layer)[0], lambda: (tried.batch(i)[0] for i in (first, first[:1])))
+    rank = measure_channels.rank(
+        lambda x: net.features(x, layer)[0], lambda: (tried.batch(i)[0] for i in (first, first[:1]))
+    )
     sets = rank.sets(2, 1, 0)
-    removals = [segmentation.Removal(sets[rule][0], instead, inside) for rule, instead, inside in (
+    removals = [ablation.Ablation(sets[rule][0], instead, inside) for rule, instead, inside in (
         ("flip", None, ""), ("strength", rank.mean, ""), ("random", None, "left"), ("matched", rank.mean, "left"))]
-    counts = segmentation.sweep(net, tried, removals, layer=layer, batch=3)
+    counts = region_attack.sweep(net, tried, removals, layer=layer, batch=3)
     weights = torch.cat([torch.ones(1, 4), metrics.bootstrap(4, 5)])
-    assert segmentation.region_iou(counts, "left", weights=weights).shape == (len(removals), 6)
-    channels.stability(rank.flips, 2, metrics.bootstrap(4, 5))
+    assert region_attack.region_iou(counts, "left", weights=weights).shape == (len(removals), 6)
+    measure_channels.stability(rank.flips, 2, metrics.bootstrap(4, 5))
     a, b = rank.rules["flip"], rank.signed["left"]
-    assert isfinite(channels.rank_correlation(a, b)) and channels.overlap(channels.top(a, 2), channels.top(b, 2)) <= 2
+    assert (
+        isfinite(measure_channels.rank_correlation(a, b))
+        and measure_channels.overlap(measure_channels.top_channels(a, 2), measure_channels.top_channels(b, 2)) <= 2
+    )
 
 
-@pytest.mark.parametrize("kind", detection.KINDS)
+@pytest.mark.parametrize("kind", detectors.KINDS)
 def test_a_detector_learns_and_is_attacked(kind, device):
-    preset = detection.preset("smoke", "streets", kind)
-    c = detection.DetectorConfig(profile="smoke", dataset="", data="", unit=0.1,
+    preset = pedestrian_detection.preset("smoke", "streets", kind)
+    c = pedestrian_detection.DetectorConfig(profile="smoke", dataset="", data="", unit=0.1,
                                  **{k: v for k, v in preset.items() if k != "size"})
     people = torch.tensor([[[8.0, 8, 6, 15, 1, 0], [20, 4, 8, 20, 0.3, 1], [float("nan")] * 6]]).expand(4, -1, -1)
     images = pictures(side=64, labels=people.clone())
-    net = detection.build(c)
-    training.fit(net, images, partial(detection.objective, c), RECIPE, seed=0, capture=False)
+    net = pedestrian_detection.build(c)
+    training.fit(net, images, partial(pedestrian_detection.objective, c), RECIPE, seed=0, capture=False)
     tried = images.to(device)
     halves = torch.arange(4, device=device).split(2)
-    rank = channels.rank(lambda x: net.features(x)[0], lambda: (tried.batch(half)[0] for half in halves),
+    rank = measure_channels.rank(lambda x: net.features(x)[0], lambda: (tried.batch(half)[0] for half in halves),
                          stride=max(net.backbone.strides))
     sets = rank.sets(2, 1, 0)
-    removals = [detection.Removal(sets[rule][0]) for rule in ("flip", "matched")]
-    for found in detection.sweep(net, tried, removals, batch=3):
-        matches = missrate.matched(tried.labels, found, missrate.SETUPS["All"], unit=0.1, region="left", size=(64, 64))
-        missrate.log_average(matches, metrics.bootstrap(4, 3))
-        missrate.false_positives(matches, 0.5)
-    missrate.average_precision(tried.labels, found)
+    removals = [ablation.Ablation(sets[rule][0]) for rule in ("flip", "matched")]
+    for found in pedestrian_detection.sweep(net, tried, removals, batch=3):
+        matches = miss_rate.match(
+            tried.labels, found, miss_rate.SETUPS["All"], unit=0.1, region="left", size=(64, 64)
+        )
+        miss_rate.log_average(matches, metrics.bootstrap(4, 3))
+        miss_rate.false_positives(matches, 0.5)
+    miss_rate.average_precision(tried.labels, found)
 
 
 @pytest.mark.parametrize("method", augshift.METHODS)
@@ -181,7 +179,7 @@ def test_a_classifier_learns_to_agree_and_is_asked(method, device):
     training.fit(net, images, loss, RECIPE, seed=0)
     tried = images.to(device)
     for offset_on in (CPU, DEVICE):
-        told, z = augshift.answers(net, tried, torch.zeros(4, 2, dtype=torch.long, device=offset_on))
+        told, z = augshift.predict(net, tried, torch.zeros(4, 2, dtype=torch.long, device=offset_on))
     right = told == tried.labels
     for fill in canvas.FILLS if method == "baseline" else ("zeros",):
         found = augshift.consistency(net, tried, 2, fill, side=16 if fill == "true" else None, right=right)
@@ -196,33 +194,33 @@ def tokens() -> nn.Module:
 
 
 @pytest.mark.parametrize("images_on", [CPU, DEVICE])
-@pytest.mark.parametrize("build", [partial(models.vgg, 3, 2), tokens])
+@pytest.mark.parametrize("build", [partial(classifiers.vgg, 3, 2), tokens])
 def test_a_network_is_probed_with_pictures_of_any_place(build, images_on, device):
     net, images = build().eval().to(device), noise(4).to(images_on)
-    layer = probing.find_layers(net, size=32)[-1]
-    told = probing.probe(net, grid=2, images=images, size=32, folds=2, recipe=RECIPE)
-    assert len(told.accuracy) == len(told.layers) * len(probing.READERS)
-    ranked = {rule: probing.rank(net, layer.name, images, rule, batch=3)
+    layer = probe.find_layers(net, size=32)[-1]
+    told = probe.probe(net, grid=2, images=images, size=32, folds=2, recipe=RECIPE)
+    assert len(told.accuracy) == len(told.layers) * len(probe.READERS)
+    ranked = {rule: probe.rank(net, layer.name, images, rule, batch=3)
               for rule in ("flip", "shift", "decodability", "strength", "left")}
     targets = ranked["flip"][0][:2]
     for strength in (None, ranked["strength"][1]):
-        rows = probing.attack(net, layer.name, targets, lambda net: float(net(images.to(device)).mean()), draws=2,
+        rows = probe.attack(net, layer.name, targets, lambda net: float(net(images.to(device)).mean()), draws=2,
                               strength=strength, axis=layer.axis)
     assert list(rows["removed"]) == ["nothing", "targets", "random", "as strong"]
-    report = probing.padding_report(net, images, modes=("circular",))
+    report = probe.padding_report(net, images, modes=("circular",))
     assert set(report.layers["run with"]) == {"as it is", "circular"}
 
 
 @pytest.mark.parametrize("channels_on", [CPU, DEVICE])
 def test_hooks_find_their_channels(channels_on, device):
-    net, x = models.gapnet(3, width=2).eval().to(device), noise().to(device)
+    net, x = classifiers.gapnet(3, width=2).eval().to(device), noise().to(device)
     gone = torch.tensor([1, 3]).to(channels_on)
     with torch.no_grad(), hooks.ablated(net, "layer4", gone), hooks.captured(net, "layer4") as seen:
         assert there(net(x), *seen)
     with pytest.raises(ValueError, match=r"channels 99\.\.99"), hooks.ablated(net, "layer4", gone[:1] + 98):
         net(x)
-    with hooks.undisturbed(net):
-        assert hooks.stages(net, hooks.traced(net, x))[-1] == "layer4"
+    with hooks.eval_and_restore(net):
+        assert hooks.stages(net, hooks.trace_feature_maps(net, x))[-1] == "layer4"
 
 
 def test_scores_are_taken_where_maps_are(device):
@@ -247,7 +245,7 @@ def test_canvases_are_where_their_images_are(where, device):
     for fill in canvas.FILLS:
         offset = torch.ones(3, 2, dtype=torch.long).to(where)
         assert there(canvas.shift(images, offset, fill, side=4, colour=torch.ones(3)))
-    assert there(pictures().to(device).black, pictures().to(device).spread(2).batch(torch.arange(2))[0])
+    assert there(pictures().to(device).black, pictures().to(device).subsample(2).batch(torch.arange(2))[0])
 
 
 @pytest.fixture
@@ -281,21 +279,29 @@ def agreeing(method):
 
 def segmented(**options):
     c, images = segmenter(**options), pictures(labels=torch.randint(3, (4, 32, 32))).to(DEVICE)
-    weight = segmentation.class_weights(images, 0.3)
-    return partial(segmentation.build, c, 3), partial(segmentation.objective, c, images, weight), images
+    weight = region_attack.class_weights(images, 0.3)
+    return partial(region_attack.build, c, 3), partial(region_attack.objective, c, images, weight), images
 
 
 # The steps of the pages that a GPU captures: network, loss, and images if they are not `pictures()`.
 STEPS = {
-    "01 classes": lambda: (partial(models.gapnet, 3, width=2), lambda net, x, y, _: cross_entropy(net(x), y)),
-    **{f"03 {mode}": lambda mode=mode: (partial(models.gapnet, 4, padding_mode=mode, width=2), located)
-       for mode in PADDING_MODES},
-    **{f"03 {order}": lambda order=order: (partial(models.permutenet, 4, "nin", permutation=order, width=2), located)
-       for order in ("none", "fixed", "batch", "sample", "test")},
-    "03 black": lambda: (partial(models.gapnet, 4, width=2), partial(located, fill=pictures().to(DEVICE).black)),
+    "01 classes": lambda: (partial(classifiers.gapnet, 3, width=2), lambda net, x, y, _: cross_entropy(net(x), y)),
+    **{
+        f"03 {mode}": lambda mode=mode: (partial(classifiers.gapnet, 4, padding_mode=mode, width=2), located)
+        for mode in PADDING_MODES
+    },
+    **{
+        f"03 {order}": lambda order=order: (
+            partial(classifiers.permutenet, 4, "nin", permutation=order, width=2),
+            located,
+        )
+        for order in ("none", "fixed", "batch", "sample", "test")
+    },
+    "03 black": lambda: (partial(classifiers.gapnet, 4, width=2), partial(located, fill=pictures().to(DEVICE).black)),
     **{f"05 {method}": partial(agreeing, method) for method in augshift.METHODS},
     "06": lambda: segmented(plus=True, crop=(24, 24), jitter=0.5),
-    "06 whole": lambda: segmented(mirrored=False, jitter=0.0)}
+    "06 whole": lambda: segmented(mirrored=False, jitter=0.0),
+}
 
 
 @pytest.mark.parametrize("name", STEPS)
@@ -311,11 +317,11 @@ def test_captured_readers_do_not_leave_the_device(captured):
     steps = replace(RECIPE, epoch_steps=training._Captured.warm_up + 1)
     z, location = [torch.randn(8, 4).to(DEVICE), torch.randn(8, 6).to(DEVICE)], (torch.arange(8) % 4).to(DEVICE)
     decoding.decode(z, location, z, location, cells=4, recipe=steps, seed=0, few=2)
-    encoder = encoders.small(models.vgg(3, 2))
+    encoder = pretrained.small_vgg(classifiers.vgg(3, 2))
     encoder.net.to(DEVICE)
-    samples, _ = encoders.reading(encoder, pictures().to(DEVICE), side=7)
+    samples, _ = features.frozen_features(encoder, pictures().to(DEVICE), side=7)
     targets = torch.rand(2, 16, 16).to(DEVICE)
-    training.fit(models.Readout(9, 2, size=16), samples.only(torch.arange(9)),
+    training.fit(heads.Readout(9, 2, size=16), samples.only(torch.arange(9)),
                  lambda readout, f, *_: (readout(f) - targets).square().mean(), steps, seed=0)
     assert len(captured) == 2
 
@@ -374,21 +380,21 @@ def test_what_waits_for_nothing_is_let_through(fine, device):
         fine(torch.ones(3, device=device))
 
 
-@pytest.mark.parametrize("name", encoders.KNOWN)
+@pytest.mark.parametrize("name", pretrained.KNOWN)
 def test_every_architecture_answers_where_it_is(name):
     """Too large to start and to run here, so without values."""
     with FakeTensorMode(), torch.device("cuda"):
-        encoder = encoders.known(name)
+        encoder = pretrained.untrained(name)
         assert {f.device.type for f in encoder(noise(1, 64))} == {"cuda"}
         with pytest.raises(RuntimeError, match="device"):
             encoder(torch.zeros(1, 3, 64, 64, device="cpu"))
 
 
 def test_float32_is_float32_where_something_is_measured(monkeypatch):
-    net = models.gapnet(3, width=2)
+    net = classifiers.gapnet(3, width=2)
     for before in (True, False):
         monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", before)
-        with pytest.raises(ZeroDivisionError), hooks.undisturbed(net):
+        with pytest.raises(ZeroDivisionError), hooks.eval_and_restore(net):
             assert not torch.backends.cudnn.allow_tf32
             1 / 0   # noqa: B018
         assert torch.backends.cudnn.allow_tf32 == before

@@ -7,9 +7,12 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy, dropout
 
-from posenc_lib import canvas, data, lanes, models, training
-from posenc_lib.config import CosineRecipe, PolyRecipe, Recipe, SgdRecipe
-from posenc_lib.draws import Draws, Dropout, drawing
+from posenc_lib.base.draws import Draws, Dropout, drawing
+from posenc_lib.data import registry
+from posenc_lib.measure import canvas
+from posenc_lib.nets import classifiers, heads
+from posenc_lib.run import streams, training
+from posenc_lib.run.config import CosineRecipe, PolyRecipe, Recipe, SgdRecipe
 
 SHORT = {"epochs": 3, "batch_size": 6}   # 40 images: six full batches and one of 4
 RECIPES = {"Recipe": Recipe(**SHORT), "SgdRecipe": SgdRecipe(**SHORT, drop=1, learning_rate=0.01),
@@ -21,7 +24,7 @@ every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 
 @pytest.fixture(scope="module")
 def digits():
-    return data.load("digits", "", size=8).train.take(slice(0, 40))
+    return registry.load("digits", "", size=8).train.take(slice(0, 40))
 
 
 class Net(nn.Module):
@@ -31,7 +34,7 @@ class Net(nn.Module):
         torch.manual_seed(0)
         self.backbone = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(),
                                       nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.head = nn.Sequential(drop or Dropout(0.3), models.Shuffle("batch", 16), nn.Linear(16, 4))
+        self.head = nn.Sequential(drop or Dropout(0.3), heads.Shuffle("batch", 16), nn.Linear(16, 4))
 
     def forward(self, images):
         return self.head(self.backbone(images))
@@ -189,7 +192,7 @@ def test_draws_of_coming_steps_are_those_that_the_steps_would_make():
 
 
 def test_layers_draw_from_a_run_only_inside_its_block():
-    net, z = models.Shuffle("batch", 50), torch.arange(50.0)[None]
+    net, z = heads.Shuffle("batch", 50), torch.arange(50.0)[None]
     with drawing(net, Draws(seed=1)):
         first = net(z)
     with drawing(net, Draws(seed=1)):
@@ -204,12 +207,12 @@ def test_runs_side_by_side_are_those_of_one_after_the_other(digits, captured):
 
     def work(seed):
         torch.manual_seed(seed)
-        net = models.permutenet(4, width=8)
+        net = classifiers.permutenet(4, width=8)
         training.fit(net, digits, location_loss, recipe, seed=seed)
         return seed, net
 
     alone = dict(work(seed) for seed in range(4))
-    together = dict(lanes.abreast(work, [(seed,) for seed in range(4)], 3))
+    together = dict(streams.run_side_by_side(work, [(seed,) for seed in range(4)], 3))
     assert together.keys() == alone.keys()
     assert all(same(together[seed], alone[seed]) for seed in alone)
 
@@ -219,11 +222,11 @@ def test_lanes_replay_at_the_same_time():
     meeting = threading.Barrier(2, timeout=20)
 
     def work(n):
-        with lanes.turn_given_away():
+        with streams.yield_turn():
             meeting.wait()
         return n
 
-    assert sorted(lanes.abreast(work, [(0,), (1,)], 2)) == [0, 1]
+    assert sorted(streams.run_side_by_side(work, [(0,), (1,)], 2)) == [0, 1]
 
 
 def test_an_error_in_one_lane_ends_the_others_where_they_are_whole():
@@ -236,9 +239,9 @@ def test_an_error_in_one_lane_ends_the_others_where_they_are_whole():
         return n
 
     with pytest.raises(ValueError, match="lane 0"):
-        list(lanes.abreast(work, [(n,) for n in range(30)], 1))
+        list(streams.run_side_by_side(work, [(n,) for n in range(30)], 1))
     assert len(ended) < 30
-    with lanes.turn_given_away():   # this thread belongs to no lane
+    with streams.yield_turn():   # this thread belongs to no lane
         pass
 
 
@@ -251,13 +254,13 @@ def test_a_caller_who_stops_stops_the_lanes():
         begun.set()
         for _ in range(2000):
             try:
-                with lanes.turn_given_away():
+                with streams.yield_turn():
                     threading.Event().wait(0.01)
             except InterruptedError:
                 stopped.append(n)
                 raise
 
-    results = lanes.abreast(work, [(0,), (1,)], 2)
+    results = streams.run_side_by_side(work, [(0,), (1,)], 2)
     assert next(results) == 0 and begun.wait(20)
     results.close()
     assert stopped == [1]

@@ -8,11 +8,16 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from posenc_lib import data, encoders, models, training
-from posenc_lib.config import EncoderConfig, Recipe, SgdRecipe
-from posenc_lib.draws import Draws
-from posenc_lib.hooks import layer
-from posenc_lib.padding import set_padding_mode
+from posenc_lib.base.draws import Draws
+from posenc_lib.data import imageset, registry
+from posenc_lib.experiments import encoders
+from posenc_lib.experiments.encoders import EncoderConfig
+from posenc_lib.measure import features as measure_features
+from posenc_lib.nets import classifiers, heads, pretrained
+from posenc_lib.nets.hooks import layer
+from posenc_lib.nets.padding import set_padding_mode
+from posenc_lib.run import training
+from posenc_lib.run.config import Recipe, SgdRecipe
 
 RECIPE = Recipe(epochs=1, epoch_steps=2, batch_size=4, flip=False)
 TRAINED = EncoderConfig(source="photos", width=2, crop=32, recipe=RECIPE)
@@ -20,20 +25,20 @@ TRAINED = EncoderConfig(source="photos", width=2, crop=32, recipe=RECIPE)
 
 @pytest.fixture(scope="module")
 def digits():
-    return data.load("digits", "", size=16, validation=0.0).test.take(slice(0, 3))
+    return registry.load("digits", "", size=16, validation=0.0).test.take(slice(0, 3))
 
 
 @pytest.fixture
 def small():
     torch.manual_seed(0)
-    return encoders.small(models.vgg(3, 2))
+    return pretrained.small_vgg(classifiers.vgg(3, 2))
 
 
 def same(a: nn.Module, b: nn.Module) -> bool:
     return all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
 
 
-def modes(encoder: encoders.Encoder) -> set[str]:
+def modes(encoder: pretrained.Encoder) -> set[str]:
     return {m.padding_mode for m in encoder.net.modules() if isinstance(m, nn.Conv2d)}
 
 
@@ -46,7 +51,7 @@ def modes(encoder: encoders.Encoder) -> set[str]:
 ])
 def test_the_stages_of_known_networks(name, channels, strides):
     with torch.device("meta"):   # shapes only
-        features = encoders.known(name)(torch.zeros(1, 3, 224, 224))
+        features = pretrained.untrained(name)(torch.zeros(1, 3, 224, 224))
     assert [f.shape[1] for f in features] == channels
     assert [224 // f.shape[-1] for f in features] == strides
 
@@ -60,14 +65,14 @@ def test_stages_of_the_small_network_end_its_blocks_after_the_relu(small, digits
 
 
 def test_pixels_are_the_image_from_0_to_1(digits):
-    encoder = encoders.known("pixels")
+    encoder = pretrained.untrained("pixels")
     f, = encoder(encoder.view(digits).batch(torch.arange(3))[0])
     assert torch.equal(f, digits.images / 255)
 
 
 def test_coordinates_add_the_row_and_the_column_from_minus_1_to_1():
     x = torch.rand(2, 3, 4, 6)
-    f, = encoders.known("coordinates")(x)
+    f, = pretrained.untrained("coordinates")(x)
     assert f.shape == (2, 5, 4, 6) and torch.equal(f[:, :3], x)
     for channel, axis, n in ((3, 0, 4), (4, 1, 6)):
         expected = torch.linspace(-1, 1, n).unsqueeze(1 - axis).expand(4, 6)
@@ -76,9 +81,9 @@ def test_coordinates_add_the_row_and_the_column_from_minus_1_to_1():
 
 def test_an_unknown_network_is_answered_with_the_choices():
     with pytest.raises(ValueError, match=r"'resnet99' was asked for, .*'vgg16'.*'mobilenetv2_100'.*'pixels'"):
-        encoders.known("resnet99")
+        pretrained.untrained("resnet99")
     with pytest.raises(ValueError, match="'resnet99' was asked for"):
-        encoders.make(EncoderConfig(net="resnet99", source="imagenet"), 0, "")
+        encoders.build_encoder(EncoderConfig(net="resnet99", source="imagenet"), 0, "")
 
 
 @pytest.fixture(scope="module")
@@ -87,20 +92,22 @@ def squeezenet(tmp_path_factory):
     torch.manual_seed(1)
     net, root = torchvision.models.squeezenet1_1(), tmp_path_factory.mktemp("root")
     (root / "weights").mkdir()
-    save_file(net.state_dict(), encoders.weights_file("squeezenet1_1", root))
+    save_file(net.state_dict(), pretrained.weights_file("squeezenet1_1", root))
     return net, root
 
 
 def test_weights_come_from_the_data_root_or_from_a_file_that_is_named(squeezenet, offline, tmp_path):
     net, root = squeezenet
-    encoder = encoders.pretrained("squeezenet1_1", root)
+    encoder = pretrained.pretrained("squeezenet1_1", root)
     assert same(encoder.net, net) and not encoder.net.training
-    named = encoders.weights_file("squeezenet1_1", root).rename(tmp_path / "mine.safetensors")
+    named = pretrained.weights_file("squeezenet1_1", root).rename(tmp_path / "mine.safetensors")
     try:
-        assert same(encoders.pretrained("squeezenet1_1", root, named).net, net)
-        assert same(encoders.make(EncoderConfig(net="squeezenet1_1", source="imagenet"), 0, root, named).net, net)
+        assert same(pretrained.pretrained("squeezenet1_1", root, named).net, net)
+        assert same(
+            encoders.build_encoder(EncoderConfig(net="squeezenet1_1", source="imagenet"), 0, root, named).net, net
+        )
     finally:
-        named.rename(encoders.weights_file("squeezenet1_1", root))
+        named.rename(pretrained.weights_file("squeezenet1_1", root))
 
 
 def test_torchvisions_weights_are_downloaded_where_no_file_lies(squeezenet, offline, monkeypatch, tmp_path):
@@ -111,7 +118,7 @@ def test_torchvisions_weights_are_downloaded_where_no_file_lies(squeezenet, offl
         torch.save(squeezenet[0].state_dict(), path)
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
-    assert same(encoders.pretrained("squeezenet1_1", tmp_path).net, squeezenet[0])
+    assert same(pretrained.pretrained("squeezenet1_1", tmp_path).net, squeezenet[0])
     assert asked == [("squeezenet1_1-b8a52dc0.pth", "b8a52dc0")]   # the hash is checked
 
 
@@ -122,49 +129,49 @@ def test_torchvisions_weights_are_downloaded_where_no_file_lies(squeezenet, offl
 ])
 def test_missing_weights_are_told_in_one_sentence(name, sentence, offline, tmp_path):
     with pytest.raises(FileNotFoundError, match=sentence) as error:
-        encoders.pretrained(name, tmp_path)
+        pretrained.pretrained(name, tmp_path)
     assert "\n" not in str(error.value)
 
 
 def test_a_named_file_that_is_missing_is_not_replaced_by_a_download(squeezenet, offline, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"weights: .*mine\.safetensors was asked for and is not there"):
-        encoders.pretrained("squeezenet1_1", squeezenet[1], tmp_path / "mine.safetensors")
+        pretrained.pretrained("squeezenet1_1", squeezenet[1], tmp_path / "mine.safetensors")
 
 
 def test_another_networks_weights_and_half_a_file_are_refused(squeezenet, tmp_path):
-    file = encoders.weights_file("squeezenet1_1", squeezenet[1])
+    file = pretrained.weights_file("squeezenet1_1", squeezenet[1])
     with pytest.raises(ValueError, match=r"does not fit EfficientNet: it has 52 tensors, the model \d+; they differ"):
-        encoders.pretrained("mobilenetv2_100", "", file)
+        pretrained.pretrained("mobilenetv2_100", "", file)
     (tmp_path / "half.safetensors").write_bytes(file.read_bytes()[:10_000])
     with pytest.raises(ValueError, match=r"half\.safetensors is damaged or no safetensors file .*; download it again"):
-        encoders.pretrained("squeezenet1_1", "", tmp_path / "half.safetensors")
+        pretrained.pretrained("squeezenet1_1", "", tmp_path / "half.safetensors")
 
 
 def test_the_fingerprint_is_the_files(tmp_path):
-    file = encoders.weights_file("squeezenet1_1", tmp_path)
-    named = encoders.fingerprint("squeezenet1_1", tmp_path)   # torchvision's own
+    file = pretrained.weights_file("squeezenet1_1", tmp_path)
+    named = pretrained.fingerprint("squeezenet1_1", tmp_path)   # torchvision's own
     file.parent.mkdir()
     file.write_bytes(b"weights")
-    one, again = (encoders.fingerprint("squeezenet1_1", root, f) for root, f in ((tmp_path, ""), ("", file)))
+    one, again = (pretrained.fingerprint("squeezenet1_1", root, f) for root, f in ((tmp_path, ""), ("", file)))
     file.write_bytes(b"weightS")
     assert one == again and len(one) == 12
-    assert len({named, one, encoders.fingerprint("squeezenet1_1", tmp_path)}) == 3
+    assert len({named, one, pretrained.fingerprint("squeezenet1_1", tmp_path)}) == 3
 
 
 @pytest.mark.parametrize("c", [EncoderConfig(width=2), EncoderConfig(net="squeezenet1_1"), TRAINED],
                          ids=["small", "squeezenet", "trained"])
 def test_one_seed_makes_one_network_and_another_seed_another(c):
-    first = encoders.make(c, 0, "").net
+    first = encoders.build_encoder(c, 0, "").net
     encoders._trained.cache_clear()
     torch.rand(7)   # the caller's randomness has no part in it
-    assert same(encoders.make(c, 0, "").net, first)
-    assert not same(encoders.make(c, 1, "").net, first)
+    assert same(encoders.build_encoder(c, 0, "").net, first)
+    assert not same(encoders.build_encoder(c, 1, "").net, first)
 
 
 def test_every_weight_of_a_trained_network_was_trained():
     torch.manual_seed(0)
-    start, trained = models.vgg(6, 2), encoders.make(TRAINED, 0, "").net   # six photographs to tell apart
-    one_step_more = encoders.make(replace(TRAINED, recipe=replace(RECIPE, epoch_steps=3)), 0, "").net
+    start, trained = classifiers.vgg(6, 2), encoders.build_encoder(TRAINED, 0, "").net   # six photographs to tell apart
+    one_step_more = encoders.build_encoder(replace(TRAINED, recipe=replace(RECIPE, epoch_steps=3)), 0, "").net
     for net in (start, one_step_more):
         assert not any(torch.equal(a, b) for a, b in zip(net.parameters(), trained.parameters(), strict=True))
 
@@ -172,9 +179,9 @@ def test_every_weight_of_a_trained_network_was_trained():
 @pytest.mark.parametrize("c", [EncoderConfig(width=2), TRAINED], ids=["random", "trained"])
 def test_running_with_another_padding_leaves_the_weights_and_the_kept_network_alone(c, digits):
     x, _ = digits.batch(torch.arange(3))
-    circular = encoders.make(replace(c, run_with="circular"), 0, "")
-    plain = encoders.make(c, 0, "")
-    without = encoders.make(replace(c, run_with="none"), 0, "")
+    circular = encoders.build_encoder(replace(c, run_with="circular"), 0, "")
+    plain = encoders.build_encoder(c, 0, "")
+    without = encoders.build_encoder(replace(c, run_with="none"), 0, "")
     assert (modes(circular), modes(plain)) == ({"circular"}, {"zeros"})
     assert same(circular.net, plain.net) and same(without.net, plain.net)
     assert [f.shape[-1] for f in without(torch.zeros(1, 3, 80, 80))] == [76, 34, 13, 2]
@@ -182,31 +189,31 @@ def test_running_with_another_padding_leaves_the_weights_and_the_kept_network_al
 
 
 def test_a_network_trained_under_another_padding_is_another_network():
-    reflect = encoders.make(replace(TRAINED, padding_mode="reflect"), 0, "")
+    reflect = encoders.build_encoder(replace(TRAINED, padding_mode="reflect"), 0, "")
     assert modes(reflect) == {"reflect"}
-    assert not same(reflect.net, encoders.make(TRAINED, 0, "").net)
+    assert not same(reflect.net, encoders.build_encoder(TRAINED, 0, "").net)
 
 
 def test_a_network_that_segments_is_made_where_the_set_has_label_maps():
-    c = replace(TRAINED, source="stencils")
-    encoder = encoders.make(c, 0, "")
+    c = replace(TRAINED, source="digits_on_photos")
+    encoder = encoders.build_encoder(c, 0, "")
     assert encoder.net(torch.zeros(1, 3, 32, 32)).shape == (1, 11, 32, 32)
     shapes = [tuple(f.shape[1:]) for f in encoder(torch.zeros(1, 3, 32, 32))]
     assert shapes == [(2, 32, 32), (4, 16, 16), (8, 8, 8), (16, 4, 4)]
 
 
 def test_void_pixels_are_not_learned():
-    net = models.vgg(3, 2, task="segment").eval()
+    net = classifiers.vgg(3, 2, task="segment").eval()
     x, labels = torch.randn(2, 3, 16, 16), torch.randint(3, (2, 16, 16))
     whole = encoders._cross_entropy(net, x, labels, Draws())
-    half = encoders._cross_entropy(net, x, labels.index_fill(1, torch.arange(8), data.VOID), Draws())
-    other = encoders._cross_entropy(net, x, labels.index_fill(1, torch.arange(8, 16), data.VOID), Draws())
+    half = encoders._cross_entropy(net, x, labels.index_fill(1, torch.arange(8), imageset.VOID), Draws())
+    other = encoders._cross_entropy(net, x, labels.index_fill(1, torch.arange(8, 16), imageset.VOID), Draws())
     assert torch.allclose((half + other) / 2, whole)
 
 
 @pytest.mark.parametrize("batch", [2, 32])
 def test_stacked_features_equal_resizing_and_joining_by_hand(small, digits, batch):
-    stacked, channels = encoders.stacked(small, digits, side=7, batch=batch)
+    stacked, channels = measure_features.stacked_features(small, digits, side=7, batch=batch)
     assert channels == [2, 4, 8, 16] and stacked.shape == (3, 30, 7, 7) and stacked.dtype == torch.float16
     for n in range(3):
         features = small(small.view(digits).batch(torch.tensor([n]))[0])
@@ -216,13 +223,13 @@ def test_stacked_features_equal_resizing_and_joining_by_hand(small, digits, batc
 
 @pytest.mark.parametrize("use", [None, torch.tensor([29, 0, 3])], ids=["all", "three"])
 def test_features_read_batch_by_batch_are_the_kept_ones(small, digits, use):
-    kept, channels = encoders.reading(small, digits, side=7)
-    streamed, same_channels = encoders.reading(small, digits, side=7, limit=0)
+    kept, channels = measure_features.frozen_features(small, digits, side=7)
+    streamed, same_channels = measure_features.frozen_features(small, digits, side=7, limit=0)
     assert streamed.kept is None and kept.kept is not None and channels == same_channels == [2, 4, 8, 16]
     kept, streamed = (r.to("cpu") if use is None else r.only(use).to("cpu") for r in (kept, streamed))
     for index in (torch.tensor([2]), torch.tensor([1, 0])):
         (f, labels), (g, others) = kept.batch(index), streamed.batch(index)
-        wanted = encoders.stacked(small, digits, side=7)[0][index].float()
+        wanted = measure_features.stacked_features(small, digits, side=7)[0][index].float()
         assert torch.equal(f, wanted if use is None else wanted[:, use]) and f.dtype == g.dtype == torch.float32
         assert torch.allclose(f, g, rtol=1e-3, atol=1e-3) and not g.requires_grad
         assert torch.equal(labels, others) and torch.equal(labels, digits.labels[index])
@@ -231,17 +238,17 @@ def test_features_read_batch_by_batch_are_the_kept_ones(small, digits, use):
 @pytest.mark.parametrize("beyond", [0, 1])
 def test_features_are_kept_up_to_the_limit_in_bytes(small, digits, beyond):
     size = 2 * 3 * 30 * 7 * 7   # half precision, images, channels, grid
-    reading, _ = encoders.reading(small, digits, side=7, limit=size - beyond)
+    reading, _ = measure_features.frozen_features(small, digits, side=7, limit=size - beyond)
     assert len(reading) == 3 and (reading.kept is None) == bool(beyond)
 
 
 def test_a_readout_learns_the_same_from_streamed_features(small, digits):
     losses = []
-    for limit in (0, encoders.KEPT):
+    for limit in (0, measure_features.CACHE_LIMIT):
         torch.manual_seed(0)
-        readout = models.Readout(30, size=16)
+        readout = heads.Readout(30, size=16)
         losses.append([row["loss"] for row in training.fit(
-            readout, encoders.reading(small, digits, side=7, limit=limit)[0],
+            readout, measure_features.frozen_features(small, digits, side=7, limit=limit)[0],
             lambda net, f, *_: (net(f) - 1).square().mean(), SgdRecipe(epochs=3, batch_size=2), seed=0)])
     assert losses[0] == pytest.approx(losses[1], rel=1e-3) and losses[0][0] > losses[0][-1]
 
@@ -249,11 +256,11 @@ def test_a_readout_learns_the_same_from_streamed_features(small, digits):
 @pytest.mark.parametrize("name", ["coordinates", "pixels", "small"])
 def test_features_and_latents_come_where_they_are_wanted(name, small, digits):
     """A network without parameters is on no device.  "meta" stands for a GPU."""
-    encoder = small if name == "small" else encoders.known(name)
-    f, _ = encoders.stacked(encoder, digits, side=7, device="meta")
-    latents, location, number = encoders.pooled(encoder, digits, 2, device="meta")
+    encoder = small if name == "small" else pretrained.untrained(name)
+    f, _ = measure_features.stacked_features(encoder, digits, side=7, device="meta")
+    latents, location, number = measure_features.pooled_latents(encoder, digits, 2, device="meta")
     assert {t.device.type for t in (f, *latents, location, number)} == {"meta"}
-    reading = encoders.reading(encoder, digits, side=7)[0].only(torch.tensor([0])).to("meta")
+    reading = measure_features.frozen_features(encoder, digits, side=7)[0].only(torch.tensor([0])).to("meta")
     features, labels = reading.batch(torch.tensor([1, 2]))
     assert features.shape == (2, 1, 7, 7) and features.device.type == labels.device.type == "meta"
 
@@ -261,11 +268,11 @@ def test_features_and_latents_come_where_they_are_wanted(name, small, digits):
 def test_weights_are_checked_without_a_network_being_built(squeezenet, offline, tmp_path, recwarn):
     _, root = squeezenet
     torch.manual_seed(5)
-    encoders.check({"squeezenet1_1": ""}, root)
+    pretrained.check_weights({"squeezenet1_1": ""}, root)
     drawn = torch.rand(1)
     torch.manual_seed(5)
     assert torch.equal(drawn, torch.rand(1)) and not recwarn.list
-    file = encoders.weights_file("squeezenet1_1", root)
+    file = pretrained.weights_file("squeezenet1_1", root)
     (tmp_path / "half.safetensors").write_bytes(file.read_bytes()[:10_000])
     other = torchvision.models.squeezenet1_1(num_classes=7)
     save_file(other.state_dict(), tmp_path / "seven.safetensors")
@@ -276,29 +283,33 @@ def test_weights_are_checked_without_a_network_being_built(squeezenet, offline, 
             ({"squeezenet1_1": str(tmp_path / "seven.safetensors")}, ValueError, "differ in the shapes of its tensors"),
             ({"resnet152": str(file)}, ValueError, "does not fit ResNet")):
         with pytest.raises(kind, match=sentence):
-            encoders.check(files, root)
+            pretrained.check_weights(files, root)
 
 
 def test_the_channels_that_a_readout_is_given():
-    assert encoders.chosen([2, 3, 4]).tolist() == list(range(9))
-    assert [encoders.chosen([2, 3, 2], stage).tolist() for stage in (1, 2, 3)] == [[0, 1], [2, 3, 4], [5, 6]]
-    few = [encoders.chosen([2, 3, 40], 3, 5, seed=seed).tolist() for seed in (0, 0, 1)]
+    assert measure_features.select_channels([2, 3, 4]).tolist() == list(range(9))
+    assert [measure_features.select_channels([2, 3, 2], stage).tolist() for stage in (1, 2, 3)] == [
+        [0, 1],
+        [2, 3, 4],
+        [5, 6],
+    ]
+    few = [measure_features.select_channels([2, 3, 40], 3, 5, seed=seed).tolist() for seed in (0, 0, 1)]
     assert few[0] == few[1] != few[2]
     assert all(len(set(numbers)) == 5 and min(numbers) >= 5 for numbers in few)
 
 
 def test_a_network_sees_pictures_as_it_was_trained_to(digits):
-    for encoder, grey in ((encoders.known("pixels"), 1.0), (encoders.known("mobilenetv2_100"), 1.0),
-                          (encoders.small(models.vgg(3, 2)), (1 - 0.485) / 0.229)):
+    for encoder, grey in ((pretrained.untrained("pixels"), 1.0), (pretrained.untrained("mobilenetv2_100"), 1.0),
+                          (pretrained.small_vgg(classifiers.vgg(3, 2)), (1 - 0.485) / 0.229)):
         white = replace(digits, images=torch.full_like(digits.images, 255))
         assert encoder.view(white).batch(torch.tensor([0]))[0][0, 0, 0, 0] == pytest.approx(grey)
-    f, _ = encoders.stacked(encoders.known("coordinates"), digits, side=16)
+    f, _ = measure_features.stacked_features(pretrained.untrained("coordinates"), digits, side=16)
     assert torch.allclose(f[:, :3].float(), digits.images / 255, atol=1e-3)   # the set's own mean has no part in it
 
 
 def test_pooled_latents_equal_a_plain_loop(small, digits):
-    latents, location, number = encoders.pooled(small, digits, 2, batch=5)   # 12 canvases: 5, 5 and 2
-    images = replace(digits, mean=data.IMAGENET[0], std=data.IMAGENET[1])
+    latents, location, number = measure_features.pooled_latents(small, digits, 2, batch=5)   # 12 canvases: 5, 5 and 2
+    images = replace(digits, mean=imageset.IMAGENET[0], std=imageset.IMAGENET[1])
     rows = []
     for n in range(3):
         for cell in range(4):
@@ -315,7 +326,7 @@ def test_pooled_latents_equal_a_plain_loop(small, digits):
 def test_under_circular_padding_every_cell_has_the_same_latent(small, digits, mode):
     """Pages 02 and 04's negative control.  Cells of 16 pixels, a multiple of the total stride."""
     set_padding_mode(small.net, mode)
-    for z in encoders.pooled(small, digits, 3)[0]:
+    for z in measure_features.pooled_latents(small, digits, 3)[0]:
         by_cell = z.reshape(3, 9, -1)
         spread = (by_cell - by_cell[:, :1]).abs().max() / z.abs().max()
         assert spread < 1e-5 if mode == "circular" else spread > 1e-3
@@ -324,43 +335,43 @@ def test_under_circular_padding_every_cell_has_the_same_latent(small, digits, mo
 @pytest.mark.parametrize("name, channels", [("squeezenet1_1", [64, 128, 256, 512]),
                                             ("mobilenetv2_100", [16, 24, 32, 96, 320])])
 def test_real_imagenet_weights(data_root, offline, name, channels):
-    if not encoders.weights_file(name, data_root).is_file():
+    if not pretrained.weights_file(name, data_root).is_file():
         pytest.skip(f"real weights: {name} is not under the data root")
-    encoder = encoders.pretrained(name, data_root)
-    photos = data.load("photos", "", size=64, validation=0.0).test.take(slice(0, 2))
+    encoder = pretrained.pretrained(name, data_root)
+    photos = registry.load("photos", "", size=64, validation=0.0).test.take(slice(0, 2))
     features = encoder(encoder.view(photos).batch(torch.arange(2))[0])
     assert [f.shape[1] for f in features] == channels
     assert all(f.isfinite().all() and f.std() > 0 for f in features)
     torch.manual_seed(0)
-    assert not same(encoder.net, encoders.known(name).net)
+    assert not same(encoder.net, pretrained.untrained(name).net)
 
 
 def test_padding_modes_reach_every_network_or_are_refused():
-    circular = encoders.make(EncoderConfig(net="squeezenet1_1", padding_mode="circular"), 0, "")
+    circular = encoders.build_encoder(EncoderConfig(net="squeezenet1_1", padding_mode="circular"), 0, "")
     assert {m.padding_mode for m in circular.net.modules() if isinstance(m, nn.Conv2d)} == {"circular"}
     with pytest.raises(ValueError, match="set_padding_mode: layer conv_stem is a Conv2dSame"):
-        encoders.make(EncoderConfig(net="mobilenetv2_100", padding_mode="circular"), 0, "")
+        encoders.build_encoder(EncoderConfig(net="mobilenetv2_100", padding_mode="circular"), 0, "")
     with pytest.raises(ValueError, match="remove_padding: layer conv_stem is a Conv2dSame"):
-        encoders.make(EncoderConfig(net="mobilenetv2_100", run_with="none"), 0, "")
+        encoders.build_encoder(EncoderConfig(net="mobilenetv2_100", run_with="none"), 0, "")
 
 
 def test_only_the_small_network_is_trained_here():
     with pytest.raises(ValueError, match="source of squeezenet1_1: 'photos' was asked for, but there are only"):
-        encoders.make(EncoderConfig(net="squeezenet1_1", source="photos"), 0, "")
+        encoders.build_encoder(EncoderConfig(net="squeezenet1_1", source="photos"), 0, "")
 
 
 def test_a_page_asks_for_networks_by_name_or_file(tmp_path):
-    assert encoders.asked("", tmp_path) == {}
-    assert encoders.asked("", tmp_path, ["vgg16"]) == {"vgg16": ""}
-    file = encoders.weights_file("squeezenet1_1", tmp_path)
+    assert pretrained.parse_encoders("", tmp_path) == {}
+    assert pretrained.parse_encoders("", tmp_path, ["vgg16"]) == {"vgg16": ""}
+    file = pretrained.weights_file("squeezenet1_1", tmp_path)
     file.parent.mkdir()
     file.touch()
-    assert encoders.asked("", tmp_path) == {"squeezenet1_1": ""}
-    assert encoders.asked(f"vgg16,resnet18={file}", tmp_path) == {"vgg16": "", "resnet18": str(file)}
+    assert pretrained.parse_encoders("", tmp_path) == {"squeezenet1_1": ""}
+    assert pretrained.parse_encoders(f"vgg16,resnet18={file}", tmp_path) == {"vgg16": "", "resnet18": str(file)}
     with pytest.raises(FileNotFoundError, match=r"none\.safetensors was asked for vgg16 and is not there"):
-        encoders.asked(f"vgg16={tmp_path}/none.safetensors", tmp_path)
+        pretrained.parse_encoders(f"vgg16={tmp_path}/none.safetensors", tmp_path)
     with pytest.raises(ValueError, match="pretrained: 'vgg17' was asked for, but there are only 'vgg16'"):
-        encoders.asked("vgg17", tmp_path)
+        pretrained.parse_encoders("vgg17", tmp_path)
 
 
 def test_labels_say_network_source_and_padding():
@@ -372,20 +383,20 @@ def test_labels_say_network_source_and_padding():
 
 
 def test_a_network_to_train_names_its_data():
-    c = encoders.to_train("photos", "", width=2, crop=64, recipe=Recipe(epochs=1, epoch_steps=1))
+    c = encoders.trained_config("photos", "", width=2, crop=64, recipe=Recipe(epochs=1, epoch_steps=1))
     assert (c.source, c.width, c.crop) == ("photos", 2, 64)
-    assert c.data == data.load("photos", "", size=64, validation=0.0).train.fingerprint
+    assert c.data == registry.load("photos", "", size=64, validation=0.0).train.fingerprint
 
 
 def test_features_beyond_half_precision_are_kept_whole():
-    pictures = data.load("photos", "", size=64, validation=0.0).test.take(slice(0, 2))
+    pictures = registry.load("photos", "", size=64, validation=0.0).test.take(slice(0, 2))
     net = nn.Sequential(OrderedDict(large=nn.Conv2d(3, 2, 1)))
     net.large.weight.data.fill_(1e6)
-    encoder = encoders.Encoder(net, ("large",), *encoders.UNIT)
-    features, _ = encoders.stacked(encoder, pictures)
+    encoder = pretrained.Encoder(net, ("large",), *pretrained.UNIT)
+    features, _ = measure_features.stacked_features(encoder, pictures)
     assert features.dtype == torch.float32 and features.isfinite().all() and features.max() > 65504
     black_first = replace(pictures, images=torch.cat([torch.zeros_like(pictures.images[:1]), pictures.images]),
                           labels=torch.zeros(3, dtype=torch.long))   # the first batch does not go beyond it
-    later, _ = encoders.stacked(encoder, black_first, batch=1)
+    later, _ = measure_features.stacked_features(encoder, black_first, batch=1)
     assert torch.allclose(later[1:], features) and later.dtype == torch.float32
     assert torch.equal(later[0], later[0].half().float()) and later[0].std((1, 2)).max() < 1e-3

@@ -22,14 +22,18 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from posenc_lib import data, records, training
-from posenc_lib.config import Recipe, Workspace, digest
+from posenc_lib.base import files as base_files
+from posenc_lib.data import registry
+from posenc_lib.run import records as run_records
+from posenc_lib.run import training
+from posenc_lib.run.config import Recipe, Workspace, digest
 
 # Processes come from a server that has imported everything: Python and torch take seconds to start.  The server never
 # computes, for a fork of a process whose OpenMP threads have run hangs.
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["posenc_lib.records", "posenc_lib.training", "sklearn.datasets", "pytest", "nbformat",
-                              "psutil"])
+SERVER.set_forkserver_preload(
+    ["posenc_lib.run.records", "posenc_lib.run.training", "sklearn.datasets", "pytest", "nbformat", "psutil"]
+)
 SEEDS = range(4)
 RECIPE = Recipe(epochs=3, epoch_steps=10, batch_size=16, learning_rate=0.01)
 
@@ -68,7 +72,7 @@ class Sweep:
 
     def run(self, config: Config, seed: int, checkpoint: Path) -> dict:
         steps = []
-        digits = data.load("digits", "", size=8).train.take(slice(0, 80))
+        digits = registry.load("digits", "", size=8).train.take(slice(0, 80))
         torch.manual_seed(seed)
         net = nn.Sequential(nn.Conv2d(3, config.width, 3), nn.BatchNorm2d(config.width), nn.ReLU(), nn.Dropout(0.2),
                             nn.Flatten(), nn.Linear(config.width * 36, 300), nn.Linear(300, 10))
@@ -89,7 +93,7 @@ class Sweep:
         die()
         if begun:
             begun.set()
-        records.run_or_load("sweep", CONFIGS, self.run, seeds=SEEDS, workspace=self.workspace)
+        run_records.run_or_load("sweep", CONFIGS, self.run, seeds=SEEDS, workspace=self.workspace)
 
     def results(self) -> dict:
         """What is on file, line by line: one for every run, or this fails."""
@@ -194,7 +198,7 @@ def save(path: Path, writer: int, halfway=None, other=None) -> None:
 
     if halfway:
         training.open = Interrupted   # in front of the builtin
-    training.save_atomically({"writer": writer, "weights": torch.full((20_000 * writer,), writer)}, path)
+    base_files.save_atomically({"writer": writer, "weights": torch.full((20_000 * writer,), writer)}, path)
 
 
 @pytest.mark.parametrize("first, second", [(1, 2), (2, 1)])
@@ -206,11 +210,11 @@ def test_two_processes_that_write_one_checkpoint_leave_one_of_both(tmp_path, fir
     other.set()
     slow.join(60)
     assert slow.exitcode == 0 and os.listdir(tmp_path) == ["run.pt"]
-    state = training.read(path)
+    state = base_files.read(path)
     assert len(state["weights"]) == 20_000 * state["writer"] and (state["weights"] == state["writer"]).all()
 
 
-@pytest.mark.parametrize("end", [lambda path: training.save_atomically({}, path), training.discard])
+@pytest.mark.parametrize("end", [lambda path: base_files.save_atomically({}, path), base_files.discard])
 def test_what_killed_writers_left_goes_and_nothing_else(tmp_path, end):
     path = tmp_path / "run[1]-0.pt"
     others = {"run[1]-0.pt.zip", "run[1]-00.pt.0a.partial", "run1-0.pt.0a.partial", "run[1]-1.pt"}
@@ -218,8 +222,8 @@ def test_what_killed_writers_left_goes_and_nothing_else(tmp_path, end):
         (tmp_path / name).touch()
     end(path)
     assert set(os.listdir(tmp_path)) - {path.name} == others
-    assert path.exists() == (end is not training.discard)
-    training.discard(tmp_path / "nowhere" / "run.pt")
+    assert path.exists() == (end is not base_files.discard)
+    base_files.discard(tmp_path / "nowhere" / "run.pt")
 
 
 # ------------------------------------------------------------------------------------------ a loss that is no number
@@ -233,5 +237,5 @@ def diverge(sweep: Sweep) -> None:
 
 def test_a_loss_that_is_no_number_keeps_the_runs_before_it_and_names_its_own(tmp_path, uninterrupted):
     in_child(diverge, Sweep(tmp_path, broken=8))
-    on_file = {one.key: one.results for one in records.load(Sweep(tmp_path).records)}
+    on_file = {one.key: one.results for one in run_records.load(Sweep(tmp_path).records)}
     assert list(on_file) == RUNS[:1] and on_file == {RUNS[0]: uninterrupted[RUNS[0]]}   # width 4 ran first

@@ -13,8 +13,9 @@ from filelock import FileLock
 from test_faults import CONFIGS, RUNS, Sweep, in_child, uninterrupted
 from test_run_all import Tiny
 
-from posenc_lib import records, training
-from posenc_lib.config import describe, digest
+from posenc_lib.base import files
+from posenc_lib.run import records
+from posenc_lib.run.config import describe, digest
 
 __all__ = ["uninterrupted"]   # a fixture
 
@@ -88,12 +89,12 @@ def save_too_much(path: Path) -> None:
     limited(100_000)
     with pytest.raises(OSError, match=rf"^checkpoint: {path} cannot be written \(OSError: \[Errno 27\] .+\); "
                                       r"make room there, .+ and run the same again: it goes on from the last"):
-        training.save_atomically({"weights": torch.zeros(100_000)}, path)
+        files.save_atomically({"weights": torch.zeros(100_000)}, path)
 
 
 def test_a_checkpoint_that_does_not_fit_leaves_the_old_one_whole(tmp_path):
     path = tmp_path / "run.pt"
-    training.save_atomically({"step": 1}, path)
+    files.save_atomically({"step": 1}, path)
     in_child(save_too_much, path)
     assert torch.load(path, weights_only=True) == {"step": 1} and os.listdir(tmp_path) == ["run.pt"]
 

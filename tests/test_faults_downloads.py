@@ -20,7 +20,8 @@ from test_data import write_torchvision_layout
 from test_training import Trap, same
 from torchvision.models import Weights, WeightsEnum
 
-from posenc_lib import data, encoders, networks
+from posenc_lib.data import files, registry
+from posenc_lib.nets import custom, pretrained
 
 
 class Server(ThreadingHTTPServer):
@@ -83,7 +84,7 @@ def left(folder: Path) -> list[str]:
 @pytest.mark.parametrize("damage, kind", [("nothing", OSError), ("half", ValueError), ("closed early", ValueError),
                                           ("a byte", ValueError)])
 def test_an_image_set_that_comes_damaged_is_told_and_comes_whole_later(server, tmp_path, monkeypatch, damage, kind):
-    layout, root, archive = data.CIFAR["cifar10"][0], tmp_path / "root", tmp_path / "made.tar.gz"
+    layout, root, archive = files.CIFAR["cifar10"][0], tmp_path / "root", tmp_path / "made.tar.gz"
     folder = write_torchvision_layout(tmp_path / "made", layout, monkeypatch)
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(folder, folder.name)
@@ -93,18 +94,18 @@ def test_an_image_set_that_comes_damaged_is_told_and_comes_whole_later(server, t
     server.damage = damage
     with pytest.raises(kind, match=rf"^cifar10: {layout.url} could not be fetched whole \(.+; (nothing came|\d+ bytes "
                                    rf"of MD5 \w+ came), the archive's MD5 is {layout.tgz_md5}\); try again, ") as told:
-        data.download("cifar10", root)
+        files.download("cifar10", root)
     assert "\n" not in str(told.value) and not left(root)
     with pytest.raises(FileNotFoundError, match="cifar10: neither "):
-        data.load("cifar10", root)
+        registry.load("cifar10", root)
     server.damage = ""
-    data.download("cifar10", root)
-    assert len(data.load("cifar10", root, validation=0.0).train) == 4
+    files.download("cifar10", root)
+    assert len(registry.load("cifar10", root, validation=0.0).train) == 4
 
 
 def test_another_set_than_cifar_is_not_downloaded(tmp_path):
     with pytest.raises(ValueError, match="download: 'digits' was asked for, but there are only 'cifar10', 'cifar100'"):
-        data.download("digits", tmp_path)
+        files.download("digits", tmp_path)
 
 
 @pytest.fixture
@@ -133,19 +134,19 @@ def publish(server, monkeypatch, file: Path) -> Path:
 def test_torchvisions_weights_that_come_damaged_are_told_and_come_whole_later(of_torchvision, server, tmp_path, damage,
                                                                              kind):
     net, kept = of_torchvision
-    for told, ask in ((kind, lambda: encoders.pretrained("squeezenet1_1", tmp_path)),
-                      (FileNotFoundError, lambda: networks.load("torchvision:squeezenet1_1", "pretrained"))):
+    for told, ask in ((kind, lambda: pretrained.pretrained("squeezenet1_1", tmp_path)),
+                      (FileNotFoundError, lambda: custom.load("torchvision:squeezenet1_1", "pretrained"))):
         server.damage = damage
         with pytest.raises(told, match=r"^weights: .+ squeezenet1_1|torchvision:squeezenet1_1 .+\(\w+") as error:
             ask()
         assert "\n" not in str(error.value) and not left(kept.parent)
     server.damage = ""
-    assert same(encoders.pretrained("squeezenet1_1", tmp_path).net, net) and kept.is_file()
-    assert same(networks.load("torchvision:squeezenet1_1", "pretrained").model, net)
+    assert same(pretrained.pretrained("squeezenet1_1", tmp_path).net, net) and kept.is_file()
+    assert same(custom.load("torchvision:squeezenet1_1", "pretrained").model, net)
 
 
-@pytest.mark.parametrize("load", [lambda root: encoders.pretrained("squeezenet1_1", root).net,
-                                  lambda _: networks.load("torchvision:squeezenet1_1", "pretrained").model])
+@pytest.mark.parametrize("load", [lambda root: pretrained.pretrained("squeezenet1_1", root).net,
+                                  lambda _: custom.load("torchvision:squeezenet1_1", "pretrained").model])
 def test_weights_that_went_bad_in_the_cache_are_not_read(of_torchvision, tmp_path, load):
     net, kept = of_torchvision
     load(tmp_path)
@@ -157,8 +158,8 @@ def test_weights_that_went_bad_in_the_cache_are_not_read(of_torchvision, tmp_pat
 
 
 @pytest.mark.parametrize("load, kind", [
-    (lambda root: encoders.pretrained("squeezenet1_1", root), ValueError),
-    (lambda _: networks.load("torchvision:squeezenet1_1", "pretrained"), FileNotFoundError)])
+    (lambda root: pretrained.pretrained("squeezenet1_1", root), ValueError),
+    (lambda _: custom.load("torchvision:squeezenet1_1", "pretrained"), FileNotFoundError)])
 def test_code_in_published_weights_is_not_run(of_torchvision, server, monkeypatch, tmp_path, load, kind):
     torch.save({"features": Trap()}, tmp_path / "trap.pth")
     publish(server, monkeypatch, tmp_path / "trap.pth")
@@ -183,7 +184,7 @@ def test_timms_weights_that_come_damaged_are_told_and_come_whole_later(server, m
             monkeypatch.setitem(timm.models._registry._model_pretrained_cfgs, name, published)
     server.damage = damage
     with pytest.raises(FileNotFoundError, match=r"^weights: those of timm:test_resnet could not be .+\(.+\)") as told:
-        networks.load("timm:test_resnet", "pretrained")
+        custom.load("timm:test_resnet", "pretrained")
     assert "\n" not in str(told.value) and not left(tmp_path / "cache")
     server.damage = ""
-    assert same(networks.load("timm:test_resnet", "pretrained").model, net)
+    assert same(custom.load("timm:test_resnet", "pretrained").model, net)

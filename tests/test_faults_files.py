@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 from test_training import RECIPE, digits, fitted, same
 
-from posenc_lib import records
-from posenc_lib.config import digest
+from posenc_lib.run import records
+from posenc_lib.run.config import digest
 
 __all__ = ["digits"]   # a fixture
 

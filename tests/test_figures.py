@@ -7,10 +7,12 @@ import pytest
 from matplotlib.colors import same_color
 from torchvision.datasets import Cityscapes
 
-from posenc_lib import data, figures, paper, streets
-from posenc_lib.canvas import POSITION_MAPS
-from posenc_lib.config import PADDING_MODES
-from posenc_lib.figures import MAP_COLOURS, PADDING_COLOURS
+from posenc_lib.claims import claim, gapnet_vs_permutenet
+from posenc_lib.data import files, imageset, streets
+from posenc_lib.measure.canvas import POSITION_MAPS
+from posenc_lib.nets.padding import PADDING_MODES
+from posenc_lib.show import figures, images
+from posenc_lib.show.style import MAP_COLOURS, PADDING_COLOURS
 
 matplotlib.use("agg")
 
@@ -18,7 +20,7 @@ matplotlib.use("agg")
 @pytest.fixture
 def summary():
     """Table 1 as if it were this run's, each value with an interval of two points."""
-    rows = paper.TABLE1.assign(mean=paper.TABLE1["paper"] - 1, chance=10.0)
+    rows = gapnet_vs_permutenet.TABLE1.assign(mean=gapnet_vs_permutenet.TABLE1["paper"] - 1, chance=10.0)
     return rows.assign(low=rows["mean"] - 2, high=rows["mean"] + 2)
 
 
@@ -85,7 +87,7 @@ def test_above_chance_and_bars_draw_what_they_are_given(ax):
 
 def test_place_fields_stand_under_their_share(ax):
     fields = [np.arange(9.0).reshape(3, 3), np.eye(3)]
-    fig = figures.place_field_maps(fields, [0.25, 1.0])
+    fig = images.place_field_maps(fields, [0.25, 1.0])
     assert [a.get_title() for a in fig.axes] == ["η² = 25%", "η² = 100%"]
     assert all((a.images[0].get_array() == f).all() for a, f in zip(fig.axes, fields, strict=True))
     plt.close(fig)
@@ -94,7 +96,7 @@ def test_place_fields_stand_under_their_share(ax):
 
 
 def test_padded_squares_tint_what_was_added():
-    fig = figures.padded_squares({"reflect": np.pad(np.arange(4).reshape(2, 2), 1, mode="reflect")}, margin=1)
+    fig = images.padded_squares({"reflect": np.pad(np.arange(4).reshape(2, 2), 1, mode="reflect")}, margin=1)
     squares = [p for p in fig.axes[0].patches if p.get_fill()]
     tinted = [same_color(p.get_facecolor(), (*PADDING_COLOURS["reflect"], 0.3)) for p in squares]
     assert len(squares) == 16 and sum(tinted) == 12
@@ -105,7 +107,7 @@ def test_padded_squares_tint_what_was_added():
 def test_feature_maps_of_a_row_share_one_scale():
     rows = {"conv1": {"zeros": np.zeros((4, 4)), "reflect": np.full((4, 4), 9.0)},
             "layer4": {"zeros": np.ones((2, 2)), "reflect": np.ones((2, 2))}}
-    fig = figures.feature_maps(rows)
+    fig = images.feature_maps(rows)
     assert fig.axes[0].images[0].get_clim() == fig.axes[1].images[0].get_clim() == (0, 9)
     assert [a.get_title() for a in fig.axes] == ["zero", "reflect", "", ""]
     assert [a.get_ylabel() for a in fig.axes[::2]] == ["conv1", "layer4"]
@@ -135,8 +137,8 @@ def test_a_mode_matrix_names_rows_and_columns_by_the_papers_names(ax):
 
 
 def test_a_verdict_strip_marks_each_claim_under_its_verdict_and_its_control():
-    verdicts = [paper.NOT_REPRODUCED, paper.REPRODUCED, "not run", paper.IN_DIRECTION, paper.NOT_TESTABLE]
-    controls = [paper.PASSED, paper.NOT_PASSED, "–", paper.NOT_TRIED, paper.PASSED]
+    verdicts = [claim.NOT_REPRODUCED, claim.REPRODUCED, "not run", claim.IN_DIRECTION, claim.NOT_TESTABLE]
+    controls = [claim.PASSED, claim.NOT_PASSED, "–", claim.NOT_TRIED, claim.PASSED]
     fig = figures.verdict_strip(list("abcde"), verdicts, controls)
     strip = fig.axes[0]
     columns = {round(float(x), 1): t.get_text().replace("\n", " ")
@@ -152,7 +154,7 @@ def test_a_verdict_strip_marks_each_claim_under_its_verdict_and_its_control():
 def test_a_picture_grid_holds_each_picture_in_its_row_and_column_on_one_scale():
     photo, dim = np.full((4, 4, 3), 0.5), np.full((4, 4), 0.25)
     rows = {"cat": {"image": photo, "H": dim}, "china": {"image": photo, "VS": 2 * dim}}
-    fig = figures.picture_grid(rows, {("china", "VS"): "SPC 0.50"})
+    fig = images.picture_grid(rows, {("china", "VS"): "SPC 0.50"})
     grid = np.array(fig.axes).reshape(2, 3)
     assert [ax.get_title() for ax in fig.axes] == ["image", "H", "VS", "", "", ""]
     assert [ax.get_ylabel() for ax in grid[:, 0]] == ["cat", "china"]
@@ -287,7 +289,7 @@ def on_paper(fig) -> np.ndarray:
 def grid_of(rows: int, cols: int):
     picture = np.linspace(0, 1, rows * cols).reshape(rows, cols)
     colours = np.stack([picture] * 3, -1)
-    return figures.picture_grid({str(n): {"picture": colours / (n + 1), "a": picture / (n + 1), "b": 1 - picture}
+    return images.picture_grid({str(n): {"picture": colours / (n + 1), "a": picture / (n + 1), "b": 1 - picture}
                                  for n in range(2)})
 
 
@@ -323,29 +325,29 @@ def test_an_agreement_matrix_shows_its_numbers_on_the_scale_it_is_given(ax, low,
 OF_CITYSCAPES = {c.name: c.color for c in Cityscapes.classes if c.train_id not in (-1, 255)}   # torchvision's list
 
 
-@pytest.mark.parametrize("classes", [streets.CLASSES, data.CITYSCAPES, data.CITYSCAPES[::-1]])
+@pytest.mark.parametrize("classes", [streets.CLASSES, files.CITYSCAPES, files.CITYSCAPES[::-1]])
 def test_classes_have_the_colours_of_cityscapes(classes):
-    colours = figures.class_colours(classes)
+    colours = images.class_colours(classes)
     assert colours.shape == (256, 3) and sorted(classes) == sorted(OF_CITYSCAPES)
     np.testing.assert_allclose(255 * colours[:19], [OF_CITYSCAPES[name] for name in classes])
     assert len({tuple(colour) for colour in colours[:20]}) == 20   # unlike each other and black
-    assert not colours[data.VOID].any() and not colours[19:].any()
+    assert not colours[imageset.VOID].any() and not colours[19:].any()
 
 
 def test_classes_of_camvid_have_the_colours_of_their_counterparts():
     like = ("sky", "building", "pole", "road", "sidewalk", "vegetation", "traffic sign", "fence", "car", "person",
             "rider")
-    colours = figures.class_colours(data.CAMVID)
+    colours = images.class_colours(files.CAMVID)
     np.testing.assert_allclose(255 * colours[:11], [OF_CITYSCAPES[name] for name in like])
-    assert not colours[data.VOID].any()
-    np.testing.assert_allclose(figures.class_colours(["unheard of", "road"])[:2], [
+    assert not colours[imageset.VOID].any()
+    np.testing.assert_allclose(images.class_colours(["unheard of", "road"])[:2], [
         [128 / 255] * 3, np.array(OF_CITYSCAPES["road"]) / 255])   # grey
 
 
 def test_boxes_stand_around_the_pixels_they_name(ax):
-    figures.boxes(ax, np.array([[2, 3, 4, 5], [0, 0, 1, 1]]), ["-", "--"], [1.0, 0.25])
+    images.boxes(ax, np.array([[2, 3, 4, 5], [0, 0, 1, 1]]), ["-", "--"], [1.0, 0.25])
     one, two = ax.patches
     assert (one.get_xy(), one.get_width(), one.get_height()) == ((1.5, 2.5), 4, 5)   # pixel 2 begins at 1.5
     assert (one.get_linestyle(), two.get_linestyle()) == ("-", "--") and (one.get_alpha(), two.get_alpha()) == (1, 0.25)
-    figures.boxes(ax, np.array([]))
+    images.boxes(ax, np.array([]))
     assert len(ax.patches) == 2

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import same_color
 from test_figures import intervals, labels, segments
 
-from posenc_lib import figures
+from posenc_lib.show import figures, style
 
 matplotlib.use("agg")
 
@@ -29,7 +29,7 @@ def test_border_energy_is_drawn_by_layer_with_its_interval_in_the_modes_colour(a
     drawn = lines(ax)
     assert list(drawn) == ["as it is", "zero", "circular"]
     assert np.allclose([values for values, _ in drawn.values()], [[0, 0.3], [0.1, 0.4], [0.2, 0.5]])
-    assert drawn["as it is"][1] == "black" and same_color(drawn["circular"][1], figures.PADDING_COLOURS["circular"])
+    assert drawn["as it is"][1] == "black" and same_color(drawn["circular"][1], style.PADDING_COLOURS["circular"])
     assert np.allclose(segments(ax), intervals(border)) and labels(ax) == ["stem", "deep"]
 
 

@@ -6,7 +6,7 @@ import torch
 from captum.attr import LayerFeatureAblation
 from torch import nn
 
-from posenc_lib.hooks import ablated, captured, channel_axis, layer, stages, traced, undisturbed
+from posenc_lib.nets.hooks import ablated, captured, channel_axis, eval_and_restore, layer, stages, trace_feature_maps
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def test_a_network_is_as_before_however_the_block_ended(fail):
     net.norm.eval()                         # training flags that differ
     before = remembered(net)
     net.fail = fail
-    with suppress(ValueError, KeyboardInterrupt), undisturbed(net):
+    with suppress(ValueError, KeyboardInterrupt), eval_and_restore(net):
         assert not net.training and not torch.is_grad_enabled()
         net(torch.randn(2, 3, 8, 8))
     assert torch.is_grad_enabled()
@@ -195,8 +195,8 @@ def test_a_network_is_as_before_however_the_block_ended(fail):
 
 
 def test_layers_are_traced_in_the_order_in_which_they_are_done(net, x):
-    with undisturbed(net):
-        shapes = traced(net, x)
+    with eval_and_restore(net):
+        shapes = trace_feature_maps(net, x)
     assert shapes == {"0": (2, 4, 6, 6), "1": (2, 4, 6, 6), "2": (2, 5, 4, 4)}    # the average has one place
     assert hooks(net) == 0
 
@@ -213,12 +213,12 @@ def test_what_holds_no_features_of_its_own_or_of_another_batch_is_not_traced():
             self.parted(x.reshape(-1, 3, 4, 4))
             return self.last(self.again(x)[:, :, ::2, ::2])
 
-    with undisturbed(Windows()) as net:
-        shapes = traced(net, torch.rand(1, 3, 8, 8))
+    with eval_and_restore(Windows()) as net:
+        shapes = trace_feature_maps(net, torch.rand(1, 3, 8, 8))
     assert list(shapes.items()) == [("again", (1, 3, 8, 8)), ("last", (1, 3, 4, 4))]
     net.last = nn.Sequential(nn.Tanh(), net.again)       # now done last of all
-    with undisturbed(net):
-        assert list(traced(net, torch.rand(1, 3, 8, 8))) == ["last.0", "again", "last"]
+    with eval_and_restore(net):
+        assert list(trace_feature_maps(net, torch.rand(1, 3, 8, 8))) == ["last.0", "again", "last"]
 
 
 @pytest.mark.parametrize("shapes, wanted", [

@@ -20,13 +20,14 @@ from conftest import ROOT, environment
 from PIL import Image
 from torch import Tensor, nn
 
-from posenc_lib import imagenet
 from posenc_lib.__main__ import main
-from posenc_lib.data import IMAGENET
+from posenc_lib.data.imageset import IMAGENET
+from posenc_lib.experiments import augshift_imagenet
 
 EPOCHS = 6
-CONFIG = imagenet.ImageNetConfig(profile="paper", dataset="pictures", data="", width=None, backbone="test_convnext",
-                                 shift=4, size=32)
+CONFIG = augshift_imagenet.ImageNetConfig(
+    profile="paper", dataset="pictures", data="", width=None, backbone="test_convnext", shift=4, size=32
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def kill(process: subprocess.Popen) -> None:
 
 
 def kept(out: Path) -> list[dict]:
-    file = out / "records" / "paper" / "augshift-imagenet.jsonl"
+    file = out / "records" / "paper" / "augshift.jsonl"
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
@@ -145,7 +146,7 @@ def test_a_run_killed_in_two_processes_ends_as_if_it_had_not_been(pictures, two,
 
 
 def test_another_size_is_another_run(pictures, tmp_path, cpu, monkeypatch, capsys):
-    monkeypatch.setattr(imagenet, "run", lambda *given: {"top1": 0.5})
+    monkeypatch.setattr(augshift_imagenet, "run", lambda *given: {"top1": 0.5})
     for size in (32, 40):
         main(arguments(pictures, tmp_path, "--size", size))
     assert len(kept(tmp_path)) == 2
@@ -153,7 +154,7 @@ def test_another_size_is_another_run(pictures, tmp_path, cpu, monkeypatch, capsy
 
 @pytest.mark.parametrize("epochs, batch, steps, warmup", [(2, 8, 2, 1), (90, 5, 3, 5), (1, 16, 1, 0)])
 def test_an_epoch_is_made_of_whole_batches(pictures, epochs, batch, steps, warmup):
-    recipe = imagenet.configure(pictures, CONFIG, epochs, batch, 0.1).recipe
+    recipe = augshift_imagenet.configure(pictures, CONFIG, epochs, batch, 0.1).recipe
     assert (recipe.epochs, recipe.epoch_steps, recipe.batch_size, recipe.warmup) == (epochs, steps, batch, warmup)
 
 
@@ -165,7 +166,7 @@ def test_data_are_named_by_their_files_and_labels(pictures, tmp_path):
                 (tmp_path / split / label / file.name).symlink_to(file)
 
     def name(root):
-        return imagenet.configure(root, CONFIG, 2, 8, 0.1).data
+        return augshift_imagenet.configure(root, CONFIG, 2, 8, 0.1).data
 
     assert name(tmp_path) == name(pictures)
     (tmp_path / "train" / "red" / "red0.png").rename(tmp_path / "train" / "blue" / "red0.png")
@@ -175,12 +176,14 @@ def test_data_are_named_by_their_files_and_labels(pictures, tmp_path):
 @pytest.mark.parametrize("method, arch", [("blurpool", "resnet18"), ("random-padding", "resnet18"),
                                           ("circular", "efficientnet_b0"), ("augshift", "vit_base_patch16_224")])
 def test_networks_are_tried_without_weights(pictures, method, arch):
-    c = imagenet.configure(pictures, replace(CONFIG, method=method, backbone=arch), 2, 8, 0.1)
+    c = augshift_imagenet.configure(pictures, replace(CONFIG, method=method, backbone=arch), 2, 8, 0.1)
     assert (c.method, c.backbone) == (method, arch)
 
 
-def streamed(pictures, method="augshift", **options) -> imagenet.Streamed:
-    return imagenet.Streamed(imagenet.opened(pictures, "train"), replace(CONFIG, method=method), **options)
+def streamed(pictures, method="augshift", **options) -> augshift_imagenet.Streamed:
+    return augshift_imagenet.Streamed(
+        augshift_imagenet.opened(pictures, "train"), replace(CONFIG, method=method), **options
+    )
 
 
 def test_what_is_seen_of_an_image_depends_on_its_number_and_the_epochs_seed_alone(pictures):
@@ -260,7 +263,9 @@ def torn(images):
 
 
 def looked(net, pictures, size, **options) -> dict[str, float]:
-    return imagenet.examine(net, imagenet.opened(pictures, "val"), size, torch.device("cpu"), **options)
+    return augshift_imagenet.examine(
+        net, augshift_imagenet.opened(pictures, "val"), size, torch.device("cpu"), **options
+    )
 
 
 def test_top_1_is_over_all_images_however_they_are_batched(pictures):
@@ -291,7 +296,7 @@ def test_a_constant_network_is_consistent_everywhere(pictures, size, true):
 def test_only_shifts_with_a_black_border_uncover_black(pictures):
     found = looked(Judge(torn), pictures, 112)
     assert found["top1"] == 0.5 and found["agreement_8_true"] == 1.0
-    assert all(found[f"agreement_{n}_zeros"] < 1 for n in imagenet.CURVE)
+    assert all(found[f"agreement_{n}_zeros"] < 1 for n in augshift_imagenet.CURVE)
 
 
 def test_each_image_is_shown_once_its_middle(pictures):
@@ -299,7 +304,10 @@ def test_each_image_is_shown_once_its_middle(pictures):
     looked(net, pictures, 112, batch=4, everything=False)
     shown = torch.cat(net.shown)
     assert shown.shape == (10, 3, 112, 112)
-    folder, (mean, std) = imagenet.opened(pictures, "val"), (torch.tensor(n).reshape(3, 1, 1) for n in IMAGENET)
+    folder, (mean, std) = (
+        augshift_imagenet.opened(pictures, "val"),
+        (torch.tensor(n).reshape(3, 1, 1) for n in IMAGENET),
+    )
     for one, (image, _) in zip(shown, folder, strict=True):
         scale = 128 / min(image.size)   # the shorter side is 128, of which 8 are left out at each end
         whole = image.resize([int(scale * side) for side in image.size], Image.Resampling.BILINEAR)
@@ -316,7 +324,7 @@ def test_processes_share_the_test_images_and_their_sums(pictures, monkeypatch):
             sums.add_(totals)
             totals.copy_(sums)
 
-        monkeypatch.setattr(imagenet, "distributed", SimpleNamespace(
+        monkeypatch.setattr(augshift_imagenet, "distributed", SimpleNamespace(
             is_initialized=lambda: True, get_rank=lambda rank=rank: rank, get_world_size=lambda: 3, all_reduce=add))
         net = Judge(blue)
         answers.append(looked(net, pictures, 32, batch=2, everything=False)["top1"])

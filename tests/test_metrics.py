@@ -11,7 +11,7 @@ from sklearn.feature_selection import f_classif
 from sklearn.metrics import jaccard_score
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from posenc_lib import canvas, metrics
+from posenc_lib.measure import canvas, metrics
 
 NAN, INF = float("nan"), float("inf")
 

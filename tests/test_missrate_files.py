@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_missrate import ALL, BOX, FAR, SMALL, crowd, rate, seen
 
-from posenc_lib import missrate
-from posenc_lib.missrate import SETUPS, Detections
+from posenc_lib.base import shapes
+from posenc_lib.base.shapes import Detections
+from posenc_lib.measure import miss_rate
+from posenc_lib.measure.miss_rate import SETUPS
 
 
 def overlap(one, other, by_first: bool) -> float:
@@ -20,7 +22,7 @@ def overlap(one, other, by_first: bool) -> float:
     return shared / (one[2] * one[3] if by_first else one[2] * one[3] + other[2] * other[3] - shared)
 
 
-def by_plain_loops(pictures, setup, quirk=True) -> float:
+def by_plain_loops(pictures, setup, official_script=True) -> float:
     """The miss rate of [(people, detections)], rows as of `crowd` and `seen`, the way the rules are told."""
     entries, total = [], 0
     for people, detections in pictures:
@@ -45,9 +47,9 @@ def by_plain_loops(pictures, setup, quirk=True) -> float:
         right += found
         false.append((false[-1] if false else 0) + (not found))
         recalls.append(right / total)
-    for point in missrate.FPPI:
+    for point in miss_rate.FPPI:
         at = sum(count / len(pictures) <= point for count in false) - 1
-        rates.append(1 - recalls[at] if recalls and (quirk or at >= 0) else 1.0)
+        rates.append(1 - recalls[at] if recalls and (official_script or at >= 0) else 1.0)
     return exp(sum(map(log, rates)) / 9) if min(rates) else 0.0
 
 
@@ -74,9 +76,9 @@ def scenes(draw):
 def test_miss_rates_are_those_of_plain_loops(case):
     pictures, setup = case
     people, detections = crowd(*(p for p, _ in pictures)), seen(*(d for _, d in pictures))
-    for quirk in (True, False):
-        assert rate(people, detections, setup, quirk=quirk) == pytest.approx(
-            by_plain_loops(pictures, setup, quirk), nan_ok=True)
+    for official_script in (True, False):
+        assert rate(people, detections, setup, official_script=official_script) == pytest.approx(
+            by_plain_loops(pictures, setup, official_script), nan_ok=True)
 
 
 @given(scenes(), st.data())
@@ -89,36 +91,36 @@ def test_a_draw_is_the_set_in_which_images_are_repeated(case, data):
             detections[at], count = (*row[:4], row[4] + count / 1000), count + 1
     drawn = sorted(data.draw(st.lists(st.integers(0, n - 1), min_size=n, max_size=n)))
     weights = torch.tensor(drawn).bincount(minlength=n).float()[None]
-    matches = missrate.matched(crowd(*(p for p, _ in pictures)), seen(*(d for _, d in pictures)), setup)
-    for quirk in (True, False):
-        assert missrate.log_average(matches, weights, quirk=quirk).item() == pytest.approx(
-            by_plain_loops([pictures[k] for k in drawn], setup, quirk), nan_ok=True)
+    matches = miss_rate.match(crowd(*(p for p, _ in pictures)), seen(*(d for _, d in pictures)), setup)
+    for official_script in (True, False):
+        assert miss_rate.log_average(matches, weights, official_script=official_script).item() == pytest.approx(
+            by_plain_loops([pictures[k] for k in drawn], setup, official_script), nan_ok=True)
 
 
 def test_average_precision_by_pencil(capsys):
     people = crowd([BOX, (*SMALL, 0.1, 0.0)], [(*FAR, 1.0, 1.0)])    # the small and hidden one counts, the last not
     detections = seen([(*BOX, 0.9), (*FAR, 0.8), (*SMALL, 0.7)], [(*FAR, 0.95), (*FAR, 0.85)])
-    value = missrate.average_precision(people, detections)           # precision 1 at 51 recalls of 101, then 2/3
+    value = miss_rate.average_precision(people, detections)           # precision 1 at 51 recalls of 101, then 2/3
     assert type(value) is float and value == pytest.approx((51 + 50 * 2 / 3) / 101)
     people[1, 0, 5] = 0                                              # .95 right, .9 right, .85 and .8 false, .7 right
-    assert missrate.average_precision(people, detections) == pytest.approx((67 + 34 * 3 / 5) / 101)
+    assert miss_rate.average_precision(people, detections) == pytest.approx((67 + 34 * 3 / 5) / 101)
     for height, expected in ((55.0, 1), (45.0, 0)):                  # their share of the union is .55 and .45
         part = seen([(*BOX[:3], height, 0.9)], [])
-        assert missrate.average_precision(crowd([BOX], []), part) == pytest.approx(expected)
-    assert missrate.average_precision(crowd([BOX], []), seen([], [])) == 0
+        assert miss_rate.average_precision(crowd([BOX], []), part) == pytest.approx(expected)
+    assert miss_rate.average_precision(crowd([BOX], []), seen([], [])) == 0
     assert capsys.readouterr().out == ""
 
 
 def test_average_precision_looks_at_a_hundred_detections_of_an_image(recwarn):
     for others, expected in ((99, 0.01), (100, 0)):
-        value = missrate.average_precision(crowd([BOX]), seen([(*BOX, 0.1)] + [(*FAR, 0.9)] * others))
+        value = miss_rate.average_precision(crowd([BOX]), seen([(*BOX, 0.1)] + [(*FAR, 0.9)] * others))
         assert value == pytest.approx(expected)
     assert not [warning for warning in recwarn if "detection" in str(warning.message)]
 
 
 def test_average_precision_without_people_is_undefined():
     for people in (crowd([], []), crowd([(*BOX, 1.0, 1.0)], [])):
-        assert str(missrate.average_precision(people, seen([(*FAR, 0.9)], []))) == "nan"
+        assert str(miss_rate.average_precision(people, seen([(*FAR, 0.9)], []))) == "nan"
 
 
 def files(**changes) -> tuple[dict, list]:
@@ -130,27 +132,27 @@ def files(**changes) -> tuple[dict, list]:
 
 def test_what_the_benchmarks_files_may_leave_out():
     truth, detections = files()
-    assert missrate.miss_rate(truth, detections, "Reasonable") == pytest.approx(50)
-    assert missrate.miss_rate({**truth, "images": truth["images"][:1], "annotations": truth["annotations"][:1]},
+    assert miss_rate.miss_rate(truth, detections, "Reasonable") == pytest.approx(50)
+    assert miss_rate.miss_rate({**truth, "images": truth["images"][:1], "annotations": truth["annotations"][:1]},
                               detections, "Reasonable") == 0
     seen_less = [truth["annotations"][0], {**truth["annotations"][1], "vis_ratio": 0.5}]
-    assert missrate.miss_rate({**truth, "annotations": seen_less}, detections, "Reasonable") == 0
-    assert missrate.miss_rate({**truth, "annotations": seen_less}, detections, "Heavy") == 100
+    assert miss_rate.miss_rate({**truth, "annotations": seen_less}, detections, "Reasonable") == 0
+    assert miss_rate.miss_rate({**truth, "annotations": seen_less}, detections, "Heavy") == 100
     for keys, expected in (({"ignore": 1}, 0), ({"iscrowd": 1}, 0), ({"ignore": 0, "iscrowd": 1}, 50),
                            ({"category_id": 2}, 0), ({"category_id": 1}, 50)):
         rows = [truth["annotations"][0], {**truth["annotations"][1], **keys}]
-        assert missrate.miss_rate({**truth, "annotations": rows}, detections, "Reasonable") == pytest.approx(expected)
+        assert miss_rate.miss_rate({**truth, "annotations": rows}, detections, "Reasonable") == pytest.approx(expected)
     for category, expected in ((1, 50), (2, 100)):
-        assert missrate.miss_rate(truth, [{**detections[0], "category_id": category}], "Reasonable") == pytest.approx(
+        assert miss_rate.miss_rate(truth, [{**detections[0], "category_id": category}], "Reasonable") == pytest.approx(
             expected)
-    assert missrate.miss_rate(truth, [], "All") == 100
+    assert miss_rate.miss_rate(truth, [], "All") == 100
 
 
 def test_equal_scores_of_a_file_go_by_image_number():
     truth, (right,) = files()
     false = {"image_id": 4, "bbox": [1500, 100, 41, 100], "score": 0.9}      # two before the right one, of image 9
     expected = 100 * 0.5 ** (8 / 9)                                           # at .5623 nobody is found yet
-    assert missrate.miss_rate(truth, [right, false, false], "Reasonable") == pytest.approx(expected)
+    assert miss_rate.miss_rate(truth, [right, false, false], "Reasonable") == pytest.approx(expected)
 
 
 def without(row: dict, key: str) -> dict:
@@ -185,11 +187,11 @@ def test_files_that_cannot_be_scored():
             (truth, found, "Small", "miss_rate: none of the 2 people is one that Small looks for; take another set-up "
                                     "or more images")):
         with pytest.raises(ValueError) as error:
-            missrate.miss_rate(given_, detections, setup)
+            miss_rate.miss_rate(given_, detections, setup)
         assert str(error.value) == sentence
 
 
-@pytest.mark.parametrize("score", [missrate.average_precision, lambda p, d: missrate.matched(p, d, ALL)],
+@pytest.mark.parametrize("score", [miss_rate.average_precision, lambda p, d: miss_rate.match(p, d, ALL)],
                          ids=["average_precision", "matched"])
 def test_what_cannot_be_scored(score):
     people, good = crowd([BOX], [BOX]), (*BOX, 0.5)
@@ -226,28 +228,28 @@ def test_regions_units_and_weights_that_do_not_fit():
             *(({"unit": unit}, f"matched: unit is {unit}; give the positive number of pixels to one of the benchmark's")
               for unit in (0.0, -1.0, nan, inf))):
         with pytest.raises(ValueError) as error:
-            missrate.matched(people, found, ALL, **options)
+            miss_rate.match(people, found, ALL, **options)
         assert str(error.value) == sentence
-    matches = missrate.matched(people, found, ALL)
+    matches = miss_rate.match(people, found, ALL)
     for weights in (torch.ones(2, 3), torch.tensor([[-1.0]]), torch.tensor([[nan]]), torch.tensor([[inf]]),
                     torch.ones(1)):
         with pytest.raises(ValueError) as error:
-            unwrap(missrate.curve)(matches, weights)       # without the tests' own shape check
+            unwrap(miss_rate.miss_rate_curve)(matches, weights)       # without the tests' own shape check
         assert str(error.value) == (f"curve: weights are {tuple(weights.shape)} and 1 images were matched; give "
                                     "(draw, 1) numbers that are finite and not negative")
 
 
 def test_nobody_missed_can_count_as_half_a_person():
-    found = missrate.matched(PEOPLE_OF_TWO, [ON_BOTH], ALL)
-    assert missrate.log_average(found).item() == 0                       # by the script
-    assert missrate.log_average(found, least=0.5).item() == pytest.approx(0.25)      # half of two people
-    twice = missrate.log_average(found, torch.tensor([[2.0], [1.0]]), least=0.5)
+    found = miss_rate.match(PEOPLE_OF_TWO, [ON_BOTH], ALL)
+    assert miss_rate.log_average(found).item() == 0                       # by the script
+    assert miss_rate.log_average(found, least=0.5).item() == pytest.approx(0.25)      # half of two people
+    twice = miss_rate.log_average(found, torch.tensor([[2.0], [1.0]]), least=0.5)
     assert twice.tolist() == pytest.approx([0.125, 0.25])                # half of four
-    none = missrate.matched(PEOPLE_OF_TWO, [missrate.Detections(torch.zeros(0, 4), torch.zeros(0))], ALL)
-    assert missrate.log_average(none, least=0.5).item() == 1             # what is missed stays as it is
-    one = missrate.matched(PEOPLE_OF_TWO, [missrate.Detections(ON_BOTH.boxes[:1], ON_BOTH.scores[:1])], ALL)
-    assert missrate.log_average(one, least=0.5).item() == missrate.log_average(one).item() == pytest.approx(0.5)
+    none = miss_rate.match(PEOPLE_OF_TWO, [shapes.Detections(torch.zeros(0, 4), torch.zeros(0))], ALL)
+    assert miss_rate.log_average(none, least=0.5).item() == 1             # what is missed stays as it is
+    one = miss_rate.match(PEOPLE_OF_TWO, [shapes.Detections(ON_BOTH.boxes[:1], ON_BOTH.scores[:1])], ALL)
+    assert miss_rate.log_average(one, least=0.5).item() == miss_rate.log_average(one).item() == pytest.approx(0.5)
 
 
 PEOPLE_OF_TWO = torch.tensor([[[10.0, 10, 40, 100, 1, 0], [100, 10, 40, 100, 1, 0]]])
-ON_BOTH = missrate.Detections(PEOPLE_OF_TWO[0, :, :4], torch.tensor([0.9, 0.8]))
+ON_BOTH = shapes.Detections(PEOPLE_OF_TWO[0, :, :4], torch.tensor([0.9, 0.8]))

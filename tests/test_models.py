@@ -11,11 +11,14 @@ from safetensors.torch import save_file
 from timm.layers import BlurPool2d
 from torch import nn
 
-from posenc_lib import canvas, encoders, models
-from posenc_lib.config import PADDING_MODES
-from posenc_lib.hooks import captured
-from posenc_lib.models import Classifier, Heads, Readout, Shuffle, gap, gapnet, load_weights, permutenet, vgg
-from posenc_lib.padding import remove_padding, set_padding_mode
+from posenc_lib.measure import canvas
+from posenc_lib.measure import features as encoders
+from posenc_lib.nets import classifiers
+from posenc_lib.nets.classifiers import Classifier, gapnet, permutenet, vgg
+from posenc_lib.nets.heads import Heads, Readout, Shuffle, gap
+from posenc_lib.nets.hooks import captured
+from posenc_lib.nets.padding import PADDING_MODES, remove_padding, set_padding_mode
+from posenc_lib.nets.pretrained import load_weights
 
 ORDER = ["conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "head"]
 
@@ -36,7 +39,7 @@ def test_parameter_counts_of_the_full_width():
 
 
 def test_features_equal_torchvisions_without_its_max_pool():
-    theirs, ours = torchvision.models.resnet18(), models.ResNet18()
+    theirs, ours = torchvision.models.resnet18(), classifiers.ResNet18()
     theirs.maxpool, theirs.avgpool, theirs.fc = nn.Identity(), nn.AdaptiveAvgPool2d(1), nn.Identity()
     ours.load_state_dict(theirs.state_dict())
     x = images(2, 3, 32, 32).float()

@@ -5,7 +5,7 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from posenc_lib import networks
+from posenc_lib.nets import custom
 
 MINE = """
 from __future__ import annotations
@@ -43,7 +43,7 @@ def mine(tmp_path):
     ("torchvision:lraspp_mobilenet_v3_large", torchvision.models.segmentation.LRASPP)])
 def test_a_librarys_network_has_random_weights_of_the_seed(name, kind, offline):
     before = torch.random.get_rng_state()
-    first, again, other = (networks.load(name, seed=seed).model for seed in (0, 0, 1))
+    first, again, other = (custom.load(name, seed=seed).model for seed in (0, 0, 1))
     assert isinstance(first, kind) and not first.training
     assert torch.equal(torch.random.get_rng_state(), before)
     weights = [next(p for p in net.parameters() if p.ndim == 4) for net in (first, again, other)]
@@ -54,12 +54,12 @@ def test_a_librarys_network_has_random_weights_of_the_seed(name, kind, offline):
     ("timm:vit_tiny_patch16_224", 224, (0.5, 0.5, 0.5)), ("timm:vit_tiny_patch16_384", 384, (0.5, 0.5, 0.5)),
     ("torchvision:vgg11", 224, (0.485, 0.456, 0.406))])
 def test_a_network_says_how_it_wants_its_pictures(name, size, mean):
-    network = networks.load(name)
+    network = custom.load(name)
     assert (network.size, network.mean, network.weights) == (size, mean, "random weights, seed 0")
 
 
 def test_a_readers_file_may_import_what_lies_beside_it(mine):
-    network = networks.load(f"{mine}:build")
+    network = custom.load(f"{mine}:build")
     assert network.model[0].out_channels == 5 and network.size == 224
     assert network.weights == "the weights that build() gives"
 
@@ -67,7 +67,7 @@ def test_a_readers_file_may_import_what_lies_beside_it(mine):
 def test_weights_are_read_from_safetensors(mine, tmp_path):
     state = {"0.weight": torch.full((5, 3, 3, 3), 2.0), "0.bias": torch.zeros(5)}
     save_file(state, tmp_path / "w.safetensors")
-    network = networks.load(f"{mine}:build", tmp_path / "w.safetensors")
+    network = custom.load(f"{mine}:build", tmp_path / "w.safetensors")
     assert torch.equal(network.model[0].weight, state["0.weight"]) and network.weights == "w.safetensors"
 
 
@@ -92,11 +92,11 @@ def test_weights_are_read_from_safetensors(mine, tmp_path):
 def test_what_is_wrong_is_one_sentence(mine, offline, name, weights, error, sentence):
     there = mine.parent
     with pytest.raises(error) as raised:
-        networks.load(name.format(there=there), weights.format(there=there))
+        custom.load(name.format(there=there), weights.format(there=there))
     assert sentence.format(there=there) in str(raised.value) and "\n" not in str(raised.value)
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path):
     save_file({"0.weight": torch.zeros(1)}, tmp_path / "w.safetensors")
     with pytest.raises(ValueError, match=r"does not fit SqueezeNet: it has 1 tensors, the model 52; they differ in 0"):
-        networks.load("torchvision:squeezenet1_1", tmp_path / "w.safetensors")
+        custom.load("torchvision:squeezenet1_1", tmp_path / "w.safetensors")

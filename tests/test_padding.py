@@ -8,8 +8,15 @@ from timm.layers import BlurPool2d, Conv2dSame
 from torch import nn
 from torch.nn.functional import conv2d, pad
 
-from posenc_lib.config import PADDING_MODES
-from posenc_lib.padding import CopiedPadding, fills, pad_at_random, remove_padding, set_padding_mode, switched
+from posenc_lib.nets.padding import (
+    PADDING_MODES,
+    CopiedPadding,
+    border_fill,
+    pad_at_random,
+    remove_padding,
+    set_padding_mode,
+    switched,
+)
 
 LAYERS = [
     {"kernel_size": 3, "padding": 1},
@@ -221,7 +228,7 @@ def test_a_refused_switch_changes_nothing():
     (nn.ReplicationPad2d(1), "replicate"), (nn.ConvTranspose2d(3, 3, 3, padding=1), "nothing, it crops"),
     (BlurPool2d(3), "reflect"), (nn.ReLU(), ""), (nn.AdaptiveAvgPool2d(1), "")], ids=str)
 def test_a_layer_says_with_what_it_fills_the_border(layer, said):
-    assert fills(layer) == said
+    assert border_fill(layer) == said
 
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])

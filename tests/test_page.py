@@ -11,8 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from posenc_lib import data, figures, page, paper
-from posenc_lib.config import Workspace
+from posenc_lib import claims
+from posenc_lib.claims import claim as paper
+from posenc_lib.claims import gapnet_vs_permutenet, padding_artifacts
+from posenc_lib.data import files, registry
+from posenc_lib.run.config import Workspace
+from posenc_lib.show import page, style
 
 matplotlib.use("agg")
 
@@ -40,7 +44,7 @@ def reference_runs(tmp_path, monkeypatch):
 
 
 def draw():
-    figures.use_style()
+    style.use_style()
     fig, ax = plt.subplots(figsize=(2, 2))
     ax.plot([1, 2], [3, 4], "o-")
     ax.set_title("η²")
@@ -94,18 +98,21 @@ def test_a_table_of_given_widths_takes_the_margin(workspace, outputs):
 
 
 def test_a_claim_box_says_what_is_in_the_claim(outputs):
-    page.claim_box(paper.GAPNET_LOCATION, paper.PADDING_ARTIFACTS)
+    page.claim_box(gapnet_vs_permutenet.GAPNET_LOCATION, padding_artifacts.PADDING_ARTIFACTS)
     markdown = outputs[0]["text/markdown"]
-    for claim in (paper.GAPNET_LOCATION, paper.PADDING_ARTIFACTS):
+    for claim in (gapnet_vs_permutenet.GAPNET_LOCATION, padding_artifacts.PADDING_ARTIFACTS):
         for text in (f"Claim `{claim.id}`", claim.statement, claim.source, claim.printed, claim.rule, claim.control,
                      claim.control_rule):
             assert text in markdown
     assert outputs[0]["text/html"].count("<p><b>Claim") == 2
 
 
-VERDICTS = {paper.GAPNET_LOCATION: (paper.REPRODUCED, "100.0 %"), paper.PADDING_ARTIFACTS: (paper.IN_DIRECTION, "+0.2")}
-CONTROLS = {paper.GAPNET_LOCATION: (paper.PASSED, "circular: 11.1 %"),
-            paper.PADDING_ARTIFACTS: (paper.NOT_PASSED, "excess +0.1")}
+VERDICTS = {
+    gapnet_vs_permutenet.GAPNET_LOCATION: (paper.REPRODUCED, "100.0 %"),
+    padding_artifacts.PADDING_ARTIFACTS: (paper.IN_DIRECTION, "+0.2"),
+}
+CONTROLS = {gapnet_vs_permutenet.GAPNET_LOCATION: (paper.PASSED, "circular: 11.1 %"),
+            padding_artifacts.PADDING_ARTIFACTS: (paper.NOT_PASSED, "excess +0.1")}
 
 
 def test_verdicts_stand_bare_in_the_file_and_with_badges_in_the_book(workspace, outputs, reference_runs):
@@ -115,7 +122,7 @@ def test_verdicts_stand_bare_in_the_file_and_with_badges_in_the_book(workspace, 
     saved = pd.read_csv(workspace.figures / "03_against_paper.csv")
     assert saved["verdict"].tolist() == [paper.REPRODUCED, paper.IN_DIRECTION]
     assert saved["reference run"].tolist() == ["99.9 % there", "none yet"]
-    assert saved["paper"].tolist() == [paper.GAPNET_LOCATION.printed, "no number printed"]
+    assert saved["paper"].tolist() == [gapnet_vs_permutenet.GAPNET_LOCATION.printed, "no number printed"]
     assert saved["run"].tolist() == ["2 seeds"] * 2
     assert saved["control"].tolist() == [paper.PASSED, paper.NOT_PASSED]
     assert saved["tried"].tolist() == ["circular: 11.1 %", "excess +0.1"]
@@ -134,14 +141,14 @@ def test_jupyterlab_sees_words_where_the_book_has_roles(workspace, outputs):
 def test_the_score_table_has_every_claim_from_what_the_pages_left(workspace, outputs, reference_runs):
     page.against_paper(VERDICTS, CONTROLS, "03_against_paper", "2 seeds", workspace=workspace)
     scores = page.score_table(workspace).set_index("claim")
-    assert len(scores) == len(paper.CLAIMS) and list(scores.index) == [f"{c.page[:2]} {c.id}" for c in paper.CLAIMS]
+    assert len(scores) == len(claims.CLAIMS) and list(scores.index) == [f"{c.page[:2]} {c.id}" for c in claims.CLAIMS]
     row = scores.loc["03 gapnet-location"]
     assert (row["bare"], row["outcome"], row["page"]) == (paper.REPRODUCED, paper.PASSED, "03_gapnet_vs_permutenet")
-    assert row["figure"] == f"{{numref}}`Fig. %s <fig-{paper.GAPNET_LOCATION.figure}>`"
+    assert row["figure"] == f"{{numref}}`Fig. %s <fig-{gapnet_vs_permutenet.GAPNET_LOCATION.figure}>`"
     assert (row["this run"], row["run"], row["reference run"]) == ("100.0 %", "2 seeds", "none yet")
     assert row["verdict"] == "[reproduced]{.verdict .reproduced}"
     assert (row["control"], row["numbers"]) == ("[passed]{.verdict .reproduced}", "circular: 11.1 %")
-    assert row["what was tried"] == paper.GAPNET_LOCATION.control
+    assert row["what was tried"] == gapnet_vs_permutenet.GAPNET_LOCATION.control
     assert row["paper"].startswith("ICCV 2021, Table 1: 100 %")
     others = scores.drop(index=["03 gapnet-location", "01 padding-artifacts"])
     assert set(others["bare"]) == {"not run"} and set(others["outcome"]) == set(others["figure"]) == {"–"}
@@ -162,7 +169,7 @@ def test_reference_values_are_matched_by_key_and_missing_ones_are_nan(reference_
 
 
 def test_provenance_names_profile_data_and_versions(workspace):
-    splits = data.load("digits", "", validation=0.0)
+    splits = registry.load("digits", "", validation=0.0)
     said = page.provenance(workspace, splits)
     assert said.startswith(f"profile smoke · digits (1297 train + 500 test images, fingerprint {splits.fingerprint})")
     other = splits._replace(test=replace(splits.test, labels=splits.test.labels.flip(0)))
@@ -182,7 +189,7 @@ class Parsed(HTMLParser):
 
     def handle_data(self, data):
         tag, attributes, text = self.tags[-1]
-        self.tags[-1] = tag, attributes, text + data
+        self.tags[-1] = tag, attributes, text + files
 
     def all(self, name: str) -> list[dict]:
         return [{**attributes, "text": text} for tag, attributes, text in self.tags if tag == name]

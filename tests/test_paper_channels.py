@@ -4,7 +4,9 @@ import re
 import pandas as pd
 import pytest
 
-from posenc_lib import paper
+from posenc_lib import claims
+from posenc_lib.claims import claim as paper
+from posenc_lib.claims import pedestrian_detection, region_attack
 
 # Typed a second time: first list, second list, shared of 100, shared of 300, Spearman's correlation.
 RELEASED = """
@@ -16,8 +18,8 @@ right  overall  13   70  -0.03
 
 def test_what_the_released_rankings_share():
     lines = [line.split() for line in RELEASED.split("\n")[1:-1]]
-    assert paper.RELEASED.columns.tolist() == ["first", "second", "shared of 100", "shared of 300", "spearman"]
-    assert paper.RELEASED.to_numpy().tolist() == [
+    assert region_attack.RELEASED.columns.tolist() == ["first", "second", "shared of 100", "shared of 300", "spearman"]
+    assert region_attack.RELEASED.to_numpy().tolist() == [
         [first, second, int(hundred), int(three), float(rho)] for first, second, hundred, three, rho in lines]
 
 
@@ -47,28 +49,35 @@ NOT_SIGNED = [(f"{kind}/*/*", -9) for kind in ("flip", "shift", "strength", "act
 NO_SIDE = [(f"signed/{region}/*", -9) for region in ("top", "bottom", "centre", "periphery")]
 
 
-@pytest.mark.parametrize("claim, changes, verdict", [
-    (paper.CHANNELS_OVERALL, [], paper.REPRODUCED),
-    (paper.CHANNELS_OVERALL, [("flip/random/50", 1.01)], paper.REPRODUCED),
-    (paper.CHANNELS_OVERALL, [("flip/random/50", 1.0)], paper.IN_DIRECTION),      # the interval starts at 0
-    (paper.CHANNELS_OVERALL, [("flip/random/5", 0.99)], paper.IN_DIRECTION),
-    (paper.CHANNELS_OVERALL, [("flip/random/15", 0.01)], paper.IN_DIRECTION),
-    (paper.CHANNELS_OVERALL, [("flip/random/*", 0.01)], paper.IN_DIRECTION),
-    (paper.CHANNELS_OVERALL, [("flip/random/15", 0.0)], paper.NOT_REPRODUCED),
-    (paper.CHANNELS_OVERALL, [("flip/random/5", -0.01)], paper.NOT_REPRODUCED),   # at one share of three
-    (paper.CHANNELS_OVERALL, [("flip/random/*", -2)], paper.NOT_REPRODUCED),
-    (paper.CHANNELS_OVERALL, [("flip/matched/*", -9), *NOT_FLIP], paper.REPRODUCED),
-    (paper.CHANNELS_REGION, [], paper.REPRODUCED),
-    (paper.CHANNELS_REGION, [("signed/left/15", 1.01)], paper.REPRODUCED),
-    (paper.CHANNELS_REGION, [("signed/left/15", 1.0)], paper.IN_DIRECTION),
-    (paper.CHANNELS_REGION, [("signed/right/15", 0.99)], paper.IN_DIRECTION),
-    (paper.CHANNELS_REGION, [("signed/right/15", 0.01)], paper.IN_DIRECTION),
-    (paper.CHANNELS_REGION, [("signed/right/15", 0.0)], paper.NOT_REPRODUCED),
-    (paper.CHANNELS_REGION, [("signed/left/15", -0.01)], paper.NOT_REPRODUCED),   # one side of two
-    (paper.CHANNELS_REGION, [("signed/left/5", -9), ("signed/right/5", -9)], paper.REPRODUCED),
-    (paper.CHANNELS_REGION, [("signed/left/50", -9), ("signed/right/50", -9)], paper.REPRODUCED),   # 15 % counts
-    (paper.CHANNELS_REGION, [*NO_SIDE, *NOT_SIGNED], paper.REPRODUCED),
-])
+@pytest.mark.parametrize(
+    "claim, changes, verdict",
+    [
+        (region_attack.CHANNELS_OVERALL, [], paper.REPRODUCED),
+        (region_attack.CHANNELS_OVERALL, [("flip/random/50", 1.01)], paper.REPRODUCED),
+        (region_attack.CHANNELS_OVERALL, [("flip/random/50", 1.0)], paper.IN_DIRECTION),  # the interval starts at 0
+        (region_attack.CHANNELS_OVERALL, [("flip/random/5", 0.99)], paper.IN_DIRECTION),
+        (region_attack.CHANNELS_OVERALL, [("flip/random/15", 0.01)], paper.IN_DIRECTION),
+        (region_attack.CHANNELS_OVERALL, [("flip/random/*", 0.01)], paper.IN_DIRECTION),
+        (region_attack.CHANNELS_OVERALL, [("flip/random/15", 0.0)], paper.NOT_REPRODUCED),
+        (region_attack.CHANNELS_OVERALL, [("flip/random/5", -0.01)], paper.NOT_REPRODUCED),  # at one share of three
+        (region_attack.CHANNELS_OVERALL, [("flip/random/*", -2)], paper.NOT_REPRODUCED),
+        (region_attack.CHANNELS_OVERALL, [("flip/matched/*", -9), *NOT_FLIP], paper.REPRODUCED),
+        (region_attack.CHANNELS_REGION, [], paper.REPRODUCED),
+        (region_attack.CHANNELS_REGION, [("signed/left/15", 1.01)], paper.REPRODUCED),
+        (region_attack.CHANNELS_REGION, [("signed/left/15", 1.0)], paper.IN_DIRECTION),
+        (region_attack.CHANNELS_REGION, [("signed/right/15", 0.99)], paper.IN_DIRECTION),
+        (region_attack.CHANNELS_REGION, [("signed/right/15", 0.01)], paper.IN_DIRECTION),
+        (region_attack.CHANNELS_REGION, [("signed/right/15", 0.0)], paper.NOT_REPRODUCED),
+        (region_attack.CHANNELS_REGION, [("signed/left/15", -0.01)], paper.NOT_REPRODUCED),  # one side of two
+        (region_attack.CHANNELS_REGION, [("signed/left/5", -9), ("signed/right/5", -9)], paper.REPRODUCED),
+        (
+            region_attack.CHANNELS_REGION,
+            [("signed/left/50", -9), ("signed/right/50", -9)],
+            paper.REPRODUCED,
+        ),  # 15 % counts
+        (region_attack.CHANNELS_REGION, [*NO_SIDE, *NOT_SIGNED], paper.REPRODUCED),
+    ],
+)
 def test_the_judges_of_the_removals(claim, changes, verdict):
     said, numbers = claim.judge(removed(*changes))
     assert said == verdict
@@ -77,16 +86,18 @@ def test_the_judges_of_the_removals(claim, changes, verdict):
 
 def test_what_the_verdicts_of_the_removals_rest_on():
     table = removed(("flip/random/15", 3), ("flip/matched/5", -4), ("signed/right/15", 0.5))
-    assert paper.CHANNELS_OVERALL.judge(table)[1] == (
+    assert region_attack.CHANNELS_OVERALL.judge(table)[1] == (
         "5 % of the channels: +2.0 points [+1.0, +3.0]; 15 % of the channels: +3.0 points [+2.0, +4.0]; 50 % of the "
         "channels: +2.0 points [+1.0, +3.0], n = 3")
-    assert paper.CHANNELS_REGION.judge(table)[1] == (
+    assert region_attack.CHANNELS_REGION.judge(table)[1] == (
         "left: +2.0 points [+1.0, +3.0]; right: +0.5 points [-0.5, +1.5], n = 3")
 
 
-@pytest.mark.parametrize("claim", [paper.CHANNELS_OVERALL, paper.CHANNELS_REGION], ids=lambda claim: claim.id)
+@pytest.mark.parametrize(
+    "claim", [region_attack.CHANNELS_OVERALL, region_attack.CHANNELS_REGION], ids=lambda claim: claim.id
+)
 def test_removals_from_one_network_are_not_judged(claim):
-    assert claim in paper.CLAIMS
+    assert claim in claims.CLAIMS
     assert claim.verdict(removed().assign(n=1))[0] == paper.NOT_TESTABLE
     assert claim.verdict(removed().assign(n=2))[0] == paper.REPRODUCED
 
@@ -109,8 +120,8 @@ def test_table_s1_as_printed():
     printed = {(detector, kind, setup): float(value)
                for detector, kind, *values in (line.split() for line in TABLE_S1.split("\n")[1:-1])
                for setup, value in zip(("Reasonable", "Small", "Heavy", "All"), values, strict=True)}
-    assert paper.TABLE_S1.set_index(["detector", "kind", "setup"])["paper"].to_dict() == printed
-    assert len(paper.TABLE_S1) == 36
+    assert pedestrian_detection.TABLE_S1.set_index(["detector", "kind", "setup"])["paper"].to_dict() == printed
+    assert len(pedestrian_detection.TABLE_S1) == 36
     # the two differences that the text quotes, and where CSP does not follow the claim
     assert round(printed["faster", "flip", "All"] - printed["faster", "nothing", "All"], 2) == 4.02
     assert printed["csp", "flip", "Heavy"] < printed["csp", "random", "Heavy"]
@@ -136,7 +147,7 @@ def missed(detectors: str, **means: float) -> pd.DataFrame:
     ("faster csp", {"faster": -3.0}, paper.NOT_REPRODUCED)])
 def test_the_rule_on_detectors(detectors, means, verdict):
     table = missed(detectors, **means)
-    said, told = paper.PEDESTRIANS.verdict(table)
+    said, told = pedestrian_detection.PEDESTRIANS.verdict(table)
     assert said == verdict
     for detector in detectors.split():
         assert f"{NAMES[detector]}: {means.get(detector, 2.0):+.1f} points" in told
@@ -147,8 +158,8 @@ def test_the_rule_on_detectors_asks_the_flip_ranked_beyond_random_sets_alone():
     table = missed("faster cascade csp")
     others = (table["kind"] != "flip") | (table["against"] != "random")
     table.loc[others, ["mean", "low", "high"]] = -9.0
-    assert paper.PEDESTRIANS.verdict(table)[0] == paper.REPRODUCED
-    assert paper.PEDESTRIANS.verdict(table.assign(n=1))[0] == paper.NOT_TESTABLE
+    assert pedestrian_detection.PEDESTRIANS.verdict(table)[0] == paper.REPRODUCED
+    assert pedestrian_detection.PEDESTRIANS.verdict(table.assign(n=1))[0] == paper.NOT_TESTABLE
 
 
 def attacked(*changes: tuple[str, float], half: float = 1.0, n: int = 3) -> pd.DataFrame:
@@ -191,7 +202,7 @@ def attacked(*changes: tuple[str, float], half: float = 1.0, n: int = 3) -> pd.D
      paper.PASSED),
 ])
 def test_the_control_of_the_flip_ranked(changes, said):
-    outcome, numbers = paper.CHANNELS_OVERALL.tried(attacked(*changes))
+    outcome, numbers = region_attack.CHANNELS_OVERALL.tried(attacked(*changes))
     assert outcome == said and "nan" not in numbers
     assert re.search(r"strong: 5 % [+-]\d.*; 15 % .*, n = 3; .* network: 15 % [+-]\d.*, others [+-]", numbers)
 
@@ -207,7 +218,7 @@ def test_the_control_of_the_flip_ranked(changes, said):
       ("circular padding/*/*/*", -9), ("never mirrored/only there/*/*", -9)], paper.PASSED),
 ])
 def test_the_control_of_the_sides(changes, said):
-    outcome, numbers = paper.CHANNELS_REGION.tried(attacked(*changes))
+    outcome, numbers = region_attack.CHANNELS_REGION.tried(attacked(*changes))
     assert outcome == said and "nan" not in numbers
     assert re.search(r"only there: left \S+ points .*; right .*, n = 3; .* network: left .*; left .*; right ", numbers)
 
@@ -217,11 +228,11 @@ def test_one_network_of_two_that_finds_no_side_is_enough():
     at = table.query("network == 'never mirrored' and kind == 'signed' and region == 'left' and share == 0.15").index
     assert len(at) == 2
     table.loc[at[0], ["mean", "low", "high"]] = [0.0, -1.0, 1.0]
-    assert paper.CHANNELS_REGION.tried(table)[0] == paper.NOT_PASSED
+    assert region_attack.CHANNELS_REGION.tried(table)[0] == paper.NOT_PASSED
 
 
-@pytest.mark.parametrize("claim, network", [(paper.CHANNELS_OVERALL, "circular padding"),
-                                            (paper.CHANNELS_REGION, "never mirrored")])
+@pytest.mark.parametrize("claim, network", [(region_attack.CHANNELS_OVERALL, "circular padding"),
+                                            (region_attack.CHANNELS_REGION, "never mirrored")])
 def test_controls_that_were_not_tried(claim, network):
     table = attacked()
     assert claim.tried(table[table["network"] != network])[0] == paper.NOT_TRIED
@@ -247,7 +258,7 @@ def test_the_control_of_the_detectors(changes, said):
         cell = (table["detector"] == "csp") & ~other & ((table["against"] == name) | (name == "pixel"))
         table.loc[cell, ["pixel"] if name == "pixel" else ["mean", "low", "high"]] = (
             value if name == "pixel" else [value, value - 1, value + 1])
-    outcome, numbers = paper.PEDESTRIANS.tried(table)
+    outcome, numbers = pedestrian_detection.PEDESTRIANS.tried(table)
     assert outcome == said and "nan" not in numbers
     assert re.search(r"^Faster R-CNN: beyond sets as strong \+2.0 points .* up to 1.5; CSP: .*, n = 2$", numbers)
-    assert paper.PEDESTRIANS.tried(table.assign(n=1))[0] == paper.NOT_TRIED
+    assert pedestrian_detection.PEDESTRIANS.tried(table.assign(n=1))[0] == paper.NOT_TRIED

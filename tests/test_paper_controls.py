@@ -4,7 +4,9 @@ import re
 import pandas as pd
 import pytest
 
-from posenc_lib import paper
+from posenc_lib import claims
+from posenc_lib.claims import augshift, gapnet_vs_permutenet, pretrained_decoding
+from posenc_lib.claims import claim as paper
 
 
 def with_intervals(rows: list[tuple], columns: str, half: float, n: int = 3) -> pd.DataFrame:
@@ -25,14 +27,14 @@ def blind(off: float) -> pd.DataFrame:
 @pytest.mark.parametrize("off, outcome", [(0, paper.PASSED), (0.49, paper.PASSED), (-0.49, paper.PASSED),
                                           (0.51, paper.NOT_PASSED), (-0.51, paper.NOT_PASSED)])
 def test_gapnet_must_be_at_chance_under_circular_padding(off, outcome):
-    said, numbers = paper.GAPNET_LOCATION.tried(blind(off))
+    said, numbers = gapnet_vs_permutenet.GAPNET_LOCATION.tried(blind(off))
     assert said == outcome
     assert off == 0 or f"chance (2.0 %) of 3 (backbone, grid): {100 / 49 + off:.1f} % [" in numbers
 
 
 def test_without_circular_padding_the_control_of_gapnet_was_not_tried():
     table = blind(0)
-    assert paper.GAPNET_LOCATION.tried(table[table["padding_mode"] != "circular"])[0] == paper.NOT_TRIED
+    assert gapnet_vs_permutenet.GAPNET_LOCATION.tried(table[table["padding_mode"] != "circular"])[0] == paper.NOT_TRIED
 
 
 def shuffled(half: float = 2, gapnet: float = 100, **means: float) -> pd.DataFrame:
@@ -59,7 +61,7 @@ def shuffled(half: float = 2, gapnet: float = 100, **means: float) -> pd.DataFra
     ({"gapnet": 14, "none": 14, "fixed": 14}, paper.NOT_PASSED),
 ])
 def test_only_an_order_that_changes_may_cost_the_location(means, outcome):
-    said, numbers = paper.PERMUTENET_LOCATION.tried(shuffled(**means))
+    said, numbers = gapnet_vs_permutenet.PERMUTENET_LOCATION.tried(shuffled(**means))
     assert said == outcome
     assert re.search(r"\d+\.\d % \[-?\d", numbers)
 
@@ -79,7 +81,7 @@ def answers(three: float, nine: float, gapnet: float = 5.0) -> pd.DataFrame:
     (answers(9, float("nan"), gapnet=-3), paper.NOT_TRIED),
 ])
 def test_semantics_must_survive_better_at_equally_many_answers(table, outcome):
-    said, numbers = paper.PERMUTENET_IMAGE.tried(table)
+    said, numbers = gapnet_vs_permutenet.PERMUTENET_IMAGE.tried(table)
     assert said == outcome
     assert said == paper.NOT_TRIED or ("9 answers" in numbers and "n = 3" in numbers)
 
@@ -97,17 +99,17 @@ def gains(half: float = 0.5, **means: float) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("claim, means, outcome", [
-    (paper.AUGSHIFT_CONSISTENCY, {}, paper.PASSED),
-    (paper.AUGSHIFT_CONSISTENCY, {"term": 0.51}, paper.PASSED),
-    (paper.AUGSHIFT_CONSISTENCY, {"term": 0.5}, paper.NOT_PASSED),
-    (paper.AUGSHIFT_CONSISTENCY, {"term": -3}, paper.NOT_PASSED),
-    (paper.AUGSHIFT_ACCURACY, {}, paper.PASSED),
-    (paper.AUGSHIFT_ACCURACY, {"compute": -1.49}, paper.PASSED),
-    (paper.AUGSHIFT_ACCURACY, {"compute": -1.5}, paper.NOT_PASSED),
-    (paper.AUGSHIFT_BLURPOOL, {"term": 3.1}, paper.PASSED),        # from 2.6, the crops' lead up to 2.5
-    (paper.AUGSHIFT_BLURPOOL, {"term": 3.0}, paper.NOT_PASSED),
-    (paper.AUGSHIFT_BLURPOOL, {"term": 0.51, "crops": -3}, paper.PASSED),
-    (paper.AUGSHIFT_BLURPOOL, {"term": 0.5, "crops": -3}, paper.NOT_PASSED),
+    (augshift.AUGSHIFT_CONSISTENCY, {}, paper.PASSED),
+    (augshift.AUGSHIFT_CONSISTENCY, {"term": 0.51}, paper.PASSED),
+    (augshift.AUGSHIFT_CONSISTENCY, {"term": 0.5}, paper.NOT_PASSED),
+    (augshift.AUGSHIFT_CONSISTENCY, {"term": -3}, paper.NOT_PASSED),
+    (augshift.AUGSHIFT_ACCURACY, {}, paper.PASSED),
+    (augshift.AUGSHIFT_ACCURACY, {"compute": -1.49}, paper.PASSED),
+    (augshift.AUGSHIFT_ACCURACY, {"compute": -1.5}, paper.NOT_PASSED),
+    (augshift.AUGSHIFT_BLURPOOL, {"term": 3.1}, paper.PASSED),        # from 2.6, the crops' lead up to 2.5
+    (augshift.AUGSHIFT_BLURPOOL, {"term": 3.0}, paper.NOT_PASSED),
+    (augshift.AUGSHIFT_BLURPOOL, {"term": 0.51, "crops": -3}, paper.PASSED),
+    (augshift.AUGSHIFT_BLURPOOL, {"term": 0.5, "crops": -3}, paper.NOT_PASSED),
 ])
 def test_crops_and_longer_training_must_not_do_what_augshift_does(claim, means, outcome):
     said, numbers = claim.tried(gains(**means))
@@ -124,7 +126,7 @@ def fills(true: float, identity: float = 100) -> pd.DataFrame:
     (fills(1.1), paper.PASSED), (fills(1.0), paper.NOT_PASSED), (fills(-2), paper.NOT_PASSED),
     (fills(5, identity=99), paper.PASSED), (fills(5, identity=98.9), paper.NOT_PASSED)])
 def test_augshift_must_gain_whatever_the_border_shows(table, outcome):
-    said, numbers = paper.AUGSHIFT_SHIFTS.tried(table)
+    said, numbers = augshift.AUGSHIFT_SHIFTS.tried(table)
     assert said == outcome
     assert "black +20.0 points [+19.0, +21.0]" in numbers and "n = 3" in numbers
 
@@ -152,22 +154,31 @@ def decoded(trained: float = 90, random: float = 80, blind: float = 0.0, half: f
     ({"blind": 0.51}, paper.NOT_PASSED),           # a reader that tells what is not there
 ])
 def test_training_must_tell_more_than_random_weights(means, outcome):
-    said, numbers = paper.PRETRAINED_LOCATION.tried(decoded(**means))
+    said, numbers = pretrained_decoding.PRETRAINED_LOCATION.tried(decoded(**means))
     assert said == outcome
     assert "b, 3×3: " in numbers and re.search(r"n = 3, random \d", numbers) and "nan" not in numbers
 
 
-@pytest.mark.parametrize("claim, table", [
-    (paper.GAPNET_LOCATION, blind(0)), (paper.PERMUTENET_LOCATION, shuffled()), (paper.PERMUTENET_IMAGE, answers(9, 9)),
-    (paper.AUGSHIFT_CONSISTENCY, gains()), (paper.AUGSHIFT_ACCURACY, gains()), (paper.AUGSHIFT_BLURPOOL, gains()),
-    (paper.AUGSHIFT_SHIFTS, fills(5)), (paper.PRETRAINED_LOCATION, decoded())],
-    ids=lambda value: getattr(value, "id", ""))
+@pytest.mark.parametrize(
+    "claim, table",
+    [
+        (gapnet_vs_permutenet.GAPNET_LOCATION, blind(0)),
+        (gapnet_vs_permutenet.PERMUTENET_LOCATION, shuffled()),
+        (gapnet_vs_permutenet.PERMUTENET_IMAGE, answers(9, 9)),
+        (augshift.AUGSHIFT_CONSISTENCY, gains()),
+        (augshift.AUGSHIFT_ACCURACY, gains()),
+        (augshift.AUGSHIFT_BLURPOOL, gains()),
+        (augshift.AUGSHIFT_SHIFTS, fills(5)),
+        (pretrained_decoding.PRETRAINED_LOCATION, decoded()),
+    ],
+    ids=lambda value: getattr(value, "id", ""),
+)
 def test_a_control_of_a_single_seed_was_not_tried(claim, table):
     assert claim.tried(table.assign(n=1)) == (paper.NOT_TRIED, "one seed has no interval; run at least two")
     assert claim.tried(table.assign(n=2))[0] in (paper.PASSED, paper.NOT_PASSED)
 
 
-@pytest.mark.parametrize("claim", paper.CLAIMS, ids=lambda claim: claim.id)
+@pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.id)
 def test_what_has_not_been_run_is_neither_a_verdict_nor_an_error(claim):
     assert claim.verdict(pd.DataFrame()) == (paper.NOT_TESTABLE, "not run yet")
     assert claim.outcome(pd.DataFrame()) == (paper.NOT_TRIED, "not run yet")
@@ -175,8 +186,8 @@ def test_what_has_not_been_run_is_neither_a_verdict_nor_an_error(claim):
 
 def test_a_control_of_which_a_part_was_run_is_not_tried():
     table = with_intervals([("gapnet", "none", 100.0), ("permutenet", "batch", 80.0)], "head permutation mean", 1)
-    outcome, because = paper.PERMUTENET_LOCATION.outcome(table.assign(fill="mean", chance=11.1))
+    outcome, because = gapnet_vs_permutenet.PERMUTENET_LOCATION.outcome(table.assign(fill="mean", chance=11.1))
     assert outcome == paper.NOT_TRIED and "not every way" in because
     table = with_intervals([(9, 5.0, 40.0)], "answers mean gapnet", 1)
-    outcome, because = paper.PERMUTENET_IMAGE.outcome(table)
+    outcome, because = gapnet_vs_permutenet.PERMUTENET_IMAGE.outcome(table)
     assert outcome == paper.NOT_TRIED and "with 3 and with 9" in because

@@ -4,8 +4,10 @@ import re
 import pandas as pd
 import pytest
 
-from posenc_lib import paper
-from posenc_lib.config import PADDING_MODES
+from posenc_lib import claims
+from posenc_lib.claims import claim as paper
+from posenc_lib.claims import padding_artifacts, posenet_readout
+from posenc_lib.nets.padding import PADDING_MODES
 
 NAN = float("nan")
 SEEDS = (-1, 0, 1)   # a seed's number, and its sign in every spread below
@@ -23,11 +25,11 @@ def test_table_5_is_the_printed_one():
         variant, *numbers = re.split(r"  +| (?=\.\d)", line)
         cells = [(d, m) for d in ("ECSSD", "PASCAL-S", "DUT-OMRON") for m in ("F", "MAE")] + [("VOC 2012", "mean IoU")]
         printed |= {(variant, *cell): float(n) for cell, n in zip(cells, numbers, strict=True)}
-    assert paper.TABLE5.set_index(["variant", "dataset", "measure"])["paper"].to_dict() == printed
-    assert paper.TABLES["ICLR 2020, Table 5"] == ("VGG", "VGG, without padding")
-    value = paper.TABLE5.set_index(["variant", "measure"])["paper"]
+    assert posenet_readout.TABLE5.set_index(["variant", "dataset", "measure"])["paper"].to_dict() == printed
+    assert claims.TABLES["ICLR 2020, Table 5"] == ("VGG", "VGG, without padding")
+    value = posenet_readout.TABLE5.set_index(["variant", "measure"])["paper"]
     for number in (value["VGG", "mean IoU"], value["VGG, without padding", "mean IoU"]):
-        assert f"{number}" in paper.POSENET_SCRATCH.printed
+        assert f"{number}" in posenet_readout.POSENET_SCRATCH.printed
 
 
 def crossed(run_with: float, trained: float, spread: float = 0.0, seeds=SEEDS, line: float = 1.0) -> pd.DataFrame:
@@ -50,7 +52,7 @@ def crossed(run_with: float, trained: float, spread: float = 0.0, seeds=SEEDS, l
     ({"run_with": 1, "trained": 0, "seeds": (0,)}, paper.NOT_TRIED),
 ])
 def test_the_line_must_go_with_the_padding_and_not_with_the_weights(changes, outcome):
-    said, numbers = paper.PADDING_ARTIFACTS.tried(crossed(**changes))
+    said, numbers = padding_artifacts.PADDING_ARTIFACTS.tried(crossed(**changes))
     assert said == outcome
     assert outcome == paper.NOT_TRIED or ("n = 3" in numbers and "nan" not in numbers)
 
@@ -66,7 +68,7 @@ RUNS = {
     **{(table, f"VGG, stage {n}", "VGG"): 0.1 * n for table in ("3", "matched") for n in (1, 2, 3, 4)},
     ("3", "VGG, all stages", "VGG"): 0.1,
     ("trained", "zeros", "small, photographs"): 0.6, ("trained", "none", "small, photographs, none"): 0.1,
-    ("6", "VGG", "small, photographs"): 0.8, ("6", "VGG, segmentation", "small, stencils"): 0.8,
+    ("6", "VGG", "small, photographs"): 0.8, ("6", "VGG, segmentation", "small, digits_on_photos"): 0.8,
 }
 
 
@@ -90,46 +92,58 @@ def runs(changes: dict[str, float], spread: float = 0.0, seeds=SEEDS) -> pd.Data
 T = 2.484   # half the 95 % interval of -1, 0, 1: 4.303 / sqrt(3)
 
 
-@pytest.mark.parametrize("claim, changes, spread, outcome", [
-    (paper.POSENET_READOUT, {}, 0, paper.PASSED),
-    (paper.POSENET_READOUT, {"1/VGG/V/vgg16, ImageNet": 0.41}, 0, paper.PASSED),
-    (paper.POSENET_READOUT, {"1/VGG/V/vgg16, ImageNet": 0.4}, 0, paper.NOT_PASSED),          # equal is not above
-    (paper.POSENET_READOUT, {"untrained/zeros/VS": 0.81}, 0, paper.NOT_PASSED),
-    (paper.POSENET_READOUT, {"untrained ImageNet/vgg16/H": 0.81}, 0, paper.NOT_PASSED),
-    (paper.POSENET_READOUT, {"1/VGG/G/small, photographs": 0.42}, 0.019 / T, paper.PASSED),
-    (paper.POSENET_READOUT, {"1/VGG/G/small, photographs": 0.42}, 0.021 / T, paper.NOT_PASSED),
-    (paper.POSENET_READOUT, {"1/VGG/shuffled H": 0.0}, 0, paper.PASSED),                     # none of the paper's maps
-    (paper.POSENET_READOUT, {"untrained/zeros/H": NAN}, 0, paper.PASSED),                    # undefined counts 0
-    (paper.POSENET_SIZE, {}, 0, paper.PASSED),
-    (paper.POSENET_SIZE, {"2a/PosENet, 3 layers/H": 0.19}, 0, paper.PASSED),                 # the network gains 0.2
-    (paper.POSENET_SIZE, {"2a/PosENet, 3 layers/H": 0.21}, 0, paper.NOT_PASSED),
-    (paper.POSENET_SIZE, {"2b/PosENet, 7x7/HS": 0.61}, 0, paper.NOT_PASSED),                 # 0.6
-    (paper.POSENET_SIZE, {"2b/PosENet, 7x7/HS": 0.58}, 0.019 / T, paper.PASSED),
-    (paper.POSENET_SIZE, {"2b/PosENet, 7x7/HS": 0.58}, 0.021 / T, paper.NOT_PASSED),
-    (paper.POSENET_SIZE, {"2a/PosENet, 3 layers/V": 0.9}, 0, paper.PASSED),                  # not a map of Table 2
-    (paper.POSENET_SIZE, {"2a/VGG, 3 layers/H": 0.1, "2a/PosENet, 3 layers/H": 0.5}, 0, paper.PASSED),  # no gain to ask
-    (paper.POSENET_SIZE, {f"{end}/{on}": 0.0 for end in ("2a/VGG, 3 layers", "2b/VGG, 7x7") for on in ("H", "G", "HS")},
-     0, paper.NOT_TRIED),
-    (paper.POSENET_DEPTH, {}, 0, paper.PASSED),
-    (paper.POSENET_DEPTH, {"matched/VGG, stage 4/G": 0.11}, 0, paper.PASSED),
-    (paper.POSENET_DEPTH, {"matched/VGG, stage 4/G": 0.1}, 0, paper.NOT_PASSED),
-    (paper.POSENET_DEPTH, {"matched/VGG, stage 4/H": 0.12}, 0.019 / T, paper.PASSED),
-    (paper.POSENET_DEPTH, {"matched/VGG, stage 4/H": 0.12}, 0.021 / T, paper.NOT_PASSED),
-    (paper.POSENET_DEPTH, {"3/VGG, stage 4/H": 0.0, "matched/VGG, stage 4/HS": 0.0}, 0, paper.PASSED),
-    (paper.POSENET_PADDING, {}, 0, paper.PASSED),
-    (paper.POSENET_PADDING, {"trained/none/HS": 0.29}, 0, paper.PASSED),                     # half of 0.6 is 0.3
-    (paper.POSENET_PADDING, {"trained/none/HS": 0.31}, 0, paper.NOT_PASSED),
-    (paper.POSENET_PADDING, {"trained/none/H": 0.28}, 0.019 / T, paper.PASSED),
-    (paper.POSENET_PADDING, {"trained/none/H": 0.28}, 0.021 / T, paper.NOT_PASSED),
-    (paper.POSENET_PADDING, {"trained/none/G": NAN, "trained/none/V": 0.9}, 0, paper.PASSED),
-    (paper.POSENET_PADDING, {"trained/zeros/G": 0.0}, 0, paper.NOT_TRIED),
-    (paper.POSENET_TASK, {}, 0, paper.PASSED),
-    (paper.POSENET_TASK, {"6/VGG, segmentation/HS": 0.41}, 0, paper.PASSED),
-    (paper.POSENET_TASK, {"6/VGG, segmentation/HS": 0.39}, 0, paper.NOT_PASSED),
-    (paper.POSENET_TASK, {"untrained/zeros/G": 0.78}, 0.019 / T, paper.PASSED),
-    (paper.POSENET_TASK, {"untrained/zeros/G": 0.78}, 0.021 / T, paper.NOT_PASSED),
-    (paper.POSENET_TASK, {"untrained/reflect/G": 1.0, "6/VGG/G": 1.0}, 0, paper.PASSED),
-])
+@pytest.mark.parametrize(
+    "claim, changes, spread, outcome",
+    [
+        (posenet_readout.POSENET_READOUT, {}, 0, paper.PASSED),
+        (posenet_readout.POSENET_READOUT, {"1/VGG/V/vgg16, ImageNet": 0.41}, 0, paper.PASSED),
+        (posenet_readout.POSENET_READOUT, {"1/VGG/V/vgg16, ImageNet": 0.4}, 0, paper.NOT_PASSED),  # equal is not above
+        (posenet_readout.POSENET_READOUT, {"untrained/zeros/VS": 0.81}, 0, paper.NOT_PASSED),
+        (posenet_readout.POSENET_READOUT, {"untrained ImageNet/vgg16/H": 0.81}, 0, paper.NOT_PASSED),
+        (posenet_readout.POSENET_READOUT, {"1/VGG/G/small, photographs": 0.42}, 0.019 / T, paper.PASSED),
+        (posenet_readout.POSENET_READOUT, {"1/VGG/G/small, photographs": 0.42}, 0.021 / T, paper.NOT_PASSED),
+        (posenet_readout.POSENET_READOUT, {"1/VGG/shuffled H": 0.0}, 0, paper.PASSED),  # none of the paper's maps
+        (posenet_readout.POSENET_READOUT, {"untrained/zeros/H": NAN}, 0, paper.PASSED),  # undefined counts 0
+        (posenet_readout.POSENET_SIZE, {}, 0, paper.PASSED),
+        (posenet_readout.POSENET_SIZE, {"2a/PosENet, 3 layers/H": 0.19}, 0, paper.PASSED),  # the network gains 0.2
+        (posenet_readout.POSENET_SIZE, {"2a/PosENet, 3 layers/H": 0.21}, 0, paper.NOT_PASSED),
+        (posenet_readout.POSENET_SIZE, {"2b/PosENet, 7x7/HS": 0.61}, 0, paper.NOT_PASSED),  # 0.6
+        (posenet_readout.POSENET_SIZE, {"2b/PosENet, 7x7/HS": 0.58}, 0.019 / T, paper.PASSED),
+        (posenet_readout.POSENET_SIZE, {"2b/PosENet, 7x7/HS": 0.58}, 0.021 / T, paper.NOT_PASSED),
+        (posenet_readout.POSENET_SIZE, {"2a/PosENet, 3 layers/V": 0.9}, 0, paper.PASSED),  # not a map of Table 2
+        (
+            posenet_readout.POSENET_SIZE,
+            {"2a/VGG, 3 layers/H": 0.1, "2a/PosENet, 3 layers/H": 0.5},
+            0,
+            paper.PASSED,
+        ),  # no gain to ask
+        (
+            posenet_readout.POSENET_SIZE,
+            {f"{end}/{on}": 0.0 for end in ("2a/VGG, 3 layers", "2b/VGG, 7x7") for on in ("H", "G", "HS")},
+            0,
+            paper.NOT_TRIED,
+        ),
+        (posenet_readout.POSENET_DEPTH, {}, 0, paper.PASSED),
+        (posenet_readout.POSENET_DEPTH, {"matched/VGG, stage 4/G": 0.11}, 0, paper.PASSED),
+        (posenet_readout.POSENET_DEPTH, {"matched/VGG, stage 4/G": 0.1}, 0, paper.NOT_PASSED),
+        (posenet_readout.POSENET_DEPTH, {"matched/VGG, stage 4/H": 0.12}, 0.019 / T, paper.PASSED),
+        (posenet_readout.POSENET_DEPTH, {"matched/VGG, stage 4/H": 0.12}, 0.021 / T, paper.NOT_PASSED),
+        (posenet_readout.POSENET_DEPTH, {"3/VGG, stage 4/H": 0.0, "matched/VGG, stage 4/HS": 0.0}, 0, paper.PASSED),
+        (posenet_readout.POSENET_PADDING, {}, 0, paper.PASSED),
+        (posenet_readout.POSENET_PADDING, {"trained/none/HS": 0.29}, 0, paper.PASSED),  # half of 0.6 is 0.3
+        (posenet_readout.POSENET_PADDING, {"trained/none/HS": 0.31}, 0, paper.NOT_PASSED),
+        (posenet_readout.POSENET_PADDING, {"trained/none/H": 0.28}, 0.019 / T, paper.PASSED),
+        (posenet_readout.POSENET_PADDING, {"trained/none/H": 0.28}, 0.021 / T, paper.NOT_PASSED),
+        (posenet_readout.POSENET_PADDING, {"trained/none/G": NAN, "trained/none/V": 0.9}, 0, paper.PASSED),
+        (posenet_readout.POSENET_PADDING, {"trained/zeros/G": 0.0}, 0, paper.NOT_TRIED),
+        (posenet_readout.POSENET_TASK, {}, 0, paper.PASSED),
+        (posenet_readout.POSENET_TASK, {"6/VGG, segmentation/HS": 0.41}, 0, paper.PASSED),
+        (posenet_readout.POSENET_TASK, {"6/VGG, segmentation/HS": 0.39}, 0, paper.NOT_PASSED),
+        (posenet_readout.POSENET_TASK, {"untrained/zeros/G": 0.78}, 0.019 / T, paper.PASSED),
+        (posenet_readout.POSENET_TASK, {"untrained/zeros/G": 0.78}, 0.021 / T, paper.NOT_PASSED),
+        (posenet_readout.POSENET_TASK, {"untrained/reflect/G": 1.0, "6/VGG/G": 1.0}, 0, paper.PASSED),
+    ],
+)
 def test_the_controls_of_the_readouts(claim, changes, spread, outcome):
     said, numbers = claim.tried(runs(changes, spread))
     assert said == outcome
@@ -137,8 +151,17 @@ def test_the_controls_of_the_readouts(claim, changes, spread, outcome):
     assert outcome == paper.NOT_TRIED or re.search(r"[+-]\d\.\d\d±\d\.\d\d", numbers)
 
 
-@pytest.mark.parametrize("claim", [paper.POSENET_READOUT, paper.POSENET_SIZE, paper.POSENET_DEPTH,
-                                   paper.POSENET_PADDING, paper.POSENET_TASK], ids=lambda claim: claim.id)
+@pytest.mark.parametrize(
+    "claim",
+    [
+        posenet_readout.POSENET_READOUT,
+        posenet_readout.POSENET_SIZE,
+        posenet_readout.POSENET_DEPTH,
+        posenet_readout.POSENET_PADDING,
+        posenet_readout.POSENET_TASK,
+    ],
+    ids=lambda claim: claim.id,
+)
 def test_one_seed_of_a_readout_is_no_control(claim):
     assert claim.tried(runs({}, seeds=(0,)))[0] == paper.NOT_TRIED
 
@@ -163,9 +186,9 @@ def scratch(changes: dict[str, float], spread: float = 0.0, seeds=SEEDS) -> pd.D
     ({"none/picture": 90}, 0, paper.PASSED),
 ])
 def test_zeros_must_win_where_both_see_and_against_a_map_as_large(changes, spread, outcome):
-    said, numbers = paper.POSENET_SCRATCH.tried(scratch(changes, spread))
+    said, numbers = posenet_readout.POSENET_SCRATCH.tried(scratch(changes, spread))
     assert said == outcome and numbers.endswith("n = 3")
-    assert paper.POSENET_SCRATCH.tried(scratch(changes, seeds=(0,)))[0] == paper.NOT_TRIED
+    assert posenet_readout.POSENET_SCRATCH.tried(scratch(changes, seeds=(0,)))[0] == paper.NOT_TRIED
 
 
 @pytest.mark.parametrize("none, half, verdict", [
@@ -174,11 +197,13 @@ def test_zeros_must_win_where_both_see_and_against_a_map_as_large(changes, sprea
 def test_the_judge_of_table_5(none, half, verdict):
     table = scratch({"none/picture": none}).groupby(["padding_mode", "scored"], as_index=False)["miou"].mean()
     table = table.rename(columns={"miou": "mean"}).assign(n=3)
-    said, numbers = paper.POSENET_SCRATCH.judge(table.assign(low=table["mean"] - half, high=table["mean"] + half))
+    said, numbers = posenet_readout.POSENET_SCRATCH.judge(
+        table.assign(low=table["mean"] - half, high=table["mean"] + half)
+    )
     assert said == verdict and "with zero padding 30.0 %" in numbers
 
 
 def test_every_table_of_the_2020_paper_is_shown_by_a_claim_of_one_page():
-    shown = [(table, claim.page) for claim in paper.CLAIMS for table in claim.tables if table.startswith("ICLR")]
-    assert {table for table, _ in shown} == {table for table in paper.TABLES if table.startswith("ICLR")}
+    shown = [(table, claim.page) for claim in claims.CLAIMS for table in claim.tables if table.startswith("ICLR")]
+    assert {table for table, _ in shown} == {table for table in claims.TABLES if table.startswith("ICLR")}
     assert {page for _, page in shown} == {"02_posenet_readout"}

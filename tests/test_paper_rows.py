@@ -4,8 +4,9 @@ import re
 import pandas as pd
 import pytest
 
-from posenc_lib import paper
-from posenc_lib.config import PROJECT
+from posenc_lib import claims
+from posenc_lib.claims import claim as paper
+from posenc_lib.run.config import PROJECT
 
 # The tables of results of both papers, and the figures that stand in their place, with their numbers of rows.
 WANTED = {"ICLR 2020, Table 1": 3, "ICLR 2020, Table 2a": 6, "ICLR 2020, Table 2b": 6, "ICLR 2020, Table 3": 6,
@@ -13,17 +14,17 @@ WANTED = {"ICLR 2020, Table 1": 3, "ICLR 2020, Table 2a": 6, "ICLR 2020, Table 2
           "ICCV 2021, Table 1": 6, "ICCV 2021, Table 2": 3, "ICCV 2021, Figs. 4 and 5": 3, "ICCV 2021, Fig. S1": 2,
           "ICCV 2021, Fig. S2": 3, "ICCV 2021, Figs. S3 and S4": 2, "ICCV 2021, Table S1": 9}
 SOURCES = {page.stem: page.read_text() for page in (PROJECT / "notebooks").glob("[0-9]*.py")}
-claim = pytest.mark.parametrize("claim", paper.CLAIMS, ids=lambda claim: claim.id)
+claim = pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.id)
 
 
 def test_every_table_is_there_with_its_rows():
-    assert {table: len(rows) for table, rows in paper.TABLES.items()} == WANTED
-    assert all(len(set(rows)) == len(rows) for rows in paper.TABLES.values())
+    assert {table: len(rows) for table, rows in claims.TABLES.items()} == WANTED
+    assert all(len(set(rows)) == len(rows) for rows in claims.TABLES.values())
 
 
 @pytest.mark.parametrize("table", WANTED)
 def test_every_row_is_claimed_by_exactly_one_page(table):
-    assert len(paper.pages_of(table)) == 1
+    assert len(claims.pages_of(table)) == 1
 
 
 @claim
@@ -44,13 +45,13 @@ def test_a_control_has_a_rule_that_names_its_outcomes(claim):
 def test_the_score_table_of_the_book_has_every_claim_with_a_verdict_and_a_control(smoke_book):
     figures = smoke_book[0] / "figures" / "smoke"
     scores = pd.read_csv(figures / "00_scores.csv")
-    assert scores["claim"].tolist() == [f"{c.page[:2]} {c.id}" for c in paper.CLAIMS]
+    assert scores["claim"].tolist() == [f"{c.page[:2]} {c.id}" for c in claims.CLAIMS]
     for column, words in {
             "verdict": (paper.REPRODUCED, paper.IN_DIRECTION, paper.NOT_REPRODUCED, paper.NOT_TESTABLE),
             "control": (paper.PASSED, paper.NOT_PASSED, paper.NOT_TRIED)}.items():
         assert scores[column].str.match(rf"\[({'|'.join(words)})\]").all()
-    for c, figure in zip(paper.CLAIMS, scores["figure"], strict=True):
+    for c, figure in zip(claims.CLAIMS, scores["figure"], strict=True):
         assert figure == f"{{numref}}`Fig. %s <fig-{c.figure}>`" and (figures / f"{c.figure}.svg").is_file()
     tables = pd.read_csv(figures / "00_tables.csv")
-    assert tables["table"].tolist() == list(paper.TABLES)
+    assert tables["table"].tolist() == list(claims.TABLES)
     assert tables["page"].str.match(r"\[0\d_\w+\]\(0\d_\w+\.ipynb\)").all()

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from posenc_lib import data, embedded, people, streets
-from posenc_lib.config import Workspace
+from posenc_lib.data import bundled, imageset, people, registry, streets
+from posenc_lib.run.config import Workspace
 
 GREY, MEAN = 90, [124, 116, 104]              # MEAN: 255 times (0.485, 0.456, 0.406), rounded
 
@@ -27,7 +27,7 @@ def grey(rows: int, cols: int, *bright: tuple[int, int, int, int]) -> np.ndarray
     return pixels
 
 
-def boxes(part: data.ImageSet) -> list[list[list[float]]]:
+def boxes(part: imageset.ImageSet) -> list[list[list[float]]]:
     """Every picture's rows, without those of nan, which have to be whole and behind all others."""
     found = []
     for rows in part.labels:
@@ -75,7 +75,7 @@ def test_boxes_move_with_a_picture_that_is_scaled_to_fit_and_centred(tmp_path):
     for part, n in ((train, 2), (validation, 0), (test, 2)):
         assert (part.images.shape, part.images.dtype) == ((n, 3, 32, 32), torch.uint8)
         assert (part.labels.shape, part.labels.dtype) == ((n, 2, 6), torch.float32)
-        assert (part.name, part.classes, part.mean, part.std) == ("mine", ("person",), *data.IMAGENET)
+        assert (part.name, part.classes, part.mean, part.std) == ("mine", ("person",), *imageset.IMAGENET)
     assert [part.split for part in (train, validation, test)] == ["train", "validation", "test"]
     for image, (rows, cols) in zip(train.images, ((slice(8, 24), slice(32)), (slice(32), slice(8, 24))), strict=True):
         inside = torch.zeros(32, 32, dtype=torch.bool)
@@ -181,9 +181,11 @@ def test_where_nothing_is_run_a_few_streets_stand_in(tmp_path, monkeypatch, caps
     with pytest.raises(FileNotFoundError, match=r"people: no image set 'ours'"):
         people.load_for(Workspace("smoke", str(tmp_path)), "ours")
     paper = Workspace("paper", str(tmp_path))
-    assert not isinstance(people.load_for(paper, "mine", size=16), data.StandIn)
+    assert not isinstance(people.load_for(paper, "mine", size=16), imageset.StandIn)
     splits = people.load_for(paper, "citypersons", size=(32, 64))
-    assert isinstance(splits, data.StandIn) and splits.train.images.shape[-2:] == (32, 64) and len(splits.train) < 30
+    assert (
+        isinstance(splits, imageset.StandIn) and splits.train.images.shape[-2:] == (32, 64) and len(splits.train) < 30
+    )
     assert splits.train.labels.shape[1] == splits.test.labels.shape[1]
     assert capsys.readouterr().out == (f"citypersons is not under {tmp_path}; in the parts by hand, streets stand in "
                                        "for it\n")
@@ -268,14 +270,14 @@ def test_nobody_left_after_cutting_is_told(tmp_path):
 
 @pytest.mark.parametrize("size", [(32, 64), None])
 def test_streets_have_the_pictures_of_data_and_the_people_of_their_scenes(size, monkeypatch):
-    monkeypatch.setattr(embedded, "STREETS", {"train": range(12), "test": range(10_000, 10_005)})
+    monkeypatch.setattr(bundled, "STREETS", {"train": range(12), "test": range(10_000, 10_005)})
     monkeypatch.setattr(people, "SCENES", range(12))
     calls, draw = [], streets.draw
     monkeypatch.setattr(streets, "draw", lambda *args: calls.append(args) or draw(*args))
     splits = people.load("streets", "nowhere", size=size)
     rows, cols = size or (64, 128)
     assert calls == [(seed, rows, cols) for seed in (*range(12), *range(10_000, 10_005))]    # each is drawn once
-    scenes = data.load("streets", "", size=size, validation=0.0)
+    scenes = registry.load("streets", "", size=size, validation=0.0)
     for part, other, seed in ((splits.train, scenes.train, 0), (splits.test, scenes.test, 10_000)):
         assert torch.equal(part.images, other.images) and part.name == "streets"
         expected = [[[*p.box, p.visible, float(p.kind == "rider")] for p in draw(seed + n, rows, cols).people]

@@ -7,7 +7,7 @@ import pytest
 from scipy.io import savemat
 from test_people import GREY, boxes, grey, one, same, save
 
-from posenc_lib import people
+from posenc_lib.data import people
 
 SHOTS = {"train": ("aachen_000000_000019_leftImg8bit.png", "bochum_000000_000313_leftImg8bit.png"),
          "val": ("lindau_000000_000019_leftImg8bit.png",)}

@@ -8,8 +8,12 @@ from test_hooks import Odd, assert_untouched, remembered
 from torch import nn
 from torch.nn.functional import pad
 
-from posenc_lib import channels, metrics, models, networks, padding, probing
-from posenc_lib.config import PADDING_MODES, Recipe
+from posenc_lib import probe
+from posenc_lib.experiments import decoding
+from posenc_lib.measure import channels, metrics
+from posenc_lib.nets import classifiers, custom, padding
+from posenc_lib.nets.padding import PADDING_MODES
+from posenc_lib.run.config import Recipe
 
 QUICK = Recipe(epochs=1, epoch_steps=3, batch_size=32, flip=False)
 MINE = """
@@ -62,14 +66,14 @@ def small(mode: str = "zeros", pool: bool = False) -> nn.Sequential:
 
 @pytest.mark.parametrize("name, layers", NETWORKS.items(), ids=NETWORKS)
 def test_every_network_is_asked_by_layers_that_are_found_and_left_as_it_was(mine, name, layers):
-    model = networks.load(name).model.train()
+    model = custom.load(name).model.train()
     size = 224 if "vit" in name else 64
     before = remembered(model)
-    told = probing.probe(model, images=probing.pictures(32)[::30], size=size, grid=2, folds=3, recipe=QUICK)
+    told = probe.probe(model, images=probe.pictures(32)[::30], size=size, grid=2, folds=3, recipe=QUICK)
     assert [layer.name for layer in told.layers] == layers
     assert_untouched(model, before)
     rows = told.accuracy
-    assert list(rows["layer"].unique()) == layers and list(rows["head"].unique()) == list(probing.READERS)
+    assert list(rows["layer"].unique()) == layers and list(rows["head"].unique()) == list(probe.READERS)
     assert rows[["mean", "chance", "ceiling", "margin"]].notna().all(axis=None) and rows["mean"].between(0, 100).all()
     for layer in told.layers:
         assert told.fields[layer.name].shape == (layer.channels, 2, 2)
@@ -81,14 +85,14 @@ def test_every_network_is_asked_by_layers_that_are_found_and_left_as_it_was(mine
 @pytest.mark.parametrize("mode", ["zeros", "circular"])
 def test_a_random_network_is_exactly_at_chance_where_nothing_meets_the_border_and_far_above_elsewhere(mode, pool):
     torch.manual_seed(0)
-    net = models.Classifier("cifar_resnet18", 10, width=16).net   # a ResNet-18 without max-pool
+    net = classifiers.Classifier("cifar_resnet18", 10, width=16).net   # a ResNet-18 without max-pool
     if pool:
         net.maxpool = nn.MaxPool2d(3, 2, 1)
     padding.set_padding_mode(net, mode)
-    told = probing.probe(net, ["layer4"], images=probing.pictures(16)[::3], size=48, recipe=Recipe(
+    told = probe.probe(net, ["layer4"], images=probe.pictures(16)[::3], size=48, recipe=Recipe(
         epochs=1, epoch_steps=150, batch_size=64, learning_rate=1e-2, flip=False))
     row, _, permuted = told.accuracy.to_dict("records")
-    leak = probing.padding_report(net, size=48, modes=()).leak("as it is")
+    leak = probe.padding_report(net, size=48, modes=()).leak("as it is")
     if mode == "circular" and not pool:
         assert (row["low"], row["mean"], row["high"]) == pytest.approx((100 / 9,) * 3)
         assert row["ceiling"] == pytest.approx(100 / 9) and row["margin"] == 0 and leak is None
@@ -101,19 +105,19 @@ def test_a_random_network_is_exactly_at_chance_where_nothing_meets_the_border_an
 
 def test_a_resnet_leaks_by_its_max_pool_alone_and_not_without():
     net = torchvision.models.resnet18()
-    report = probing.padding_report(net, size=64, modes=("circular",))
+    report = probe.padding_report(net, size=64, modes=("circular",))
     assert (report.leak("as it is"), report.leak()) == ("conv1", "maxpool")
     assert report.operations["fills"].value_counts().to_dict() == {"zeros": 16 + 1, "minus infinity": 1}
     net.maxpool = nn.Identity()
-    assert probing.padding_report(net, size=64, modes=("circular",)).leak() is None
+    assert probe.padding_report(net, size=64, modes=("circular",)).leak() is None
 
 
 def test_a_transformer_without_an_encoding_of_position_is_exactly_at_chance():
     net = timm.create_model("vit_tiny_patch16_224", img_size=64, depth=2)
     leaks = []
     for _ in range(2):
-        told = probing.probe(net, ["blocks.1"], grid=2, images=probing.pictures(32)[::15], size=64, recipe=QUICK)
-        leaks.append((probing.padding_report(net, size=64, modes=()).leak("as it is"),
+        told = probe.probe(net, ["blocks.1"], grid=2, images=probe.pictures(32)[::15], size=64, recipe=QUICK)
+        leaks.append((probe.padding_report(net, size=64, modes=()).leak("as it is"),
                       round(told.accuracy["ceiling"].max())))
         nn.init.zeros_(net.pos_embed)
     assert leaks == [("blocks.0.norm1", 100), (None, 25)] and set(told.accuracy["mean"]) == {25}
@@ -129,15 +133,15 @@ def test_what_pads_in_a_forward_of_its_own_is_felt_though_no_layer_says_so():
             around = pad(x, (1,) * 4, mode="circular")
             return self.second(pad(self.first(around), (1,) * 4))
 
-    report = probing.padding_report(Padded(), size=32, modes=("circular",))
+    report = probe.padding_report(Padded(), size=32, modes=("circular",))
     assert report.operations.empty and (report.leak("as it is"), report.leak()) == ("second", "second")
 
 
 def test_the_report_measures_every_layer_under_every_mode():
     net = small(pool=True)
-    images = probing.pictures(32, whole=True)
+    images = probe.pictures(32, whole=True)
     before = remembered(net)
-    report = probing.padding_report(net, images)
+    report = probe.padding_report(net, images)
     assert_untouched(net, before)
     rows = report.layers.set_index(["layer", "run with"])
     assert set(rows.index) == {(layer, mode) for layer in "012345"
@@ -157,32 +161,32 @@ def test_the_report_measures_every_layer_under_every_mode():
 
 
 def test_a_mode_that_a_network_refuses_is_reported_and_the_rest_goes_on():
-    report = probing.padding_report(timm.create_model("mobilenetv2_100", pad_type="same"), size=32, modes=("circular",))
+    report = probe.padding_report(timm.create_model("mobilenetv2_100", pad_type="same"), size=32, modes=("circular",))
     assert "Conv2dSame" in report.refused["circular"] and set(report.layers["run with"]) == {"as it is"}
     deep = nn.Sequential(nn.Conv2d(3, 4, 3, 8, 1), nn.Conv2d(4, 4, 7, 1, 3))
-    report = probing.padding_report(deep, size=16, modes=("reflect", "zeros"))   # 3 pixels do not fit into a map of 2
+    report = probe.padding_report(deep, size=16, modes=("reflect", "zeros"))   # 3 pixels do not fit into a map of 2
     assert "layer 1: reflect padding of" in report.refused["reflect"] and "zeros" in set(report.layers["run with"])
 
 
-@pytest.mark.parametrize("rule", probing.RULES)
+@pytest.mark.parametrize("rule", probe.RULES)
 def test_ranks_are_those_of_page_06(rule):
-    net, images = small("replicate"), probing.pictures(48)[:10]
+    net, images = small("replicate"), probe.pictures(48)[:10]
 
     def features(x):
         return net(x)
 
     with torch.no_grad():
         theirs = channels.rank(features, lambda: images.split(4), stride=4)
-    order, response = probing.rank(net, "5", images, rule, batch=4)
+    order, response = probe.rank(net, "5", images, rule, batch=4)
     expected = theirs.signed[rule] if rule in channels.REGIONS else theirs.rules[rule]
     torch.testing.assert_close(response.double(), expected.double(), rtol=1e-4, atol=1e-6)
-    assert torch.equal(order, channels.top(response, 32)) and sorted(order.tolist()) == list(range(32))
+    assert torch.equal(order, channels.top_channels(response, 32)) and sorted(order.tolist()) == list(range(32))
 
 
 def test_channels_of_tokens_can_be_ranked_and_removed():
     net = timm.create_model("vit_tiny_patch16_224", img_size=64, depth=1, num_classes=7)
-    images = probing.pictures(64)[::20]
-    order, response = probing.rank(net, "blocks.0", images)
+    images = probe.pictures(64)[::20]
+    order, response = probe.rank(net, "blocks.0", images)
     assert sorted(order.tolist()) == list(range(192)) and (response[order].diff() <= 0).all()
     seen = []
 
@@ -192,7 +196,7 @@ def test_channels_of_tokens_can_be_ranked_and_removed():
         handle.remove()
         return score
 
-    rows = probing.attack(net, "blocks.0", order[:5], evaluate, draws=2)
+    rows = probe.attack(net, "blocks.0", order[:5], evaluate, draws=2)
     assert not seen[1][..., order[:5]].any() and seen[0][..., order[:5]].any()
     assert rows["removed"].tolist() == ["nothing", "targets", "random"] and rows["n"].tolist() == [1, 1, 2]
 
@@ -205,10 +209,10 @@ def test_an_attack_reports_the_score_without_targets_and_without_random_sets_as_
     def evaluate(model):
         return float(model(x).sum())   # 28 with all channels
 
-    rows = probing.attack(net, "0", [6, 7], evaluate, draws=30, seed=1, strength=strength).set_index("removed")
+    rows = probe.attack(net, "0", [6, 7], evaluate, draws=30, seed=1, strength=strength).set_index("removed")
     assert rows.loc["nothing", ["mean", "harm"]].tolist() == [28, 0]
     assert rows.loc["targets", ["mean", "harm", "n"]].tolist() == [15, 13, 1] and np.isnan(rows.loc["targets", "low"])
-    sets = [sum(28 for _ in "1") - float(s.sum()) for s in channels.at_random(8, 2, 30, 1)]
+    sets = [sum(28 for _ in "1") - float(s.sum()) for s in channels.random_sets(8, 2, 30, 1)]
     assert rows.loc["random", ["mean", "low", "high"]].tolist() == pytest.approx(
         [np.mean(sets), *np.quantile(sets, [0.025, 0.975])])
     assert rows.loc["as strong", "mean"] == 15   # of ten strata each holds one channel, so the targets themselves
@@ -216,11 +220,11 @@ def test_an_attack_reports_the_score_without_targets_and_without_random_sets_as_
 
 @pytest.mark.parametrize("fail", [ZeroDivisionError, KeyboardInterrupt])
 @pytest.mark.parametrize("ask", [
-    lambda net: probing.probe(net, images=torch.zeros(4, 3, 8, 8), size=32, grid=2, folds=2, recipe=QUICK,
+    lambda net: probe.probe(net, images=torch.zeros(4, 3, 8, 8), size=32, grid=2, folds=2, recipe=QUICK,
                               batch=4),
-    lambda net: probing.rank(net, "conv", torch.zeros(4, 3, 16, 16)),
-    lambda net: probing.padding_report(net, torch.zeros(4, 3, 16, 16)),
-    lambda net: probing.attack(net, "conv", [0], lambda net: float(net(torch.zeros(1, 3, 8, 8)).sum()), draws=2),
+    lambda net: probe.rank(net, "conv", torch.zeros(4, 3, 16, 16)),
+    lambda net: probe.padding_report(net, torch.zeros(4, 3, 16, 16)),
+    lambda net: probe.attack(net, "conv", [0], lambda net: float(net(torch.zeros(1, 3, 8, 8)).sum()), draws=2),
 ], ids=["probe", "rank", "padding_report", "attack"])
 def test_a_network_that_is_interrupted_is_as_before(ask, fail):
     net = Odd().train()
@@ -242,18 +246,18 @@ def test_a_network_that_is_interrupted_is_as_before(ask, fail):
 
 
 @pytest.mark.parametrize("ask, sentence", [
-    (lambda net: probing.probe(net, ["layer9"]), "Sequential has no layer 'layer9'; near it are"),
-    (lambda net: probing.probe(net, ["6"], size=32), "6 of Sequential puts out no feature map; those that do"),
-    (lambda net: probing.probe(net, size=16, grid=9), "a 9x9 grid was asked for; on a canvas of 16 pixels and with a "
+    (lambda net: probe.probe(net, ["layer9"]), "Sequential has no layer 'layer9'; near it are"),
+    (lambda net: probe.probe(net, ["6"], size=32), "6 of Sequential puts out no feature map; those that do"),
+    (lambda net: probe.probe(net, size=16, grid=9), "a 9x9 grid was asked for; on a canvas of 16 pixels and with a "
                                                       "stride of 4 there can be 2 to 4"),
-    (lambda net: probing.probe(net, size=32, grid=1), "a 1x1 grid was asked for"),
-    (lambda net: probing.probe(net, size=32, images=torch.zeros(5, 3, 8, 8)), "6 folds of 5 images were"),
-    (lambda net: probing.probe(net, size=32, images=torch.zeros(5, 3, 8, 8), folds=1), "1 folds of 5"),
-    (lambda net: probing.find_layers(nn.Linear(7, 2)), "Linear cannot take images of shape "),
-    (lambda net: probing.find_layers(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), size=8), "no layer of Sequ"),
-    (lambda net: probing.rank(net, "5", torch.zeros(2, 3, 32, 32), "size"), "rule: 'size' was asked for, but there"),
-    (lambda net: probing.attack(net, "5", [0], lambda net: 1.0), "`evaluate` did not run layer 5"),
-    (lambda net: probing.attack(net, "5", [99], lambda net: float(net(torch.zeros(1, 3, 8, 8)).sum())),
+    (lambda net: probe.probe(net, size=32, grid=1), "a 1x1 grid was asked for"),
+    (lambda net: probe.probe(net, size=32, images=torch.zeros(5, 3, 8, 8)), "6 folds of 5 images were"),
+    (lambda net: probe.probe(net, size=32, images=torch.zeros(5, 3, 8, 8), folds=1), "1 folds of 5"),
+    (lambda net: probe.find_layers(nn.Linear(7, 2)), "Linear cannot take images of shape "),
+    (lambda net: probe.find_layers(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), size=8), "no layer of Sequ"),
+    (lambda net: probe.rank(net, "5", torch.zeros(2, 3, 32, 32), "size"), "rule: 'size' was asked for, but there"),
+    (lambda net: probe.attack(net, "5", [0], lambda net: 1.0), "`evaluate` did not run layer 5"),
+    (lambda net: probe.attack(net, "5", [99], lambda net: float(net(torch.zeros(1, 3, 8, 8)).sum())),
      r"channels 99..99 were asked for, but layer 5 has 0..31"),
 ], ids=range(11))
 def test_what_is_wrong_is_one_sentence(ask, sentence):
@@ -266,18 +270,18 @@ def test_latents_that_are_not_finite_are_refused():
     net = small()
     net[0].bias.data[3] = torch.inf
     with pytest.raises(ValueError, match="layer 0 puts out values that are not finite"):
-        probing.probe(net, ["0"], images=torch.zeros(6, 3, 8, 8), size=32, recipe=QUICK)
+        probe.probe(net, ["0"], images=torch.zeros(6, 3, 8, 8), size=32, recipe=QUICK)
 
 
 def test_readers_are_tested_on_pictures_that_they_did_not_learn_on(monkeypatch):
-    folds, decode = [], probing.decode
+    folds, decode = [], decoding.decode
 
     def watched(latents, location, tested, tested_location, **options):
         folds.append((latents[0], location, tested[0], tested_location))
         return decode(latents, location, tested, tested_location, **options)
 
-    monkeypatch.setattr(probing, "decode", watched)
-    told = probing.probe(small(), ["5"], images=probing.pictures(8)[::10], size=32, grid=2, folds=4, recipe=QUICK)
+    monkeypatch.setattr(probe, "decode", watched)
+    told = probe.probe(small(), ["5"], images=probe.pictures(8)[::10], size=32, grid=2, folds=4, recipe=QUICK)
     assert [len(tested) for _, _, tested, _ in folds] == [12, 8, 8, 8]      # 9 pictures in 4 cells
     whole = torch.cat([tested for _, _, tested, _ in folds])                # in the pictures' order
     for n, (seen, location, tested, tested_location) in enumerate(folds):
@@ -293,21 +297,21 @@ def test_every_picture_stands_in_every_cell_in_the_middle_of_the_canvas():
     net = nn.Sequential(nn.Conv2d(3, 4, 3, 8, 1))
     net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     images = torch.rand(2, 3, 5, 5) + 1
-    probing.probe(net, ["0"], images=images, size=38, folds=2, grid=2, recipe=QUICK)   # 16 a cell, 3 pixels of margin
+    probe.probe(net, ["0"], images=images, size=38, folds=2, grid=2, recipe=QUICK)   # 16 a cell, 3 pixels of margin
     canvases = torch.cat(seen[1:])                                                   # the first was to find the layers
     assert canvases.shape == (8, 3, 38, 38)
     for n, canvas in enumerate(canvases):
         row, col = 3 + 16 * (n % 4 // 2), 3 + 16 * (n % 2)
-        assert torch.equal(canvas[:, row:row + 16, col:col + 16], probing._resized(images, 16)[n // 4])
+        assert torch.equal(canvas[:, row:row + 16, col:col + 16], probe._resized(images, 16)[n // 4])
         assert (canvas != 0).sum() == 3 * 16 * 16
 
 
 def test_pictures_are_windows_of_every_photograph_in_turn():
-    few, whole = probing.pictures(24), probing.pictures(16, whole=True)
+    few, whole = probe.pictures(24), probe.pictures(16, whole=True)
     assert few.shape == (90, 3, 24, 24) and whole.shape == (12, 3, 16, 16)
-    plain = probing.pictures(24, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    plain = probe.pictures(24, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
     assert plain.min() >= 0 and plain.max() <= 1 + 1e-5
-    torch.testing.assert_close(few, probing.normalised(255 * plain))
+    torch.testing.assert_close(few, probe.normalised(255 * plain))
     assert len({float(p.sum()) for p in plain}) == 90
-    assert torch.equal(probing.pictures(24, 12), few[torch.arange(12) * 90 // 12])
-    assert torch.equal(probing.pictures(24, 99), few)
+    assert torch.equal(probe.pictures(24, 12), few[torch.arange(12) * 90 // 12])
+    assert torch.equal(probe.pictures(24, 99), few)

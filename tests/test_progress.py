@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from posenc_lib import progress
+from posenc_lib.base import progress
 
 
 def watch(monkeypatch, terminal: bool = True, headless: bool = False) -> None:
@@ -19,7 +19,7 @@ def watch(monkeypatch, terminal: bool = True, headless: bool = False) -> None:
 @pytest.mark.parametrize("headless", [False, True])
 def test_items_come_through_under_a_bar_only_where_somebody_watches(headless, monkeypatch, capsys):
     watch(monkeypatch, headless=headless)
-    assert list(progress.quiet([3, 1, 2], "epoch 1/2")) == [3, 1, 2]
+    assert list(progress.bar([3, 1, 2], "epoch 1/2")) == [3, 1, 2]
     assert ("epoch 1/2" in capsys.readouterr().err) == (not headless)
 
 
@@ -33,7 +33,7 @@ def test_a_pipe_is_not_watched_but_a_notebook_is(monkeypatch):
 @pytest.mark.parametrize("headless", [False, True])
 def test_one_line_that_stays(headless, monkeypatch, capsys):
     watch(monkeypatch, headless=headless)
-    assert list(progress.told(iter([3, 1, 2]), 3, "gapnet-location", "9 were on file")) == [3, 1, 2]
+    assert list(progress.counted_bar(iter([3, 1, 2]), 3, "gapnet-location", "9 were on file")) == [3, 1, 2]
     assert capsys.readouterr().out == "gapnet-location: 3 ran in 0 s; 9 were on file\n"
-    assert not list(progress.told([], 0, "gapnet-location"))
+    assert not list(progress.counted_bar([], 0, "gapnet-location"))
     assert capsys.readouterr().out == "gapnet-location: 0 ran in 0 s\n"

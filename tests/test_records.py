@@ -12,9 +12,9 @@ from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from posenc_lib.config import Workspace, describe, digest
-from posenc_lib.metrics import mean_interval
-from posenc_lib.records import Record, append, frame, load, run_or_load, summarise
+from posenc_lib.measure.metrics import mean_interval
+from posenc_lib.run.config import Workspace, describe, digest
+from posenc_lib.run.records import Record, append, load, run_or_load, summarise, to_frame
 
 
 @dataclass(frozen=True)
@@ -231,15 +231,15 @@ def test_a_killed_run_goes_on_where_it_stopped(workspace, tmp_path):
 
 
 def test_a_frame_has_a_column_for_every_value():
-    table = frame([record(3, 0, location={"accuracy": 0.5}), record(5, 1, location={"accuracy": None})])
+    table = to_frame([record(3, 0, location={"accuracy": 0.5}), record(5, 1, location={"accuracy": None})])
     assert table[["seed", "grid"]].values.tolist() == [[0, 3], [1, 5]]
     assert table["location.accuracy"].isna().tolist() == [False, True]
-    assert frame([]).empty
+    assert to_frame([]).empty
 
 
 def test_a_summary_is_the_mean_interval_of_every_group_in_order():
     runs = (5, 0), (5, 1), (3, 0), (3, 1), (3, 2), (7, 0)
-    table = frame([record(grid, seed, accuracy=float(grid + seed)) for grid, seed in runs])
+    table = to_frame([record(grid, seed, accuracy=float(grid + seed)) for grid, seed in runs])
     rows = summarise(table, ["grid"], "accuracy")
     assert rows["grid"].tolist() == [5, 3, 7] and rows["n"].tolist() == [2, 3, 1]
     assert rows.loc[1, ["mean", "low", "high"]].tolist() == list(mean_interval([3.0, 4.0, 5.0]))

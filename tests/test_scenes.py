@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torchvision.datasets import Cityscapes
 
-from posenc_lib import data, streets
+from posenc_lib.data import files, imageset, registry, streets
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (20, 40, 3), dtype=np.uint8)
 
@@ -38,42 +38,42 @@ def camvid(tmp_path):
 
 @pytest.mark.parametrize("size", [20, 10, 30])
 def test_camvid_maps_are_cut_like_their_images_and_never_blurred(camvid, size):
-    train, _, test = data.load("camvid", camvid, size=size, validation=0.0)
-    assert (len(train), len(test), train.classes) == (2, 1, data.CAMVID)
+    train, _, test = registry.load("camvid", camvid, size=size, validation=0.0)
+    assert (len(train), len(test), train.classes) == (2, 1, files.CAMVID)
     assert train.images.shape == (2, 3, size, size) and train.labels.shape == (2, size, size)
-    stripe = [10] * (size // 2) + [data.VOID] * (size // 2)   # the outer two are cut off, 11 is unlabelled
+    stripe = [10] * (size // 2) + [imageset.VOID] * (size // 2)   # the outer two are cut off, 11 is unlabelled
     assert (train.labels == torch.tensor(stripe)).all() and train.labels.dtype == torch.int64
 
 
 def test_camvid_in_rectangles(camvid):
-    train = data.load("camvid", camvid, size=(10, 40), validation=0.0).train
+    train = registry.load("camvid", camvid, size=(10, 40), validation=0.0).train
     assert np.array_equal(train.images[0].permute(1, 2, 0), PICTURE[5:15])
     assert torch.equal(train.labels, torch.tensor([0, 10, 255, 255]).repeat_interleave(10).expand(2, 10, 40))
-    assert data.load("camvid", camvid).train.labels.shape == (2, 224, 224)
+    assert registry.load("camvid", camvid).train.labels.shape == (2, 224, 224)
 
 
 def test_whatever_is_no_class_of_camvid_is_void(camvid):
     for file in (camvid / "camvid").glob("*annot/*.png"):
         save(file, np.arange(20, dtype=np.uint8)[:, None].repeat(40, 1))
-    labels = data.load("camvid", camvid, size=20, validation=0.0).train.labels[0, :, 0]
-    assert labels.tolist() == [*range(11), *[data.VOID] * 9]
+    labels = registry.load("camvid", camvid, size=20, validation=0.0).train.labels[0, :, 0]
+    assert labels.tolist() == [*range(11), *[imageset.VOID] * 9]
 
 
 def test_a_map_of_a_palette_gives_its_numbers_and_not_its_colours(camvid):
-    grey = data.load("camvid", camvid, size=30)
+    grey = registry.load("camvid", camvid, size=30)
     for file in (camvid / "camvid").glob("*annot/*.png"):
         save(file, stripes([0, 10, 11, 12], 20, 40), palette=True)
         assert Image.open(file).mode == "P" and Image.open(file).convert("L").getextrema()[0] > 99
-    assert data.load("camvid", camvid, size=30).fingerprint == grey.fingerprint
+    assert registry.load("camvid", camvid, size=30).fingerprint == grey.fingerprint
 
 
 def test_a_camvid_image_without_its_map_is_told_in_one_sentence(camvid):
     (camvid / "camvid" / "trainannot" / "b.png").rename(camvid / "camvid" / "trainannot" / "z.png")
     with pytest.raises(FileNotFoundError, match=r"camvid: .*trainannot has 2 maps whose names are not those of the 2"):
-        data.load("camvid", camvid)
+        registry.load("camvid", camvid)
     (camvid / "camvid" / "trainannot" / "z.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"camvid: .*trainannot has 1 maps .* put the map of every image there"):
-        data.load("camvid", camvid)
+        registry.load("camvid", camvid)
 
 
 @pytest.mark.parametrize("write, sentence", [
@@ -90,13 +90,13 @@ def test_a_camvid_image_without_its_map_is_told_in_one_sentence(camvid):
 def test_what_is_no_map_of_its_picture_is_told_in_one_sentence(camvid, write, sentence):
     write(camvid / "camvid" / "trainannot" / "b.png")
     with pytest.raises(ValueError, match=sentence) as told:
-        data.load("camvid", camvid, size=10)
+        registry.load("camvid", camvid, size=10)
     assert "\n" not in str(told.value)
 
 
 def test_no_camvid_at_all_names_the_folder_and_where_it_is_to_be_had(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"camvid: .*/camvid is no folder; put train, trainannot, .*SegNet-Tut"):
-        data.load("camvid", tmp_path)
+        registry.load("camvid", tmp_path)
 
 
 TOWNS = {"train": ("aachen", "bochum"), "val": ("lindau",)}
@@ -116,22 +116,24 @@ def cityscapes(tmp_path):
 
 
 def test_cityscapes_has_its_19_classes_and_the_rest_is_void(cityscapes):
-    train, validation, test = data.load("cityscapes", cityscapes, size=(32, 64), validation=0.0)
+    train, validation, test = registry.load("cityscapes", cityscapes, size=(32, 64), validation=0.0)
     assert (len(train), len(validation), len(test)) == (2, 0, 1)
     assert train.images[:, 0, 0, 0].tolist() == [100, 101]                    # towns in the order of the alphabet
     assert (train.classes[0], train.classes[11], train.classes[18]) == ("road", "person", "bicycle")
     assert (train.classes, len(train.classes)) == (streets.CLASSES, 19)
     assert test.labels.shape == (1, 32, 64) and test.labels.dtype == torch.int64
     names = {c.id: c.name for c in Cityscapes.classes if not c.ignore_in_eval}
-    expected = [train.classes.index(names[i]) if i in names else data.VOID for i in range(34)] + [data.VOID] * 30
+    expected = [train.classes.index(names[i]) if i in names else imageset.VOID for i in range(34)] + [
+        imageset.VOID
+    ] * 30
     for part in (train, test):
         assert (part.labels == torch.tensor(expected)).all()
 
 
 def test_cityscapes_is_read_at_half_its_size_or_at_what_is_asked_for(cityscapes):
-    assert data.load("cityscapes", cityscapes).test.images.shape == (1, 3, 512, 1024)
-    middle = data.load("cityscapes", cityscapes, size=32).test.labels[0, 0]   # a square: columns 16 to 47
-    assert middle[:3].tolist() == [data.VOID, 5, data.VOID] and middle[8:11].tolist() == [11, 12, 13]
+    assert registry.load("cityscapes", cityscapes).test.images.shape == (1, 3, 512, 1024)
+    middle = registry.load("cityscapes", cityscapes, size=32).test.labels[0, 0]   # a square: columns 16 to 47
+    assert middle[:3].tolist() == [imageset.VOID, 5, imageset.VOID] and middle[8:11].tolist() == [11, 12, 13]
 
 
 PICTURES, MAPS = "leftImg8bit/train/bochum", "gtFine/train/bochum"
@@ -162,24 +164,24 @@ ID_MAP = f"{MAPS}/bochum_000000_000019_gtFine_labelIds.png"
 def test_what_cityscapes_lacks_is_told_in_one_sentence(cityscapes, damage, error, sentence):
     damage(cityscapes / "cityscapes")
     with pytest.raises(error, match=sentence) as told:
-        data.load("cityscapes", cityscapes, size=(16, 32))
+        registry.load("cityscapes", cityscapes, size=(16, 32))
     assert "\n" not in str(told.value)
 
 
 def test_what_lies_beside_the_pictures_of_a_town_is_left_alone(cityscapes):
-    whole = data.load("cityscapes", cityscapes, size=(16, 32)).fingerprint
+    whole = registry.load("cityscapes", cityscapes, size=(16, 32)).fingerprint
     (cityscapes / "cityscapes" / PICTURES / "Thumbs.db").write_bytes(b"")
-    assert data.load("cityscapes", cityscapes, size=(16, 32)).fingerprint == whole
+    assert registry.load("cityscapes", cityscapes, size=(16, 32)).fingerprint == whole
 
 
 def test_streets_are_the_scenes_of_their_seeds_with_a_label_for_every_pixel():
-    splits = data.load("streets", "nowhere", size=(32, 64), validation=0.0)
+    splits = registry.load("streets", "nowhere", size=(32, 64), validation=0.0)
     assert tuple(map(len, splits)) == (400, 0, 120)
     for part, seed in ((splits.train, 0), (splits.test, 10_000)):
         assert part.images.shape == (len(part), 3, 32, 64) and part.images.dtype == torch.uint8
         assert part.labels.shape == (len(part), 32, 64) and part.labels.dtype == torch.int64
-        assert (part.name, part.classes, part.mean, part.std) == ("streets", streets.CLASSES, *data.IMAGENET)
-        assert set(part.labels.unique().tolist()) <= {*range(19), data.VOID}
+        assert (part.name, part.classes, part.mean, part.std) == ("streets", streets.CLASSES, *imageset.IMAGENET)
+        assert set(part.labels.unique().tolist()) <= {*range(19), imageset.VOID}
         for n in (0, 1, len(part) - 1):
             scene = streets.draw(seed + n, 32, 64)
             assert np.array_equal(part.images[n].permute(1, 2, 0), scene.image)
@@ -191,19 +193,19 @@ def test_streets_are_the_scenes_of_their_seeds_with_a_label_for_every_pixel():
 def test_void_in_a_street_stays_void_and_streets_are_64_by_128_or_square(monkeypatch):
     def draw(seed, rows, cols):
         labels = np.full((rows, cols), 18, np.uint8)
-        labels[0] = data.VOID
+        labels[0] = imageset.VOID
         return streets.Scene(np.zeros((rows, cols, 3), np.uint8), labels, ())
     monkeypatch.setattr(streets, "draw", draw)
-    splits = data.load("streets", "")
+    splits = registry.load("streets", "")
     assert splits.test.labels[:, :2].unique(dim=0).tolist() == [[[255] * 128, [18] * 128]]
     assert (splits.test.images.shape, len(splits.validation)) == ((120, 3, 64, 128), 40)
-    assert data.load("streets", "", size=48).test.labels.shape == (120, 48, 48)
+    assert registry.load("streets", "", size=48).test.labels.shape == (120, 48, 48)
 
 
 def test_real_camvid(data_root):
-    splits = data.load("camvid", data_root, size=32, validation=0.0)
+    splits = registry.load("camvid", data_root, size=32, validation=0.0)
     assert tuple(map(len, splits)) == (367, 0, 233)
-    assert splits.train.labels.unique().tolist() == [*range(11), data.VOID]
+    assert splits.train.labels.unique().tolist() == [*range(11), imageset.VOID]
     for part in (splits.train, splits.test):
         sky, road = ((part.labels == part.classes.index(name)).float().mean(0) for name in ("sky", "road"))
         assert sky[:16].mean() > 5 * sky[16:].mean() and road[16:].mean() > 5 * road[:16].mean()

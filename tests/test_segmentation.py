@@ -11,13 +11,19 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from posenc_lib import canvas, channels, encoders, metrics, segmentation, training
-from posenc_lib.config import PolyRecipe
-from posenc_lib.data import IMAGENET, VOID, ImageSet
-from posenc_lib.draws import Draws
-from posenc_lib.hooks import ablated
-from posenc_lib.models import gap
-from posenc_lib.segmentation import STAGES, Removal, Segmenter, SegmenterConfig, region_iou, sweep
+from posenc_lib.base.draws import Draws
+from posenc_lib.data.imageset import IMAGENET, VOID, ImageSet
+from posenc_lib.experiments import region_attack
+from posenc_lib.experiments.ablation import Ablation
+from posenc_lib.experiments.region_attack import SegmenterConfig, region_iou, sweep
+from posenc_lib.measure import canvas, metrics
+from posenc_lib.measure import channels as measure_channels
+from posenc_lib.nets import pretrained, segmenters
+from posenc_lib.nets.heads import gap
+from posenc_lib.nets.hooks import ablated
+from posenc_lib.nets.segmenters import STAGES, Segmenter
+from posenc_lib.run import training
+from posenc_lib.run.config import PolyRecipe
 
 CONFIG = SegmenterConfig(profile="smoke", dataset="", data="", net="resnet18", width=2, output_stride=8,
                          rates=(1, 2, 3), head=4, mirrored=False, jitter=0.0)
@@ -25,7 +31,7 @@ CONFIG = SegmenterConfig(profile="smoke", dataset="", data="", net="resnet18", w
 
 def small(classes: int = 3, **options) -> Segmenter:
     torch.manual_seed(0)
-    return segmentation.build(replace(CONFIG, **options), classes).eval()
+    return region_attack.build(replace(CONFIG, **options), classes).eval()
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["v3", "v3plus"])
@@ -62,7 +68,7 @@ def test_torchvisions_weights_give_torchvisions_logits(tmp_path):
     torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
     with torch.device("meta"):
         ours = Segmenter("resnet50", 21, output_stride=8, rates=(12, 24, 36))
-    ours = segmentation.load_checkpoint(ours.to_empty(device="cpu"), tmp_path / "theirs.pth")
+    ours = segmenters.load_checkpoint(ours.to_empty(device="cpu"), tmp_path / "theirs.pth")
     assert not ours.training
     with torch.no_grad():
         x = torch.randn(1, 3, 65, 65)
@@ -76,15 +82,15 @@ def test_torchvisions_weights_give_torchvisions_logits(tmp_path):
                                      lambda s: {**s, "aux_classifier.0.weight": torch.zeros(2)}])
 def test_a_state_dict_loads_bare_and_wrapped(net, tmp_path, wrapped):
     torch.save(wrapped(net.state_dict()), tmp_path / "w.pth")
-    other = small(plus=isinstance(net.classifier, segmentation._Plus))
+    other = small(plus=isinstance(net.classifier, segmenters._Plus))
     for parameter in other.parameters():
         nn.init.constant_(parameter, 0.5)
-    assert segmentation.load_checkpoint(other.train(), str(tmp_path / "w.pth")) is other
+    assert segmenters.load_checkpoint(other.train(), str(tmp_path / "w.pth")) is other
     assert same(other, net) and not other.training
 
 
 def test_the_authors_checkpoints_load(net, tmp_path):
-    plus = isinstance(net.classifier, segmentation._Plus)
+    plus = isinstance(net.classifier, segmenters._Plus)
     head = "classifier." if plus else "classifier.classifier."
     state = {"module." + (name if name.startswith("backbone") else name.replace("classifier.", head, 1)): tensor
              for name, tensor in net.state_dict().items()}
@@ -94,16 +100,16 @@ def test_the_authors_checkpoints_load(net, tmp_path):
                tmp_path / "authors.pth")
     other = small(plus=plus)
     nn.init.zeros_(other.backbone.conv1.weight)
-    assert same(segmentation.load_checkpoint(other, tmp_path / "authors.pth"), net)
+    assert same(segmenters.load_checkpoint(other, tmp_path / "authors.pth"), net)
 
 
 @pytest.mark.parametrize("wrapped", [lambda s: s, lambda s: {"module." + name: tensor for name, tensor in s.items()}],
                          ids=["bare", "module"])
 def test_safetensors_load(net, tmp_path, wrapped):
     save_file(wrapped(net.state_dict()), tmp_path / "w.safetensors")
-    other = small(plus=isinstance(net.classifier, segmentation._Plus))
+    other = small(plus=isinstance(net.classifier, segmenters._Plus))
     nn.init.zeros_(other.backbone.conv1.weight)
-    assert same(segmentation.load_checkpoint(other, tmp_path / "w.safetensors"), net)
+    assert same(segmenters.load_checkpoint(other, tmp_path / "w.safetensors"), net)
 
 
 class Code:
@@ -120,7 +126,7 @@ def test_code_in_a_checkpoint_is_refused_and_does_not_run(tmp_path, save):
     net, made = small(), tmp_path / "made"
     save({"model_state": net.state_dict(), "best_score": Code(made)}, tmp_path / "evil.pth")
     with pytest.raises(ValueError, match=r"checkpoint: .*evil\.pth holds more than tensors and plain values"):
-        segmentation.load_checkpoint(net, tmp_path / "evil.pth")
+        segmenters.load_checkpoint(net, tmp_path / "evil.pth")
     assert not made.exists()
     pickle.loads(pickle.dumps(Code(made))).close()   # it would have
     assert made.exists()
@@ -135,7 +141,7 @@ def test_a_checkpoint_that_is_cut_off_or_changed_is_told(tmp_path):
     for content in (b"", whole[:len(whole) // 2], whole[:-10], changed):
         file.write_bytes(content)
         with pytest.raises(ValueError, match=r"^checkpoint: .*w\.pth is damaged or no checkpoint \(.+\); copy it"):
-            segmentation.load_checkpoint(net, file)
+            segmenters.load_checkpoint(net, file)
 
 
 @pytest.mark.parametrize("content", ["hello", "cut off"])
@@ -147,7 +153,7 @@ def test_what_is_no_checkpoint_is_told_in_one_sentence(tmp_path, content):
         torch.save(net.state_dict(), file, _use_new_zipfile_serialization=False)
         file.write_bytes(file.read_bytes()[:110])
     with pytest.raises(ValueError, match=r"^checkpoint: .*w\.pth .*"):
-        segmentation.load_checkpoint(net, file)
+        segmenters.load_checkpoint(net, file)
 
 
 @pytest.mark.parametrize("other, sentence", [
@@ -160,14 +166,14 @@ def test_what_is_no_checkpoint_is_told_in_one_sentence(tmp_path, content):
 def test_other_classes_and_other_networks_are_refused(tmp_path, other, sentence):
     torch.save(small(**other).state_dict(), tmp_path / "w.pth")
     with pytest.raises(ValueError, match=sentence) as error:
-        segmentation.load_checkpoint(small(), tmp_path / "w.pth")
+        segmenters.load_checkpoint(small(), tmp_path / "w.pth")
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
 def test_a_missing_checkpoint_is_told(tmp_path, suffix):
     with pytest.raises(FileNotFoundError, match=rf"checkpoint: .*none\.{suffix} was asked for and is not there; give "):
-        segmentation.load_checkpoint(small(), tmp_path / f"none.{suffix}")
+        segmenters.load_checkpoint(small(), tmp_path / f"none.{suffix}")
 
 
 @pytest.mark.parametrize("layer", STAGES)
@@ -214,7 +220,9 @@ def test_build_honours_the_padding(mode):
     assert {m.padding_mode for m in built.modules() if isinstance(m, nn.Conv2d)} == {mode}
     assert same(built, plain)
     x = torch.randn(2, 3, 48, 64, generator=torch.Generator().manual_seed(0))
-    moved = channels.response(lambda images: gap(built.features(images)[0]), [x], channels.roll).max()
+    moved = measure_channels.mean_response(
+        lambda images: gap(built.features(images)[0]), [x], measure_channels.roll_half_width
+    ).max()
     assert moved < 1e-6 if mode == "circular" else moved > 1e-3      # a small network stays shift-invariant
 
 
@@ -222,7 +230,7 @@ def test_build_honours_the_padding(mode):
 def test_a_sweep_equals_full_evaluations_under_ablation(net, pictures, layer):
     n = 16 if layer == "layer4" else 4 if layer == "layer2" else 2
     sets = [torch.tensor(numbers, dtype=torch.long) for numbers in ([], [0], [n - 1, 0], list(range(n)))]
-    counts = sweep(net, pictures, [Removal(chosen) for chosen in sets], layer=layer, batch=2)
+    counts = sweep(net, pictures, [Ablation(chosen) for chosen in sets], layer=layer, batch=2)
     assert counts.shape == (4, 5, 8, 3, 3)
     zones = canvas.zones(16, 32)
     for chosen, ours in zip(sets, counts, strict=True):
@@ -242,8 +250,8 @@ def test_a_removal_takes_exactly_what_was_asked_for_and_writes_nowhere():
     f = torch.rand(2, 512, 2, 3, generator=torch.Generator().manual_seed(0)) + 1
     kept, response = f.clone(), torch.rand(512, generator=torch.Generator().manual_seed(1))
     for n in (100, 300, 50, 0, 100):
-        chosen = channels.top(response, n)
-        left = Removal(chosen)(f)
+        chosen = measure_channels.top_channels(response, n)
+        left = Ablation(chosen)(f)
         silent = (left == 0).flatten(2).all(2)
         assert silent.sum(1).tolist() == [n, n] and silent[:, chosen].all()
         assert torch.equal(left[~silent], f[~silent]) and torch.equal(f, kept)
@@ -252,19 +260,19 @@ def test_a_removal_takes_exactly_what_was_asked_for_and_writes_nowhere():
 def test_a_removal_puts_means_in_place_and_stays_inside_its_region():
     f, mean = torch.randn(2, 6, 4, 8, generator=torch.Generator().manual_seed(0)), torch.arange(6.0).double() + 10
     chosen = torch.tensor([4, 1])
-    left = Removal(chosen, mean)(f)
+    left = Ablation(chosen, mean)(f)
     assert (left[:, 4] == 14).all() and (left[:, 1] == 11).all() and left.dtype == f.dtype
     assert torch.equal(left[:, [0, 2, 3, 5]], f[:, [0, 2, 3, 5]])
     for region in canvas.REGIONS:
         inside = torch.isin(canvas.zones(4, 8), torch.tensor(canvas.REGIONS[region]))
-        part = Removal(chosen, mean, region)(f)
+        part = Ablation(chosen, mean, region)(f)
         assert torch.equal(part[..., inside], left[..., inside]) and torch.equal(part[..., ~inside], f[..., ~inside])
 
 
 @pytest.mark.parametrize("numbers, span", [([2, 6], "2..6"), ([-1], "-1..-1")])
 def test_a_channel_beyond_the_layer_is_refused(numbers, span):
     with pytest.raises(ValueError) as error:
-        Removal(torch.tensor(numbers))(torch.zeros(1, 6, 2, 2))
+        Ablation(torch.tensor(numbers))(torch.zeros(1, 6, 2, 2))
     assert str(error.value) == f"Removal: channels {span} were asked for, but the layer has 0..5"
 
 
@@ -279,7 +287,7 @@ def test_region_iou_by_pencil():
 
 
 def test_an_image_drawn_twice_counts_twice(net, pictures):
-    removals, weights = [Removal(torch.arange(n)) for n in (0, 8)], torch.ones(2, 5)
+    removals, weights = [Ablation(torch.arange(n)) for n in (0, 8)], torch.ones(2, 5)
     counts, weights[0, :2] = sweep(net, pictures, removals), torch.tensor([2.0, 0.0])
     for region in ("", *canvas.REGIONS):
         scores = region_iou(counts, region, weights=weights)
@@ -290,7 +298,7 @@ def test_an_image_drawn_twice_counts_twice(net, pictures):
 
 def augmented(pictures, seed: int = 0, **options):
     x, labels = pictures.images.float() / 255, pictures.labels
-    return segmentation.augment(replace(CONFIG, **options), x, labels, Draws(seed=seed))
+    return region_attack.augment(replace(CONFIG, **options), x, labels, Draws(seed=seed))
 
 
 def test_mirroring_and_cropping_move_image_and_map_together(pictures):
@@ -330,7 +338,7 @@ def test_jitter_leaves_pixels_or_keeps_them_from_0_to_1(pictures):
 @pytest.mark.parametrize("balance", [0.0, 0.3, 1.0])
 def test_class_weights(pictures, balance):
     labels = torch.where(pictures.labels == 2, 1, pictures.labels)                    # class 2 is absent
-    weight = segmentation.class_weights(replace(pictures, labels=labels), balance)
+    weight = region_attack.class_weights(replace(pictures, labels=labels), balance)
     zero, one = ((labels == c).sum().double() / (labels != VOID).sum() for c in (0, 1))
     assert weight[2] == 0 and float(zero * weight[0] + one * weight[1]) == pytest.approx(1, abs=1e-6)
     assert float(weight[0] / weight[1]) == pytest.approx(float(one / zero) ** balance, rel=1e-5)
@@ -340,7 +348,7 @@ def test_class_weights(pictures, balance):
 def test_the_objective_is_torchs_cross_entropy(net, pictures):
     weight = torch.tensor([0.5, 1.0, 2.0])
     x, labels = pictures.batch(torch.arange(5))
-    loss = segmentation.objective(CONFIG, pictures, weight, net, x, labels, Draws())
+    loss = region_attack.objective(CONFIG, pictures, weight, net, x, labels, Draws())
     log = net(x).log_softmax(1)
     counted, total = 0.0, 0.0
     for c in range(3):
@@ -357,8 +365,8 @@ def test_a_short_fit_lowers_the_loss(pictures):
     images = (halves[:, None] * 200 + pictures.images // 8).to(torch.uint8)           # bright is class 1
     train = replace(pictures, images=images, labels=halves)
     torch.manual_seed(0)
-    net = segmentation.build(c, 3)
-    loss = partial(segmentation.objective, c, train, segmentation.class_weights(train, 0.3))
+    net = region_attack.build(c, 3)
+    loss = partial(region_attack.objective, c, train, region_attack.class_weights(train, 0.3))
     history = [row["loss"] for row in training.fit(net, train, loss, c.recipe, seed=0)]
     assert history[-1] < 0.7 * history[0] and not net.training
 
@@ -367,16 +375,16 @@ def test_the_backbone_starts_from_imagenet_or_says_what_is_missing(offline, tmp_
     net = Segmenter("resnet18", 3, head=4)
     with pytest.raises(FileNotFoundError, match=r"weights: .*resnet18-imagenet\.safetensors is not there, and torchv"
                                                 r"ision's resnet18 could not be downloaded \(.*no route.*\); put a "):
-        segmentation.from_imagenet(net, "resnet18", tmp_path)
-    theirs, file = torchvision.models.resnet18(), encoders.weights_file("resnet18", tmp_path)
+        segmenters.from_imagenet(net, "resnet18", tmp_path)
+    theirs, file = torchvision.models.resnet18(), pretrained.weights_file("resnet18", tmp_path)
     file.parent.mkdir()
     save_file(theirs.state_dict(), file)
-    assert segmentation.from_imagenet(net, "resnet18", tmp_path) is net
+    assert segmenters.from_imagenet(net, "resnet18", tmp_path) is net
     assert all(torch.equal(tensor, theirs.state_dict()[name]) for name, tensor in net.backbone.state_dict().items())
 
 
 def test_presets_fall_back_to_the_last_set():
-    presets, preset = segmentation.SEGMENTER, segmentation.preset
+    presets, preset = region_attack.SEGMENTER, region_attack.preset
     assert preset("quick", "streets") == presets["quick"]["streets"]
     assert preset("quick", "mine") == preset("quick", "camvid") == presets["quick"]["other"]
     assert preset("smoke", "mine") == presets["smoke"]["streets"] and preset("paper", "camvid")["size"] == (360, 480)
@@ -389,10 +397,10 @@ def test_presets_fall_back_to_the_last_set():
 
 
 def test_a_network_is_asked_for_in_place_of_the_profiles():
-    presets, preset = segmentation.SEGMENTER, segmentation.preset
+    presets, preset = region_attack.SEGMENTER, region_attack.preset
     assert preset("paper", "camvid", "small") == presets["paper"]["small"]
     assert preset("quick", "camvid", "small") == presets["quick"]["other"]
-    assert preset("quick", "camvid", "resnet50") == presets["quick"]["other"] | segmentation.NETWORKS["resnet50"]
+    assert preset("quick", "camvid", "resnet50") == presets["quick"]["other"] | region_attack.NETWORKS["resnet50"]
     with pytest.raises(ValueError, match="network: 'resnet99' was asked for, but there are only '', 'small', "):
         preset("paper", "camvid", "resnet99")
 
@@ -400,17 +408,17 @@ def test_a_network_is_asked_for_in_place_of_the_profiles():
 def test_the_papers_schedules_are_passes_over_their_sets():
     for dataset, images, least, most in (("cityscapes", 2975, 160, 162), ("camvid", 367, 199, 201),
                                          ("small", 367, 100, 101)):
-        recipe = segmentation.preset("paper", dataset).get("recipe", PolyRecipe())
+        recipe = region_attack.preset("paper", dataset).get("recipe", PolyRecipe())
         assert least <= recipe.epochs * recipe.epoch_steps * recipe.batch_size / images <= most
         assert recipe.rate(0) == recipe.learning_rate and recipe.rate(recipe.epochs) == 0
 
 
 def test_imagenet_weights_do_not_go_into_a_small_network(tmp_path):
-    file = encoders.weights_file("resnet18", tmp_path)
+    file = pretrained.weights_file("resnet18", tmp_path)
     file.parent.mkdir()
     save_file(torchvision.models.resnet18().state_dict(), file)
     net = small()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     with pytest.raises(ValueError, match=r"weights: those of resnet18 lack conv1\.weight and \d+ more of the"):
-        segmentation.from_imagenet(net, "resnet18", tmp_path)
+        segmenters.from_imagenet(net, "resnet18", tmp_path)
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())

@@ -8,10 +8,12 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from posenc_lib import data, records, slices, training
-from posenc_lib.config import Recipe, Workspace, digest
-from posenc_lib.records import NotRun, Record, run_or_load
-from posenc_lib.slices import State
+from posenc_lib.data import registry
+from posenc_lib.run import config as run_config
+from posenc_lib.run import records, status, training
+from posenc_lib.run.config import Recipe, Workspace, digest
+from posenc_lib.run.records import NotRun, Record, run_or_load
+from posenc_lib.run.status import State
 
 RECIPE = Recipe(epochs=4, epoch_steps=2, batch_size=8, flip=False)
 
@@ -31,7 +33,7 @@ class Inner:
 
 
 CONFIGS, SEEDS = [Config(2), Config(3)], range(2)
-DIGITS = data.load("digits", "", size=8).train.take(slice(0, 32))
+DIGITS = registry.load("digits", "", size=8).train.take(slice(0, 32))
 
 
 class Clock:
@@ -118,7 +120,7 @@ def test_a_page_leaves_how_far_it_is_and_adds_up_its_calls(clock, tmp_path, monk
     clock.sweep(tmp_path, minutes=10)   # the earlier of the two counts
     run_or_load("a-claim", CONFIGS[:1], clock.run, seeds=range(3), workspace=Workspace("smoke", out=str(tmp_path)))
     assert "The time is up" not in capsys.readouterr().out
-    kept = slices.kept(tmp_path / "build" / "slices" / "05_dots")
+    kept = status.load(tmp_path / "build" / "slices" / "05_dots")
     assert kept == {"a-claim": [State(True, 0, 4, 40.0), State(False, 0, 4, 40.0), State(False, 1, 4, 30.0),
                                 State(False, 0, 4, 40.0), State(False, 0, 4, 40.0)]}
     assert not list(tmp_path.rglob("*.partial"))
@@ -126,11 +128,11 @@ def test_a_page_leaves_how_far_it_is_and_adds_up_its_calls(clock, tmp_path, monk
 
 def test_what_compares_configurations_takes_whole_seeds():
     runs = [Record("c", digest(c), seed, {}, {}) for seed, c in ((0, CONFIGS[0]), (0, CONFIGS[1]), (1, CONFIGS[0]))]
-    assert records.whole(runs, CONFIGS) == (runs[:2], [0])
-    assert records.whole(runs, CONFIGS[:1]) == (runs, [0, 1])
-    assert records.whole([], []) == ([], [])
+    assert records.complete_seeds(runs, CONFIGS) == (runs[:2], [0])
+    assert records.complete_seeds(runs, CONFIGS[:1]) == (runs, [0, 1])
+    assert records.complete_seeds([], []) == ([], [])
     with pytest.raises(NotRun, match=r"^1 of 2 configurations have been run, and what follows compares all of them"):
-        records.whole(runs[2:], CONFIGS)
+        records.complete_seeds(runs[2:], CONFIGS)
 
 
 @pytest.mark.parametrize("minutes", [0, -1, float("nan")])
@@ -142,13 +144,13 @@ def test_a_slice_has_a_length(minutes):
 
 def test_the_recipe_that_counts_is_the_outermost():
     def n(c):
-        return slices.epochs_of(json.loads(json.dumps(records.describe(c))))
+        return status.epochs_of(json.loads(json.dumps(run_config.describe(c))))
     assert (n(Config(1)), n(Inner()), n(Inner(recipe=Recipe(epochs=7)))) == (4, 4, 7)
-    assert slices.epochs_of({"grid": 3}) == 0
+    assert status.epochs_of({"grid": 3}) == 0
 
 
 def test_the_table_adds_up():
-    shown = slices.table({
+    shown = status.table({
         "a": [State(True, seconds=9.0)], "c": [State(True), State(False)],
         "long-name": [State(False, 2, 9, 6000.0), State(False, 3, 9, 6000.0), State(False, 0, 9, 60.0)]})
     assert [line.split("  ")[0] for line in shown.splitlines()] == ["claim", "a", "c", "long-name"]
@@ -173,7 +175,7 @@ def no_gpu(monkeypatch, tmp_path):
 
 
 def put(workspace, config, seed, **results):
-    records.append(workspace.records("no-such-claim"), records.made("no-such-claim", config, seed, results, 0.0))
+    records.append(workspace.records("no-such-claim"), records.new_record("no-such-claim", config, seed, results, 0.0))
 
 
 def show(workspace, configs, seeds=(0, 1)):

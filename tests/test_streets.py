@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from posenc_lib import street_things as things
-from posenc_lib import streets
-from posenc_lib.street_things import Board, Dice
-from posenc_lib.streets import CLASSES, COLOURS, DRAWN, draw
+from posenc_lib.data import street_objects, streets
+from posenc_lib.data.street_objects import Board, Dice
+from posenc_lib.data.streets import CLASSES, COLOURS, DRAWN, draw
 
 ROAD, SKY, PERSON, RIDER, CAR = (CLASSES.index(k) for k in ("road", "sky", "person", "rider", "car"))
 
@@ -36,7 +35,7 @@ def lone(kind: str, paint, x: float, z: float, *more) -> streets.Scene:
     """Somebody in a street that is otherwise empty."""
     dice = Dice(0)
     board = Board(64, 128, dice)
-    things.Sheet(board, "sky", 0, 1).box(-999, 999, -99, 99, things.WHITE)
+    street_objects.Sheet(board, "sky", 0, 1).box(-999, 999, -99, 99, street_objects.WHITE)
     paint(board, dice, x - board.road - board.bend * z * z, z, *more)
     front = np.asarray(board.front)
     labels = np.array([CLASSES.index(k) for k in board.kinds], np.uint8)[front]      # as fine as the board
@@ -119,9 +118,9 @@ def test_a_box_holds_the_pixels_of_its_person_and_all_of_them_are_in_a_box():
         assert inside[np.isin(scene.labels, (PERSON, RIDER))].all()
 
 
-@pytest.mark.parametrize("kind, paint, more", [("person", things.person, (True,)),
-                                               ("person", things.person, (False,)),
-                                               ("rider", things.bicycle, (0.6, True))])
+@pytest.mark.parametrize("kind, paint, more", [("person", street_objects.person, (True,)),
+                                               ("person", street_objects.person, (False,)),
+                                               ("rider", street_objects.bicycle, (0.6, True))])
 @pytest.mark.parametrize("x", np.linspace(-3, 3, 13))
 def test_what_is_alone_is_seen_wholly_and_its_box_is_that_of_its_pixels(kind, paint, more, x):
     scene = lone(kind, paint, x, 9.0, *more)
@@ -135,16 +134,16 @@ def test_what_is_alone_is_seen_wholly_and_its_box_is_that_of_its_pixels(kind, pa
 
 
 def test_the_picture_s_edge_hides_and_so_does_what_is_nearer():
-    whole = (lone("person", things.person, 0.0, 9.0, False).labels == PERSON).sum()
+    whole = (lone("person", street_objects.person, 0.0, 9.0, False).labels == PERSON).sum()
     for x in np.linspace(4, 7, 13):                        # out of the picture, to the right
-        scene = lone("person", things.person, x, 9.0, False)
+        scene = lone("person", street_objects.person, x, 9.0, False)
         left = (scene.labels == PERSON).sum()
         assert left == 0 or abs(scene.people[0].visible - left / whole) < 0.03
         assert bool(left) == bool(scene.people)
 
     def behind_a_car(board, dice, x, z):
-        things.person(board, dice, x, z, False)
-        board.fill([(x - 2, 0, z - 1), (x, 0, z - 1), (x, 3, z - 1), (x - 2, 3, z - 1)], "bicycle", things.DARK)
+        street_objects.person(board, dice, x, z, False)
+        board.fill([(x - 2, 0, z - 1), (x, 0, z - 1), (x, 3, z - 1), (x - 2, 3, z - 1)], "bicycle", street_objects.DARK)
 
     scene = lone("person", behind_a_car, 0.0, 9.0)
     assert 0.3 < scene.people[0].visible < 0.7

@@ -11,8 +11,11 @@ from lightning.fabric import Fabric
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from posenc_lib import data, models, training
-from posenc_lib.config import PolyRecipe, Recipe, SgdRecipe
+from posenc_lib.base import files
+from posenc_lib.data import imageset, registry
+from posenc_lib.nets import classifiers
+from posenc_lib.run import training
+from posenc_lib.run.config import PolyRecipe, Recipe, SgdRecipe
 
 RECIPE = Recipe(epochs=3, batch_size=16, learning_rate=0.01)
 SGD = SgdRecipe(epochs=3, batch_size=16, drop=2)
@@ -20,7 +23,7 @@ SGD = SgdRecipe(epochs=3, batch_size=16, drop=2)
 
 @pytest.fixture(scope="module")
 def digits():
-    return data.load("digits", "", size=8).train.take(slice(0, 40))
+    return registry.load("digits", "", size=8).train.take(slice(0, 40))
 
 
 def build(seed: int = 0) -> nn.Module:
@@ -128,7 +131,7 @@ def test_frozen_features_in_half_precision_are_learned_from_in_single(recipe):
     for kept in (inputs, inputs.float()):
         torch.manual_seed(0)
         heads.append(nn.Linear(4, 2))
-        histories.append(training.fit(heads[-1], data.Samples(kept, labels), lambda head, z, y, _: cross_entropy(
+        histories.append(training.fit(heads[-1], imageset.Samples(kept, labels), lambda head, z, y, _: cross_entropy(
             head(z), y), replace(recipe, epochs=20, learning_rate=0.1), seed=0))
     assert heads[0].weight.dtype == torch.float32 and same(*heads) and histories[0] == histories[1]
     assert (heads[0](inputs.float()).argmax(1) == labels).float().mean() > 0.9
@@ -143,9 +146,9 @@ def test_evaluation_is_without_dropout_and_without_gradients(digits):
 
 def test_a_checkpoint_is_the_old_one_or_the_whole_new_one(tmp_path):
     file = tmp_path / "run.pt"
-    training.save_atomically({"step": 1}, file)
+    files.save_atomically({"step": 1}, file)
     with pytest.raises(Exception, match="pickle"):
-        training.save_atomically({"step": 2, "unsaveable": lambda: None}, file)
+        files.save_atomically({"step": 2, "unsaveable": lambda: None}, file)
     assert torch.load(file, weights_only=True) == {"step": 1}
 
 
@@ -210,7 +213,7 @@ def test_flipping_mirrors_about_half_of_the_images_and_changes_nothing_else(digi
 @pytest.mark.parametrize("width, channels_last", [(8, False), (16, True)])
 def test_narrow_strided_1x1_convolutions_are_kept_from_channels_last(digits, width, channels_last):
     """There oneDNN writes beyond its memory, see `training._memory_format`; images in that format alone are enough."""
-    net, formats = models.permutenet(10, width=width), []
+    net, formats = classifiers.permutenet(10, width=width), []
     net.conv1.register_forward_hook(lambda _, inputs, f: formats.extend(
         x.is_contiguous(memory_format=torch.channels_last) for x in (*inputs, f)))
 
@@ -223,7 +226,7 @@ def test_narrow_strided_1x1_convolutions_are_kept_from_channels_last(digits, wid
 
 
 def test_features_cannot_be_mirrored():
-    samples = data.Samples(torch.zeros(4, 2), torch.zeros(4, dtype=torch.long))
+    samples = imageset.Samples(torch.zeros(4, 2), torch.zeros(4, dtype=torch.long))
     with pytest.raises(ValueError, match=r"mirrors images, and a batch here is \(4, 2\); give a recipe"):
         training.fit(nn.Linear(2, 2), samples, lambda net, x, *_: net(x).sum(), Recipe(epochs=1, batch_size=4), seed=0)
 
@@ -247,7 +250,7 @@ def test_a_batch_that_does_not_divide_among_processes_is_refused(size):
 
 
 def test_what_reads_by_itself_is_told_the_epochs_own_seed(digits):
-    class Told(data.Trainable):
+    class Told(imageset.Trainable):
         seeds, __len__ = [], lambda self: 40
 
         def to(self, device):

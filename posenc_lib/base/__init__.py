@@ -1,0 +1,1 @@
+"""What every room stands on: tensor shapes, checks of arguments, random numbers, files, progress."""

@@ -1,0 +1,1 @@
+"""What is computed from images, feature maps and predictions: placements, features, scores, rankings."""

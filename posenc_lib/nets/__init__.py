@@ -1,0 +1,1 @@
+"""Networks and what is done to their layers: padding, hooks, heads, classifiers, segmenters, detectors, weights."""

@@ -1,0 +1,91 @@
+"""Heads on feature maps and pooled latents."""
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from posenc_lib.base.checks import check_choice
+from posenc_lib.base.draws import Drawing
+from posenc_lib.base.shapes import Features, Latents, Maps
+
+
+class Shuffle(Drawing):
+    """Reorder the channels of a pooled latent: z (batch, channel) -> z[:, permutation].
+
+    none    as it comes
+    fixed   one permutation, drawn when the layer is built, in training and in test
+    batch   a new permutation a forward pass, the same for the whole batch: the released PermuteNet
+    sample  a new permutation for every image
+    test    none in training; as "batch" in evaluation mode
+
+    While the network is trained or examined by a run they come from the run's own generator (`draws.drawing`), else
+    from torch's global one.
+    """
+    def __init__(self, permutation: str, channels: int):
+        super().__init__()
+        self.permutation = check_choice("permutation", permutation, ("none", "fixed", "batch", "sample", "test"))
+        if permutation == "fixed":
+            self.register_buffer("order", torch.randperm(channels))
+
+    def forward(self, z: Latents) -> Latents:
+        if self.permutation == "fixed":
+            return z[:, self.order]
+        if self.permutation == "sample":
+            return z.gather(1, self.draw(torch.rand, *z.shape, device=z.device).argsort(1))
+        if self.permutation == "batch" or (self.permutation == "test" and not self.training):
+            return z[:, self.draw(torch.randperm, z.shape[1], device=z.device)]
+        return z
+
+
+def gap(f: Features) -> Latents:
+    """Global average pooling: z_c, the mean of channel c over space."""
+    return f.mean((-2, -1))
+
+
+class Readout(nn.Module):
+    """PosENet's readout: unpadded convolutions on stacked features, then a sigmoid, enlarged to the image.
+
+    channels  of the stacked features (see `encoders.stacked`)
+    maps      how many readouts stand side by side.  They share no weight, so n of them learn as one would alone
+    kernel, depth, padding   of its convolutions: 3, 1 and 0 in the paper; 1 to 7 and depth 1 to 3 in its Table 2
+    hidden    channels between convolutions; None is as many as came in, as in the released code
+    size      side of the maps drawn, 224 in the paper
+    Each convolution is followed by batch normalisation, which the text does not mention, and by a ReLU or, at the end,
+    the sigmoid.  Xavier initialisation.  Source: ICLR 2020, Sec. 3.1; released code.
+    """
+    def __init__(self, channels: int, maps: int = 1, *, kernel: int = 3, depth: int = 1, padding: int = 0,
+                 hidden: int | None = None, size: int = 224):
+        super().__init__()
+        self.size = size
+        layers: list[nn.Module] = []
+        widths = [channels] + [hidden or channels] * (depth - 1) + [1]
+        for n, (wide, narrow) in enumerate(pairwise(widths)):   # all read the same features, then each its own
+            conv = nn.Conv2d(wide * (maps if n else 1), narrow * maps, kernel, padding=padding, groups=maps if n else 1)
+            for weight in conv.weight.data.chunk(maps):
+                nn.init.xavier_uniform_(weight)
+            nn.init.zeros_(conv.bias)
+            layers += [conv, nn.BatchNorm2d(narrow * maps), nn.Sigmoid() if n == depth - 1 else nn.ReLU()]
+        self.output = nn.Sequential(*layers)
+
+    def forward(self, features: Features) -> Maps:
+        return interpolate(self.output(features), self.size, mode="bilinear", align_corners=False)
+
+
+class Heads(nn.Module):
+    """Linear heads side by side on one long latent.  They share no weight, so each learns as it would alone.
+
+    channels      for each head, the numbers of the channels that it reads
+    permutations  for each head, how those are shuffled first, see `Shuffle`
+    """
+    def __init__(self, channels: Sequence[Tensor], permutations: Sequence[str], num_classes: int):
+        super().__init__()
+        for n, read in enumerate(channels):
+            self.register_buffer(f"channels{n}", read, persistent=False)
+        self.heads = nn.ModuleList(nn.Sequential(Shuffle(permutation, len(read)), nn.Linear(len(read), num_classes))
+                                   for read, permutation in zip(channels, permutations, strict=True))
+
+    def forward(self, z: Latents) -> Float[Tensor, "head batch label"]:
+        return torch.stack([head(z[:, getattr(self, f"channels{n}")]) for n, head in enumerate(self.heads)])

@@ -1,0 +1,410 @@
+"""Results: one line of JSON a experiment, configuration and seed; computed once, read by every page and figure.
+
+A file is only ever added to: one write a line, under a lock, on the disk before the run counts as done.
+"""
+import base64
+import io
+import json
+import os
+import platform
+import subprocess
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache, partial
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pandas as pd
+import torch
+from filelock import FileLock
+from jaxtyping import Int
+from PIL import Image
+from torch import Tensor
+
+from posenc_lib.base import files as base_files
+from posenc_lib.base import progress
+from posenc_lib.base.checks import one_line
+from posenc_lib.data.imageset import Splits, StandIn
+from posenc_lib.measure.metrics import mean_interval
+from posenc_lib.run import cluster, status, streams, training
+from posenc_lib.run.config import PROJECT, Workspace, describe, digest
+
+Run = Callable[..., dict]   # (config, seed, checkpoint) -> results by name
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one run gave.
+
+    results  numbers by name; None is an undefined one, and results["<name>_reason"] says why
+    source   where the numbers come from: device, versions, commit, seconds, time of the run
+    """
+    experiment: str
+    digest: str
+    seed: int
+    config: dict
+    results: dict
+    source: dict = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.digest, self.seed
+
+
+def append(path: Path | str, record: Record) -> None:
+    """Add one record to a file, atomically and durably.  A torn last line is moved to FILE.torn first.
+
+    ValueError for nan or infinity: an undefined number is None, with its reason.  OSError where it cannot be written,
+    on a full disk say; the file is then as it was.
+    """
+    path = Path(path)
+    try:
+        line = json.dumps(asdict(record), allow_nan=False) + "\n"
+    except ValueError as error:
+        raise ValueError(
+            f"records: {record.experiment} {record.digest} has a number that is not finite ({error}); store "
+            f"None and its reason"
+        ) from None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"), open(path, "a+b", buffering=0) as file:   # a buffer would be written on closing
+            _set_torn_aside(path, file)
+            _write(file, line.encode())
+    except OSError as error:
+        raise OSError(f"records: {path} cannot be written to ({one_line(error)}); make room there, or give another "
+                      f"folder, and run the same again: what is on file stays") from None
+
+
+def _set_torn_aside(path: Path, file: io.FileIO) -> None:
+    file.seek(0)
+    content = file.readall()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        with open(f"{path}.torn", "ab", buffering=0) as torn:
+            _write(torn, content[whole:] + b"\n")
+        file.truncate(whole)
+
+
+def _write(file: io.FileIO, line: bytes) -> None:
+    """All of it at the end of a file, on the disk; or else nothing."""
+    before = file.seek(0, os.SEEK_END)
+    try:
+        while line:
+            line = line[file.write(line):]   # on a disk that gets full, a part
+        os.fsync(file.fileno())
+    except OSError:
+        file.truncate(before)
+        raise
+
+
+def load(path: Path | str) -> list[Record]:
+    """The records of a file, in order; of a folder, those of all its *.jsonl files.  No file: no records.
+
+    A last line without its end, left by a killed run, is passed over with a warning.  Any other line that is no record
+    is a ValueError with its number; so is one whose digest does not belong to its configuration, or that has a number
+    that is not finite.  Of two records of one run, which two pages may have made at once, the first counts.
+
+    What damage leaves well formed outside the configuration is read as it stands: a line has no checksum, for these
+    files are mended and merged by hand.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return [record for file in sorted(path.glob("*.jsonl")) for record in load(file)]
+    if not path.exists():
+        return []
+    *lines, rest = path.read_bytes().split(b"\n")
+    if rest:
+        warnings.warn(f"records: the last line of {path} is torn (a run was killed while writing it); it is not "
+                      f"read, and that run will be done again", stacklevel=2)
+    records: dict[tuple[str, int], Record] = {}
+    for number, line in enumerate(lines, start=1):
+        record = _parse(line, f"{path}:{number}")
+        records.setdefault(record.key, record)
+    return list(records.values())
+
+
+TYPES = {"experiment": str, "digest": str, "seed": int, "config": dict, "results": dict, "source": dict}
+
+
+def _parse(line: bytes, where: str) -> Record:
+    try:
+        values = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_once)   # some editors put a mark in front
+        if not isinstance(values, dict) or set(values) != set(TYPES):
+            raise ValueError(f"it needs exactly the keys {', '.join(TYPES)}")
+        wrong = [name for name, kind in TYPES.items() if type(values[name]) is not kind]
+        if wrong:
+            raise ValueError(f"{wrong[0]} is no {TYPES[wrong[0]].__name__}")
+        json.dumps(values, allow_nan=False)   # Infinity, NaN and 1e999 are read without a word
+        if values["digest"] != digest(values["config"]):
+            raise ValueError("its digest does not belong to its configuration")
+    except (ValueError, RecursionError) as error:   # JSONDecodeError and UnicodeDecodeError are ValueErrors
+        raise ValueError(f"records: {where} is no record ({error}); take that line away, its run will be done "
+                         f"again") from None
+    return Record(**values)
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a key comes twice in it")
+    return values
+
+
+@cache
+def _machine() -> dict:
+    commit = subprocess.run(["git", "-C", PROJECT, "describe", "--always", "--dirty", "--abbrev=12"],
+                            capture_output=True, text=True)
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
+    return {"device": device, "threads": torch.get_num_threads(), "python": platform.python_version(),
+            "torch": version("torch"), "torchvision": version("torchvision"),
+            "commit": commit.stdout.strip() or "unknown"}
+
+
+def new_record(experiment: str, config, seed: int, results: dict, start: float) -> Record:
+    """The record of a run that began at `start` (seconds since the epoch) and ends now, on this machine."""
+    source = {**_machine(), "seconds": round(time.time() - start, 1),
+              "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(start))}
+    return Record(experiment, digest(config), seed, describe(config), results, source)
+
+
+class NotRun(LookupError):
+    """What a cell needs has not been run yet.  run_all.sh then puts a placeholder where its figures would be."""
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A run for which the time was up: its digest, and the seconds that all of it takes at the speed it had."""
+    digest: str
+    seconds: float
+
+
+def run_or_load(experiment: str, configs: Sequence, run: Run, *, seeds: Sequence[int], workspace: Workspace,
+                abreast: int = 1, before: Callable[[], None] | None = None,
+                optional: bool = False) -> list[Record]:
+    """The record of every configuration and seed: read where it is on file, computed and appended where it is not.
+
+    experiment    names the file, records/<profile>/<experiment>.jsonl
+    configs  frozen dataclasses; equal ones run once
+    run      (config, seed, checkpoint) -> results; `checkpoint` is a `training.Checkpoint`, to go on from after a kill
+    abreast  how many of these runs a GPU trains side by side (`lanes`); a CPU has one at a time
+    before   called once, in this process, before the first run and only if there is one: to raise what would otherwise
+             be raised after an hour, weights that are missing say
+
+    A run counts once its line is on the disk, so a page that was killed goes on where it stopped.  The first seed of
+    every configuration runs before the second of any.  Records come back in the order of configs, then seeds, and
+    always as read from the file: a new record and an old one cannot differ in kind.
+    One after the other in this process, or side by side on the workspace's cluster, where a run that fails is tried
+    once more and does not keep the others from running (`cluster.dispatch`); this process alone writes the file.
+
+    Where the workspace's time is up, no run begins, and one that trains stops at its next checkpoint; where it shows
+    what is on file (`Workspace.on_file`), nothing runs.  Then fewer records come back; NotRun where there is none,
+    unless they are `optional`.
+    """
+    described = {digest(config): config for config in configs}
+    wanted = list(dict.fromkeys((name, seed) for name in described for seed in seeds))
+    found, stopped = ((_alike(experiment, described, workspace), []) if workspace.on_file
+                      else _run(experiment, described, run, seeds, workspace, abreast, before))
+    states = _states(experiment, wanted, described, found, stopped, workspace)
+    if page := os.environ.get("POSENC_PAGE"):
+        status.save(workspace.root / "build" / "slices" / page, experiment, states)
+    elif len(found) < len(wanted) and not workspace.on_file:
+        progress.log(
+            "The time is up; the same again goes on from here.\n" + status.table({experiment: states.values()})
+        )
+    if wanted and not found and not optional:
+        raise NotRun(f"{experiment}: none of its {len(wanted)} runs is on file" + (
+            f"; to run them, on a machine with a GPU: {_command()}" if workspace.on_file else
+            " yet, and the time is up; the same again goes on from here"))
+    return [found[key] for key in wanted if key in found]
+
+
+def _command() -> str:
+    """What runs a page, the one that run_all.sh is at, at the papers' own scale."""
+    page = os.environ.get("POSENC_PAGE")
+    return f"./run_all.sh --profile paper{f' --only {page[:2]}' if page else ''} --data DIR"
+
+
+def on_file(experiment: str, configs: Sequence, workspace: Workspace) -> list[Record]:
+    """The records of these configurations, of any seed, data and weights: this workspace's, then the project's own in
+    records/paper.  Nothing runs.
+    """
+    return list(_alike(experiment, {digest(config): config for config in configs}, workspace).values())
+
+
+def require(there, what: str) -> None:
+    """NotRun, naming `what`, where `there` is false or None: what follows cannot be drawn yet."""
+    if there is None or there is False:
+        raise NotRun(f"{what} has not been run yet")
+
+
+def require_gpu(workspace: Workspace) -> None:
+    """NotRun where the workspace only shows what is on file: what follows computes at the papers' own scale."""
+    if workspace.on_file:
+        raise NotRun(f"what follows computes at the papers' own scale, on a GPU: {_command()}")
+
+
+def require_data(splits: Splits) -> None:
+    """NotRun where the images that results are shown beside are not here (`data.load_for`)."""
+    if isinstance(splits, StandIn):
+        raise NotRun("results are shown beside their own images, which are not here; --data DIR says where they are")
+
+
+def complete_seeds(runs: Sequence[Record], configs: Sequence) -> tuple[list[Record], list[int]]:
+    """The runs of those seeds that every configuration has, and these seeds; NotRun where there is no such seed.
+
+    For what compares configurations, of which a slice may have left some out.
+    """
+    names = {digest(config) for config in configs}
+    had = {seed: {run.digest for run in runs if run.seed == seed} for seed in dict.fromkeys(run.seed for run in runs)}
+    seeds = sorted(seed for seed, of_it in had.items() if names <= of_it)
+    if names and not seeds:
+        raise NotRun(f"{len(set.union(*had.values(), set()) & names)} of {len(names)} configurations have been run, "
+                     "and what follows compares all of them")
+    return [run for run in runs if run.seed in seeds], seeds
+
+
+def _run(experiment: str, described: dict, run: Run, seeds: Sequence[int], workspace: Workspace, abreast: int,
+         before: Callable[[], None] | None) -> tuple[dict[tuple, Record], list[Stopped]]:
+    """Every run that is wanted and on file at the end, by key, and those that the end of the time stopped."""
+    path, spec = workspace.records(experiment), workspace.cluster or os.environ.get("POSENC_CLUSTER", "")
+    wanted = {(name, seed): config for seed in seeds for name, config in described.items()}
+    on_file = {record.key for record in load(path)} & set(wanted)
+    for name, seed in on_file:   # of a run that was killed between its line and this
+        base_files.discard(workspace.checkpoint(wanted[name, seed], seed))
+    missing = [(experiment, config, seed, training.Checkpoint(workspace.checkpoint(config, seed), workspace.until))
+               for (name, seed), config in wanted.items() if (name, seed) not in on_file]
+    if missing and before:
+        before()
+    abreast = abreast if workspace.device.type == "cuda" else 1
+    beside = "; side by side" if missing and (spec or abreast > 1) else ""
+    note, stopped = f"{len(on_file)} were on file{beside}", []
+    with closing(_each(partial(_made, run), missing, spec, abreast)) as runs:
+        ended = (one for one in runs if isinstance(one, Record) or (one and stopped.append(one)))
+        for record in progress.counted_bar(ended, len(missing), experiment, note):
+            append(path, record)
+            base_files.discard(workspace.checkpoint(record.config, record.seed))
+    return {record.key: record for record in load(path) if record.key in wanted}, stopped
+
+
+def _made(run: Run, experiment: str, config, seed: int, checkpoint: training.Checkpoint) -> Record | Stopped | None:
+    """The record of a run; None where the time is up before it begins.
+
+    Where it goes on from a checkpoint, source["part"] is the share of its epochs that source["seconds"] covers.
+    """
+    start = time.time()
+    if start >= checkpoint.until:
+        return None
+    before, epochs = training.epochs_in(checkpoint.path), status.epochs_of(describe(config))
+    try:
+        record = new_record(experiment, config, seed, run(config, seed, checkpoint), start)
+    except training.OutOfTime:
+        done = (training.epochs_in(checkpoint.path) - before) / epochs if epochs else 0
+        return Stopped(digest(config), (time.time() - start) / done) if done > 0 else None
+    if 0 < before < epochs:
+        record.source["part"] = round(1 - before / epochs, 4)
+    return record
+
+
+def _alike(experiment: str, described: dict, workspace: Workspace) -> dict[tuple, Record]:
+    """What is on file for each configuration, whichever data and weights it was run with: they need not be here.
+
+    Under the digest of the configuration that is wanted; the record's own configuration names its data and weights.
+    """
+    files = dict.fromkeys(
+        (workspace.records(experiment), workspace.records(experiment, "paper"))
+    )  # --out's own, the project's
+    records = [record for file in files for record in load(file)]
+    found = {}
+    for name, config in described.items():
+        plain = _without_fingerprints(json.loads(json.dumps(describe(config))))
+        same = [record for record in records if _without_fingerprints(record.config) == plain]
+        for record in sorted(same, key=lambda record: record.digest != name):
+            found.setdefault((name, record.seed), replace(record, digest=name))
+    return found
+
+
+def _without_fingerprints(values):
+    """A description in which `data` and `weights`, at any depth, only say whether there are any."""
+    if isinstance(values, dict):
+        return {name: bool(value) if name in ("data", "weights") else _without_fingerprints(value)
+                for name, value in values.items()}
+    return [_without_fingerprints(value) for value in values] if isinstance(values, list) else values
+
+
+def _states(experiment: str, wanted: list[tuple], described: dict, found: dict[tuple, Record], stopped: list[Stopped],
+            workspace: Workspace) -> dict[str, status.State]:
+    """How far each run is, by "digest-seed"; the rest at the speed of runs of its configuration, else of others."""
+    epochs = {name: status.epochs_of(describe(config)) for name, config in described.items()}
+    now = {key: 0 if key in found or workspace.on_file else
+           training.epochs_in(workspace.checkpoint(described[key[0]], key[1])) for key in wanted}
+    if len(found) >= len(wanted):
+        return {f"{name}-{seed}": status.State(True) for name, seed in wanted}
+    here = _machine()["device"]
+    timed = [record for record in load(workspace.records(experiment)) if record.source.get("seconds")]
+    took = [(record.digest, record.source["seconds"] / record.source.get("part", 1)) for record in timed
+            if record.source.get("device") == here]
+    took += [(one.digest, one.seconds) for one in stopped]
+    states = {}
+    for name, seed in wanted:
+        same = [seconds for of, seconds in took if of == name] or [seconds for _, seconds in took]
+        left = 1 - now[name, seed] / epochs[name] if epochs[name] else 1
+        states[f"{name}-{seed}"] = status.State((name, seed) in found, now[name, seed], epochs[name],
+                                                round(median(same) * left, 1) if same else None)
+    return states
+
+
+def _named(experiment: str, config, seed: int, checkpoint: training.Checkpoint) -> str:
+    return f"{experiment}, seed {seed}, {describe(config)}"
+
+
+def _each(work: Callable[..., Record], jobs: list[tuple], spec: str,
+          abreast: int = 1) -> Iterator[Record | Stopped | None]:
+    """work(*job) of each job: here, in order or `abreast` at a time, or on a cluster, as they end."""
+    if spec and jobs:
+        
+        yield from cluster.dispatch(work, jobs, spec, _named)
+    elif abreast > 1:
+        yield from streams.run_side_by_side(partial(_noted, work), jobs, abreast)
+    else:
+        for job in jobs:
+            yield _noted(work, *job)
+
+
+def _noted(work: Callable[..., Record], *job) -> Record | Stopped | None:
+    """work(*job); an error says in which run it was."""
+    try:
+        return work(*job)
+    except Exception as error:
+        error.add_note(f"in the run {_named(*job)}")
+        raise
+
+
+def pack(maps: Int[Tensor, "image row col"]) -> list[str]:
+    """Label maps, 0..255, as text that a record can hold: PNG files in base64."""
+    files = [io.BytesIO() for _ in maps]
+    for file, labels in zip(files, maps, strict=True):
+        Image.fromarray(labels.cpu().numpy().astype(np.uint8)).save(file, "PNG")
+    return [base64.b64encode(file.getvalue()).decode() for file in files]
+
+
+def unpack(text: str) -> np.ndarray:
+    """One map of `pack`: uint8 (row, col)."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
+
+
+def to_frame(records: Sequence[Record]) -> pd.DataFrame:
+    """One row a record: seed, every configuration value and every result as columns (nested values as name.inner)."""
+    rows = [{"seed": r.seed, **r.config, **r.results} for r in records]
+    return pd.json_normalize(rows) if rows else pd.DataFrame()
+
+
+def summarise(runs: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
+    """Mean, 95 % interval (Student's t over seeds) and number of runs of `value`, one row a combination of `by`."""
+    rows = [(*(key if isinstance(key, tuple) else (key,)), *mean_interval(group[value]), len(group))
+            for key, group in runs.groupby(list(by), sort=False, dropna=False)]
+    return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n"])

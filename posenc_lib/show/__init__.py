@@ -1,0 +1,1 @@
+"""What a reader sees: style, figures, tables, pages, reports."""
