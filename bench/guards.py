@@ -266,8 +266,8 @@ GUARDS = [
     Guard(
         "workers that share one GPU and leave the other",
         "posenc_lib/run/cluster.py",
-        '"env": {**ALONE, **gpu}',
-        '"env": ALONE',
+        '"env": {**HEADLESS, **gpu}',
+        '"env": HEADLESS',
         "test_cluster.py::test_each_worker_has_one_run_at_a_time_and_a_gpu_of_its_own",
     ),
     Guard(

@@ -293,7 +293,7 @@ if profile == "paper":   # runs of the first reference, with epochs of whole bat
     instead = {replace(c, recipe=replace(recipe, epochs=n, epoch_steps=1041)): c for c in table1 for n in (20, 18)}
     earlier = records.on_file("gapnet_vs_permutenet", list(instead), workspace)
     instead = {config.digest(c): config.digest(own) for c, own in instead.items()}
-runs = records.run_or_load("gapnet_vs_permutenet", wanted, run, seeds=seeds, workspace=workspace, abreast=4, optional=bool(earlier))
+runs = records.run_or_load("gapnet_vs_permutenet", wanted, run, seeds=seeds, workspace=workspace, side_by_side=4, optional=bool(earlier))
 own = {r.digest for r in runs}
 runs += [r for r in earlier if instead[r.digest] not in own]
 

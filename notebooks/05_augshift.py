@@ -254,7 +254,7 @@ rows |= {(first, "baseline, twice as long"): setting(first, method="baseline", r
          (first, "random padding"): setting(first, method="random-padding", **light)}
 rows |= {(first, f"AugShift, λ = {w:g}"): setting(first, method="augshift", weight=w, **light) for w in sweep}
 seeds = range(seeds or config.SEEDS[profile])
-runs = records.run_or_load("augshift", list(rows.values()), run, seeds=seeds, workspace=workspace, abreast=4)
+runs = records.run_or_load("augshift", list(rows.values()), run, seeds=seeds, workspace=workspace, side_by_side=4)
 runs, seeds = records.complete_seeds(runs, list(rows.values()))
 
 # %%

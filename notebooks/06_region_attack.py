@@ -352,8 +352,8 @@ kinds |= {} if checkpoint else {kind: replace(plain, **light, **what) for kind, 
 seeds = range(1 if checkpoint else seeds or n_seeds)
 few = seeds[:1 if dataset == "streets" else 2]                        # for the controls
 abreast = 4 if plain.width else 1                                      # small networks leave room on a GPU
-runs = records.run_or_load("region_attack", list(kinds.values()), run, seeds=few, workspace=workspace, abreast=abreast, before=ready)
-runs += records.run_or_load("region_attack", [plain], run, seeds=seeds[len(few):], workspace=workspace, abreast=abreast, before=ready,
+runs = records.run_or_load("region_attack", list(kinds.values()), run, seeds=few, workspace=workspace, side_by_side=abreast, before=ready)
+runs += records.run_or_load("region_attack", [plain], run, seeds=seeds[len(few):], workspace=workspace, side_by_side=abreast, before=ready,
                             optional=True)
 records.complete_seeds(runs, list(kinds.values()))                             # one seed of each at least
 runs.sort(key=lambda r: ([config.digest(c) for c in kinds.values()].index(r.digest), r.seed))

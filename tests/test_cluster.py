@@ -72,7 +72,7 @@ def train(c, seed, checkpoint):
 
 def test_records_are_those_of_one_process_bit_by_bit(workspace, tmp_path, capsys, monkeypatch):
     there = sweep(train, workspace)
-    assert "a-claim: 6 ran in" in (told := capsys.readouterr().out) and "0 were on file; side by side" in told
+    assert "a-claim: 6 ran in" in (output := capsys.readouterr().out) and "0 were on file; side by side" in output
     threads = torch.get_num_threads()
     torch.set_num_threads(1)   # as each worker has
     try:
@@ -164,12 +164,12 @@ def fails(c, seed, checkpoint):
 
 
 def test_runs_that_fail_twice_are_told_with_their_configuration_and_the_rest_is_done(workspace, tmp_path):
-    with pytest.raises(RuntimeError, match=r"^cluster: 2 of 6 runs failed twice and are not on file; the") as told:
+    with pytest.raises(RuntimeError, match=r"^cluster: 2 of 6 runs failed twice and are not recorded; the") as error:
         sweep(fails, workspace)
-    lines = sorted(str(told.value).splitlines()[1:])
-    assert lines == ["  a-claim, seed 0, {'experiment': 'Config', 'grid': 3}: ConnectionError: its worker died",
-                     "  a-claim, seed 1, {'experiment': 'Config', 'grid': 3}: FloatingPointError: fit: the loss is nan"]
-    assert isinstance(told.value.__cause__, FloatingPointError | ConnectionError)
+    lines = sorted(str(error.value).splitlines()[1:])
+    assert lines == ["  a-claim, seed 0, {'class': 'Config', 'grid': 3}: ConnectionError: its worker died",
+                     "  a-claim, seed 1, {'class': 'Config', 'grid': 3}: FloatingPointError: fit: the loss is nan"]
+    assert isinstance(error.value.__cause__, FloatingPointError | ConnectionError)
     assert sorted(keys(load(workspace.records("a-claim")))) == ALL[2:]
     assert sorted(len(file.read_text()) for file in tmp_path.rglob("*.times")) == [1, 1, 1, 2, 2, 2]
     assert keys(sweep(lambda *_: {}, workspace)) == ALL   # only these two are left to do
@@ -192,9 +192,9 @@ def test_a_run_that_the_time_stops_is_no_failure_and_is_not_tried_again(tmp_path
 
 
 def test_one_process_names_the_run_that_failed(tmp_path):
-    with pytest.raises(ZeroDivisionError) as told:
+    with pytest.raises(ZeroDivisionError) as error:
         sweep(lambda c, seed, checkpoint: {"ratio": 1 // seed}, Workspace("smoke", out=str(tmp_path)))
-    assert told.value.__notes__ == ["in the run a-claim, seed 0, {'experiment': 'Config', 'grid': 3}"]
+    assert error.value.__notes__ == ["in the run a-claim, seed 0, {'class': 'Config', 'grid': 3}"]
 
 
 def sleeps(c, seed, checkpoint):
@@ -236,13 +236,13 @@ def test_workers_of_another_version_of_the_library_are_refused(workspace, monkey
 
 @pytest.mark.parametrize("spec", ["local", "local:0", "local:two", "ray", "tcp://host"])
 def test_what_is_no_cluster_is_one_sentence(spec):
-    with pytest.raises(ValueError, match=f"^cluster: '{spec}' was asked for; give local:N for N worker"):
+    with pytest.raises(ValueError, match=f"^cluster: '{spec}' is not a cluster; use local:N for N worker"):
         cluster.connect(spec)
 
 
 def test_slurm_without_slurm_is_one_sentence(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(FileNotFoundError, match=r"^cluster: slurm was asked for, and there is no sbatch on"):
+    with pytest.raises(FileNotFoundError, match=r"^cluster: slurm was requested, but sbatch is not on PATH"):
         cluster.connect("slurm")
 
 
@@ -263,20 +263,22 @@ exit {code}
 """
 
 
-@pytest.mark.parametrize("settings, code, told", [
+@pytest.mark.parametrize("settings, code, message", [
     (None, 1, r"Slurm refuses such a job: sbatch: error: invalid partition"),
     ("jobs: 2", 0, r"KeyError: 'slurm'"),
     ("jobs: 2\nslurm: {cores: 1}", 0, "ValueError: You must specify how much cores and memory"),
     ("jobs: 2\nslurm: {cores: 1, memory: 1GB, time: 3}", 0, "ValueError: Got unexpected keyword argument 'time'"),
     ("jobs: [", 0, "ParserError"),
 ])
-def test_settings_that_slurm_or_its_cluster_refuses_are_one_sentence(monkeypatch, tmp_path, settings, code, told):
+def test_settings_that_slurm_or_its_cluster_refuses_are_one_sentence(monkeypatch, tmp_path, settings, code, message):
     monkeypatch.setattr(cluster, "PROJECT", tmp_path)
     (tmp_path / "cluster.yml").write_text(settings or (ROOT / "cluster.yml").read_text())
     (tmp_path / "sbatch").write_text(SBATCH.format(partition="none", code=code))
     (tmp_path / "sbatch").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with pytest.raises(ValueError, match=rf"^cluster: no jobs by {tmp_path}/cluster.yml \(.*{told}.*\); its comments"):
+    with pytest.raises(
+        ValueError, match=rf"^cluster: {tmp_path}/cluster.yml does not give valid jobs \(.*{message}.*\); its comments"
+    ):
         cluster.connect("slurm")
 
 
@@ -302,10 +304,10 @@ def commands() -> dict[str, list[str]]:
 @pytest.fixture
 def scheduler(tmp_path):
     """The manifest's scheduler and one worker, here: its processes, and its address."""
-    started, asked = [], commands()
+    started, expected = [], commands()
 
     def start(name, *more):
-        command = asked[name][asked[name].index("dask") + 1:]
+        command = expected[name][expected[name].index("dask") + 1:]
         command = [more[0] if word == "tcp://posenc-scheduler:8786" else word for word in command]
         started.append(subprocess.Popen([Path(sys.executable).with_name("dask"), *command, *more[1:]], cwd=tmp_path,
                                         env=environment(), stderr=subprocess.PIPE, text=True))
@@ -336,7 +338,9 @@ def test_a_scheduler_that_goes_away_leaves_what_was_done(scheduler, tmp_path, mo
     assert keys(sweep(one_by_one, workspace, grids=(3,), seeds=(0,))) == [(3, 0)]
     monitor = subprocess.Popen(["sh", "-c", f"while [ ! -e {tmp_path}/build/run7 ]; do sleep 0.1; done; "
                                             f"kill -9 {process.pid}"])
-    with pytest.raises(ConnectionError, match=rf"^cluster: {address} no longer answers \(.+\); what is on file stays"):
+    with pytest.raises(
+        ConnectionError, match=rf"^cluster: {address} no longer responds \(.+\); existing records are kept"
+    ):
         sweep(one_by_one, workspace, seeds=(0,))
     monitor.wait(10)
     assert keys(load(workspace.records("a-claim"))) == [(3, 0), (5, 0)]
@@ -344,7 +348,7 @@ def test_a_scheduler_that_goes_away_leaves_what_was_done(scheduler, tmp_path, mo
 
 def test_the_manifests_workers_are_left_to_their_runs():
     assert all(f'{{name: {name}, value: "{value}"}}' in (ROOT / "kubernetes.yml").read_text()
-               for name, value in cluster.UNDISTURBED.items())
+               for name, value in cluster.WORKER_ENVIRONMENT.items())
 
 
 def test_the_manifests_job_is_a_command_of_this_book():

@@ -22,6 +22,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from posenc_lib.base import files
 from posenc_lib.base import files as base_files
 from posenc_lib.data import registry
 from posenc_lib.run import records as run_records
@@ -197,7 +198,7 @@ def save(path: Path, writer: int, halfway=None, other=None) -> None:
             return done + super().write(content[done:])
 
     if halfway:
-        training.open = Interrupted   # in front of the builtin
+        files.open = Interrupted   # in front of the builtin
     base_files.save_atomically({"writer": writer, "weights": torch.full((20_000 * writer,), writer)}, path)
 
 

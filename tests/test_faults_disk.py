@@ -52,7 +52,7 @@ def refused(path: Path, number: str) -> None:
     """A record that is too long for what is left is not written, and leaves no trace."""
     before = path.read_bytes()
     with pytest.raises(OSError, match=rf"^records: {path} cannot be written to \(OSError: \[Errno {number}\] .+\); "
-                                      r"make room there, .+ and run the same again: what is on file stays$"):
+                                      r"free some space .+ and run the same command again: existing records are kept$"):
         records.append(path, record(1, size=20_000))
     assert path.read_bytes() == before
     with FileLock(f"{path}.lock", timeout=0):

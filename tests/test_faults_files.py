@@ -32,8 +32,8 @@ def test_a_damaged_checkpoint_gives_the_same_run_or_one_sentence(digits, tmp_pat
             again, history_again = fitted(digits, recipe=recipe, checkpoint=file)
             assert same(again, model) and history_again == history
         except ValueError as error:
-            assert re.fullmatch(rf"fit: checkpoint {file} cannot be gone on from \(\w+: .+\); delete it to start this "
-                                r"run anew", str(error))
+            assert re.fullmatch(rf"fit: cannot resume from checkpoint {file} \(\w+: .+\); delete it to restart "
+                                r"this run", str(error))
             told += 1
     assert told >= 100
 
@@ -41,8 +41,8 @@ def test_a_damaged_checkpoint_gives_the_same_run_or_one_sentence(digits, tmp_pat
 # ------------------------------------------------------------------------------------------ records
 
 def lines(n: int = 4) -> list[bytes]:
-    config = {"experiment": "Config", "grid": 3, "recipe": {"epochs": 3, "rate": 0.01}}
-    made = [{"claim": "a-claim", "digest": digest(config), "seed": seed, "config": config,
+    config = {"class": "Config", "grid": 3, "recipe": {"epochs": 3, "rate": 0.01}}
+    made = [{"experiment": "a-claim", "digest": digest(config), "seed": seed, "config": config,
              "results": {"accuracy": 0.25 + seed, "by_cell": [1.5, -2e-7, None, 12], "why": "é \\u00e9"},
              "source": {"device": "CPU", "seconds": 1.0}} for seed in range(n)]
     return [json.dumps(one).encode() + b"\n" for one in made]
@@ -121,11 +121,14 @@ def test_a_thousand_damaged_files_are_read_rightly_or_told(tmp_path):
                 found = records.load(file)
             except ValueError as error:
                 assert change in DAMAGE, error
-                assert re.fullmatch(rf"records: {file}:\d+ is no record \([^\n]+\); take that line away, its run will "
-                                    r"be done again", str(error))
+                assert re.fullmatch(
+                    rf"records: {file}:\d+ is not a record \([^\n]+\); delete that line, and its run will "
+                    r"be repeated",
+                    str(error),
+                )
                 seen["told"] += 1
                 continue
-        assert all(f"the last line of {file} is torn" in str(warning.message) for warning in warned)
+        assert all(f"the last line of {file} is incomplete" in str(warning.message) for warning in warned)
         seen["torn" if warned else "read"] += 1
         if change in HARMLESS:
             assert sorted(found, key=lambda one: one.seed) == originals and not warned
@@ -137,7 +140,7 @@ def test_a_thousand_damaged_files_are_read_rightly_or_told(tmp_path):
 
 
 @pytest.mark.parametrize("old, new, reason", [
-    (b'"seed": 1,', b'"seed": 1, "seed": 7,', "a key comes twice in it"),
+    (b'"seed": 1,', b'"seed": 1, "seed": 7,', "it has a duplicate key"),
     (b"1.25", b"1e999", "Out of range float values are not JSON compliant"),
     (b"1.25", b"-Infinity", "Out of range float values are not JSON compliant"),
     (b"1.25", b"NaN", "Out of range float values are not JSON compliant"),
@@ -149,5 +152,5 @@ def test_what_json_would_let_pass_is_told(tmp_path, old, new, reason):
     one = lines()
     one[1] = one[1].replace(old, new)
     (tmp_path / "a.jsonl").write_bytes(b"".join(one))
-    with pytest.raises(ValueError, match=rf"records: .*a\.jsonl:2 is no record \({reason}.*\); take that line away"):
+    with pytest.raises(ValueError, match=rf"records: .*a\.jsonl:2 is not a record \({reason}.*\); delete that line"):
         records.load(tmp_path / "a.jsonl")

@@ -54,7 +54,7 @@ def test_a_torn_last_line_is_passed_over_with_a_warning_then_set_aside(tmp_path,
     append(file, record(seed=0))
     whole = file.read_bytes()
     file.write_bytes(whole + whole[:cut])
-    with pytest.warns(UserWarning, match=r"records: the last line of .*a\.jsonl is torn"):
+    with pytest.warns(UserWarning, match=r"records: the last line of .*a\.jsonl is incomplete"):
         assert [r.seed for r in load(file)] == [0]
     append(file, record(seed=1))
     assert [r.seed for r in load(file)] == [0, 1]   # and no warning
@@ -65,13 +65,13 @@ GOOD = asdict(record())
 
 
 @pytest.mark.parametrize("line, reason", [
-    ("{\"claim\": ", "Expecting value"),
+    ("{\"experiment\": ", "Expecting value"),
     ("", "Expecting value"),
-    ("[1, 2]", "it needs exactly the keys claim, digest, seed, config, results, source"),
+    ("[1, 2]", "it needs exactly the keys experiment, digest, seed, config, results, source"),
     (json.dumps({**GOOD, "more": 1}), "it needs exactly the keys"),
-    (json.dumps({**GOOD, "seed": "0"}), "seed is no int"),
-    (json.dumps({**GOOD, "seed": True}), "seed is no int"),
-    (json.dumps({**GOOD, "config": {**GOOD["config"], "grid": 5}}), "its digest does not belong to its configuration"),
+    (json.dumps({**GOOD, "seed": "0"}), "seed is not of type int"),
+    (json.dumps({**GOOD, "seed": True}), "seed is not of type int"),
+    (json.dumps({**GOOD, "config": {**GOOD["config"], "grid": 5}}), "its digest does not match its configuration"),
     ("\udcff", "can't decode byte 0xff"),
 ], ids=lambda text: text[:12])
 def test_a_damaged_line_is_named_by_file_and_number(tmp_path, line, reason):
@@ -80,7 +80,7 @@ def test_a_damaged_line_is_named_by_file_and_number(tmp_path, line, reason):
     with open(file, "ab") as out:
         out.write(line.encode(errors="surrogateescape") + b"\n")
     append(file, record(seed=1))
-    with pytest.raises(ValueError, match=rf"records: .*a\.jsonl:2 is no record \(.*{reason}.*\); take that line away"):
+    with pytest.raises(ValueError, match=rf"records: .*a\.jsonl:2 is not a record \(.*{reason}.*\); delete that line"):
         load(file)
 
 
@@ -244,4 +244,4 @@ def test_a_summary_is_the_mean_interval_of_every_group_in_order():
     assert rows["grid"].tolist() == [5, 3, 7] and rows["n"].tolist() == [2, 3, 1]
     assert rows.loc[1, ["mean", "low", "high"]].tolist() == list(mean_interval([3.0, 4.0, 5.0]))
     assert rows.loc[2, ["low", "high"]].isna().all()
-    assert summarise(table, ["grid", "experiment"], "accuracy")["experiment"].tolist() == ["Config"] * 3
+    assert summarise(table, ["grid", "class"], "accuracy")["class"].tolist() == ["Config"] * 3

@@ -353,7 +353,7 @@ def test_what_has_not_been_run_is_a_placeholder_and_the_rest_of_the_page_runs(ti
     assert "01_dots took" in done.stdout and ", 3 of its figures and tables not run yet" in done.stdout
     assert tiny.printed("01_dots") == ("sweep: 0 ran in 0 s; 0 were on file\nearly is 2\nlate is 4\n")
     text = (tiny.html / "01_dots.html").read_text()
-    assert text.count("Not run yet. <code") >= 3 and "sweep: none of its 1 runs is on file yet" in text
+    assert text.count("Not run yet. <code") >= 3 and "sweep: none of its 1 runs has been recorded yet" in text
     assert "./run_all.sh --profile quick --only 01" in text.replace("</span>", "").replace('<span class="pre">', "")
     assert sorted(path.name for path in (tiny.out / "figures" / "quick").iterdir()) == [
         "01_last.png", "01_last.svg", "01_there.csv", "01_there.md"]

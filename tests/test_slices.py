@@ -66,7 +66,7 @@ def clock(monkeypatch):
 
 
 def plain(found: list[Record]) -> list[tuple]:
-    return [(r.claim, r.digest, r.seed, r.config, r.results) for r in found]
+    return [(r.experiment, r.digest, r.seed, r.config, r.results) for r in found]
 
 
 def test_three_slices_are_one_run_bit_by_bit(clock, tmp_path, capsys):
@@ -75,8 +75,8 @@ def test_three_slices_are_one_run_bit_by_bit(clock, tmp_path, capsys):
     first = clock.sweep(tmp_path, minutes=1.1)   # 66 seconds: 4 epochs, and 3 of the next run
     assert plain(first) == plain(whole[:1]) and clock.begun == [(2, 0), (3, 0)]
     told = capsys.readouterr().out
-    assert " s; 0 were on file\nThe time is up; the same again goes on from here.\nclaim    wanted" in told
-    assert "a-claim  4       1        1 (epoch 3 of 4)  2      about 90 s" in told   # 10 + 40 + 40
+    assert " s; 0 were on file\nThe time budget is used up; run the same again to continue.\nexperiment  runs" in told
+    assert "a-claim     4     1         1 (epoch 3 of 4)  2      about 90 s" in told   # 10 + 40 + 40
     second = clock.sweep(tmp_path, minutes=0.5)
     assert plain(second) == plain([whole[0], whole[2]]) and clock.begun[2:] == [(3, 0), (2, 1)]
     third = clock.sweep(tmp_path, minutes=10)
@@ -89,16 +89,16 @@ def test_three_slices_are_one_run_bit_by_bit(clock, tmp_path, capsys):
 
 def test_the_last_epoch_ends_the_run_however_late_it_is(clock, tmp_path):
     assert len(clock.sweep(tmp_path, minutes=0.66)) == 1   # 39.6 of 40 seconds
-    with pytest.raises(training.OutOfTime, match=r"after epoch 1 of 4; .*a.pt has it"):
+    with pytest.raises(training.OutOfTime, match=r"after epoch 1 of 4; .*a.pt holds it"):
         clock.run(Config(2), 0, training.Checkpoint(tmp_path / "a.pt", until=clock.now))
     assert training.epochs_in(tmp_path / "a.pt") == 1
     assert clock.run(Config(2), 0, tmp_path / "a.pt") == clock.run(Config(2), 0, tmp_path / "b.pt")
 
 
 def test_a_slice_without_any_record_says_so_and_measures_all_the_same(clock, tmp_path, monkeypatch, capsys):
-    with pytest.raises(NotRun, match=r"^a-claim: none of its 4 runs is on file yet, and the time is up; the same"):
+    with pytest.raises(NotRun, match=r"^a-claim: none of its 4 runs has been recorded yet, and the time budget"):
         clock.sweep(tmp_path, minutes=0.3)
-    assert "a-claim  4       0        1 (epoch 2 of 4)  3      about 2 min" in capsys.readouterr().out   # 20 + 3 * 40
+    assert "a-claim     4     0         1 (epoch 2 of 4)  3      about 2 min" in capsys.readouterr().out   # 20 + 3 * 40
     monkeypatch.setenv("POSENC_UNTIL", str(clock.now))
     with pytest.raises(NotRun):
         clock.sweep(tmp_path)
@@ -119,7 +119,7 @@ def test_a_page_leaves_how_far_it_is_and_adds_up_its_calls(clock, tmp_path, monk
     monkeypatch.setenv("POSENC_UNTIL", str(clock.now + 50))
     clock.sweep(tmp_path, minutes=10)   # the earlier of the two counts
     run_or_load("a-claim", CONFIGS[:1], clock.run, seeds=range(3), workspace=Workspace("smoke", out=str(tmp_path)))
-    assert "The time is up" not in capsys.readouterr().out
+    assert "time budget" not in capsys.readouterr().out
     kept = status.load(tmp_path / "build" / "slices" / "05_dots")
     assert kept == {"a-claim": [State(True, 0, 4, 40.0), State(False, 0, 4, 40.0), State(False, 1, 4, 30.0),
                                 State(False, 0, 4, 40.0), State(False, 0, 4, 40.0)]}
@@ -137,7 +137,7 @@ def test_what_compares_configurations_takes_whole_seeds():
 
 @pytest.mark.parametrize("minutes", [0, -1, float("nan")])
 def test_a_slice_has_a_length(minutes):
-    with pytest.raises(ValueError, match=rf"^minutes: {minutes} was asked for; give a number above 0"):
+    with pytest.raises(ValueError, match=rf"^minutes: {minutes} is not a positive number; give one"):
         Workspace(minutes=minutes)
     assert Workspace().until == inf
 
@@ -153,7 +153,7 @@ def test_the_table_adds_up():
     shown = status.table({
         "a": [State(True, seconds=9.0)], "c": [State(True), State(False)],
         "long-name": [State(False, 2, 9, 6000.0), State(False, 3, 9, 6000.0), State(False, 0, 9, 60.0)]})
-    assert [line.split("  ")[0] for line in shown.splitlines()] == ["claim", "a", "c", "long-name"]
+    assert [line.split("  ")[0] for line in shown.splitlines()] == ["experiment", "a", "c", "long-name"]
     assert shown.splitlines()[1].split() == ["a", "1", "1", "0", "0", "-"]
     assert shown.splitlines()[3].endswith("2 (epoch 2 of 9, 3 of 9)  1      about 3.4 h")
     assert shown.splitlines()[2].endswith("not measured yet")
@@ -197,8 +197,11 @@ def test_without_a_gpu_what_is_on_file_comes_back_whatever_data_are_here(no_gpu)
 
 def test_without_a_gpu_what_is_not_on_file_is_told_with_the_command(no_gpu, monkeypatch):
     put(no_gpu, Frozen(Config(2, "d1"), "w1"), 0)
-    with pytest.raises(NotRun, match=r"^no-such-claim: none of its 2 runs is on file; to run them, on a machine with a "
-                                     r"GPU: \./run_all\.sh --profile paper --data DIR$"):
+    with pytest.raises(
+        NotRun,
+        match=r"^no-such-claim: none of its 2 runs has been recorded; to run them, on a machine with a "
+        r"GPU: \./run_all\.sh --profile paper --data DIR$",
+    ):
         show(no_gpu, [Frozen(Config(2, "d1"))])    # random weights are no pretrained ones
     monkeypatch.setenv("POSENC_PAGE", "07_pedestrians")
     with pytest.raises(NotRun, match=r"--profile paper --only 07 --data DIR$"):

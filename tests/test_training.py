@@ -168,7 +168,7 @@ def test_a_checkpoint_that_cannot_be_read_is_told_in_one_sentence(digits, tmp_pa
         torch.save({"model": nn.Linear(2, 2).state_dict(), "optimizer": {}, "history": []}, file)
     else:
         torch.save(Trap() if damage == "a trap" else {"weights": 1}, file)
-    with pytest.raises(ValueError, match=r"fit: checkpoint .*run\.pt cannot be gone on from \(.+\); delete it to"):
+    with pytest.raises(ValueError, match=r"fit: cannot resume from checkpoint .*run\.pt \(.+\); delete it to"):
         fitted(digits, checkpoint=file)
     assert not (tmp_path / "sprung").exists()   # no pickle is run
 
@@ -227,7 +227,7 @@ def test_narrow_strided_1x1_convolutions_are_kept_from_channels_last(digits, wid
 
 def test_features_cannot_be_mirrored():
     samples = imageset.Samples(torch.zeros(4, 2), torch.zeros(4, dtype=torch.long))
-    with pytest.raises(ValueError, match=r"mirrors images, and a batch here is \(4, 2\); give a recipe"):
+    with pytest.raises(ValueError, match=r"mirrors images, but a batch has shape \(4, 2\); use a recipe"):
         training.fit(nn.Linear(2, 2), samples, lambda net, x, *_: net(x).sum(), Recipe(epochs=1, batch_size=4), seed=0)
 
 
@@ -245,7 +245,7 @@ def test_processes_share_a_batch_in_equal_parts():
 @pytest.mark.parametrize("size", [10, 3])
 def test_a_batch_that_does_not_divide_among_processes_is_refused(size):
     for rank in range(4):   # by all of them, or the others would wait
-        with pytest.raises(ValueError, match=f"fit: a batch of {size} was to be divided among 4 processes; give a"):
+        with pytest.raises(ValueError, match=f"fit: a batch of {size} cannot be divided among 4 processes; give a"):
             training._part(torch.arange(size), one_of(4, rank))
 
 

@@ -19,8 +19,8 @@ def load(name: str, root: Path | str, *, size: int | Rectangle | None = None, va
     size        pixels: the side of the square images, or (rows, cols), which digits, photos, digits_on_photos and CIFAR
                 refuse.
                 An image from a file is scaled to cover that, and its centre cut out; a label map likewise, not blurred.
-                None is the set's own: digits 16, photos and digits_on_photos 64, streets (64, 128), CIFAR 32, cityscapes
-                (512, 1024), camvid and folders 224
+                None is the set's own: digits 16, photos and digits_on_photos 64, streets (64, 128), CIFAR 32,
+                cityscapes (512, 1024), camvid and folders 224
     validation  part of the training images kept apart to choose with, 0 for none; drawn with a fixed seed
     FileNotFoundError or ValueError in one sentence when the set is missing, damaged or incomplete.
 

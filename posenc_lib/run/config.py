@@ -1,4 +1,4 @@
-"""What an experiment is: frozen dataclasses, the three profiles, and the digest that names a run everywhere.
+"""Configuration: workspace, training recipes, and the digest that identifies a run everywhere.
 
 Every default cites where it comes from.  "authors' code" is the released training script of the ICCV 2021 paper.
 """
@@ -21,28 +21,40 @@ PROFILES = ("smoke", "quick", "paper")
 
 
 def describe(config) -> dict:
-    """A configuration as plain values: the name of its class, as "class", and every field."""
+    """A configuration as plain values: its class name under "class", and every field."""
     return {"class": type(config).__name__, **asdict(config)}
 
 
 def digest(config) -> str:
-    """The 12 hexadecimal digits that name a configuration (or its description), whatever the order of its fields."""
+    """12 hexadecimal digits that identify a configuration (or its description), independent of field order."""
     description = config if isinstance(config, dict) else describe(config)
     text = json.dumps(description, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def device_type() -> str:
+    """"cuda" if there is a GPU and $POSENC_DEVICE does not forbid it, else "cpu".
+
+    ValueError if $POSENC_DEVICE is neither cpu nor cuda, or is cuda without a GPU.
+    """
+    requested = check_choice("POSENC_DEVICE", os.environ.get("POSENC_DEVICE", ""), ("", "cpu", "cuda"))
+    available = torch.cuda.is_available()
+    if requested == "cuda" and not available:
+        raise ValueError("POSENC_DEVICE: cuda was requested, but torch finds no GPU; unset it, or set it to cpu")
+    return "cuda" if available and requested != "cpu" else "cpu"
+
+
 @dataclass(frozen=True)
 class Workspace:
-    """Where a page reads and writes, and on what it computes.
+    """Where a page reads and writes, and which device it computes on.
 
     profile    smoke (wiring, seconds), quick (a laptop, minutes), paper (the papers' schedules, a GPU)
-    data_root  folder of data sets; "" is $POSENC_DATA, else `data/` beside the library
-    out        folder for records, figures and checkpoints; "" is the project's own
-    cluster    where runs go (`cluster.FORMS`); "" is $POSENC_CLUSTER, else this process
-    minutes    a slice of time for runs, which begins when this is made; inf is as long as it takes
-    until      when runs stop, in seconds since the epoch: at the end of `minutes` or at $POSENC_UNTIL, by which
-               run_all.sh gives all pages one slice, whichever comes first
+    data_root  folder of data sets; "" means $POSENC_DATA, else `data/` in the project
+    out        folder for records, figures and checkpoints; "" means the project itself
+    cluster    where runs execute (`cluster.FORMS`); "" means $POSENC_CLUSTER, else this process
+    minutes    time budget for runs, counted from construction; inf is unlimited
+    until      time at which runs stop, in seconds since the epoch: the end of `minutes` or $POSENC_UNTIL, with which
+               run_all.sh gives all pages a common deadline, whichever comes first
     """
     profile: str = "quick"
     data_root: str = ""
@@ -54,7 +66,7 @@ class Workspace:
     def __post_init__(self):
         check_choice("profile", self.profile, PROFILES)
         if not self.minutes > 0:
-            raise ValueError(f"minutes: {self.minutes} was asked for; give a number above 0, fractions included")
+            raise ValueError(f"minutes: {self.minutes} is not a positive number; give one, fractions included")
         until = min(time.time() + 60 * self.minutes, float(os.environ.get("POSENC_UNTIL") or inf))
         object.__setattr__(self, "until", until)
 
@@ -76,28 +88,28 @@ class Workspace:
         return self.root / "figures" / self.profile
 
     def checkpoint(self, config, seed: int) -> Path:
-        """The file that a run of this configuration and seed goes on from after a kill."""
+        """The checkpoint from which a run of this configuration and seed resumes."""
         return self.root / "build" / "checkpoints" / f"{digest(config)}-{seed}.pt"
 
     @property
     def device(self) -> torch.device:
-        """The GPU where there is one, else the CPU.
+        """The GPU if there is one and $POSENC_DEVICE does not say "cpu", else the CPU.
 
-        From then on float32 is float32 in a GPU's convolutions, too.  By default cuDNN may round what goes into them to
-        ten bits (TF32), and latents that have to be the same, a circular network's in every cell, are so no longer.
-        `training.fit` is no slower for it: on a GPU it computes in bfloat16.
+        Turns TF32 off for convolutions: by default cuDNN may round their inputs to ten bits, and latents that must be
+        equal, those of a circular network in all cells, no longer are.  `training.fit` is not slowed down, because on a
+        GPU it computes in bfloat16.
         """
         torch.backends.cudnn.allow_tf32 = False
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device(device_type())
 
     @property
     def on_file(self) -> bool:
-        """True where nothing is run, and what is on file is shown: the papers' schedules, and no GPU for them."""
+        """True if nothing is run and recorded results are shown: the papers' schedules without a GPU."""
         return self.profile == "paper" and self.device.type != "cuda"
 
 
 def _on_device(optimizer: torch.optim.Optimizer, capturable: bool) -> torch.optim.Optimizer:
-    """A capturable optimizer's learning rates as tensors: a captured number would never change."""
+    """Keep a capturable optimizer's learning rates in tensors: a captured Python number could never change."""
     for group in optimizer.param_groups if capturable else ():
         group["lr"] = torch.tensor(group["lr"], device="cuda")
     return optimizer
@@ -119,17 +131,17 @@ class Recipe:
     flip: bool = True
 
     def groups(self, model: nn.Module) -> list[dict]:
-        """The parameters, in groups whose learning rate is `scale` times the epoch's."""
+        """Parameter groups; a group's learning rate is `scale` times that of the epoch."""
         return [{"params": list(model.parameters()), "scale": 1.0}]
 
     def optimizer(self, parameters: Iterable[nn.Parameter] | list[dict], *,
                   capturable: bool = False) -> torch.optim.Optimizer:
-        """capturable  for a CUDA graph: all of its state, the learning rates too, is on the device."""
+        """capturable  for CUDA graphs: all state, including the learning rates, lives on the device."""
         return _on_device(torch.optim.Adam(parameters, lr=self.learning_rate, betas=self.betas, fused=True,
                                            capturable=capturable), capturable)
 
     def rate(self, epoch: int) -> float:
-        """The learning rate of an epoch, counted from 0."""
+        """Learning rate of an epoch, counted from 0."""
         return self.learning_rate
 
 
@@ -147,10 +159,10 @@ class _Sgd(Recipe):
 
 @dataclass(frozen=True, kw_only=True)
 class SgdRecipe(_Sgd):
-    """Stochastic gradient descent.  Defaults are the released code of the ICLR 2020 paper (whose text agrees on the
-    epochs, momentum and weight decay, and leaves out the rest).
+    """Stochastic gradient descent.  Defaults are the released code of the ICLR 2020 paper (the text agrees on
+    epochs, momentum and weight decay, and does not state the rest).
 
-    drop  the epoch, counted from 0, from which on the learning rate is a tenth
+    drop  epoch, counted from 0, from which the learning rate is divided by 10
     """
     epochs: int = 15
     batch_size: int = 32
@@ -163,9 +175,9 @@ class SgdRecipe(_Sgd):
 
 @dataclass(frozen=True, kw_only=True)
 class CosineRecipe(_Sgd):
-    """Stochastic gradient descent, its rate rising over `warmup` epochs, then falling to 0 along half a cosine.
+    """Stochastic gradient descent with linear warm-up over `warmup` epochs and cosine decay to 0.
 
-    Defaults are what is usual for a ResNet-18 on CIFAR; the ICCV 2021 paper states no schedule for AugShift.
+    Defaults are customary for a ResNet-18 on CIFAR; the ICCV 2021 paper states no schedule for AugShift.
     """
     epochs: int = 200
     batch_size: int = 128
@@ -180,12 +192,12 @@ class CosineRecipe(_Sgd):
 
 @dataclass(frozen=True, kw_only=True)
 class PolyRecipe(_Sgd):
-    """Stochastic gradient descent, its rate falling to 0 as (1 - epoch / epochs)^0.9; for segmenters (page 06).
+    """Stochastic gradient descent with polynomial decay, (1 - epoch / epochs)^0.9; for segmenters (page 06).
 
-    adamw           AdamW with the same decay instead, which learns more in few steps
-    backbone_scale  the rate of `model.backbone` is so many times the rest's: 0.1 for a pretrained one
-    Defaults are those of the released ICCV 2021 code, which lowers the rate from step to step: 30,000 steps, in 300
-    epochs here.
+    adamw           use AdamW with the same decay instead, which learns more in few steps
+    backbone_scale  learning rate of `model.backbone` relative to the rest: 0.1 for a pretrained backbone
+    Defaults are those of the released ICCV 2021 code, which decays per step over 30,000 steps; here per epoch over 300
+    epochs.
     """
     epochs: int = 300
     epoch_steps: int | None = 100

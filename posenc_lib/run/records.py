@@ -1,6 +1,6 @@
-"""Results: one line of JSON a experiment, configuration and seed; computed once, read by every page and figure.
+"""Results: one line of JSON per experiment, configuration and seed; computed once, read by every page and figure.
 
-A file is only ever added to: one write a line, under a lock, on the disk before the run counts as done.
+Files are append-only: one write per line, under a lock, flushed to disk before the run counts as done.
 """
 import base64
 import io
@@ -39,10 +39,10 @@ Run = Callable[..., dict]   # (config, seed, checkpoint) -> results by name
 
 @dataclass(frozen=True)
 class Record:
-    """What one run gave.
+    """The results of one run.
 
-    results  numbers by name; None is an undefined one, and results["<name>_reason"] says why
-    source   where the numbers come from: device, versions, commit, seconds, time of the run
+    results  numbers by name; an undefined number is None, and results["<name>_reason"] says why
+    source   provenance: device, versions, commit, duration in seconds, start time
     """
     experiment: str
     digest: str
@@ -57,10 +57,10 @@ class Record:
 
 
 def append(path: Path | str, record: Record) -> None:
-    """Add one record to a file, atomically and durably.  A torn last line is moved to FILE.torn first.
+    """Append one record to a file, atomically and durably.  A torn last line is first moved to FILE.torn.
 
-    ValueError for nan or infinity: an undefined number is None, with its reason.  OSError where it cannot be written,
-    on a full disk say; the file is then as it was.
+    ValueError for nan or infinity: store None and a reason instead.  OSError if it cannot be written, for instance on a
+    full disk; the file is then unchanged.
     """
     path = Path(path)
     try:
@@ -72,12 +72,12 @@ def append(path: Path | str, record: Record) -> None:
         ) from None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"), open(path, "a+b", buffering=0) as file:   # a buffer would be written on closing
+        with FileLock(f"{path}.lock"), open(path, "a+b", buffering=0) as file:   # a buffer would be flushed on close
             _set_torn_aside(path, file)
             _write(file, line.encode())
     except OSError as error:
-        raise OSError(f"records: {path} cannot be written to ({one_line(error)}); make room there, or give another "
-                      f"folder, and run the same again: what is on file stays") from None
+        raise OSError(f"records: {path} cannot be written to ({one_line(error)}); free some space or choose another "
+                      f"folder, and run the same command again: existing records are kept") from None
 
 
 def _set_torn_aside(path: Path, file: io.FileIO) -> None:
@@ -91,11 +91,11 @@ def _set_torn_aside(path: Path, file: io.FileIO) -> None:
 
 
 def _write(file: io.FileIO, line: bytes) -> None:
-    """All of it at the end of a file, on the disk; or else nothing."""
+    """Append all of `line` to a file and flush it to disk, or leave the file unchanged."""
     before = file.seek(0, os.SEEK_END)
     try:
         while line:
-            line = line[file.write(line):]   # on a disk that gets full, a part
+            line = line[file.write(line):]   # on a full disk, only part is written
         os.fsync(file.fileno())
     except OSError:
         file.truncate(before)
@@ -103,14 +103,14 @@ def _write(file: io.FileIO, line: bytes) -> None:
 
 
 def load(path: Path | str) -> list[Record]:
-    """The records of a file, in order; of a folder, those of all its *.jsonl files.  No file: no records.
+    """The records in a file, in order, or in all *.jsonl files of a folder.  A missing file has no records.
 
-    A last line without its end, left by a killed run, is passed over with a warning.  Any other line that is no record
-    is a ValueError with its number; so is one whose digest does not belong to its configuration, or that has a number
-    that is not finite.  Of two records of one run, which two pages may have made at once, the first counts.
+    An unfinished last line, left by a killed run, is skipped with a warning.  Any other line that is not a record is a
+    ValueError with its line number, as is one whose digest does not match its configuration or that contains a
+    non-finite number.  If a run has two records, which two pages may have computed at once, the first counts.
 
-    What damage leaves well formed outside the configuration is read as it stands: a line has no checksum, for these
-    files are mended and merged by hand.
+    Damage that leaves a line well formed and its configuration intact goes unnoticed: lines have no checksum, because
+    these files are repaired and merged by hand.
     """
     path = Path(path)
     if path.is_dir():
@@ -119,8 +119,8 @@ def load(path: Path | str) -> list[Record]:
         return []
     *lines, rest = path.read_bytes().split(b"\n")
     if rest:
-        warnings.warn(f"records: the last line of {path} is torn (a run was killed while writing it); it is not "
-                      f"read, and that run will be done again", stacklevel=2)
+        warnings.warn(f"records: the last line of {path} is incomplete (a run was killed while writing it); it is "
+                      f"skipped, and that run will be repeated", stacklevel=2)
     records: dict[tuple[str, int], Record] = {}
     for number, line in enumerate(lines, start=1):
         record = _parse(line, f"{path}:{number}")
@@ -133,25 +133,25 @@ TYPES = {"experiment": str, "digest": str, "seed": int, "config": dict, "results
 
 def _parse(line: bytes, where: str) -> Record:
     try:
-        values = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_once)   # some editors put a mark in front
+        values = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_once)   # some editors write a byte-order mark
         if not isinstance(values, dict) or set(values) != set(TYPES):
             raise ValueError(f"it needs exactly the keys {', '.join(TYPES)}")
         wrong = [name for name, kind in TYPES.items() if type(values[name]) is not kind]
         if wrong:
-            raise ValueError(f"{wrong[0]} is no {TYPES[wrong[0]].__name__}")
-        json.dumps(values, allow_nan=False)   # Infinity, NaN and 1e999 are read without a word
+            raise ValueError(f"{wrong[0]} is not of type {TYPES[wrong[0]].__name__}")
+        json.dumps(values, allow_nan=False)   # json.loads accepts Infinity, NaN and 1e999
         if values["digest"] != digest(values["config"]):
-            raise ValueError("its digest does not belong to its configuration")
+            raise ValueError("its digest does not match its configuration")
     except (ValueError, RecursionError) as error:   # JSONDecodeError and UnicodeDecodeError are ValueErrors
-        raise ValueError(f"records: {where} is no record ({error}); take that line away, its run will be done "
-                         f"again") from None
+        raise ValueError(f"records: {where} is not a record ({error}); delete that line, and its run will be "
+                         f"repeated") from None
     return Record(**values)
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict:
     values = dict(pairs)
     if len(values) < len(pairs):
-        raise ValueError("a key comes twice in it")
+        raise ValueError("it has a duplicate key")
     return values
 
 
@@ -166,98 +166,99 @@ def _machine() -> dict:
 
 
 def new_record(experiment: str, config, seed: int, results: dict, start: float) -> Record:
-    """The record of a run that began at `start` (seconds since the epoch) and ends now, on this machine."""
+    """Record of a run on this machine that began at `start` (seconds since the epoch) and ends now."""
     source = {**_machine(), "seconds": round(time.time() - start, 1),
               "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(start))}
     return Record(experiment, digest(config), seed, describe(config), results, source)
 
 
 class NotRun(LookupError):
-    """What a cell needs has not been run yet.  run_all.sh then puts a placeholder where its figures would be."""
+    """Runs that a cell needs are missing.  run_all.sh then shows a placeholder in place of its figures."""
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """A run for which the time was up: its digest, and the seconds that all of it takes at the speed it had."""
+    """A run interrupted by the end of the time budget: its digest, and an estimate of its total duration in seconds."""
     digest: str
     seconds: float
 
 
 def run_or_load(experiment: str, configs: Sequence, run: Run, *, seeds: Sequence[int], workspace: Workspace,
-                abreast: int = 1, before: Callable[[], None] | None = None,
+                side_by_side: int = 1, before: Callable[[], None] | None = None,
                 optional: bool = False) -> list[Record]:
-    """The record of every configuration and seed: read where it is on file, computed and appended where it is not.
+    """The record of every configuration and seed: loaded if it exists, else computed and appended.
 
     experiment    names the file, records/<profile>/<experiment>.jsonl
-    configs  frozen dataclasses; equal ones run once
-    run      (config, seed, checkpoint) -> results; `checkpoint` is a `training.Checkpoint`, to go on from after a kill
-    abreast  how many of these runs a GPU trains side by side (`lanes`); a CPU has one at a time
-    before   called once, in this process, before the first run and only if there is one: to raise what would otherwise
-             be raised after an hour, weights that are missing say
+    configs       frozen dataclasses; duplicates run once
+    run           (config, seed, checkpoint) -> results; `checkpoint` is a `training.Checkpoint` to resume from
+    side_by_side  number of runs that a GPU trains concurrently (`streams`); a CPU runs one at a time
+    before        called once in this process before the first run, if any run is needed: raises early what would
+                  otherwise fail after an hour, such as missing weights
 
-    A run counts once its line is on the disk, so a page that was killed goes on where it stopped.  The first seed of
-    every configuration runs before the second of any.  Records come back in the order of configs, then seeds, and
-    always as read from the file: a new record and an old one cannot differ in kind.
-    One after the other in this process, or side by side on the workspace's cluster, where a run that fails is tried
-    once more and does not keep the others from running (`cluster.dispatch`); this process alone writes the file.
+    A run counts as soon as its line is on disk, so a page that was killed continues where it stopped.  The first seed
+    of every configuration runs before the second seed of any.  Records are returned in the order of configs, then
+    seeds, always as read back from the file, so that new and old records cannot differ in type.
+    Runs execute sequentially in this process, or in parallel on the workspace's cluster, where a failed run is retried
+    once and does not stop the others (`cluster.dispatch`); only this process writes the file.
 
-    Where the workspace's time is up, no run begins, and one that trains stops at its next checkpoint; where it shows
-    what is on file (`Workspace.on_file`), nothing runs.  Then fewer records come back; NotRun where there is none,
-    unless they are `optional`.
+    After the workspace's deadline no run starts, and a training stops at its next checkpoint; if the workspace only
+    shows recorded results (`Workspace.on_file`), nothing runs.  Then fewer records are returned; NotRun if there are
+    none, unless they are `optional`.
     """
     described = {digest(config): config for config in configs}
     wanted = list(dict.fromkeys((name, seed) for name in described for seed in seeds))
     found, stopped = ((_alike(experiment, described, workspace), []) if workspace.on_file
-                      else _run(experiment, described, run, seeds, workspace, abreast, before))
+                      else _run(experiment, described, run, seeds, workspace, side_by_side, before))
     states = _states(experiment, wanted, described, found, stopped, workspace)
     if page := os.environ.get("POSENC_PAGE"):
         status.save(workspace.root / "build" / "slices" / page, experiment, states)
     elif len(found) < len(wanted) and not workspace.on_file:
         progress.log(
-            "The time is up; the same again goes on from here.\n" + status.table({experiment: states.values()})
+            "The time budget is used up; run the same again to continue.\n"
+            + status.table({experiment: states.values()})
         )
     if wanted and not found and not optional:
-        raise NotRun(f"{experiment}: none of its {len(wanted)} runs is on file" + (
+        raise NotRun(f"{experiment}: none of its {len(wanted)} runs has been recorded" + (
             f"; to run them, on a machine with a GPU: {_command()}" if workspace.on_file else
-            " yet, and the time is up; the same again goes on from here"))
+            " yet, and the time budget is used up; run the same again to continue"))
     return [found[key] for key in wanted if key in found]
 
 
 def _command() -> str:
-    """What runs a page, the one that run_all.sh is at, at the papers' own scale."""
+    """The command that runs the current page at the papers' scale."""
     page = os.environ.get("POSENC_PAGE")
     return f"./run_all.sh --profile paper{f' --only {page[:2]}' if page else ''} --data DIR"
 
 
 def on_file(experiment: str, configs: Sequence, workspace: Workspace) -> list[Record]:
-    """The records of these configurations, of any seed, data and weights: this workspace's, then the project's own in
-    records/paper.  Nothing runs.
+    """Recorded results of these configurations with any seed, data and weights: this workspace's, then the project's
+    reference runs in records/paper.  Nothing runs.
     """
     return list(_alike(experiment, {digest(config): config for config in configs}, workspace).values())
 
 
-def require(there, what: str) -> None:
-    """NotRun, naming `what`, where `there` is false or None: what follows cannot be drawn yet."""
-    if there is None or there is False:
+def require(available, what: str) -> None:
+    """Raise NotRun, naming `what`, if `available` is False or None."""
+    if available is None or available is False:
         raise NotRun(f"{what} has not been run yet")
 
 
 def require_gpu(workspace: Workspace) -> None:
-    """NotRun where the workspace only shows what is on file: what follows computes at the papers' own scale."""
+    """Raise NotRun if the workspace only shows recorded results: what follows computes at the papers' scale."""
     if workspace.on_file:
-        raise NotRun(f"what follows computes at the papers' own scale, on a GPU: {_command()}")
+        raise NotRun(f"what follows computes at the papers' scale on a GPU: {_command()}")
 
 
 def require_data(splits: Splits) -> None:
-    """NotRun where the images that results are shown beside are not here (`data.load_for`)."""
+    """Raise NotRun if the images that results are shown with are missing (`inputs.load_for`)."""
     if isinstance(splits, StandIn):
-        raise NotRun("results are shown beside their own images, which are not here; --data DIR says where they are")
+        raise NotRun("results are shown with their own images, which are missing; pass --data DIR")
 
 
 def complete_seeds(runs: Sequence[Record], configs: Sequence) -> tuple[list[Record], list[int]]:
-    """The runs of those seeds that every configuration has, and these seeds; NotRun where there is no such seed.
+    """The runs of the seeds that every configuration has, and these seeds; NotRun if there is no such seed.
 
-    For what compares configurations, of which a slice may have left some out.
+    For comparisons between configurations, some of which a time budget may have left out.
     """
     names = {digest(config) for config in configs}
     had = {seed: {run.digest for run in runs if run.seed == seed} for seed in dict.fromkeys(run.seed for run in runs)}
@@ -268,22 +269,22 @@ def complete_seeds(runs: Sequence[Record], configs: Sequence) -> tuple[list[Reco
     return [run for run in runs if run.seed in seeds], seeds
 
 
-def _run(experiment: str, described: dict, run: Run, seeds: Sequence[int], workspace: Workspace, abreast: int,
+def _run(experiment: str, described: dict, run: Run, seeds: Sequence[int], workspace: Workspace, side_by_side: int,
          before: Callable[[], None] | None) -> tuple[dict[tuple, Record], list[Stopped]]:
-    """Every run that is wanted and on file at the end, by key, and those that the end of the time stopped."""
+    """The recorded runs by key, after computing missing ones, and the runs interrupted by the deadline."""
     path, spec = workspace.records(experiment), workspace.cluster or os.environ.get("POSENC_CLUSTER", "")
     wanted = {(name, seed): config for seed in seeds for name, config in described.items()}
     on_file = {record.key for record in load(path)} & set(wanted)
-    for name, seed in on_file:   # of a run that was killed between its line and this
+    for name, seed in on_file:   # left by a run killed after its record was written
         base_files.discard(workspace.checkpoint(wanted[name, seed], seed))
     missing = [(experiment, config, seed, training.Checkpoint(workspace.checkpoint(config, seed), workspace.until))
                for (name, seed), config in wanted.items() if (name, seed) not in on_file]
     if missing and before:
         before()
-    abreast = abreast if workspace.device.type == "cuda" else 1
-    beside = "; side by side" if missing and (spec or abreast > 1) else ""
+    side_by_side = side_by_side if workspace.device.type == "cuda" else 1
+    beside = "; side by side" if missing and (spec or side_by_side > 1) else ""
     note, stopped = f"{len(on_file)} were on file{beside}", []
-    with closing(_each(partial(_made, run), missing, spec, abreast)) as runs:
+    with closing(_each(partial(_made, run), missing, spec, side_by_side)) as runs:
         ended = (one for one in runs if isinstance(one, Record) or (one and stopped.append(one)))
         for record in progress.counted_bar(ended, len(missing), experiment, note):
             append(path, record)
@@ -292,9 +293,9 @@ def _run(experiment: str, described: dict, run: Run, seeds: Sequence[int], works
 
 
 def _made(run: Run, experiment: str, config, seed: int, checkpoint: training.Checkpoint) -> Record | Stopped | None:
-    """The record of a run; None where the time is up before it begins.
+    """The record of a run; None if the deadline passes before it starts.
 
-    Where it goes on from a checkpoint, source["part"] is the share of its epochs that source["seconds"] covers.
+    If it resumed from a checkpoint, source["part"] is the fraction of its epochs that source["seconds"] covers.
     """
     start = time.time()
     if start >= checkpoint.until:
@@ -311,13 +312,13 @@ def _made(run: Run, experiment: str, config, seed: int, checkpoint: training.Che
 
 
 def _alike(experiment: str, described: dict, workspace: Workspace) -> dict[tuple, Record]:
-    """What is on file for each configuration, whichever data and weights it was run with: they need not be here.
+    """Recorded results of each configuration, with whatever data and weights it was run.
 
-    Under the digest of the configuration that is wanted; the record's own configuration names its data and weights.
+    Under the digest of the requested configuration; the record's own configuration identifies its data and weights.
     """
     files = dict.fromkeys(
         (workspace.records(experiment), workspace.records(experiment, "paper"))
-    )  # --out's own, the project's
+    )  # of --out, then of the project
     records = [record for file in files for record in load(file)]
     found = {}
     for name, config in described.items():
@@ -329,7 +330,7 @@ def _alike(experiment: str, described: dict, workspace: Workspace) -> dict[tuple
 
 
 def _without_fingerprints(values):
-    """A description in which `data` and `weights`, at any depth, only say whether there are any."""
+    """A description whose `data` and `weights`, at any depth, only tell whether they are set."""
     if isinstance(values, dict):
         return {name: bool(value) if name in ("data", "weights") else _without_fingerprints(value)
                 for name, value in values.items()}
@@ -338,7 +339,7 @@ def _without_fingerprints(values):
 
 def _states(experiment: str, wanted: list[tuple], described: dict, found: dict[tuple, Record], stopped: list[Stopped],
             workspace: Workspace) -> dict[str, status.State]:
-    """How far each run is, by "digest-seed"; the rest at the speed of runs of its configuration, else of others."""
+    """State of each run by "digest-seed"; remaining time at the speed of runs of its configuration, else of others."""
     epochs = {name: status.epochs_of(describe(config)) for name, config in described.items()}
     now = {key: 0 if key in found or workspace.on_file else
            training.epochs_in(workspace.checkpoint(described[key[0]], key[1])) for key in wanted}
@@ -363,20 +364,20 @@ def _named(experiment: str, config, seed: int, checkpoint: training.Checkpoint) 
 
 
 def _each(work: Callable[..., Record], jobs: list[tuple], spec: str,
-          abreast: int = 1) -> Iterator[Record | Stopped | None]:
-    """work(*job) of each job: here, in order or `abreast` at a time, or on a cluster, as they end."""
+          side_by_side: int = 1) -> Iterator[Record | Stopped | None]:
+    """work(*job) for each job: here, in order or `side_by_side` at a time, or on a cluster, as they finish."""
     if spec and jobs:
         
         yield from cluster.dispatch(work, jobs, spec, _named)
-    elif abreast > 1:
-        yield from streams.run_side_by_side(partial(_noted, work), jobs, abreast)
+    elif side_by_side > 1:
+        yield from streams.run_side_by_side(partial(_noted, work), jobs, side_by_side)
     else:
         for job in jobs:
             yield _noted(work, *job)
 
 
 def _noted(work: Callable[..., Record], *job) -> Record | Stopped | None:
-    """work(*job); an error says in which run it was."""
+    """work(*job); errors name the run."""
     try:
         return work(*job)
     except Exception as error:
@@ -385,7 +386,7 @@ def _noted(work: Callable[..., Record], *job) -> Record | Stopped | None:
 
 
 def pack(maps: Int[Tensor, "image row col"]) -> list[str]:
-    """Label maps, 0..255, as text that a record can hold: PNG files in base64."""
+    """Label maps, 0..255, as text that fits into a record: PNG files in base64."""
     files = [io.BytesIO() for _ in maps]
     for file, labels in zip(files, maps, strict=True):
         Image.fromarray(labels.cpu().numpy().astype(np.uint8)).save(file, "PNG")
@@ -398,13 +399,13 @@ def unpack(text: str) -> np.ndarray:
 
 
 def to_frame(records: Sequence[Record]) -> pd.DataFrame:
-    """One row a record: seed, every configuration value and every result as columns (nested values as name.inner)."""
+    """One row per record: seed, every configuration value and every result as columns (nested values as name.inner)."""
     rows = [{"seed": r.seed, **r.config, **r.results} for r in records]
     return pd.json_normalize(rows) if rows else pd.DataFrame()
 
 
 def summarise(runs: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
-    """Mean, 95 % interval (Student's t over seeds) and number of runs of `value`, one row a combination of `by`."""
+    """Mean, 95 % interval (Student's t over seeds) and number of runs of `value`, one row per combination of `by`."""
     rows = [(*(key if isinstance(key, tuple) else (key,)), *mean_interval(group[value]), len(group))
             for key, group in runs.groupby(list(by), sort=False, dropna=False)]
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n"])

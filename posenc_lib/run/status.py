@@ -1,6 +1,6 @@
-"""How far the runs of a page have come: what a slice of minutes got done, what is left, and how long that will take.
+"""Progress of the runs of a page under a time budget: what is complete, what remains, and how long that will take.
 
-`records.run_or_load` keeps it in build/slices/PAGE/EXPERIMENT.json; `book/make.py` reads it, without torch.
+`records.run_or_load` saves it to build/slices/PAGE/EXPERIMENT.json; `book/make.py` reads it without importing torch.
 """
 import json
 import os
@@ -10,16 +10,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import uuid4
 
-HEADER = ("experiment", "wanted", "on file", "half done", "to do", "time for the rest, one run after the other")
+HEADER = ("experiment", "runs", "complete", "interrupted", "to do", "remaining time, one run after the other")
 
 
 @dataclass(frozen=True)
 class State:
-    """How far one run has come.
+    """Progress of one run.
 
-    on_file  its record is there
-    epoch    that its checkpoint has, of `epochs`; 0 for a run that has not begun, or has no epochs
-    seconds  that the rest will take at the speed measured on this machine; None where none was
+    on_file  whether it has been recorded
+    epoch    epochs in its checkpoint, of `epochs`; 0 for a run that has not started or has no epochs
+    seconds  estimated time for the rest, from runs on this machine; None without any
     """
     on_file: bool
     epoch: int = 0
@@ -28,7 +28,7 @@ class State:
 
 
 def epochs_of(description: Mapping) -> int:
-    """How many epochs a described configuration trains: those of the recipe that is nested least; 0 without one."""
+    """Number of epochs of a described configuration: those of its outermost recipe; 0 without a recipe."""
     level = deque([description])
     while level:
         values = level.popleft()
@@ -39,7 +39,7 @@ def epochs_of(description: Mapping) -> int:
 
 
 def save(folder: Path, experiment: str, states: Mapping[str, State]) -> None:
-    """Write, atomically, how far the runs of a experiment are; those that an earlier call wrote there stay."""
+    """Save the progress of an experiment's runs atomically, merged with what an earlier call saved."""
     folder.mkdir(parents=True, exist_ok=True)
     merged = {**_read(folder / f"{experiment}.json"), **{run: asdict(state) for run, state in states.items()}}
     partial = folder / f"{experiment}.{uuid4().hex}.partial"
@@ -48,7 +48,7 @@ def save(folder: Path, experiment: str, states: Mapping[str, State]) -> None:
 
 
 def load(folder: Path) -> dict[str, list[State]]:
-    """What `save` wrote there: the runs of each experiment."""
+    """What `save` wrote: the runs of each experiment."""
     return {file.stem: [State(**values) for values in _read(file).values()] for file in sorted(folder.glob("*.json"))}
 
 
@@ -57,7 +57,7 @@ def _read(file: Path) -> dict:
 
 
 def table(experiments: Mapping[str, Iterable[State]]) -> str:
-    """One line a experiment: how many runs are wanted, on file, half done and to do, and the time for the rest."""
+    """One line per experiment: number of runs, complete, interrupted and to do, and the estimated remaining time."""
     rows = [HEADER, *(_row(experiment, list(states)) for experiment, states in experiments.items())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -1,7 +1,7 @@
-"""Several runs side by side on one GPU: each in a thread and on a CUDA stream of its own.
+"""Several runs side by side on one GPU, each in its own thread and on its own CUDA stream.
 
-One thread at a time runs Python: a lane gives its turn away only while the GPU replays its captured steps.  So whatever
-a run does otherwise (building a network, evaluating it, filling a cache) happens as if it were alone.
+Only one thread at a time executes Python: a run yields its turn only while the GPU replays its captured steps.  So
+whatever else it does (building a network, evaluating it, filling a cache) happens as if it ran alone.
 """
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -10,35 +10,35 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 
-_this_thread = threading.local()   # .lanes: what it belongs to
+_this_thread = threading.local()   # .group: the group of runs it belongs to
 
 
-class _Lanes:
+class _Group:
     def __init__(self):
         self.turn, self.stopped = threading.Lock(), threading.Event()
 
 
 def run_side_by_side(work: Callable, jobs: Sequence[tuple], n: int) -> Iterator:
-    """work(*job) of every job, `n` at a time; the results as they come.
+    """Execute work(*job) for every job, `n` at a time; yields results as they complete.
 
-    After the first error no job begins, and the lanes that are running stop when it is their turn; then it is raised.
-    Their checkpoints have every epoch that came to its end.
+    After the first error no job starts, and running jobs stop at their next turn; then the error is raised.  Their
+    checkpoints hold every completed epoch.
     """
-    lanes = _Lanes()
+    group = _Group()
 
-    def lane(job: tuple):
+    def run(job: tuple):
         with torch.cuda.stream(torch.cuda.Stream()) if torch.cuda.is_available() else nullcontext():
-            _this_thread.lanes = lanes
-            with lanes.turn:
+            _this_thread.group = group
+            with group.turn:
                 return work(*job)
 
     with ThreadPoolExecutor(n) as pool:
-        waiting = [pool.submit(lane, job) for job in jobs]
+        waiting = [pool.submit(run, job) for job in jobs]
         try:
             for done in as_completed(waiting):
                 yield done.result()
-        except BaseException:   # a run's error, an interrupt, or a caller who stops
-            lanes.stopped.set()
+        except BaseException:   # a run's error, an interrupt, or a caller that stops
+            group.stopped.set()
             for future in waiting:
                 future.cancel()
             raise
@@ -46,20 +46,20 @@ def run_side_by_side(work: Callable, jobs: Sequence[tuple], n: int) -> Iterator:
 
 @contextmanager
 def yield_turn() -> Iterator[None]:
-    """Let the other lanes run Python while the block keeps the GPU busy.  Without lanes, just the block."""
-    lanes = getattr(_this_thread, "lanes", None)
-    if lanes is None:
+    """Let the other runs execute Python while the block keeps the GPU busy.  No effect for a run on its own."""
+    group = getattr(_this_thread, "group", None)
+    if group is None:
         yield
         return
-    _wait()   # what this lane has computed, others may read
-    lanes.turn.release()
+    _wait()   # others may read what this run has computed
+    group.turn.release()
     try:
         yield
         _wait()
     finally:
-        lanes.turn.acquire()
-        if lanes.stopped.is_set():
-            raise InterruptedError("this run was stopped with the runs beside it; it goes on from its checkpoint")
+        group.turn.acquire()
+        if group.stopped.is_set():
+            raise InterruptedError("this run was stopped by the failure of another; it resumes from its checkpoint")
 
 
 def _wait() -> None:

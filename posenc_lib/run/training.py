@@ -1,6 +1,4 @@
-"""One visible training loop, on Lightning Fabric: precision, device and processes are its business, the steps are read
-here.
-"""
+"""One visible training loop on Lightning Fabric, which takes care of precision, devices and processes."""
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,48 +18,48 @@ from posenc_lib.base.draws import Draws, drawing
 from posenc_lib.base.files import read, save_atomically
 from posenc_lib.data.imageset import Trainable
 from posenc_lib.run import streams
-from posenc_lib.run.config import Recipe
+from posenc_lib.run.config import Recipe, device_type
 
-CHECK_EVERY = 50   # steps between two looks at the loss on a CPU, and steps whose draws a GPU makes ahead
+CHECK_EVERY = 50   # steps between two checks of the loss on a CPU; steps whose random numbers a GPU prepares in advance
 Loss = Callable[[nn.Module, Tensor, Tensor, Draws], Tensor]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a training is kept after each epoch, and when to stop for now.
+    """Where training state is saved after each epoch, and when training is interrupted.
 
-    until  seconds since the epoch, as `time.time()` has them
+    until  deadline in seconds since the epoch, as from `time.time()`
     """
     path: Path
     until: float = inf
 
 
 class OutOfTime(Exception):
-    """The time for runs is up; the checkpoint has all epochs that came to an end."""
+    """The time budget is used up; the checkpoint holds every completed epoch."""
 
 
 def fit(model: nn.Module, train: Trainable, loss: Loss, recipe: Recipe, *, seed: int,
         evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
         checkpoint: Checkpoint | Path | None = None, capture: bool = True) -> list[dict[str, float]]:
-    """Train `model` in place by `recipe`; returns what `evaluate` found after each epoch.
+    """Train `model` in place according to `recipe`; returns the scores of `evaluate` after each epoch.
 
-    train       images on any device (`data.ImageSet`); they are moved to the device once and normalised by batch.  Or
-                features of a frozen network, computed once (`data.Samples`), or files (`imagenet.Streamed`)
-    loss        (model, images, labels, draws) -> mean loss of the batch; draws whatever it needs (where to place
-                an image, say) from `draws`, see `Draws`
-    evaluate    called after each epoch with the model in evaluation mode; "loss", the epoch's mean, is added
-    checkpoint  file to go on from if it is there, and to write after each epoch (atomic; read with weights_only)
-                With a time `until`, OutOfTime once an epoch ends later than that, unless it is the last
-    capture     on a GPU, capture the step as a CUDA graph and replay it.  False for a loss whose shapes depend on the
-                values of its batch, or that waits for the GPU
+    train       images on any device (`imageset.ImageSet`), moved to the device once and normalised per batch; or
+                precomputed features of a frozen network (`imageset.Samples`); or files (`augshift_imagenet.Streamed`)
+    loss        (model, images, labels, draws) -> mean loss of the batch; takes its random numbers (where to place an
+                image, say) from `draws`, see `Draws`
+    evaluate    called after each epoch with the model in evaluation mode; the epoch's mean "loss" is added to it
+    checkpoint  file to resume from if it exists, and to write after each epoch (atomically; read with weights_only).
+                With a deadline `until`, raises OutOfTime after the first epoch that ends later, unless it is the last
+    capture     on a GPU, capture the training step as a CUDA graph and replay it.  Pass False for a loss whose shapes
+                depend on the values in the batch, or that synchronises with the GPU
 
-    On a GPU in bfloat16 where it is safe (autocast), else in float32; channels last where that is safe.  All
-    randomness of an epoch comes from (seed, epoch), so on a CPU a resumed run equals an uninterrupted one bit by bit,
-    and it comes from generators that belong to this run, so runs can go side by side (`lanes`).
-    Under `torchrun`, by DistributedDataParallel: each process takes its part of every batch, the gradients are
-    averaged, and the first process writes the checkpoint.  A batch must then divide by the number of processes.
-    FloatingPointError when the loss is not finite; ValueError for a checkpoint that cannot be read, and where features
-    are to be mirrored.
+    bfloat16 autocast on a GPU, float32 on a CPU; channels-last where that is safe.  All randomness of an epoch derives
+    from (seed, epoch), so on a CPU a resumed run equals an uninterrupted one bit for bit, and comes from generators of
+    this run, so that runs can train side by side (`streams`).
+    Under `torchrun`, DistributedDataParallel: every process takes its share of each batch, gradients are averaged, and
+    rank 0 writes the checkpoint.  The batch size must then be divisible by the number of processes.
+    FloatingPointError if the loss is not finite; ValueError for an unreadable checkpoint, and if features would have to
+    be mirrored.
     """
     checkpoint, until = (checkpoint.path, checkpoint.until) if isinstance(checkpoint, Checkpoint) else (checkpoint, inf)
     fabric = _fabric()
@@ -86,10 +84,10 @@ def fit(model: nn.Module, train: Trainable, loss: Loss, recipe: Recipe, *, seed:
 
     steps = _Captured(step, train, (draws, layers)) if capture else _Plain(step, train)
     with (torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _on_gpu(device),
-          _fed_in(memory_format, model), drawing(model, layers)):
+          _input_format(memory_format, model), drawing(model, layers)):
         for epoch in range(len(history), recipe.epochs):
             start = (seed << 20) + epoch
-            torch.manual_seed(start)   # for layers of other libraries, which know no other generator
+            torch.manual_seed(start)   # for layers of other libraries, which use the global generator
             draws.restart(start)
             layers.restart(start)
             batches = _batches(len(train), recipe.epoch_steps, recipe.batch_size, draws)
@@ -104,7 +102,7 @@ def fit(model: nn.Module, train: Trainable, loss: Loss, recipe: Recipe, *, seed:
             for n, _ in enumerate(done, start=1):
                 if (n % steps.check_every == 0 or n == len(batches)) and not torch.isfinite(total):
                     raise FloatingPointError(f"fit: the loss is {total.item()} by step {n} of epoch {epoch + 1}; lower "
-                                             f"the learning rate ({recipe.learning_rate}) or look at the images")
+                                             f"the learning rate ({recipe.learning_rate}) or check the images")
             model.eval()
             with torch.no_grad(), autocast(device):
                 scores = evaluate(model) if evaluate else {}
@@ -113,33 +111,34 @@ def fit(model: nn.Module, train: Trainable, loss: Loss, recipe: Recipe, *, seed:
                 _save(checkpoint, model, optimizer, history)
             fabric.barrier()
             if epoch + 1 < recipe.epochs and time.time() >= until:
-                raise OutOfTime(f"fit: the time is up after epoch {epoch + 1} of {recipe.epochs}; {checkpoint} has it")
+                raise OutOfTime(
+                    f"fit: the time budget ended after epoch {epoch + 1} of {recipe.epochs}; {checkpoint} holds it"
+                )
     model.eval()
     return history
 
 
 class _Plain:
-    """Steps one after the other, as they are written."""
+    """Training steps executed eagerly, one after the other."""
     check_every = CHECK_EVERY
 
     def __init__(self, step: Callable[[Tensor, Tensor], None], train: Trainable):
         self.step, self.train = step, train
 
     def __call__(self, batches: list[Tensor], seed: int) -> Iterator[None]:
-        """A step for each list of indices; yields after each."""
+        """One step per list of indices; yields after each."""
         for images, labels in self.train.batches(batches, seed):
             yield self.step(images, labels)
 
 
 class _Captured:
-    """Steps of one batch size captured once, taking of the batch and all, and replayed: a GPU runs such small networks
-    several times as fast as Python can launch them.
+    """A whole step, including indexing the batch, captured once as a CUDA graph and replayed: a small network is
+    several times faster this way than if Python launches every kernel.
 
-    A replay reads its indices and draws from tables on the device that are filled for `CHECK_EVERY` steps at a time.
-    The first steps of a run warm up what is captured, and a last batch that is smaller has a size of its own: they run
-    as they are written.
+    A replay reads its indices and random numbers from tables on the device, filled for `CHECK_EVERY` steps at a time.
+    The first steps, which warm up, and a smaller last batch run eagerly.
     """
-    warm_up, check_every = 3, 1 << 62   # a look at the loss would wait for all that is still to be replayed
+    warm_up, check_every = 3, 1 << 62   # reading the loss would wait for all pending replays
 
     def __init__(self, step: Callable[[Tensor, Tensor], None], train: Trainable, draws: Sequence[Draws]):
         self.step, self.train, self.draws = step, train, draws
@@ -186,7 +185,7 @@ class _Captured:
 
 
 def _graph(body: Callable[[], None]) -> Callable[[], None]:
-    """A function that replays what `body` does on the GPU.  Capturing does not run it."""
+    """Capture `body` as a CUDA graph, without running it; returns the function that replays it."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
         body()
@@ -194,13 +193,13 @@ def _graph(body: Callable[[], None]) -> Callable[[], None]:
 
 
 def _capturable(device: torch.device, processes: int, train: Trainable) -> bool:
-    """Whether a step can be captured: on one GPU, of a set that is read by indices on the device."""
+    """Whether a step can be captured: on a single GPU, with data indexed on the device."""
     return device.type == "cuda" and processes == 1 and train.on_device
 
 
 @contextmanager
 def _on_gpu(device: torch.device) -> Iterator[None]:
-    """cuDNN's fastest algorithms, and a stream that can be captured: the lane's own, or one in place of the default."""
+    """cuDNN autotuning, and a stream that can be captured: the caller's, or a new one instead of the default stream."""
     if device.type != "cuda":
         yield
         return
@@ -217,12 +216,12 @@ def _on_gpu(device: torch.device) -> Iterator[None]:
 
 
 def autocast(device: torch.device) -> AbstractContextManager:
-    """The precision of `fit`, for evaluations outside it: bfloat16 where it is safe on a GPU, else float32."""
+    """The precision of `fit`, for evaluations elsewhere: bfloat16 autocast on a GPU, else float32."""
     return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
 
 
 def _set_rate(group: dict, rate: float) -> None:
-    """A captured optimizer reads its rate from the device, where it has to be changed in place."""
+    """Set a learning rate; a captured optimizer reads it from a tensor, which is changed in place."""
     if isinstance(group["lr"], Tensor):
         group["lr"].fill_(rate)
     else:
@@ -230,11 +229,11 @@ def _set_rate(group: dict, rate: float) -> None:
 
 
 def _fabric() -> Fabric:
-    """One process on one device; under torchrun one of the processes that it started, each with a device of its own."""
-    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    """One process on one device; under torchrun, one process per device."""
+    accelerator = device_type()
     precision = "bf16-mixed" if accelerator == "cuda" else "32-true"
     if not distributed.is_torchelastic_launched():
-        alone = LightningEnvironment()   # not what Slurm's variables say of a job in which this is one worker
+        alone = LightningEnvironment()   # ignore Slurm's variables: this may be one worker of a larger job
         return Fabric(accelerator=accelerator, devices=1, precision=precision, plugins=alone)
     here, all_of_them = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
     fabric = Fabric(accelerator=accelerator, devices=here, num_nodes=all_of_them // here, strategy="ddp",
@@ -244,19 +243,19 @@ def _fabric() -> Fabric:
 
 
 def _part(index: Tensor, fabric: Fabric) -> Tensor:
-    """This process's part of a batch: equally many for each, or an average of gradients is no longer the batch's."""
+    """This process's share of a batch; shares must be equal, or averaged gradients are not those of the batch."""
     if len(index) % fabric.world_size:
-        raise ValueError(f"fit: a batch of {len(index)} was to be divided among {fabric.world_size} processes; give a "
-                         "batch size that divides, and epoch_steps so that no batch is smaller")
+        raise ValueError(f"fit: a batch of {len(index)} cannot be divided among {fabric.world_size} processes; give a "
+                         "divisible batch size, and epoch_steps so that no batch is smaller")
     return index[fabric.global_rank::fabric.world_size]
 
 
 def _memory_format(model: nn.Module, device: torch.device) -> torch.memory_format:
-    """Channels last: twice as fast here on a CPU, made for tensor cores on a GPU; but not for every network on a CPU.
+    """Channels-last, twice as fast on a CPU and made for tensor cores on a GPU, except where a CPU kernel is faulty.
 
-    With oneDNN 3.11 (torch 2.12) on AVX-512, the backward pass of a strided 1x1 convolution of fewer than 16 channels
-    writes beyond its memory in that format, which ends the process or spoils what lies there; images that come in it
-    are enough (`_fed_in`).
+    With oneDNN 3.11 (torch 2.12) on AVX-512, the backward pass of a strided 1x1 convolution with fewer than 16 input
+    channels writes out of bounds in this format, which crashes the process or corrupts memory; channels-last input
+    alone is enough to trigger it (`_input_format`).
     """
     unsafe = device.type == "cpu" and any(
         isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) and m.stride != (1, 1) and m.in_channels < 16
@@ -265,8 +264,8 @@ def _memory_format(model: nn.Module, device: torch.device) -> torch.memory_forma
 
 
 @contextmanager
-def _fed_in(memory_format: torch.memory_format, model: nn.Module) -> Iterator[None]:
-    """Hand the network its images in the format of its weights: a convolution computes in either's, if it is not."""
+def _input_format(memory_format: torch.memory_format, model: nn.Module) -> Iterator[None]:
+    """Convert the network's input to the memory format of its weights, or a convolution may use either."""
     hook = model.register_forward_pre_hook(lambda _, inputs: tuple(
         x.contiguous(memory_format=memory_format) if x.ndim == 4 else x for x in inputs))
     try:
@@ -276,9 +275,9 @@ def _fed_in(memory_format: torch.memory_format, model: nn.Module) -> Iterator[No
 
 
 def _batches(n: int, steps: int | None, size: int, draws: Draws) -> list[Tensor]:
-    """Indices of one pass over the set, the last batch as small as it comes; or of `steps` full batches.
+    """Indices for one pass over the set, whose last batch may be smaller; or for `steps` full batches.
 
-    Full batches go through the set pass after pass.  Each pass is in a new order.
+    Full batches run through the set pass after pass, each in a new random order.
     """
     passes = 1 if steps is None else -(-steps * size // n)
     order = torch.cat([draws(torch.randperm, n) for _ in range(passes)])
@@ -287,14 +286,14 @@ def _batches(n: int, steps: int | None, size: int, draws: Draws) -> list[Tensor]
 
 def _mirror_half(images: Tensor, draws: Draws) -> Tensor:
     if images.ndim != 4:
-        raise ValueError(f"fit: the recipe mirrors images, and a batch here is {tuple(images.shape)}; give a recipe "
+        raise ValueError(f"fit: the recipe mirrors images, but a batch has shape {tuple(images.shape)}; use a recipe "
                          "with flip=False")
     chosen = draws(torch.rand, len(images), 1, 1, 1) < 0.5
     return torch.where(chosen, images.flip(-1), images)
 
 
 def epochs_in(path: Path) -> int:
-    """How many epochs a checkpoint has; 0 without one, and for one that cannot be read, which `fit` refuses."""
+    """Number of epochs in a checkpoint; 0 if there is none or it is unreadable, which `fit` reports."""
     with suppress(Exception):
         return len(read(path)["history"])
     return 0
@@ -312,9 +311,10 @@ def _restore(path: Path | None, model: nn.Module, optimizer, device: torch.devic
         state = read(path, device)
         history = list(state["history"])
         model.load_state_dict(state["model"])
-        groups = optimizer.state_dict()["param_groups"]   # the recipe's and this device's, not the file's
+        groups = optimizer.state_dict()["param_groups"]   # from the recipe and this device, not from the file
         optimizer.load_state_dict({"state": state["optimizer"]["state"], "param_groups": groups})
-    except Exception as error:   # what they raise on a damaged file depends on where it is damaged
-        raise ValueError(f"fit: checkpoint {path} cannot be gone on from ({one_line(error)}); delete it to start this "
-                         f"run anew") from None
+    except Exception as error:  # the exception depends on where the file is damaged
+        raise ValueError(
+            f"fit: cannot resume from checkpoint {path} ({one_line(error)}); delete it to restart this run"
+        ) from None
     return history
