@@ -46,7 +46,7 @@ from posenc_lib.measure.canvas import REGIONS, shift
 from posenc_lib.measure.metrics import bootstrap
 from posenc_lib.nets import detectors as detection
 from posenc_lib.nets import pretrained
-from posenc_lib.run import config, records
+from posenc_lib.run import config, inputs, records
 from posenc_lib.run.training import fit
 from posenc_lib.show import figures as show_figures
 from posenc_lib.show import images as figures
@@ -60,7 +60,7 @@ if not detectors:
 kinds = detection.KINDS if detectors == "all" else tuple(checks.check_choice("detectors", d, detection.KINDS) for d in detectors.split(","))
 presets = {kind: experiments_pedestrian_detection.preset(profile, schedule or dataset, kind) for kind in kinds}
 size, = {preset.pop("size") for preset in presets.values()}
-splits = people.load_for(workspace, dataset, size=size)               # nothing is chosen on this page
+splits = inputs.load_for(workspace, dataset, boxes=True, size=size, validation=0.0)
 unit = people.unit(dataset, size[0])
 style.use_style()
 print(page.provenance(workspace, splits))
