@@ -44,7 +44,8 @@ def built_with(mode: str, **layer) -> nn.Conv2d:
 
     class Padded(nn.Conv2d):
         def _conv_forward(self, x, weight, bias):
-            x = pad_map(x, self._reversed_padding_repeated_twice)
+            if any(self._reversed_padding_repeated_twice):
+                x = pad_map(x, self._reversed_padding_repeated_twice)
             return conv2d(x, weight, bias, self.stride, 0, self.dilation, self.groups)
 
     return Padded(2, 4, **layer)

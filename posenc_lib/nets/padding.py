@@ -120,9 +120,9 @@ def _copies(mode: str, side: int, p: int) -> list[tuple[int, int]]:
 class _Conv2d(nn.Conv2d):
     """torch's convolution, with the modes of `PADDING_MODES`, and faster padding on a GPU."""
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        custom = PADDING_MODES[self.padding_mode].pad
+        custom, amounts = PADDING_MODES[self.padding_mode].pad, self._reversed_padding_repeated_twice
         if custom:
-            padded = custom(x, self._reversed_padding_repeated_twice)
+            padded = custom(x, amounts) if any(amounts) else x
         elif x.is_cuda and self.padding_mode != "zeros" and not isinstance(self.padding, str) and any(self.padding):
             padded = CopiedPadding.apply(x, self.padding_mode, self.padding)
         else:
