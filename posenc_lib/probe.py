@@ -346,7 +346,7 @@ class PaddingReport:
 
 
 def padding_report(model: nn.Module, images: Images | None = None, *, size: int = 224,
-                   modes: Sequence[str] = PADDING_MODES) -> PaddingReport:
+                   modes: Sequence[str] = tuple(PADDING_MODES)) -> PaddingReport:
     """How the network meets the border: what pads, by how much it shows, and what changes when the mode is switched.
 
     images  (image, rgb, side, side); None are `pictures` of `size` pixels

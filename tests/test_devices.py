@@ -131,7 +131,8 @@ def test_a_segmenter_learns_and_is_attacked(plus, layer, device):
     )
     sets = rank.sets(2, 1, 0)
     removals = [ablation.Ablation(sets[rule][0], instead, inside) for rule, instead, inside in (
-        ("flip", None, ""), ("strength", rank.mean, ""), ("random", None, "left"), ("matched", rank.mean, "left"))]
+        ("flip", None, ""), ("rms_activation", rank.mean, ""), ("random", None, "left"),
+        ("rms_matched", rank.mean, "left"))]
     counts = region_attack.sweep(net, tried, removals, layer=layer, batch=3)
     weights = torch.cat([torch.ones(1, 4), metrics.bootstrap(4, 5)])
     assert region_attack.region_iou(counts, "left", weights=weights).shape == (len(removals), 6)
@@ -157,7 +158,7 @@ def test_a_detector_learns_and_is_attacked(kind, device):
     rank = measure_channels.rank(lambda x: net.features(x)[0], lambda: (tried.batch(half)[0] for half in halves),
                          stride=max(net.backbone.strides))
     sets = rank.sets(2, 1, 0)
-    removals = [ablation.Ablation(sets[rule][0]) for rule in ("flip", "matched")]
+    removals = [ablation.Ablation(sets[rule][0]) for rule in ("flip", "rms_matched")]
     for found in pedestrian_detection.sweep(net, tried, removals, batch=3):
         matches = miss_rate.match(
             tried.labels, found, miss_rate.SETUPS["All"], unit=0.1, region="left", size=(64, 64)

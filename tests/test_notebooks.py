@@ -62,7 +62,7 @@ class Trap:
         "ValueError: detectors: 'yolo' was asked for, but there are only 'faster', 'cascade', 'csp'"]),
     ("02,06", {"photos": "empty", "checkpoint": "/nowhere/net.pt"}, [
         "FileNotFoundError: data: {root}/empty/train has no image",
-        "FileNotFoundError: checkpoint: /nowhere/net.pt was asked for and is not there"]),
+        "FileNotFoundError: checkpoint: /nowhere/net.pt does not exist"]),
     ("06", {"checkpoint": "{root}/trap.pt"}, [
         "ValueError: checkpoint: {root}/trap.pt holds more than tensors and plain values"]),
     ("06,07", {"dataset": "empty"}, [

@@ -1,11 +1,14 @@
 """The book's look: one set of colours, names and line styles through all figures."""
+from itertools import cycle
+
 import matplotlib.pyplot as plt
 import seaborn as sns
 
 from posenc_lib.measure.canvas import POSITION_MAPS
+from posenc_lib.nets.padding import PADDING_MODES
 
 COLOURS = sns.color_palette("colorblind")
-PADDING_COLOURS = {"zeros": COLOURS[0], "reflect": COLOURS[1], "replicate": COLOURS[2], "circular": COLOURS[4]}
+PADDING_COLOURS = dict(zip(PADDING_MODES, cycle(COLOURS[n] for n in (0, 1, 2, 4, 6, 3, 5, 7, 8, 9)), strict=False))
 MAP_COLOURS = dict(zip(POSITION_MAPS, (COLOURS[n] for n in (3, 5, 9, 7, 8)), strict=True))   # of page 02's target maps
 HEAD_MARKERS = {"gapnet": "o", "permutenet": "s"}
 NAMES = {"gapnet": "GAPNet", "permutenet": "PermuteNet", "zeros": "zero", "location": "location",
