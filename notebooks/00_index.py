@@ -94,8 +94,8 @@ page.table(scores[["page", "run"]].drop_duplicates(), "00_runs",
 
 # %% tags=["remove-input"]
 built = set(scores.loc[scores["verdict"] != page.NOT_RUN, "page"])
-rows = [{"table": table, "rows": "; ".join(names), "page": f"[{name}]({name}.ipynb)" if name in built else name}
-        for table, names in claims.TABLES.items() for name in claims.pages_of(table)]
+rows = [{"table": table, "rows": "; ".join(map(style.label, keys)), "page": f"[{name}]({name}.ipynb)" if name in built else name}
+        for table, keys in claims.TABLES.items() for name in claims.pages_of(table)]
 page.table(pd.DataFrame(rows), "00_tables", "The page that reproduces each table of the papers.",
            workspace=workspace)
 

@@ -11,7 +11,7 @@ from posenc_lib.claims import claim, gapnet_vs_permutenet
 from posenc_lib.data import files, imageset, streets
 from posenc_lib.measure.canvas import POSITION_MAPS
 from posenc_lib.nets.padding import PADDING_MODES
-from posenc_lib.show import figures, images
+from posenc_lib.show import figures, images, style
 from posenc_lib.show.style import MAP_COLOURS, PADDING_COLOURS
 
 matplotlib.use("agg")
@@ -46,6 +46,12 @@ def labels(ax, axis: str = "x") -> list[str]:
 
 def test_every_padding_mode_has_a_colour_of_its_own():
     assert set(PADDING_COLOURS) == set(PADDING_MODES) and len(set(PADDING_COLOURS.values())) == 4
+
+
+@pytest.mark.parametrize("key, name", [("gapnet", "GAPNet"), ("vgg/depth_2", "VGG, 2 layers"), ("layer4", "layer4"),
+                                       (8, 8)])
+def test_a_label_looks_up_every_part_of_a_key(key, name):
+    assert style.label(key) == name
 
 
 @pytest.mark.parametrize("task", ["location", "image"])
@@ -179,7 +185,7 @@ def test_scores_by_map_draws_every_network_and_the_papers_numbers_once(ax):
     near = {(round(x), y) for x, y in drawn(ax)}
     assert near == {(POSITION_MAPS.index(row.target), row.mean) for row in rows.itertuples(index=False)}
     assert labels(ax) == list(POSITION_MAPS)
-    assert [t.get_text() for t in ax.get_legend().get_texts()][:2] == ["vgg", "pixels"]
+    assert [t.get_text() for t in ax.get_legend().get_texts()][:2] == ["VGG", "pixels"]
 
 
 def test_scores_by_map_leave_a_gap_where_a_map_was_not_drawn(ax):
@@ -219,7 +225,7 @@ def test_a_score_ladder_has_a_line_a_map_and_the_papers_beside_it(ax):
 
 
 def test_accuracy_by_layer_draws_heads_chance_and_ceiling(ax):
-    rows = spc_table(layer=[1, 2, 3, 1, 2, 3], head=["in order"] * 3 + ["shuffled"] * 3)
+    rows = spc_table(layer=[1, 2, 3, 1, 2, 3], head=["in_order"] * 3 + ["shuffled"] * 3)
     rows = rows.assign(chance=11.1, ceiling=[44.0, 77.0, 100.0] * 2)
     figures.accuracy_by_layer(rows, ax)
     assert sorted(y for _, y in drawn(ax)) == sorted(rows["mean"])

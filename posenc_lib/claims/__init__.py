@@ -19,25 +19,25 @@ CLAIMS: tuple[Claim, ...] = tuple(sorted((claim for module in _MODULES for claim
                                          key=lambda claim: claim.page))
 
 
-def _row_names(table: pd.DataFrame, *columns: str) -> tuple[str, ...]:
-    """Name each distinct row of a printed table by its key columns."""
+def _row_keys(table: pd.DataFrame, *columns: str) -> tuple[str, ...]:
+    """Return the keys of a printed table's rows, their columns joined by slashes."""
     keys = table[list(columns)].drop_duplicates()
-    return tuple(", ".join(key) for key in keys.itertuples(index=False))
+    return tuple("/".join(key) for key in keys.itertuples(index=False))
 
 
 # The rows of every results table in the papers, and of every figure that stands in for one.  Each is reproduced on the
 # page whose claims name it.
 TABLES: dict[str, tuple[str, ...]] = {
-    **{f"ICLR 2020, {number if number.startswith('Fig') else f'Table {number}'}": _row_names(rows, "variant")
+    **{f"ICLR 2020, {f'Table {number}' if number[0].isdigit() else 'Fig. 6'}": _row_keys(rows, "variant")
        for number, rows in POSENET.groupby("table", sort=False)},
-    "ICLR 2020, Table 5": _row_names(TABLE5, "variant"),
-    "ICCV 2021, Table 1": _row_names(TABLE1, "padding_mode", "head"),
-    "ICCV 2021, Table 2": _row_names(TABLE2, "method"),
+    "ICLR 2020, Table 5": _row_keys(TABLE5, "variant"),
+    "ICCV 2021, Table 1": _row_keys(TABLE1, "padding_mode", "head"),
+    "ICCV 2021, Table 2": _row_keys(TABLE2, "method"),
     "ICCV 2021, Figs. 4 and 5": ("overall", "left", "right"),
     "ICCV 2021, Fig. S1": ("ResNet-18 for ImageNet", "ResNet-18 for segmentation"),
     "ICCV 2021, Fig. S2": ("ResNet-50", "BlurPool", "AugShift"),
     "ICCV 2021, Figs. S3 and S4": ("right", "left"),
-    "ICCV 2021, Table S1": _row_names(TABLE_S1, "detector", "kind"),
+    "ICCV 2021, Table S1": _row_keys(TABLE_S1, "detector", "kind"),
 }
 
 

@@ -33,7 +33,7 @@ class Claim:
     statement      the claim, in our words
     source         paper, and table, figure or section
     paper_value    the headline number with its unit; "" if the paper prints none
-    judge          rows of this run -> (verdict, the numbers it rests on)
+    judge          rows of this run, as its module defines them -> (verdict, the numbers it rests on)
     control        the experiment on the page that could overturn the claim's interpretation
     judge_control  rows of the control -> (outcome, the numbers it rests on)
     figure         name of the page's figure that shows the claim
@@ -44,9 +44,9 @@ class Claim:
     statement: str
     source: str
     paper_value: str
-    judge: Callable[[Rows], tuple[str, str]]
+    judge: Callable[..., tuple[str, str]]
     control: str
-    judge_control: Callable[[Rows], tuple[str, str]]
+    judge_control: Callable[..., tuple[str, str]]
     figure: str
     tables: tuple[str, ...] = ()
 
@@ -67,7 +67,7 @@ class Claim:
         """Judge this run by the rule; not testable without rows or from a single seed, which has no interval."""
         if len(rows) == 0:
             return NOT_TESTABLE, NOT_RUN_YET
-        if _column(rows, "n").min() < 2:
+        if not _seeds(rows).min() >= 2:   # also if it is nan, because no row was run
             return NOT_TESTABLE, SINGLE_SEED
         return self.judge(rows)
 
@@ -106,5 +106,6 @@ def _value(row, name: str):
     return row[name] if isinstance(row, pd.Series | Mapping) else getattr(row, name)
 
 
-def _column(rows: Rows, name: str) -> pd.Series:
-    return rows[name] if isinstance(rows, pd.DataFrame) else pd.Series([_value(row, name) for row in rows])
+def _seeds(rows: Rows) -> pd.Series:
+    """Return the number of seeds of each row, nan where a row was not run."""
+    return rows["n"] if isinstance(rows, pd.DataFrame) else pd.Series([row.n for row in rows], dtype=float)

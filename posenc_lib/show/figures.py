@@ -13,7 +13,8 @@ from matplotlib.typing import ColorType
 
 from posenc_lib.claims import claim
 from posenc_lib.measure.canvas import POSITION_MAPS
-from posenc_lib.show.style import CHANCE, COLOURS, HEAD_MARKERS, MAP_COLOURS, PADDING_COLOURS, PAPER, display_name
+from posenc_lib.show import style
+from posenc_lib.show.style import CHANCE, COLOURS, HEAD_MARKERS, MAP_COLOURS, PADDING_COLOURS, PAPER
 
 BESIDE = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}    # a legend to the right of the axes
 VERDICT_MARKS = {
@@ -44,12 +45,12 @@ def accuracy_by_grid(summary: pd.DataFrame, task: str, ax: Axes) -> Axes:
             ax.plot(at, row.mean, HEAD_MARKERS[row.head], color=PADDING_COLOURS[mode], markersize=8,
                     markerfacecolor="white" if shuffled else None)
             ax.hlines(row.paper, at - 0.13, at + 0.13, **PAPER)
-    ax.set_xticks(range(len(conditions)), [f"{display_name(mode)}\n{grid}×{grid}" for grid, mode in conditions],
+    ax.set_xticks(range(len(conditions)), [f"{style.label(mode)}\n{grid}×{grid}" for grid, mode in conditions],
                   fontsize="small" if len(conditions) > 8 else None)
     ax.set(xlim=(-0.6, len(conditions) - 0.4), ylim=(-3, 104), ylabel="test accuracy (%)",
-           title=f"Task: {display_name(task)}")
+           title=f"Task: {style.label(task)}")
     heads = [Line2D([], [], color="0.3", marker=marker, markerfacecolor="white" if head == "permutenet" else None,
-                    linestyle="", label=display_name(head)) for head, marker in HEAD_MARKERS.items()]
+                    linestyle="", label=style.label(head)) for head, marker in HEAD_MARKERS.items()]
     levels = [Line2D([], [], **PAPER, label="paper"), Line2D([], [], **CHANCE, label="chance")]
     ax.legend(handles=heads + levels, fontsize="small", **BESIDE)
     return ax
@@ -64,7 +65,7 @@ def answers_by_epoch(curves: pd.DataFrame, paper: Sequence[float], ax: Axes) -> 
     for mode, seeds in curves.groupby("padding_mode", sort=False):
         for n, (_, line) in enumerate(seeds.groupby("seed", sort=False)):
             ax.plot(line["epoch"], line["answers"], "o-", markersize=3, color=PADDING_COLOURS[mode],
-                    label=None if n else display_name(mode))
+                    label=None if n else style.label(mode))
     for n, value in enumerate(paper):
         ax.axhline(value, **PAPER, label=None if n else "paper")
     ax.axhline(1, **CHANCE, label="chance")
@@ -146,7 +147,7 @@ def scores_by_padding(summary: pd.DataFrame, single: pd.DataFrame, ax: Axes) -> 
                     markerfacecolor=colour if table == "trained" else "white")
             ax.vlines([x + offset + 0.12] * len(rows), rows["low"], rows["high"], color=colour, linewidth=2)
     ax.axhline(0, **CHANCE)
-    ax.set_xticks(range(len(modes)), map(display_name, modes), rotation=30)
+    ax.set_xticks(range(len(modes)), map(style.label, modes), rotation=30)
     ax.set(ylim=(-0.5, 1.03), xlim=(-0.6, len(modes) - 0.4))
     return ax
 
@@ -163,7 +164,7 @@ def score_ladder(summary: pd.DataFrame, variants: Sequence[str], ax: Axes) -> Ax
         _estimates(ax, x, rows, "o-", MAP_COLOURS[target], target)
         ax.plot(x, rows["paper_spc"], "--", color=MAP_COLOURS[target], linewidth=1.2)
     ax.axhline(0, **CHANCE)
-    labels = [display_name(variant).partition(", ")[2].replace(" ", "\n") or "as it is" for variant in variants]
+    labels = [style.label(variant).partition(", ")[2].replace(" ", "\n") or "as it is" for variant in variants]
     ax.set_xticks(range(len(variants)), labels, fontsize="x-small")
     ax.set(ylim=(-0.25, 1.03), xlim=(-0.3, len(variants) - 0.7))
     return ax
@@ -195,7 +196,7 @@ def dots_by_group(summary: pd.DataFrame, group: str, kind: str, ax: Axes, floor:
         _estimates(ax, x, rows, "os^D"[n], COLOURS[n], label, markersize=6)
     ax.axhline(0, **CHANCE)
     groups = summary[group].unique()
-    ax.set_xticks(range(len(groups)), map(display_name, groups), rotation=40, ha="right", fontsize="small")
+    ax.set_xticks(range(len(groups)), map(style.label, groups), rotation=40, ha="right", fontsize="small")
     ax.legend(fontsize="small")
     return ax
 
@@ -220,7 +221,7 @@ def error_by_distance(curves: pd.DataFrame, ax: Axes, floor: float = 1e-9) -> Ax
     """
     for mode, rows in curves.groupby("padding_mode", sort=False):
         rows = rows[rows["error"] > floor]
-        ax.plot(rows["distance"], rows["error"], ".-", color=PADDING_COLOURS[mode], label=display_name(mode))
+        ax.plot(rows["distance"], rows["error"], ".-", color=PADDING_COLOURS[mode], label=style.label(mode))
     ax.axhline(1, **CHANCE)
     ax.set(yscale="log", ylim=(floor, max(ax.get_ylim()[1], 3, 2 * curves["error"].max())))   # axes may be shared
     return ax
@@ -228,7 +229,7 @@ def error_by_distance(curves: pd.DataFrame, ax: Axes, floor: float = 1e-9) -> Ax
 
 def mode_matrix(values: pd.DataFrame, ax: Axes, label: str) -> Axes:
     """A heat map of one quantity by the padding mode in training (rows) and in evaluation (columns)."""
-    sns.heatmap(values.rename(index=display_name, columns=display_name), ax=ax, annot=True, fmt="+.2f", cmap="vlag",
+    sns.heatmap(values.rename(index=style.label, columns=style.label), ax=ax, annot=True, fmt="+.2f", cmap="vlag",
                 center=0, linewidths=1, cbar_kws={"label": label})
     ax.set(xlabel="run with", ylabel="trained with")
     ax.tick_params(axis="y", rotation=0)
@@ -281,7 +282,7 @@ def dots_by_method(summary: pd.DataFrame, single: pd.DataFrame, methods: Sequenc
             ax.hlines(y + 0.22, row.low, row.high, color=colour, linewidth=2.5)
             ax.plot(row.mean, y + 0.22, "D", color=colour, markersize=5)
             ax.vlines(row.paper, y - 0.35, y + 0.45, **PAPER)
-    ax.set_yticks(range(len(methods)), map(display_name, methods))
+    ax.set_yticks(range(len(methods)), map(style.label, methods))
     ax.set(ylim=(len(methods) - 0.4, -0.6))
     ax.grid(axis="y", color="0.92")
     return ax
@@ -300,19 +301,19 @@ def curves(summary: pd.DataFrame, x: str, kind: str, ax: Axes) -> Axes:
 
 
 def border_by_layer(rows: pd.DataFrame, value: str, ax: Axes) -> Axes:
-    """How a network responds to the border, by layer, a line per padding mode, the network as it is in black.
+    """How layers respond to the border, a line per padding mode of the network, the network as built in black.
 
-    rows   layer (in order of depth), "run with" ("as it is" or a padding mode) and the column `value`
-    value  "energy" (log2 ratio, with low and high), or a sensitivity, drawn on a logarithmic axis and clipped from
-           below at the rounding error
+    rows   layer (in order of depth), padding_mode ("as_built" among them) and the column `value`
+    value  "energy" (log2 ratio, with low and high), or "shift_sensitivity", drawn on a logarithmic axis and clipped
+           from below at the rounding error
     """
     rounding = 1e-8
-    for _, mode, line, x in _dodged(rows, "layer", "run with", 0.08, centre=2):
+    for _, mode, line, x in _dodged(rows, "layer", "padding_mode", 0.08, centre=2):
         colour, fmt = (PADDING_COLOURS[mode], "o-") if mode in PADDING_COLOURS else ("black", "s--")
         if value == "energy":
             _estimates(ax, x, line.assign(mean=line["energy"]), fmt, colour, mode, linewidth=1.6, alpha=0.7)
         else:
-            ax.plot(x, line[value].clip(rounding), fmt, color=colour, label=display_name(mode), markersize=5)
+            ax.plot(x, line[value].clip(rounding), fmt, color=colour, label=style.label(mode), markersize=5)
             ax.set(yscale="log", ylim=(rounding / 2, 3))
     layers = rows["layer"].unique()
     ax.set_xticks(range(len(layers)), layers, rotation=30, ha="right", fontsize="small")
@@ -326,7 +327,7 @@ def dots_by_network(rows: pd.DataFrame, ax: Axes) -> Axes:
     """
     for n, head, of_head, y in _dodged(rows, "run", "head", 0.2, centre=1):
         ax.hlines(y, of_head["low"], of_head["high"], color=COLOURS[n], linewidth=2)
-        ax.plot(of_head["mean"], y, "os^"[n], color=COLOURS[n], markersize=5, label=display_name(head))
+        ax.plot(of_head["mean"], y, "os^"[n], color=COLOURS[n], markersize=5, label=style.label(head))
     runs = rows.drop_duplicates("run")
     right = {"xycoords": ("axes fraction", "data"), "fontsize": "small"}
     for y, first in enumerate(runs["first"]):
@@ -358,4 +359,4 @@ def _estimates(ax: Axes, x: np.ndarray | pd.Series, rows: pd.DataFrame, fmt: str
     Unlike `errorbar`, accept a mean outside its interval, as a bootstrap can give.
     """
     ax.vlines(x, rows["low"], rows["high"], color=colour, linewidth=linewidth, alpha=alpha)
-    ax.plot(x, rows["mean"], fmt, color=colour, label=display_name(label), markersize=markersize)
+    ax.plot(x, rows["mean"], fmt, color=colour, label=style.label(label), markersize=markersize)

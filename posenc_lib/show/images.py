@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from posenc_lib.data import streets
-from posenc_lib.show.style import COLOURS, PADDING_COLOURS, display_name
+from posenc_lib.show import style
+from posenc_lib.show.style import COLOURS, PADDING_COLOURS
 
 
 def place_field_maps(fields: Sequence[np.ndarray], eta2: Sequence[float]) -> Figure:
@@ -39,7 +40,7 @@ def padded_squares(padded: Mapping[str, np.ndarray], margin: int) -> Figure:
             ax.text(col + 0.5, row + 0.5, f"{value:g}", ha="center", va="center", fontsize="x-small",
                     fontweight="normal" if is_padding else "bold")
         ax.add_patch(Rectangle((margin, margin), inner, inner, fill=False, edgecolor="0.15", linewidth=1.5))
-        ax.set(xlim=(0, side), ylim=(side, 0), aspect="equal", title=display_name(mode))
+        ax.set(xlim=(0, side), ylim=(side, 0), aspect="equal", title=style.label(mode))
         ax.axis("off")
     return fig
 
@@ -60,7 +61,7 @@ def feature_maps(rows: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
             ax.add_patch(Rectangle(   # just outside the border pixels, which the figure is about
                 (-0.015, -0.015), 1.03, 1.03, transform=ax.transAxes, clip_on=False, fill=False, linewidth=3,
                 edgecolor=PADDING_COLOURS.get(column, "0.6")))
-            ax.set(xticks=[], yticks=[], title=display_name(column) if number == 0 else "")
+            ax.set(xticks=[], yticks=[], title=style.label(column) if number == 0 else "")
         axes_row[0].set_ylabel(label)
     return fig
 

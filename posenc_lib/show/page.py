@@ -25,6 +25,7 @@ from posenc_lib.claims import CLAIMS, claim
 from posenc_lib.claims.claim import NOT_RUN, Claim
 from posenc_lib.data.imageset import Splits
 from posenc_lib.run.config import PROJECT, Workspace
+from posenc_lib.show.tables import markdown_table
 
 # Verdict or outcome of a control: its class in the book's style sheet.
 BADGES = {claim.REPRODUCED: "reproduced", claim.IN_DIRECTION: "in-direction", claim.NOT_REPRODUCED: "not-reproduced",
@@ -143,13 +144,6 @@ def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace,
     markdown = (f"```{{csv-table}} {_line(caption)}\n:name: tab-{name}\n:header-rows: 1\n{layout}\n{text.getvalue()}"
                 f"```\n\n{_downloads(name, 'csv', 'md')}\n")
     _display(markdown, f"<p>{html.escape(_line(caption))}</p>{plain.to_html(index=False)}", text.getvalue())
-
-
-def markdown_table(frame: pd.DataFrame) -> str:
-    """Format a frame as a pipe table, cells as `str` gives them, with pipes escaped; ends with a newline."""
-    rows = [[str(cell).replace("|", r"\|") for cell in row] for row in (frame.columns, *frame.to_numpy())]
-    rows.insert(1, ["---"] * len(frame.columns))
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def against_paper(verdicts: Mapping[Claim, tuple[str, str]], controls: Mapping[Claim, tuple[str, str]], name: str,
