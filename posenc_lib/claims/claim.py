@@ -28,7 +28,7 @@ Rows = Sequence[Any] | pd.DataFrame   # one row or record per estimate, with the
 class Claim:
     """One statement of a paper, with the rules that judge it and its control.
 
-    id             name of the claim in tables and on the command line
+    id             name of the claim in tables and claim boxes
     page           number and name of the page that tests it
     statement      the claim, in our words
     source         paper, and table, figure or section
@@ -67,7 +67,8 @@ class Claim:
         """Judge this run by the rule; not testable without rows or from a single seed, which has no interval."""
         if len(rows) == 0:
             return NOT_TESTABLE, NOT_RUN_YET
-        if not _seeds(rows).min() >= 2:   # also if it is nan, because no row was run
+        fewest = _seeds(rows).min()
+        if pd.isna(fewest) or fewest < 2:
             return NOT_TESTABLE, SINGLE_SEED
         return self.judge(rows)
 
