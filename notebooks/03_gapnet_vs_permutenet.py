@@ -488,7 +488,7 @@ page.show(fig, "03_matched", f"""Location and image class asked with equally man
 claims = (gapnet_vs_permutenet.GAPNET_LOCATION, gapnet_vs_permutenet.PERMUTENET_LOCATION, gapnet_vs_permutenet.PERMUTENET_IMAGE)
 rests_on = dict(zip(claims, (summary, controls, gap), strict=True))
 page.against_paper({claim: claim.verdict(summary) for claim in claims},
-                   {claim: claim.outcome(table) for claim, table in rests_on.items()}, "03_against_paper",
+                   {claim: claim.control_outcome(table) for claim, table in rests_on.items()}, "03_against_paper",
                    f"{what}, {n_seeds}", workspace=workspace)
 for row in summary[summary["padding_mode"] == "circular"].itertuples():
     print(f"Control, circular padding: {style.NAMES[row.head]} {row.grid}×{row.grid} tells the location in "

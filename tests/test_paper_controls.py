@@ -27,14 +27,14 @@ def blind(off: float) -> pd.DataFrame:
 @pytest.mark.parametrize("off, outcome", [(0, paper.PASSED), (0.49, paper.PASSED), (-0.49, paper.PASSED),
                                           (0.51, paper.NOT_PASSED), (-0.51, paper.NOT_PASSED)])
 def test_gapnet_must_be_at_chance_under_circular_padding(off, outcome):
-    said, numbers = gapnet_vs_permutenet.GAPNET_LOCATION.tried(blind(off))
+    said, numbers = gapnet_vs_permutenet.GAPNET_LOCATION.judge_control(blind(off))
     assert said == outcome
     assert off == 0 or f"chance (2.0 %) of 3 (backbone, grid): {100 / 49 + off:.1f} % [" in numbers
 
 
 def test_without_circular_padding_the_control_of_gapnet_was_not_tried():
-    table = blind(0)
-    assert gapnet_vs_permutenet.GAPNET_LOCATION.tried(table[table["padding_mode"] != "circular"])[0] == paper.NOT_TRIED
+    table = blind(0).query("padding_mode != 'circular'")
+    assert gapnet_vs_permutenet.GAPNET_LOCATION.judge_control(table)[0] == paper.NOT_TRIED
 
 
 def shuffled(half: float = 2, gapnet: float = 100, **means: float) -> pd.DataFrame:
@@ -61,7 +61,7 @@ def shuffled(half: float = 2, gapnet: float = 100, **means: float) -> pd.DataFra
     ({"gapnet": 14, "none": 14, "fixed": 14}, paper.NOT_PASSED),
 ])
 def test_only_an_order_that_changes_may_cost_the_location(means, outcome):
-    said, numbers = gapnet_vs_permutenet.PERMUTENET_LOCATION.tried(shuffled(**means))
+    said, numbers = gapnet_vs_permutenet.PERMUTENET_LOCATION.judge_control(shuffled(**means))
     assert said == outcome
     assert re.search(r"\d+\.\d % \[-?\d", numbers)
 
@@ -81,7 +81,7 @@ def answers(three: float, nine: float, gapnet: float = 5.0) -> pd.DataFrame:
     (answers(9, float("nan"), gapnet=-3), paper.NOT_TRIED),
 ])
 def test_semantics_must_survive_better_at_equally_many_answers(table, outcome):
-    said, numbers = gapnet_vs_permutenet.PERMUTENET_IMAGE.tried(table)
+    said, numbers = gapnet_vs_permutenet.PERMUTENET_IMAGE.judge_control(table)
     assert said == outcome
     assert said == paper.NOT_TRIED or ("9 answers" in numbers and "n = 3" in numbers)
 
@@ -112,7 +112,7 @@ def gains(half: float = 0.5, **means: float) -> pd.DataFrame:
     (augshift.AUGSHIFT_BLURPOOL, {"term": 0.5, "crops": -3}, paper.NOT_PASSED),
 ])
 def test_crops_and_longer_training_must_not_do_what_augshift_does(claim, means, outcome):
-    said, numbers = claim.tried(gains(**means))
+    said, numbers = claim.judge_control(gains(**means))
     assert said == outcome
     assert re.search(r"[+-]\d\.\d points \[[+-]\d", numbers) and "n = 3" in numbers and "-9.0" not in numbers
 
@@ -126,7 +126,7 @@ def fills(true: float, identity: float = 100) -> pd.DataFrame:
     (fills(1.1), paper.PASSED), (fills(1.0), paper.NOT_PASSED), (fills(-2), paper.NOT_PASSED),
     (fills(5, identity=99), paper.PASSED), (fills(5, identity=98.9), paper.NOT_PASSED)])
 def test_augshift_must_gain_whatever_the_border_shows(table, outcome):
-    said, numbers = augshift.AUGSHIFT_SHIFTS.tried(table)
+    said, numbers = augshift.AUGSHIFT_SHIFTS.judge_control(table)
     assert said == outcome
     assert "black +20.0 points [+19.0, +21.0]" in numbers and "n = 3" in numbers
 
@@ -154,7 +154,7 @@ def decoded(trained: float = 90, random: float = 80, blind: float = 0.0, half: f
     ({"blind": 0.51}, paper.NOT_PASSED),           # a reader that tells what is not there
 ])
 def test_training_must_tell_more_than_random_weights(means, outcome):
-    said, numbers = pretrained_decoding.PRETRAINED_LOCATION.tried(decoded(**means))
+    said, numbers = pretrained_decoding.PRETRAINED_LOCATION.judge_control(decoded(**means))
     assert said == outcome
     assert "b, 3×3: " in numbers and re.search(r"n = 3, random \d", numbers) and "nan" not in numbers
 
@@ -174,20 +174,20 @@ def test_training_must_tell_more_than_random_weights(means, outcome):
     ids=lambda value: getattr(value, "id", ""),
 )
 def test_a_control_of_a_single_seed_was_not_tried(claim, table):
-    assert claim.tried(table.assign(n=1)) == (paper.NOT_TRIED, "one seed has no interval; run at least two")
-    assert claim.tried(table.assign(n=2))[0] in (paper.PASSED, paper.NOT_PASSED)
+    assert claim.judge_control(table.assign(n=1)) == (paper.NOT_TRIED, "one seed has no interval; run at least two")
+    assert claim.judge_control(table.assign(n=2))[0] in (paper.PASSED, paper.NOT_PASSED)
 
 
 @pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.id)
 def test_what_has_not_been_run_is_neither_a_verdict_nor_an_error(claim):
     assert claim.verdict(pd.DataFrame()) == (paper.NOT_TESTABLE, "not run yet")
-    assert claim.outcome(pd.DataFrame()) == (paper.NOT_TRIED, "not run yet")
+    assert claim.control_outcome(pd.DataFrame()) == (paper.NOT_TRIED, "not run yet")
 
 
 def test_a_control_of_which_a_part_was_run_is_not_tried():
     table = with_intervals([("gapnet", "none", 100.0), ("permutenet", "batch", 80.0)], "head permutation mean", 1)
-    outcome, because = gapnet_vs_permutenet.PERMUTENET_LOCATION.outcome(table.assign(fill="mean", chance=11.1))
+    outcome, because = gapnet_vs_permutenet.PERMUTENET_LOCATION.control_outcome(table.assign(fill="mean", chance=11.1))
     assert outcome == paper.NOT_TRIED and "not every way" in because
     table = with_intervals([(9, 5.0, 40.0)], "answers mean gapnet", 1)
-    outcome, because = gapnet_vs_permutenet.PERMUTENET_IMAGE.outcome(table)
+    outcome, because = gapnet_vs_permutenet.PERMUTENET_IMAGE.control_outcome(table)
     assert outcome == paper.NOT_TRIED and "with 3 and with 9" in because
