@@ -221,7 +221,7 @@ def test_a_score_ladder_has_a_line_a_map_and_the_papers_beside_it(ax):
 
 
 def test_accuracy_by_layer_draws_heads_chance_and_what_a_layer_can_know_at_most(ax):
-    rows = spc_table(layer=[1, 2, 3, 1, 2, 3], head=["in order"] * 3 + ["shuffled"] * 3)
+    rows = spc_table(layer=[1, 2, 3, 1, 2, 3], head=["in_order"] * 3 + ["shuffled"] * 3)
     rows = rows.assign(chance=11.1, ceiling=[44.0, 77.0, 100.0] * 2)
     figures.accuracy_by_layer(rows, ax)
     assert sorted(y for _, y in drawn(ax)) == sorted(rows["mean"])

@@ -14,10 +14,10 @@ matplotlib.use("agg")
 
 @pytest.fixture
 def border():
-    rows = pd.DataFrame([(layer, mode) for layer in ("stem", "deep") for mode in ("as it is", "zeros", "circular")],
-                        columns=["layer", "run with"])
+    rows = pd.DataFrame([(layer, mode) for layer in ("stem", "deep") for mode in ("as_built", "zeros", "circular")],
+                        columns=["layer", "padding_mode"])
     rows["energy"] = np.arange(6) / 10
-    return rows.assign(low=rows["energy"] - 0.1, high=rows["energy"] + 0.1, slide=[0.1, 0.1, 0.0, 0.2, 0.2, 1e-3])
+    return rows.assign(low=rows["energy"] - 0.1, high=rows["energy"] + 0.1, shift_sensitivity=[0.1, 0.1, 0.0, 0.2, 0.2, 1e-3])
 
 
 def lines(ax) -> dict[str, tuple[list[float], str]]:
@@ -27,14 +27,14 @@ def lines(ax) -> dict[str, tuple[list[float], str]]:
 def test_border_energy_is_drawn_by_layer_with_its_interval_in_the_modes_colour(ax, border):
     assert figures.border_by_layer(border, "energy", ax) is ax
     drawn = lines(ax)
-    assert list(drawn) == ["as it is", "zero", "circular"]
+    assert list(drawn) == ["as built", "zero", "circular"]
     assert np.allclose([values for values, _ in drawn.values()], [[0, 0.3], [0.1, 0.4], [0.2, 0.5]])
-    assert drawn["as it is"][1] == "black" and same_color(drawn["circular"][1], style.PADDING_COLOURS["circular"])
+    assert drawn["as built"][1] == "black" and same_color(drawn["circular"][1], style.PADDING_COLOURS["circular"])
     assert np.allclose(segments(ax), intervals(border)) and labels(ax) == ["stem", "deep"]
 
 
-def test_a_slide_of_nothing_stands_at_the_foot_of_a_logarithmic_axis(ax, border):
-    figures.border_by_layer(border, "slide", ax)
+def test_a_sensitivity_of_zero_is_clipped_on_the_logarithmic_axis(ax, border):
+    figures.border_by_layer(border, "shift_sensitivity", ax)
     assert lines(ax)["circular"][0] == [1e-8, 1e-3] and ax.get_yscale() == "log" and not segments(ax)
     assert ax.get_ylim()[0] < 1e-8
 
@@ -42,7 +42,7 @@ def test_a_slide_of_nothing_stands_at_the_foot_of_a_logarithmic_axis(ax, border)
 def test_every_network_has_a_line_with_each_head_and_the_layer_that_feels_the_border():
     fig, ax = plt.subplots(layout="constrained")
     rows = pd.DataFrame([(run, head, first) for run, first in (("one", "conv1"), ("two", "none"))
-                         for head in ("in order", "shuffled")], columns=["run", "head", "first"])
+                         for head in ("in_order", "shuffled")], columns=["run", "head", "first"])
     rows["mean"] = [90.0, 20.0, 11.0, 11.5]
     rows = rows.assign(low=rows["mean"] - 1, high=rows["mean"] + 2, chance=100 / 9)
     assert figures.dots_by_network(rows, ax) is ax

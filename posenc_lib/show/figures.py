@@ -171,10 +171,10 @@ def accuracy_by_layer(summary: pd.DataFrame, ax: Axes) -> Axes:
     for n, (head, rows) in enumerate(summary.groupby("head", sort=False)):
         at = np.array([layers.index(layer) for layer in rows["layer"]]) + 0.07 * (n - 1)
         ax.vlines(at, rows["low"], rows["high"], color=COLOURS[n], linewidth=2)
-        ax.plot(at, rows["mean"], "os^D"[n] + "-", color=COLOURS[n], label=head, markersize=5)
+        ax.plot(at, rows["mean"], "os^D"[n] + "-", color=COLOURS[n], label=NAMES.get(head, head), markersize=5)
     ceiling = summary.drop_duplicates("layer")["ceiling"]
     ax.hlines(ceiling, np.arange(len(layers)) - 0.5, np.arange(len(layers)) + 0.5, color="0.75", linewidth=4, zorder=0,
-              label="the most a layer can know")
+              label="ceiling")
     ax.axhline(summary["chance"].iloc[0], **CHANCE, label="chance")
     ax.set_xticks(range(len(layers)), layers, fontsize="small")
     ax.set(ylim=(-3, 104), xlabel="layer")
@@ -295,26 +295,26 @@ def curves(summary: pd.DataFrame, x: str, kind: str, ax: Axes) -> Axes:
         rows = rows.sort_values(x)
         at = rows[x] + 0.04 * step * (n - summary[kind].nunique() / 2)   # side by side, so that intervals can be seen
         ax.vlines(at, rows["low"], rows["high"], color=COLOURS[n], linewidth=1.6, alpha=0.7)
-        ax.plot(at, rows["mean"], "os^Dv"[n % 5] + "-", color=COLOURS[n], label=label, markersize=5)
+        ax.plot(at, rows["mean"], "os^Dv"[n % 5] + "-", color=COLOURS[n], label=NAMES.get(label, label), markersize=5)
     ax.set_xticks(places)
     return ax
 
 
 def border_by_layer(rows: pd.DataFrame, value: str, ax: Axes) -> Axes:
-    """How a network meets the border, by layer, one line a way to run it, its own in black.
+    """How layers respond to the border, one line per padding mode that the network was run with, as built in black.
 
-    rows   of layer (in order of depth), "run with" ("as it is" or a padding mode) and `value`: "energy" (doublings,
-           with low and high), or "slide", on a logarithmic axis at whose foot all that is rounding is drawn
+    rows   of layer (in order of depth), padding_mode ("as_built" among them) and `value`: "energy" (log2 ratio, with
+           low and high), or "shift_sensitivity", on a logarithmic axis at whose foot values below 1e-8 are drawn
     """
     layers, foot = list(dict.fromkeys(rows["layer"])), 1e-8
-    for n, (mode, line) in enumerate(rows.groupby("run with", sort=False)):
+    for n, (mode, line) in enumerate(rows.groupby("padding_mode", sort=False)):
         at = np.array([layers.index(layer) for layer in line["layer"]]) + 0.08 * (n - 2)
         colour = PADDING_COLOURS.get(mode, "black")
         if value == "energy":
             ax.vlines(at, line["low"], line["high"], color=colour, linewidth=1.6, alpha=0.7)
         ax.plot(at, line[value] if value == "energy" else line[value].clip(foot), "o-" if mode in PADDING_COLOURS else
                 "s--", color=colour, label=NAMES.get(mode, mode), markersize=5)
-    if value == "slide":
+    if value == "shift_sensitivity":
         ax.set(yscale="log", ylim=(foot / 2, 3))
     ax.set_xticks(range(len(layers)), layers, rotation=30, ha="right", fontsize="small")
     return ax
@@ -323,17 +323,19 @@ def border_by_layer(rows: pd.DataFrame, value: str, ax: Axes) -> Axes:
 def dots_by_network(rows: pd.DataFrame, ax: Axes) -> Axes:
     """Location accuracy (%), one line a network from the top: each head's mean and interval, and chance.
 
-    rows  of run, head, mean, low, high, chance, first (the first layer that feels the border, told on the right)
+    rows  of run, head, mean, low, high, chance, first (the first layer that responds to the border, on the right)
     """
     runs, heads = list(dict.fromkeys(rows["run"])), list(dict.fromkeys(rows["head"]))
     for row in rows.itertuples():
         y, n = runs.index(row.run) + 0.2 * (heads.index(row.head) - 1), heads.index(row.head)
         ax.hlines(y, row.low, row.high, color=COLOURS[n], linewidth=2)
-        ax.plot(row.mean, y, "os^"[n], color=COLOURS[n], markersize=5, label=row.head if row.run == runs[0] else None)
+        label = NAMES.get(row.head, row.head) if row.run == runs[0] else None
+        ax.plot(row.mean, y, "os^"[n], color=COLOURS[n], markersize=5, label=label)
     for y, run in enumerate(runs):
         ax.annotate(rows.loc[rows["run"] == run, "first"].iloc[0], (1.01, y), xycoords=("axes fraction", "data"),
                     va="center", fontsize="small", color="0.3")
-    ax.annotate("first layer to feel\nthe border", (1.01, -0.7), xycoords=("axes fraction", "data"), fontsize="small")
+    ax.annotate("first layer affected\nby the border", (1.01, -0.7), xycoords=("axes fraction", "data"),
+                fontsize="small")
     ax.axvline(rows["chance"].iloc[0], **CHANCE, label="chance")
     ax.set_yticks(range(len(runs)), runs)
     ax.set(ylim=(len(runs) - 0.4, -0.6), xlim=(-2, 103))

@@ -26,6 +26,7 @@ from posenc_lib.claims import claim
 from posenc_lib.claims.claim import Claim
 from posenc_lib.data.imageset import Splits
 from posenc_lib.run.config import PROJECT, Workspace
+from posenc_lib.show.tables import markdown_table
 
 # Verdict or a control's outcome: class in the book's style sheet.
 BADGES = {claim.REPRODUCED: "reproduced", claim.IN_DIRECTION: "in-direction", claim.NOT_REPRODUCED: "not-reproduced",
@@ -139,7 +140,7 @@ def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace,
     frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
     shown = frame.map(lambda value: _cell(value, digits))
     bare = shown.map(lambda cell: ROLE.sub(r"\1\2", cell))
-    (folder / f"{name}.md").write_text(_pipes(bare))
+    (folder / f"{name}.md").write_text(markdown_table(bare))
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([shown.columns, *shown.to_numpy()])
     layout = f":widths: {' '.join(map(str, widths))}\n:class: full-width\n" if widths else ""
@@ -233,9 +234,3 @@ def _cell(value, digits: int) -> str:
     if pd.isna(value):
         return "–"
     return f"{value:.{digits}f}" if isinstance(value, float) else str(value).replace(" %", "\u00a0%")
-
-
-def _pipes(shown: pd.DataFrame) -> str:
-    rows = [[str(cell).replace("|", r"\|") for cell in row] for row in (shown.columns, *shown.to_numpy())]
-    rows.insert(1, ["---"] * len(shown.columns))
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)

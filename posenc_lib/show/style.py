@@ -10,6 +10,14 @@ MAP_COLOURS = dict(zip(POSITION_MAPS, (COLOURS[n] for n in (3, 5, 9, 7, 8)), str
 HEAD_MARKERS = {"gapnet": "o", "permutenet": "s"}
 NAMES = {"gapnet": "GAPNet", "permutenet": "PermuteNet", "zeros": "zero", "location": "location",
          "image": "image class", "augshift": "AugShift", "blurpool": "BlurPool"}
+NAMES |= {   # page 08: heads of a probe, ablations, padding, architectures
+    "in_order": "in order", "shuffled": "shuffled", "permuted_labels": "permuted labels",
+    "highest_decodability": "highest decodability", "highest_flip": "highest flip response",
+    "flip": "flip response", "shift": "shift response", "rms_activation": "RMS activation",
+    "rms_matched": "random, RMS-matched", "as_built": "as built",
+    "resnet18": "ResNet-18", "resnet18_without_maxpool": "ResNet-18 without max-pool",
+    "resnet18_blurpool": "ResNet-18 with BlurPool", "vgg11": "VGG-11", "mobilenet_v2": "MobileNetV2",
+    "convnext_tiny": "ConvNeXt-T", "vit_tiny": "ViT-Ti", "vit_tiny_without_positions": "ViT-Ti without positions"}
 PAPER = {"color": "0.25", "linestyle": "--", "linewidth": 1.2}     # the paper's value
 CHANCE = {"color": "0.45", "linestyle": ":", "linewidth": 1.4}    # what guessing gives
 
