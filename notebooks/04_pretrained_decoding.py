@@ -40,14 +40,14 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from torch import nn
 
 from posenc_lib.claims import pretrained_decoding
-from posenc_lib.experiments import decoding, posenet_readout
 from posenc_lib.experiments import encoders as experiments_encoders
+from posenc_lib.experiments import posenet_readout
 from posenc_lib.experiments import pretrained_decoding as experiments_pretrained_decoding
 from posenc_lib.measure import canvas, features
 from posenc_lib.nets import classifiers
 from posenc_lib.nets import heads as models
 from posenc_lib.nets import pretrained as encoders
-from posenc_lib.run import config, inputs, records
+from posenc_lib.run import config, decoding, inputs, records
 from posenc_lib.show import figures, page, style
 
 workspace = config.Workspace(profile, data_root, out)

@@ -19,12 +19,12 @@ from torch.nn.functional import cross_entropy
 
 from posenc_lib import probe
 from posenc_lib.data.imageset import IMAGENET, VOID, ImageSet
-from posenc_lib.experiments import ablation, augshift, decoding, pedestrian_detection, region_attack
+from posenc_lib.experiments import ablation, augshift, pedestrian_detection, region_attack
 from posenc_lib.measure import canvas, features, metrics, miss_rate
 from posenc_lib.measure import channels as measure_channels
 from posenc_lib.nets import classifiers, detectors, heads, hooks, padding, pretrained, segmenters
 from posenc_lib.nets.padding import PADDING_MODES
-from posenc_lib.run import training
+from posenc_lib.run import decoding, training
 from posenc_lib.run.config import Recipe, Workspace
 
 CPU = torch.device("cpu")
@@ -200,16 +200,16 @@ def test_a_network_is_probed_with_pictures_of_any_place(build, images_on, device
     net, images = build().eval().to(device), noise(4).to(images_on)
     layer = probe.find_layers(net, size=32)[-1]
     told = probe.probe(net, grid=2, images=images, size=32, folds=2, recipe=RECIPE)
-    assert len(told.accuracy) == len(told.layers) * len(probe.READERS)
+    assert len(told.accuracy) == len(told.layers) * len(probe.HEADS)
     ranked = {rule: probe.rank(net, layer.name, images, rule, batch=3)
-              for rule in ("flip", "shift", "decodability", "strength", "left")}
+              for rule in ("flip", "shift", "decodability", "rms_activation", "left")}
     targets = ranked["flip"][0][:2]
-    for strength in (None, ranked["strength"][1]):
+    for rms_activation in (None, ranked["rms_activation"][1]):
         rows = probe.attack(net, layer.name, targets, lambda net: float(net(images.to(device)).mean()), draws=2,
-                              strength=strength, axis=layer.axis)
-    assert list(rows["removed"]) == ["nothing", "targets", "random", "as strong"]
+                            rms_activation=rms_activation, axis=layer.axis)
+    assert list(rows["ablated"]) == ["none", "targets", "random", "rms_matched"]
     report = probe.padding_report(net, images, modes=("circular",))
-    assert set(report.layers["run with"]) == {"as it is", "circular"}
+    assert set(report.layers["padding_mode"]) == {"as_built", "circular"}
 
 
 @pytest.mark.parametrize("channels_on", [CPU, DEVICE])

@@ -123,9 +123,9 @@ def test_torchvisions_weights_are_downloaded_where_no_file_lies(squeezenet, offl
 
 
 @pytest.mark.parametrize("name, sentence", [
-    ("mobilenetv2_100", r"weights: .*mobilenetv2_100-imagenet\.safetensors was asked for and is not there; put a "),
-    ("squeezenet1_1", r"weights: .*squeezenet1_1-imagenet\.safetensors is not there, and torchvision's squeezenet1_1 "
-                      r"could not be downloaded \(.*no route.*\); put a \.safetensors state dict of squeezenet1_1 at"),
+    ("mobilenetv2_100", r"weights: .*mobilenetv2_100-imagenet\.safetensors does not exist; put a "),
+    ("squeezenet1_1", r"weights: .*squeezenet1_1-imagenet\.safetensors does not exist, and torchvision's squeezenet1_1 "
+                      r"could not be downloaded \(.*no route.*\); put a \.safetensors state dict of squeezenet1_1 th"),
 ])
 def test_missing_weights_are_told_in_one_sentence(name, sentence, offline, tmp_path):
     with pytest.raises(FileNotFoundError, match=sentence) as error:
@@ -134,7 +134,7 @@ def test_missing_weights_are_told_in_one_sentence(name, sentence, offline, tmp_p
 
 
 def test_a_named_file_that_is_missing_is_not_replaced_by_a_download(squeezenet, offline, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"weights: .*mine\.safetensors was asked for and is not there"):
+    with pytest.raises(FileNotFoundError, match=r"weights: .*mine\.safetensors does not exist"):
         pretrained.pretrained("squeezenet1_1", squeezenet[1], tmp_path / "mine.safetensors")
 
 
@@ -143,7 +143,7 @@ def test_another_networks_weights_and_half_a_file_are_refused(squeezenet, tmp_pa
     with pytest.raises(ValueError, match=r"does not fit EfficientNet: it has 52 tensors, the model \d+; they differ"):
         pretrained.pretrained("mobilenetv2_100", "", file)
     (tmp_path / "half.safetensors").write_bytes(file.read_bytes()[:10_000])
-    with pytest.raises(ValueError, match=r"half\.safetensors is damaged or no safetensors file .*; download it again"):
+    with pytest.raises(ValueError, match=r"half\.safetensors is damaged or not a safetensors file .*; download it again"):
         pretrained.pretrained("squeezenet1_1", "", tmp_path / "half.safetensors")
 
 
@@ -368,7 +368,7 @@ def test_a_page_asks_for_networks_by_name_or_file(tmp_path):
     file.touch()
     assert pretrained.parse_encoders("", tmp_path) == {"squeezenet1_1": ""}
     assert pretrained.parse_encoders(f"vgg16,resnet18={file}", tmp_path) == {"vgg16": "", "resnet18": str(file)}
-    with pytest.raises(FileNotFoundError, match=r"none\.safetensors was asked for vgg16 and is not there"):
+    with pytest.raises(FileNotFoundError, match=r"none\.safetensors, requested for vgg16, does not exist"):
         pretrained.parse_encoders(f"vgg16={tmp_path}/none.safetensors", tmp_path)
     with pytest.raises(ValueError, match="pretrained: 'vgg17' was asked for, but there are only 'vgg16'"):
         pretrained.parse_encoders("vgg17", tmp_path)

@@ -1,6 +1,6 @@
-"""Downloads that come in half, changed or with code in them: one sentence, nothing kept, and the next one works.
+"""Downloads that are truncated, corrupted or contain code: one sentence, nothing is kept, and the next attempt works.
 
-From a server on this machine.
+The server runs on this machine.
 """
 import hashlib
 import pickle
@@ -25,7 +25,7 @@ from posenc_lib.nets import custom, pretrained
 
 
 class Server(ThreadingHTTPServer):
-    """Hands out `content`, damaged as `damage` says, under every name; as a model hub does, with its SHA-256."""
+    """Serves `content` under every name, damaged according to `damage`, with its SHA-256 as a model hub does."""
     damage, content = "", b""
 
     @property
@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    """A server on this machine, and caches of torch's and of the hub's that are empty."""
+    """A server on this machine, with empty caches of torch and of the hub."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("TRAP", str(tmp_path / "sprung"))
     with Server(("127.0.0.1", 0), Handler) as server:
@@ -76,7 +76,7 @@ def server(monkeypatch, tmp_path):
 
 
 def left(folder: Path) -> list[str]:
-    """The files in it, without the hub's own notes."""
+    """The files in a folder, without the hub's own metadata."""
     return [str(path) for path in folder.rglob("*") if path.is_file() and path.name not in ("CACHEDIR.TAG", "main")
             and path.suffix != ".lock"]
 
@@ -111,7 +111,7 @@ def test_another_set_than_cifar_is_not_downloaded(tmp_path):
 
 @pytest.fixture
 def of_torchvision(server, monkeypatch, tmp_path):
-    """squeezenet1_1 as torchvision would publish it; its file in torch's cache."""
+    """squeezenet1_1 as torchvision would publish it, and its path in torch's cache."""
     torch.manual_seed(1)
     net = torchvision.models.squeezenet1_1()
     torch.save(net.state_dict(), tmp_path / "w.pth")
@@ -135,11 +135,12 @@ def publish(server, monkeypatch, file: Path) -> Path:
 def test_torchvisions_weights_that_come_damaged_are_told_and_come_whole_later(of_torchvision, server, tmp_path, damage,
                                                                              kind):
     net, kept = of_torchvision
-    for told, ask in ((kind, lambda: pretrained.pretrained("squeezenet1_1", tmp_path)),
-                      (FileNotFoundError, lambda: custom.load("torchvision:squeezenet1_1", "pretrained"))):
+    loads = {lambda: pretrained.pretrained("squeezenet1_1", tmp_path): kind,
+             lambda: custom.load("torchvision:squeezenet1_1", "pretrained"): FileNotFoundError}
+    for load, expected in loads.items():
         server.damage = damage
-        with pytest.raises(told, match=r"^weights: .+ squeezenet1_1|torchvision:squeezenet1_1 .+\(\w+") as error:
-            ask()
+        with pytest.raises(expected, match=r"^weights: .+ squeezenet1_1|torchvision:squeezenet1_1 .+\(\w+") as error:
+            load()
         assert "\n" not in str(error.value) and not left(kept.parent)
     server.damage = ""
     assert same(pretrained.pretrained("squeezenet1_1", tmp_path).net, net) and kept.is_file()
@@ -153,7 +154,8 @@ def test_weights_that_went_bad_in_the_cache_are_not_read(of_torchvision, tmp_pat
     load(tmp_path)
     content = kept.read_bytes()
     kept.write_bytes(content[:len(content) // 2] + b"\0\0\0\1" + content[len(content) // 2 + 4:])
-    with pytest.raises((ValueError, FileNotFoundError), match=rf"{kept} had the SHA-256 \w+\.\.\., not .+ taken away"):
+    with pytest.raises((ValueError, FileNotFoundError),
+                       match=rf"{kept} had the SHA-256 \w+\.\.\. instead of .+ and was removed"):
         load(tmp_path)
     assert same(load(tmp_path), net)
 
@@ -164,9 +166,9 @@ def test_weights_that_went_bad_in_the_cache_are_not_read(of_torchvision, tmp_pat
 def test_code_in_published_weights_is_not_run(of_torchvision, server, monkeypatch, tmp_path, load, kind):
     torch.save({"features": Trap()}, tmp_path / "trap.pth")
     publish(server, monkeypatch, tmp_path / "trap.pth")
-    with pytest.raises(kind, match=r"^weights: .+ \(UnpicklingError: .+\); ") as told:
+    with pytest.raises(kind, match=r"^weights: .+ \(UnpicklingError: .+\); ") as error:
         load(tmp_path)
-    assert "\n" not in str(told.value) and not (tmp_path / "sprung").exists()
+    assert "\n" not in str(error.value) and not (tmp_path / "sprung").exists()
     pickle.loads(pickle.dumps(Trap()))   # it would have
     assert (tmp_path / "sprung").exists()
 
@@ -184,8 +186,8 @@ def test_timms_weights_that_come_damaged_are_told_and_come_whole_later(server, m
         for name in ("test_resnet", "test_resnet.r160_in1k"):
             monkeypatch.setitem(timm.models._registry._model_pretrained_cfgs, name, published)
     server.damage = damage
-    with pytest.raises(FileNotFoundError, match=r"^weights: those of timm:test_resnet could not be .+\(.+\)") as told:
+    with pytest.raises(FileNotFoundError, match=r"^weights: those of timm:test_resnet could not be .+\(.+\)") as error:
         custom.load("timm:test_resnet", "pretrained")
-    assert "\n" not in str(told.value) and not left(tmp_path / "cache")
+    assert "\n" not in str(error.value) and not left(tmp_path / "cache")
     server.damage = ""
     assert same(custom.load("timm:test_resnet", "pretrained").model, net)

@@ -118,7 +118,7 @@ def test_two_processes_train_what_one_trains(pictures, two, tmp_path, cpu, metho
 
     capsys.readouterr()
     assert main(asked) == 0   # a second call
-    assert "this run is on file in " in capsys.readouterr().out and kept(tmp_path) == [record]
+    assert "already contains this run" in capsys.readouterr().out and kept(tmp_path) == [record]
 
 
 @pytest.mark.slow

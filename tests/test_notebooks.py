@@ -57,7 +57,7 @@ class Trap:
 @pytest.mark.slow
 @pytest.mark.parametrize("pages, given, sentences", [
     ("02,06,07", {"pretrained": "resnet18=none.safetensors", "layer": "layer9", "detectors": "csp,yolo"}, [
-        "FileNotFoundError: weights: {root}/weights/none.safetensors was asked for resnet18 and is not there",
+        "FileNotFoundError: weights: {root}/weights/none.safetensors, requested for resnet18, does not exist",
         "ValueError: layer: 'layer9' was asked for, but there are only ",
         "ValueError: detectors: 'yolo' was asked for, but there are only 'faster', 'cascade', 'csp'"]),
     ("02,06", {"photos": "empty", "checkpoint": "/nowhere/net.pt"}, [

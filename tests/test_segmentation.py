@@ -373,7 +373,7 @@ def test_a_short_fit_lowers_the_loss(pictures):
 
 def test_the_backbone_starts_from_imagenet_or_says_what_is_missing(offline, tmp_path):
     net = Segmenter("resnet18", 3, head=4)
-    with pytest.raises(FileNotFoundError, match=r"weights: .*resnet18-imagenet\.safetensors is not there, and torchv"
+    with pytest.raises(FileNotFoundError, match=r"weights: .*resnet18-imagenet\.safetensors does not exist, and torchv"
                                                 r"ision's resnet18 could not be downloaded \(.*no route.*\); put a "):
         segmenters.from_imagenet(net, "resnet18", tmp_path)
     theirs, file = torchvision.models.resnet18(), pretrained.weights_file("resnet18", tmp_path)
