@@ -143,7 +143,9 @@ def test_another_networks_weights_and_half_a_file_are_refused(squeezenet, tmp_pa
     with pytest.raises(ValueError, match=r"does not fit EfficientNet: it has 52 tensors, the model \d+; they differ"):
         pretrained.pretrained("mobilenetv2_100", "", file)
     (tmp_path / "half.safetensors").write_bytes(file.read_bytes()[:10_000])
-    with pytest.raises(ValueError, match=r"half\.safetensors is damaged or not a safetensors file .*; download it again"):
+    with pytest.raises(
+        ValueError, match=r"half\.safetensors is damaged or not a safetensors file .*; download it again"
+    ):
         pretrained.pretrained("squeezenet1_1", "", tmp_path / "half.safetensors")
 
 

@@ -46,7 +46,7 @@ def test_captured_outputs_are_the_layers_own_clones(net, x):
         net(x)
         net(x[:1])
     assert [len(f) for f in outputs] == [2, 1]
-    assert torch.equal(outputs[0], net[0](x)) and (outputs[0] < 0).any()   # the in-place ReLU after it did not change it
+    assert torch.equal(outputs[0], net[0](x)) and (outputs[0] < 0).any()  # the in-place ReLU after it did not change it
     assert not outputs[0].requires_grad
 
 
@@ -106,7 +106,10 @@ def test_an_unknown_layer_is_an_error_that_lists_similar_names():
     net = nn.ModuleDict({"conv1": nn.Conv2d(1, 1, 1), "layer1": nn.Identity(), "head": nn.Identity()})
     with pytest.raises(ValueError, match="layer: ModuleDict has no layer 'layer9'; similar names are layer1"):
         layer(net, "layer9")
-    with pytest.raises(ValueError, match="no layer 'xyz'; similar names are conv1, layer1, head"), ablated(net, "xyz", [0]):
+    with (
+        pytest.raises(ValueError, match="no layer 'xyz'; similar names are conv1, layer1, head"),
+        ablated(net, "xyz", [0]),
+    ):
         pass
     with pytest.raises(ValueError, match="has no layer ''"):
         layer(net, "")
