@@ -2,7 +2,7 @@
 
 A claim's rule is the docstring of its `judge`: the page's claim box prints it, and the code below it is what decides.
 """
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import cleandoc
 
@@ -37,9 +37,9 @@ class Claim:
     statement: str
     source: str
     printed: str
-    judge: Callable[[pd.DataFrame], tuple[str, str]]
+    judge: Callable[..., tuple[str, str]]
     control: str
-    tried: Callable[[pd.DataFrame], tuple[str, str]]
+    tried: Callable[..., tuple[str, str]]
     figure: str
     tables: tuple[str, ...] = ()
 
@@ -51,17 +51,18 @@ class Claim:
     def control_rule(self) -> str:
         return cleandoc(self.tried.__doc__)
 
-    def verdict(self, table: pd.DataFrame) -> tuple[str, str]:
+    def verdict(self, table: Sequence | pd.DataFrame) -> tuple[str, str]:
         """What the rule says of this run; nothing can be said of a single seed, which has no interval."""
-        if table.empty:
+        if len(table) == 0:
             return NOT_TESTABLE, "not run yet"
-        if table["n"].min() < 2:
+        n = table["n"] if isinstance(table, pd.DataFrame) else [row.n for row in table]
+        if min(n) < 2:
             return NOT_TESTABLE, ALONE
         return self.judge(table)
 
-    def outcome(self, table: pd.DataFrame) -> tuple[str, str]:
+    def outcome(self, table: Sequence | pd.DataFrame) -> tuple[str, str]:
         """What came of the control in this run."""
-        return (NOT_TRIED, "not run yet") if table.empty else self.tried(table)
+        return (NOT_TRIED, "not run yet") if len(table) == 0 else self.tried(table)
 
 
 def outcome(passed: bool | np.bool_, n: int | float | np.number, said: str) -> tuple[str, str]:
@@ -69,9 +70,15 @@ def outcome(passed: bool | np.bool_, n: int | float | np.number, said: str) -> t
     return (PASSED if passed else NOT_PASSED, said) if n >= 2 else (NOT_TRIED, ALONE)
 
 
-def interval(row: pd.Series) -> str:
-    return f"{row['mean']:.1f} % [{row['low']:.1f}, {row['high']:.1f}], n = {row['n']:.0f}"
+def interval(row) -> str:
+    mean, low, high, n = (_value(row, name) for name in ("mean", "low", "high", "n"))
+    return f"{mean:.1f} % [{low:.1f}, {high:.1f}], n = {n:.0f}"
 
 
-def points(row: pd.Series) -> str:
-    return f"{row['mean']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}]"
+def points(row) -> str:
+    mean, low, high = (_value(row, name) for name in ("mean", "low", "high"))
+    return f"{mean:+.1f} points [{low:+.1f}, {high:+.1f}]"
+
+
+def _value(row, name: str):
+    return row[name] if isinstance(row, pd.Series) else getattr(row, name)
