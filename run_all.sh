@@ -9,7 +9,7 @@
 #     --jobs N                      run up to N pages at a time (default: one a core, at most 4)
 #     --cluster WHERE               runs go to worker processes: local:N here, tcp://HOST:PORT (a Dask scheduler), or
 #                                   slurm (as cluster.yml says); else each page does its own
-#     --minutes N                   stop after N minutes, at the next checkpoint; the same command goes on from there
+#     --minutes N                   stop after N minutes, at the next checkpoint; the same command continues from there
 #     --out DIR                     put build/, records/, figures/ and book/_build/ there (default: here)
 #   ./run_all.sh test [...]       the tests; arguments go to pytest
 #   ./run_all.sh lab [...]        JupyterLab on the pages
@@ -19,6 +19,7 @@
 #   ./run_all.sh help
 #
 # POSENC_PYTHON=/path/to/python uses that Python's environment as it is and installs nothing.
+# POSENC_DEVICE=cpu computes on the CPU even if there is a GPU.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # Threads that wait spin for microseconds, then sleep: endless spinning makes a busy machine many times slower.
@@ -113,7 +114,7 @@ case ${1:-} in
 esac
 case $command in
     run) find_python
-         "$python" "$root/book/arguments.py" "$@"  # a typing mistake is told before minutes of set-up
+         "$python" "$root/book/arguments.py" "$@"  # report typing mistakes before minutes of set-up
          set_up book
          exec "$python" "$root/book/make.py" "$@" ;;
     test) find_python; set_up book test; run_tests "$@" ;;

@@ -6,7 +6,7 @@ Four padding modes and three seeds of GAPNet 3x3 on the embedded digits, by `rec
 way has a process and a folder of its own; the ways take turns, `rounds` times, and the fastest of each counts,
 because other programs on the machine can only slow one down.  The limit is two processes that know nothing of each
 other, each with the whole sweep: two cores that share their cache and memory do less than twice as much.  Starting
-two workers, with their imports, is told apart: it happens once for a whole book.  Records are compared number by
+two workers, with their imports, is listed separately: it happens once for a whole book.  Records are compared number by
 number, without what says where and when they were made.
 """
 import argparse
@@ -93,10 +93,10 @@ def main() -> None:
                     [sys.executable, __file__, *sys.argv[1:], "--sweep", out, where], stdout=subprocess.PIPE, text=True,
                     env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "POSENC_CLUSTER": ""})
                     for out in outs]
-                said = [process.communicate()[0] for process in started]
+                outputs = [process.communicate()[0] for process in started]
                 if any(process.returncode for process in started):
-                    sys.exit(f"bench cluster: {way} failed, as said above")
-                start, ran = zip(*(json.loads(text.splitlines()[-1]) for text in said), strict=True)
+                    sys.exit(f"bench cluster: {way} failed, see above")
+                start, ran = zip(*(json.loads(text.splitlines()[-1]) for text in outputs), strict=True)
                 seconds[way].append((max(start), max(ran) / processes))
                 made[way] = numbers(outs[-1])
     first = next(iter(WAYS))

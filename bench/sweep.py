@@ -60,8 +60,10 @@ def full(net: segmenters.Segmenter, images: imageset.ImageSet, removals: Sequenc
             parts = []
             for index in torch.arange(len(images), device=images.images.device).split(batch):
                 pixels, labels = images.batch(index)
-                told = net(pixels).max(1).indices
-                parts.append(metrics.class_counts(metrics.confusion(told, labels, len(images.classes), zones)).int())
+                predictions = net(pixels).max(1).indices
+                parts.append(
+                    metrics.class_counts(metrics.confusion(predictions, labels, len(images.classes), zones)).int()
+                )
         found.append(torch.cat(parts).cpu())
     return torch.stack(found)
 
@@ -105,7 +107,7 @@ def main() -> None:
     print(f"{REMOVALS} removals of {len(removals[0].channels)} of {total} channels of {c.layer}, {args.net}, "
           f"{len(images)} pictures of {size[0]}x{size[1]} px, batch {args.batch}; {name}, torch "
           f"{torch.__version__.split('+')[0]}; best of {args.rounds} rounds")
-    print(f"counts  largest difference {difference} pixels; {unlike} of {REMOVALS} removals told from each other")
+    print(f"counts  largest difference {difference} pixels; {unlike} of {REMOVALS} ablations differ")
     print(f"full    {min(slow):8.3f} s")
     print(f"sweep   {min(fast):8.3f} s")
     print(f"ratio   {min(slow) / min(fast):8.2f}")

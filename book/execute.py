@@ -1,9 +1,8 @@
-"""Execute a page of which not all runs are on file: what has not been run becomes a placeholder, and the page goes on.
+"""Execute a page some of whose runs are missing: their figures become placeholders, and execution continues.
 
-A cell that raises `records.NotRun` is a gap.  The names that it would have made are taken out of the kernel, so that no
-later cell draws what an earlier one had left under them; a cell that then misses one of them is a gap, too.  In the
-place of each figure and table that a gap does not put out stands a placeholder under its label.  Any other error ends
-the page, as ever.
+A cell that raises `records.NotRun` is a gap.  The names it would have assigned are deleted from the kernel, so that no
+later cell uses stale values; a cell that then fails on one of them is a gap, too.  Every figure and table that a gap
+does not produce is replaced by a placeholder with the same label.  Any other error ends the page as usual.
 """
 import ast
 import os
@@ -17,7 +16,7 @@ from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 from papermill.log import logger
 
-KINDS = {"show": "fig", "table": "tab", "against_paper": "tab"}   # what these functions of `page` put out
+KINDS = {"show": "fig", "table": "tab", "against_paper": "tab"}   # the kind of output of these functions of `page`
 NAME = re.compile(r"\d\d_[a-z0-9_]+")
 PUT_OUT = re.compile(r"^:name: (\S+)$", re.MULTILINE)
 
@@ -27,18 +26,18 @@ def parsed(source: str) -> ast.Module:
 
 
 def made(source: str, line: int = 1) -> set[str]:
-    """Names that a cell gives a value, by its statements from the one on `line` on."""
+    """Names that a cell assigns, in its statements from `line` on."""
     body = [statement for statement in parsed(source).body if statement.end_lineno >= line]
     table = symtable.symtable(ast.unparse(ast.Module(body, [])), "cell", "exec")
     return {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned()}
 
 
 def labels(source: str, page: str) -> list[str]:
-    """Labels of the figures and tables that a cell puts out, in order: by `page.show` and the like, or by a function of
+    """Labels of the figures and tables that a cell outputs, in order, by `page.show` and the like or by a function of
     the page that calls one of these.
 
     page  all code of the page
-    A name that is no argument of such a call, as in a loop over names, is one of a call without any.
+    A name that is not an argument of such a call, as in a loop over names, belongs to a call without a name.
     """
     kinds = dict(KINDS)
     for node in ast.walk(parsed(page)):
@@ -72,9 +71,9 @@ def _is_name(node: ast.AST) -> bool:
 
 
 class Client(PapermillNotebookClient):
-    """Papermill's client, for which a gap is no failure; `gaps` gets the labels that were left out.
+    """Papermill's client, for which a gap is not a failure; `gaps` collects the labels of missing figures and tables.
 
-    sentence  what a placeholder says
+    sentence  text of a placeholder
     """
 
     def __init__(self, manager, *, gaps: list[str], sentence: str, **options):
@@ -102,7 +101,7 @@ class Client(PapermillNotebookClient):
         return error.ename == "NotRun" or (error.ename == "NameError" and bool(name) and name[1] in self.missing)
 
     def fill(self, cell, index: int, error: CellExecutionError):
-        """Keep what the cell has put out, add placeholders for the rest, and remove the names that it did not make."""
+        """Keep the cell's output so far, add placeholders for the rest, and delete the names that it did not assign."""
         where = re.search(r"In\[\d+\], line (\d+)", re.sub(r"\x1b\[[0-9;]*m", "", error.traceback))
         names = made(cell.source, int(where[1]) if where else 1)
         self.missing |= names

@@ -37,7 +37,7 @@ from posenc_lib.run import status  # of the standard library alone
 
 
 def prepare_output(args):
-    """Make the folders that a run writes to."""
+    """Create the folders that a run writes to."""
     try:
         for folder in ("build/notebooks", f"records/{args.profile}", f"figures/{args.profile}", "book/_build"):
             (args.base / folder).mkdir(parents=True, exist_ok=True)
@@ -86,14 +86,14 @@ class Page:
         self.inputs = digest(self.values, args.on_file, contents([source, *library, ROOT / "requirements.lock"]))
 
     def unchanged(self) -> dict | None:
-        """The stamp of the last run, if running again would give what is there."""
+        """The stamp of the last run if another run would give the same page."""
         stamp = read_stamp(self.executed)
         same = stamp and (stamp["inputs"], stamp["files"]) == (self.inputs, files(self.args)) and not self.stopped()
         return stamp if same and all((self.args.base / figure).exists() for figure in stamp["figures"]) else None
 
     def stopped(self) -> bool:
-        """Some of its runs are left for another slice of time."""
-        states = [state for of_claim in status.load(self.slices).values() for state in of_claim]
+        """Whether some of its runs are left for another time budget."""
+        states = [state for runs in status.load(self.slices).values() for state in runs]
         return not self.args.on_file and not all(state.on_file for state in states)
 
     def command(self) -> str:
@@ -187,7 +187,7 @@ def files(args) -> str:
 
 
 def run_pages(args) -> list[Page]:
-    """Run the chosen pages, the index after the others, and print how each went."""
+    """Run the selected pages, the index last, and print how each went."""
     pages = [Page(source, args) for source in args.pages]
     known = sorted({name for page in pages for name in page.names} - set(STANDARD))
     for name in args.given:
@@ -197,7 +197,7 @@ def run_pages(args) -> list[Page]:
 
     print(f"profile {args.profile}, {len(pages)} page(s), data in {args.data_root or 'the book itself'}", flush=True)
     if args.on_file:
-        print("  no GPU here, so nothing is trained: the pages show what is on file in records/paper", flush=True)
+        print("  no GPU here, so nothing is trained: the pages show the runs in records/paper", flush=True)
     ran = {}
     for last in (False, True):  # the index, made from the others' records, after the others
         group = [page for page in pages if (page.name[:2] == INDEX) == last]
@@ -222,13 +222,13 @@ def run_pages(args) -> list[Page]:
 
 
 def ready(args) -> list[Path]:
-    """The executed pages of this profile, whether chosen now or not; of one that failed there is none."""
+    """The executed pages of this profile, whether selected now or not; failed pages have none."""
     executed = [args.base / "build" / "notebooks" / f"{page.stem}.ipynb" for page in args.notebooks.glob("[0-9]*_*.py")]
     return [page for page in executed if (stamp := read_stamp(page)) and stamp["profile"] == args.profile]
 
 
 def states(args, pages: list[Page]) -> dict[str, str]:
-    """What the start page has to know: which pages failed, and which have no verdict yet."""
+    """Environment variables that tell the start page which pages failed and which have no verdict yet."""
     no_verdict = [page.stem for page in ready(args)
                   if f"tab-{page.stem[:2]}_against_paper" in read_stamp(page).get("gaps", [])]
     return {"POSENC_FAILED": ",".join(sorted(page.name for page in pages if page.failure)),
@@ -237,7 +237,7 @@ def states(args, pages: list[Page]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def environment(args, spec: str):
-    """What the kernels inherit; with a cluster for their runs, if one is to be had."""
+    """The environment that kernels inherit, with a cluster for their runs if one is requested."""
     os.environ |= {"JUPYTER_PREFER_ENV_PATH": "1", "POSENC_HEADLESS": "1", "POSENC_CLUSTER": "",
                    "POSENC_UNTIL": str(args.until)}
     with contextlib.ExitStack() as stack:
@@ -254,7 +254,7 @@ def environment(args, spec: str):
 
 
 def build_book(args) -> Path:
-    """Put the sources together in build/book, build them aside, swap the result in; -> index.html."""
+    """Assemble the sources in build/book, build them in a separate folder, swap the result in; returns index.html."""
     build, html = args.base / "build", args.base / "book" / "_build" / "html"
     sources, fresh, old = build / "book", build / "html", build / "html.old"
     for folder in (sources, fresh, old):
@@ -264,8 +264,8 @@ def build_book(args) -> Path:
     shutil.copytree(args.book, sources, ignore=not_book)
     pages = ready(args)
     if all(page.name[:2] == INDEX for page in pages):
-        fail(f"a book of profile {args.profile} has no page yet but its index; choose others too, or leave --only "
-             "away.", 1)
+        fail(f"a book of profile {args.profile} has no page yet except its index; select other pages too, or omit "
+             "--only.", 1)
     for page in pages:
         shutil.copy2(page, sources)
     shutil.copytree(args.base / "figures" / args.profile, sources / "figures")
@@ -274,12 +274,12 @@ def build_book(args) -> Path:
     key = digest(args.profile, contents([*everything, ROOT / "requirements.lock"]), [str(path) for path in everything])
     stamp = build / "book.sha256"
     if not (html.exists() and stamp.exists() and stamp.read_text() == key):
-        done = subprocess.run(  # nothing is kept from build to build: Sphinx tells a warning only once
+        done = subprocess.run(  # no incremental builds: Sphinx reports a warning only once
             [sys.executable, "-m", "sphinx", "-q", "-n", "-W", "--keep-going", "-b", "html",
              "-d", str(build / "doctrees"), "-E", str(sources), str(fresh)],
             env={**os.environ, "POSENC_PROFILE": args.profile}, capture_output=True, text=True)
         if done.returncode:
-            fail(f"Sphinx is not content, so the book in {html} was left as it was:\n{done.stdout}{done.stderr}", 1)
+            fail(f"Sphinx reported problems, so the book in {html} was left unchanged:\n{done.stdout}{done.stderr}", 1)
         if html.exists():
             html.rename(old)
         fresh.rename(html)
@@ -301,7 +301,7 @@ def main(argv: list[str]) -> int:
         try:
             lock.acquire(timeout=0)
         except filelock.Timeout:
-            print(f"another run is at work in {args.base}; waiting for it to end", flush=True)
+            print(f"another run is active in {args.base}; waiting for it to finish", flush=True)
             lock.acquire()
         args.until = time.time() + 60 * args.minutes
         pages = run_pages(args)
@@ -310,7 +310,7 @@ def main(argv: list[str]) -> int:
             print("\n" + "\n\n".join(failures.values()), file=sys.stderr, flush=True)
         failed = f"{len(failures)} of {len(pages)} page(s) failed"
         if len(failures) == len(pages) or any(name[:2] == INDEX for name in failures):
-            fail(f"{failed}, so the book was left as it was.", 1)
+            fail(f"{failed}, so the book was left unchanged.", 1)
         index = build_book(args)
     if args.minutes < float("inf"):
         print(left(args, pages))
@@ -322,11 +322,11 @@ def main(argv: list[str]) -> int:
 
 
 def left(args, pages: list[Page]) -> str:
-    """After a slice of time: what is on file, half done and left to do, claim by claim."""
-    claims = {claim: of_claim for page in pages for claim, of_claim in status.load(page.slices).items()}
-    if all(state.on_file for of_claim in claims.values() for state in of_claim):
-        return f"All runs of these pages are on file.\n{status.table(claims)}"
-    return f"After {args.minutes:g} minutes; the same command goes on from here.\n{status.table(claims)}"
+    """After a time budget: what is complete, interrupted and left to do, by experiment."""
+    experiments = {name: runs for page in pages for name, runs in status.load(page.slices).items()}
+    if all(state.on_file for runs in experiments.values() for state in runs):
+        return f"All runs of these pages are complete.\n{status.table(experiments)}"
+    return f"After {args.minutes:g} minutes; run the same command again to continue.\n{status.table(experiments)}"
 
 
 def no_gpu() -> bool:
@@ -335,7 +335,7 @@ def no_gpu() -> bool:
 
 
 def stop(number: int, args):
-    """End at once with every kernel, worker and job, and what they started; what was on file stays whole."""
+    """End at once, with every kernel, worker and job and their children; records and book stay intact."""
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             child.kill()
@@ -345,7 +345,7 @@ def stop(number: int, args):
         closing.join(20)  # Slurm may not answer
     shutil.rmtree(args.runtime, ignore_errors=True)
     name = signal.Signals(number).name
-    print(f"\nrun_all.sh: stopped by {name}; the same command goes on from here.", file=sys.stderr, flush=True)
+    print(f"\nrun_all.sh: stopped by {name}; run the same command again to continue.", file=sys.stderr, flush=True)
     os._exit(128 + number)
 
 
@@ -353,5 +353,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except OSError as error:
-        fail(f"stopped by {type(error).__name__}: {error}; if a disk is full, make room, and the same command goes on "
-             "from here.", 1)
+        fail(f"stopped by {type(error).__name__}: {error}; if a disk is full, free some space and run the same command "
+             "again to continue.", 1)

@@ -23,7 +23,6 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from posenc_lib.base import files
-from posenc_lib.base import files as base_files
 from posenc_lib.data import registry
 from posenc_lib.run import records as run_records
 from posenc_lib.run import training
@@ -199,7 +198,7 @@ def save(path: Path, writer: int, halfway=None, other=None) -> None:
 
     if halfway:
         files.open = Interrupted   # in front of the builtin
-    base_files.save_atomically({"writer": writer, "weights": torch.full((20_000 * writer,), writer)}, path)
+    files.save_atomically({"writer": writer, "weights": torch.full((20_000 * writer,), writer)}, path)
 
 
 @pytest.mark.parametrize("first, second", [(1, 2), (2, 1)])
@@ -211,11 +210,11 @@ def test_two_processes_that_write_one_checkpoint_leave_one_of_both(tmp_path, fir
     other.set()
     slow.join(60)
     assert slow.exitcode == 0 and os.listdir(tmp_path) == ["run.pt"]
-    state = base_files.read(path)
+    state = files.read(path)
     assert len(state["weights"]) == 20_000 * state["writer"] and (state["weights"] == state["writer"]).all()
 
 
-@pytest.mark.parametrize("end", [lambda path: base_files.save_atomically({}, path), base_files.discard])
+@pytest.mark.parametrize("end", [lambda path: files.save_atomically({}, path), files.discard])
 def test_what_killed_writers_left_goes_and_nothing_else(tmp_path, end):
     path = tmp_path / "run[1]-0.pt"
     others = {"run[1]-0.pt.zip", "run[1]-00.pt.0a.partial", "run1-0.pt.0a.partial", "run[1]-1.pt"}
@@ -223,8 +222,8 @@ def test_what_killed_writers_left_goes_and_nothing_else(tmp_path, end):
         (tmp_path / name).touch()
     end(path)
     assert set(os.listdir(tmp_path)) - {path.name} == others
-    assert path.exists() == (end is not base_files.discard)
-    base_files.discard(tmp_path / "nowhere" / "run.pt")
+    assert path.exists() == (end is not files.discard)
+    files.discard(tmp_path / "nowhere" / "run.pt")
 
 
 # ------------------------------------------------------------------------------------------ a loss that is no number

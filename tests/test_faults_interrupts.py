@@ -37,7 +37,7 @@ def test_a_run_cut_off_leaves_no_kernel_and_no_page_and_goes_on_later(tiny, make
     _, error = run.communicate(timeout=20)
     if number != signal.SIGKILL:
         assert run.returncode == 128 + number
-        assert error.strip() == f"run_all.sh: stopped by {number.name}; the same command goes on from here."
+        assert error.strip() == f"run_all.sh: stopped by {number.name}; run the same command again to continue."
         wait_for(lambda: not alive(its_child), 10)
     wait_for(lambda: not alive(kernel), 10)
     assert not tiny.executed("01_dots").exists() and not tiny.html.exists()
@@ -97,7 +97,7 @@ def test_a_second_run_waits_for_the_first(tiny):
     first = tiny.start()
     wait_for(lambda: (tiny.out / "pid").exists())
     second = tiny.start()
-    assert second.stdout.readline() == f"another run is at work in {tiny.out}; waiting for it to end\n"
+    assert second.stdout.readline() == f"another run is active in {tiny.out}; waiting for it to finish\n"
     (tiny.out / "go").touch()
     for run in (first, second):
         output, error = run.communicate(timeout=60)

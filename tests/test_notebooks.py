@@ -87,7 +87,7 @@ def test_without_a_gpu_and_data_the_paper_profile_shows_what_is_on_file(run_all,
     done = run_all("--profile", "paper", "--out", tmp_path, POSENC_DATA="", CUDA_VISIBLE_DEVICES="",
                    http_proxy="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9")   # nor a network
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "no GPU here, so nothing is trained: the pages show what is on file in records/paper\n" in done.stdout
+    assert "no GPU here, so nothing is trained: the pages show the runs in records/paper\n" in done.stdout
     assert kept == {file: file.read_bytes() for file in (ROOT / "records").rglob("*.jsonl")}
     assert not list(tmp_path.rglob("*.jsonl")) and not list(tmp_path.rglob("*.pt"))
     for page in PAGES:

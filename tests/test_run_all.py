@@ -284,7 +284,7 @@ def test_a_failing_page_is_reported_and_the_book_has_the_others(tiny, make):
     before = (tiny.html / "index.html").stat().st_ino
     tiny.page("00_index", FAILING)
     done = make("--only", "01")
-    assert done.returncode == 1 and done.stderr.endswith("1 of 2 page(s) failed, so the book was left as it was.\n")
+    assert done.returncode == 1 and done.stderr.endswith("1 of 2 page(s) failed, so the book was left unchanged.\n")
     assert (tiny.html / "index.html").stat().st_ino == before
 
 
@@ -365,10 +365,10 @@ def test_a_slice_of_minutes_ends_well_and_the_next_goes_on(run_all, tmp_path):
     command = ("--profile", "smoke", "--only", "08", "--out", tmp_path)
     done = run_all(*command, "--minutes", "0.02")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "After 0.02 minutes; the same command goes on from here.\nclaim " in done.stdout
+    assert "After 0.02 minutes; run the same command again to continue.\nexperiment " in done.stdout
     assert not list((tmp_path / "records" / "smoke").glob("*.jsonl"))
     done = run_all(*command, "--minutes", "30")
-    assert done.returncode == 0 and "All runs of these pages are on file.\nclaim " in done.stdout
+    assert done.returncode == 0 and "All runs of these pages are complete.\nexperiment " in done.stdout
     assert "not run yet" not in done.stdout
 
 
@@ -378,7 +378,7 @@ def test_a_book_that_sphinx_complains_of_does_not_replace_the_old_one(tiny, make
     (tiny.folder / "book" / "index.rst").write_text("Tiny pages\n=====\n")
     for _ in range(2):   # the second time as well: what Sphinx said on reading is not forgotten
         done = make()
-        assert done.returncode == 1 and "Sphinx is not content" in done.stderr and "underline too short" in done.stderr
+        assert done.returncode == 1 and "Sphinx reported problems" in done.stderr and "underline too short" in done.stderr
     assert (tiny.html / "index.html").stat().st_ino == before
 
 
