@@ -442,7 +442,7 @@ page.table(verdict_table.rename(columns={"net": "network", "padding_mode": "padd
            "01_excess", f"""What the rule looks at: excess border energy in doublings, mean over {len(x)} crops and five
 layers, with its 95 % interval (Student's t) over n seeds. Circular is shown, and not judged.""", workspace=workspace, digits=2)
 claim = padding_artifacts.PADDING_ARTIFACTS
-page.against_paper({claim: claim.verdict(verdict_table)}, {claim: claim.tried(crossed)}, "01_against_paper",
+page.against_paper({claim: claim.verdict(verdict_table)}, {claim: claim.control_outcome(crossed)}, "01_against_paper",
                    f"{dataset}, {len(x)} crops, ResNet-18 of width {configs[0].width}, n = {len(seeds)} seeds", workspace=workspace)
 
 # %% [markdown]

@@ -571,7 +571,7 @@ def direction(row):
 # %%
 judged = summary[summary["paper_spc"].notna() & (summary["images"] == "natural") & (summary["table"] != "Fig. 6")]
 verdicts = {c: c.verdict(scored if c is posenet_readout.POSENET_SCRATCH else judged) for c in claims}
-outcomes = {c: c.tried(scratch if c is posenet_readout.POSENET_SCRATCH else frame) for c in claims}
+outcomes = {c: c.control_outcome(scratch if c is posenet_readout.POSENET_SCRATCH else frame) for c in claims}
 page.against_paper(verdicts, outcomes, "02_against_paper", f"{what}; {n_seeds}; Table 5: {what5}", workspace=workspace)
 
 doubled = summary["mae"] * (1 + summary["target"].isin(["HS", "VS"]))

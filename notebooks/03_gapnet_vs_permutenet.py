@@ -306,7 +306,7 @@ for ax, task, unit, n in zip(axes, ("location", "image"), ("cells", "image class
     printed = claims.TABLE1.query("head == 'permutenet' and grid == 3 and task == @task")
     curves = learned[learned["task"] == task]
     figures.answers_by_epoch(curves, n * printed["paper"] / 100, ax).set(
-        title=f"Task: {style.NAMES[task]}", ylabel=f"{unit} told apart, of {n}", ylim=(0, n))
+        title=f"Task: {style.label(task)}", ylabel=f"{unit} told apart, of {n}", ylim=(0, n))
 fig.legend(*axes[0].get_legend_handles_labels(), fontsize="small", loc="outside right center")
 page.show(fig, "03_by_epoch", """PermuteNet cell by cell: accuracy after each epoch times the number of answers, in the reference
           run (CIFAR-10, 3×3, ResNet-18 of width 64, epochs of 1,041 steps of 48, bfloat16 on an NVIDIA H200; one network
@@ -317,7 +317,7 @@ page.show(fig, "03_by_epoch", """PermuteNet cell by cell: accuracy after each ep
 near_integer = (learned["answers"] - learned["answers"].round()).abs() < 0.15
 for (task, mode), rows in learned.groupby(["task", "padding_mode"], sort=False):
     last = rows.iloc[-1]
-    print(f"{style.NAMES[task]}, {style.NAMES.get(mode, mode)} padding: {last['answers']:.1f} answers "
+    print(f"{style.label(task)}, {style.label(mode)} padding: {last['answers']:.1f} answers "
           f"after {last['epoch']} epochs; within 0.15 of a whole number "
           f"in {near_integer[rows.index].mean():.0%} of them (30 % by chance)")
 
@@ -349,7 +349,7 @@ page.show(fig, "03_place_fields", f"""Place fields: mean response of eight chann
 # %%
 curves = [("zero, before training", "zeros", "location", "eta2_untrained", ":"),
           ("zero, for location", "zeros", "location", "eta2_deciles", "-"),
-          *((f"{style.NAMES.get(m, m)}, for image class", m, "image", "eta2_deciles", "--")
+          *((f"{style.label(m)}, for image class", m, "image", "eta2_deciles", "--")
             for m in claims.PADDED),
           ("circular, for location", "circular", "location", "eta2_deciles", "-")]
 fig, ax = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
@@ -408,11 +408,11 @@ page.show(fig, "03_matched", f"""Location and image class asked with equally man
 # %%
 control_rows = dict(zip(claims.CLAIMS, (accuracies, shuffles, kept_gaps), strict=True))
 page.against_paper({claim: claim.verdict(accuracies) for claim in claims.CLAIMS},
-                   {claim: claim.outcome(rows) for claim, rows in control_rows.items()},
+                   {claim: claim.control_outcome(rows) for claim, rows in control_rows.items()},
                    "03_against_paper", f"{what}, {n_seeds}", workspace=workspace)
 for row in accuracies:
     if row.padding_mode == "circular":
-        print(f"Control, circular padding: {style.NAMES[row.head]} {row.grid}×{row.grid} tells the "
+        print(f"Control, circular padding: {style.label(row.head)} {row.grid}×{row.grid} tells the "
               f"location in {row.mean:.2f} % of cases; chance is {row.chance:.2f} %.")
 
 # %% [markdown]

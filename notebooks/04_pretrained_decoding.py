@@ -306,7 +306,7 @@ roles = {"trained": judged, "random": last[last["network"].isin(twin.values())],
          "circular": last[last["network"].isin([c.label for c in blind])]}
 control = pd.concat([part[part["head"] == "in order"].assign(role=role) for role, part in roles.items()])
 control["of"] = control["network"].replace(twin)
-page.against_paper({claim: claim.verdict(judged)}, {claim: claim.tried(control)}, "04_against_paper",
+page.against_paper({claim: claim.verdict(judged)}, {claim: claim.control_outcome(control)}, "04_against_paper",
                    f"{what}, n = {len(seeds)} seeds", workspace=workspace)
 alone = last[(last["head"] == "in order") & ~last["network"].isin([c.label for c in (*blind, *leaky)])]
 for label, row in alone.groupby("network", sort=False)["mean"].agg(["min", "max"]).iterrows():

@@ -438,7 +438,7 @@ page.show(fig, "05_location", f"""Location told by a linear reader from the pool
 # %%
 names = {label: method for method, label in style.NAMES.items()} | {"two crops": "crops"}
 judged = gains.assign(method=gains["method"].replace(names), against=gains["against"].replace(names))
-controls = {claim: claim.tried(by_fill if claim is augshift.AUGSHIFT_SHIFTS else judged) for claim in claims}
+controls = {claim: claim.control_outcome(by_fill if claim is augshift.AUGSHIFT_SHIFTS else judged) for claim in claims}
 page.against_paper({claim: claim.verdict(judged) for claim in claims}, controls, "05_against_paper",
                    f"{what}, n = {len(seeds)} seeds", workspace=workspace)
 imagenet = records.to_frame(records.load(workspace.records("augshift", "paper")))

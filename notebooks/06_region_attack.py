@@ -545,7 +545,7 @@ for r in runs:
 # %%
 judged = pd.concat([beyond, regional]).query("network == 'plain'")
 others = pd.concat([gaps, specific]).query("network != 'plain'").rename(columns={"value": "mean"}).assign(n=1)   # each by itself
-page.against_paper({claim: claim.verdict(judged) for claim in claims}, {claim: claim.tried(pd.concat([judged, others])) for claim in claims},
+page.against_paper({claim: claim.verdict(judged) for claim in claims}, {claim: claim.control_outcome(pd.concat([judged, others])) for claim in claims},
                    "06_against_paper", f"{what}, n = {len(seeds)} seeds", workspace=workspace)
 print(page.provenance(workspace, splits))
 

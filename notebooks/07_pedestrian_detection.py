@@ -332,7 +332,7 @@ for at, number in enumerate(one.results["number"]):
     figures.boxes(fig.axes[5 * at + 1], there[:, :4].numpy(), ["--" if ignored else "-" for ignored in there[:, 5]])
     for column, kind in enumerate(("nothing", "flip", "random"), start=2):
         found = boxes_of[kind, number]
-        figures.boxes(fig.axes[5 * at + column], np.array(found["boxes"]), strength=found["scores"])
+        figures.boxes(fig.axes[5 * at + column], np.array(found["boxes"]), scores=found["scores"])
 page.show(fig, "07_examples", f"""Test pictures by number. Second: everybody's box; dashed, who is ignored. Then what {NAMES[where[one.digest]]} finds (scores above 0.1, fainter the lower), with all channels, without the
           {n_main[where[one.digest]]} of highest flip response, and without as many random ones (seed {seeds[0]}).""",
           "Rows of street pictures with boxes around people.", workspace=workspace)
@@ -434,7 +434,7 @@ page.table(wrong.assign(detector=wrong["detector"].map(NAMES), kind=wrong["kind"
 
 # %%
 claim = pedestrian_detection.PEDESTRIANS
-page.against_paper({claim: claim.verdict(beyond)}, {claim: claim.tried(beyond)}, "07_against_paper", f"{what}, {', '.join(NAMES[k] for k in kinds)}, n = {len(seeds)} seeds", workspace=workspace)
+page.against_paper({claim: claim.verdict(beyond)}, {claim: claim.control_outcome(beyond)}, "07_against_paper", f"{what}, {', '.join(NAMES[k] for k in kinds)}, n = {len(seeds)} seeds", workspace=workspace)
 print(page.provenance(workspace, splits))
 
 # %% [markdown]

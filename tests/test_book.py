@@ -1,7 +1,7 @@
 """The built book, as a reader meets it: in a real browser, from file://, with no network.
 
-Every check is a function that returns what it found wrong, as sentences. `test_book` wants none on any page, in the
-light, in the dark and on a phone; `test_check_finds` puts one fault into a page of the same book and wants it found.
+Every check is a function that returns a list of problems. `test_book` expects none on any page, in light mode, in dark
+mode and on a phone; `test_check_finds` plants one fault in a page of the same book and expects it to be reported.
 """
 import os
 import re
@@ -15,20 +15,20 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-VIEWS = {  # name: what the browser pretends to be
+VIEWS = {  # name: options of the browser context
     "light": dict(color_scheme="light", viewport=dict(width=1280, height=900)),
     "dark": dict(color_scheme="dark", viewport=dict(width=1280, height=900)),
     "phone": dict(color_scheme="light", viewport=dict(width=390, height=844)),
 }
-OUTSIDE = re.compile(r"^(?!file:|data:|blob:|about:)")
+EXTERNAL = re.compile(r"^(?!file:|data:|blob:|about:)")
 
 
 def missing(what):
-    """Skips in plain sight where a reader has no browser; CI has to have one."""
+    """Skip, with a reason, on a machine without a browser, but fail in CI."""
     (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"the book was not tested: {what}")
 
 
-@pytest.fixture(scope="module")   # not longer: Playwright keeps an event loop running
+@pytest.fixture(scope="module")   # not per session: Playwright keeps an event loop running
 def browser():
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
     if chromium is None:
@@ -37,22 +37,22 @@ def browser():
         missing("playwright and axe-playwright-python are not installed (the `test` extra)")
     from playwright.sync_api import sync_playwright
 
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
              "--disable-sync", "--no-first-run", "--disable-dev-shm-usage"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=quiet)
+        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
         yield browser
         browser.close()
 
 
 class Visit:
-    """One page in one view, loaded and typeset, with what was complained of and asked for on the way."""
+    """One page in one view, loaded and typeset, with the errors and the external requests on the way."""
 
     def __init__(self, browser, path, view="light", query=""):
         self.context = browser.new_context(**VIEWS[view])
         self.context.set_default_timeout(20_000)
-        self.errors, self.outside = [], []
-        self.context.route(OUTSIDE, lambda route: (self.outside.append(route.request.url), route.abort()))
+        self.errors, self.external = [], []
+        self.context.route(EXTERNAL, lambda route: (self.external.append(route.request.url), route.abort()))
         self.page = self.context.new_page()
         self.page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -70,30 +70,30 @@ class Visit:
         self.context.close()
 
 
-# Checks: Visit -> what is wrong
+# Checks: Visit -> problems
 
 def console_errors(visit):
     return visit.errors
 
 
-def outside_requests(visit):
-    return visit.outside
+def external_requests(visit):
+    return visit.external
 
 
 def images(visit):
-    """All there, and said in words: docutils puts the file's name where a figure has no alt text."""
+    """Every image loads and has alt text other than the file name, which docutils fills in where there is none."""
     return visit.run("""async () => {
         const images = [...document.images];
         images.forEach(image => image.loading = "eager");
         await Promise.all(images.map(image => image.decode().catch(() => null)));
-        const told = image => image.alt.trim() && !/[.](svg|png|jpg)$/.test(image.alt);
+        const described = image => image.alt.trim() && !/[.](svg|png|jpg)$/.test(image.alt);
         return [...images.filter(image => !image.naturalWidth).map(image => `not loaded: ${image.outerHTML}`),
-                ...images.filter(image => !told(image)).map(image => `no alt text: ${image.outerHTML}`)];
+                ...images.filter(image => !described(image)).map(image => `no alt text: ${image.outerHTML}`)];
     }""")
 
 
 def maths(visit):
-    """No macro unknown, nothing left as TeX."""
+    """No macro is unknown, and no formula is left as TeX."""
     return visit.run(r"""() => [
         ...[...document.querySelectorAll('mjx-merror, [data-mml-node="merror"]')].map(e => `merror: ${e.textContent}`),
         ...[...document.querySelectorAll(".math")].filter(e => !e.querySelector("mjx-container"))
@@ -106,7 +106,7 @@ def anchors(path):
 
 
 def links(visit):
-    """Each that stays in the book leads to a file, and to a place in it."""
+    """Every link within the book leads to a file, and to an anchor in it."""
     dead = []
     for href in set(visit.run("[...document.querySelectorAll('a[href]')].map(a => a.href)")):
         parts = urlsplit(href)
@@ -117,7 +117,7 @@ def links(visit):
 
 
 def overflow(visit):
-    """Nothing but what scrolls by itself is wider than the screen."""
+    """Nothing is wider than the screen, except in a scrolling container."""
     return visit.run("""() => document.documentElement.scrollWidth <= innerWidth ? [] :
         [...document.querySelectorAll("main *")].filter(e => e.getBoundingClientRect().right > innerWidth + 1)
             .slice(0, 3).map(e => `${Math.round(e.getBoundingClientRect().right)} px: ${e.outerHTML.slice(0, 120)}`)
@@ -125,7 +125,7 @@ def overflow(visit):
 
 
 def accessibility(visit):
-    """axe-core's rules, those whose breach it calls serious or critical; of code's words, one of each look."""
+    """No violation of an axe-core rule is serious or critical.  Of highlighted code, one token per style is checked."""
     visit.run("""() => {
         const seen = new Set();
         document.querySelectorAll(".highlight span").forEach(word => {
@@ -134,15 +134,15 @@ def accessibility(visit):
         });
     }""")
     visit.page.add_script_tag(path=Path(find_spec("axe_playwright_python").origin).with_name("axe.min.js"))
-    found = visit.run("async () => (await axe.run(document, {resultTypes: ['violations']})).violations")
+    results = visit.run("async () => (await axe.run(document, {resultTypes: ['violations']})).violations")
     return [f"{rule['id']} ({rule['impact']}): {node['html'][:160]}"
-            for rule in found if rule["impact"] in ("serious", "critical") for node in rule["nodes"]]
+            for rule in results if rule["impact"] in ("serious", "critical") for node in rule["nodes"]]
 
 
-# check: (where it is made, a fault that it has to find)
+# check: (the views it applies to, a fault that it has to report)
 CHECKS = {
     console_errors: (VIEWS, "<script>throw new Error('planted')</script>"),
-    outside_requests: (VIEWS, "<link rel=stylesheet href='https://example.org/font.css'>"),
+    external_requests: (VIEWS, "<link rel=stylesheet href='https://example.org/font.css'>"),
     images: (VIEWS, "<img src='_images/no_such.svg' alt='planted'>"),
     maths: (("light",), r"<span class='math notranslate'>\(\nosuchmacro\)</span>"),
     links: (("light",), "<a href='glossary.html#term-no-such'>planted</a>"),
@@ -158,29 +158,29 @@ MORE_FAULTS = [(console_errors, "<script src='_static/no_such.js'></script>"),
 
 
 @pytest.fixture(scope="module")
-def found(browser, smoke_book):
-    """{check: what it found, page and view first}, each page loaded once a view."""
-    found = {check: [] for check in CHECKS}
-    pages = sorted(path for path in smoke_book[1].glob("*.html") if path.name != "index.html")  # that one only leads on
+def problems(browser, smoke_book):
+    """{check: its problems, with page and view}, each page loaded once per view."""
+    problems = {check: [] for check in CHECKS}
+    pages = sorted(path for path in smoke_book[1].glob("*.html") if path.name != "index.html")  # only redirects
     assert pages, "the book has no page"
     for path in pages:
         for view in VIEWS:
             with Visit(browser, path, view) as visit:
                 for check, (views, _) in CHECKS.items():
                     if view in views:
-                        found[check] += [f"{path.name}, {view}: {problem}" for problem in check(visit)]
-    return found
+                        problems[check] += [f"{path.name}, {view}: {problem}" for problem in check(visit)]
+    return problems
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_book(found, check):
-    assert not found[check], "\n".join(found[check])
+def test_book(problems, check):
+    assert not problems[check], "\n".join(problems[check])
 
 
 @pytest.mark.parametrize("check, fault", [*((check, fault) for check, (_, fault) in CHECKS.items()), *MORE_FAULTS],
                          ids=lambda value: getattr(value, "__name__", ""))
 def test_check_finds(browser, smoke_book, tmp_path, check, fault):
-    """The same page with and without one fault, so that it is the fault that is found."""
+    """A check reports the planted fault, and does not on the same page without it."""
     for file in smoke_book[1].iterdir():
         (tmp_path / file.name).symlink_to(file)
     page = next(path for path in sorted(tmp_path.glob("[0-9][0-9]_*.html")) if "tex-svg-full.js" in path.read_text())
@@ -208,15 +208,15 @@ def test_search(browser, smoke_book, query, hits):
 
 
 def test_figures_and_tables_are_numbered_by_page(smoke_book):
-    """The second figure of page 03 is Figure 3.2, whatever other pages there are."""
+    """The second figure of page 03 is Figure 3.2, whichever pages the book has."""
     for path in smoke_book[1].glob("[0-9][0-9]_*.html"):
         for kind in ("Figure", "Table"):
             numbers = re.findall(rf'caption-number">{kind} ([\d.]+) ', path.read_text(encoding="utf-8"))
             assert numbers == [f"{int(path.name[:2])}.{n}" for n in range(1, len(numbers) + 1)], path.name
 
 
-def test_what_is_downloaded_is_there(smoke_book):
-    """Each numbered figure offers svg and png, each numbered table csv, and each page its notebook."""
+def test_downloads_exist(smoke_book):
+    """Every numbered figure offers svg and png, every numbered table csv, and every page its notebook."""
     for path in smoke_book[1].glob("[0-9][0-9]_*.html"):
         text = path.read_text(encoding="utf-8")
         notebook = f"_sources/{path.stem}.ipynb"

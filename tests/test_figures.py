@@ -1,4 +1,4 @@
-"""What is drawn is what was given: values, intervals, chance, the paper's numbers, one colour a padding mode."""
+"""Figures draw the data they are given: values, intervals, chance, the paper's numbers, a colour per padding mode."""
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +11,7 @@ from posenc_lib.claims import claim, gapnet_vs_permutenet
 from posenc_lib.data import files, imageset, streets
 from posenc_lib.measure.canvas import POSITION_MAPS
 from posenc_lib.nets.padding import PADDING_MODES
-from posenc_lib.show import figures, images
+from posenc_lib.show import figures, images, style
 from posenc_lib.show.style import MAP_COLOURS, PADDING_COLOURS
 
 matplotlib.use("agg")
@@ -31,9 +31,9 @@ def drawn(ax) -> set[tuple[float, float]]:
 
 
 def segments(ax) -> list[tuple[float, float]]:
-    """(low, high) of every vertical stroke and of every level line, sorted; those without a value are left out."""
-    found = [tuple(s[:, 1].tolist()) for lines in ax.collections for s in lines.get_segments() if len(s) == 2]
-    return sorted(s for s in found if not np.isnan(s).any())
+    """(low, high) of every vertical and horizontal segment, sorted, without those that have no value."""
+    ends = [tuple(s[:, 1].tolist()) for lines in ax.collections for s in lines.get_segments() if len(s) == 2]
+    return sorted(end for end in ends if not np.isnan(end).any())
 
 
 def intervals(rows: pd.DataFrame) -> list[tuple[float, float]]:
@@ -48,17 +48,21 @@ def test_every_padding_mode_has_a_colour_of_its_own():
     assert set(PADDING_COLOURS) == set(PADDING_MODES) and len(set(PADDING_COLOURS.values())) == 4
 
 
+@pytest.mark.parametrize("key, name", [("gapnet", "GAPNet"), ("vgg/depth_2", "VGG, 2 layers"), ("layer4", "layer4"),
+                                       (8, 8)])
+def test_a_label_looks_up_every_part_of_a_key(key, name):
+    assert style.label(key) == name
+
+
 @pytest.mark.parametrize("task", ["location", "image"])
 def test_accuracy_by_grid_draws_every_cell_with_interval_paper_and_chance(summary, ax, task):
     assert figures.accuracy_by_grid(summary, task, ax) is ax
     rows = summary[summary["task"] == task]
     assert sorted(y for _, y in drawn(ax)) == sorted(rows["mean"])
-    intervals = [tuple(line.get_ydata()) for line in ax.lines if len(line.get_ydata()) == 2]
-    assert sorted(intervals) == sorted(zip(rows["low"], rows["high"], strict=True))
-    levels = [segment[0, 1] for lines in ax.collections for segment in lines.get_segments()]
-    assert sorted(levels) == sorted([*rows["paper"], *[10.0] * 9])
+    levels = [(y, y) for y in (*rows["paper"], *[10.0] * 9)]
+    assert segments(ax) == sorted(intervals(rows) + levels)
     assert [t.get_text() for t in ax.get_xticklabels()][:4] == ["zero\n3×3", "zero\n5×5", "zero\n7×7", "reflect\n3×3"]
-    for line in ax.lines[:4]:
+    for line in ax.lines[:2]:
         assert same_color(line.get_color(), PADDING_COLOURS["zeros"])
 
 
@@ -73,7 +77,7 @@ def test_a_cell_that_was_not_run_says_so(summary, ax):
     assert [t.get_text() for t in ax.texts] == ["not run"] and len(drawn(ax)) == 16
 
 
-def test_above_chance_and_bars_draw_what_they_are_given(ax):
+def test_above_chance_and_bars_draw_their_data(ax):
     rows = pd.DataFrame([("location", 9, 50.0, 40, 60), ("location", 5, 30.0, 20, 40), ("image", 9, 55.0, 54, 56),
                          ("image", 5, 35.0, 34, 36)], columns=["task", "answers", "mean", "low", "high"])
     figures.above_chance(rows, ax)
@@ -85,7 +89,7 @@ def test_above_chance_and_bars_draw_what_they_are_given(ax):
     assert [list(line.get_ydata()) for line in ax.lines] == [[11.1, 11.1]]
 
 
-def test_place_fields_stand_under_their_share(ax):
+def test_place_fields_are_titled_with_their_explained_variance(ax):
     fields = [np.arange(9.0).reshape(3, 3), np.eye(3)]
     fig = images.place_field_maps(fields, [0.25, 1.0])
     assert [a.get_title() for a in fig.axes] == ["η² = 25%", "η² = 100%"]
@@ -95,7 +99,7 @@ def test_place_fields_stand_under_their_share(ax):
     assert ax.lines[0].get_ydata().tolist() == [100, 50, 0]
 
 
-def test_padded_squares_tint_what_was_added():
+def test_padded_squares_tint_the_padding():
     fig = images.padded_squares({"reflect": np.pad(np.arange(4).reshape(2, 2), 1, mode="reflect")}, margin=1)
     squares = [p for p in fig.axes[0].patches if p.get_fill()]
     tinted = [same_color(p.get_facecolor(), (*PADDING_COLOURS["reflect"], 0.3)) for p in squares]
@@ -165,7 +169,7 @@ def test_a_picture_grid_holds_each_picture_in_its_row_and_column_on_one_scale():
 
 
 def spc_table(**columns) -> pd.DataFrame:
-    """Rows of `columns`, lists of equal length, with a mean of their own each and an interval of .02."""
+    """Rows of `columns`, lists of equal length, each with its own mean and an interval of .02."""
     rows = pd.DataFrame(columns)
     rows["mean"] = 0.1 + 0.05 * np.arange(len(rows))
     return rows.assign(low=rows["mean"] - 0.01, high=rows["mean"] + 0.01)
@@ -181,7 +185,7 @@ def test_scores_by_map_draws_every_network_and_the_papers_numbers_once(ax):
     near = {(round(x), y) for x, y in drawn(ax)}
     assert near == {(POSITION_MAPS.index(row.target), row.mean) for row in rows.itertuples(index=False)}
     assert labels(ax) == list(POSITION_MAPS)
-    assert [t.get_text() for t in ax.get_legend().get_texts()][:2] == ["vgg", "pixels"]
+    assert [t.get_text() for t in ax.get_legend().get_texts()][:2] == ["VGG", "pixels"]
 
 
 def test_scores_by_map_leave_a_gap_where_a_map_was_not_drawn(ax):
@@ -190,7 +194,7 @@ def test_scores_by_map_leave_a_gap_where_a_map_was_not_drawn(ax):
     assert {(round(x), y) for x, y in drawn(ax) if not np.isnan(y)} == set(zip((0, 4), rows["mean"], strict=True))
 
 
-def test_scores_by_padding_tell_random_from_trained_and_one_mode_from_another(ax):
+def test_scores_by_padding_distinguish_random_from_trained_and_the_modes(ax):
     summary = spc_table(table=["untrained", "trained"] * 2, variant=["zeros", "zeros", "none", "none"])
     single = pd.DataFrame([("untrained", "zeros", 0.1), ("untrained", "zeros", None), ("trained", "zeros", 0.8),
                            ("untrained", "none", 0.0), ("trained", "none", 0.2), ("trained", "none", 0.3)],
@@ -220,8 +224,8 @@ def test_a_score_ladder_has_a_line_a_map_and_the_papers_beside_it(ax):
     assert labels(ax) == ["as it is", "2\nlayers", "3\nlayers"]
 
 
-def test_accuracy_by_layer_draws_heads_chance_and_what_a_layer_can_know_at_most(ax):
-    rows = spc_table(layer=[1, 2, 3, 1, 2, 3], head=["in order"] * 3 + ["shuffled"] * 3)
+def test_accuracy_by_layer_draws_heads_chance_and_ceiling(ax):
+    rows = spc_table(layer=[1, 2, 3, 1, 2, 3], head=["in_order"] * 3 + ["shuffled"] * 3)
     rows = rows.assign(chance=11.1, ceiling=[44.0, 77.0, 100.0] * 2)
     figures.accuracy_by_layer(rows, ax)
     assert sorted(y for _, y in drawn(ax)) == sorted(rows["mean"])
@@ -231,7 +235,7 @@ def test_accuracy_by_layer_draws_heads_chance_and_what_a_layer_can_know_at_most(
     assert labels(ax) == ["1", "2", "3"]
 
 
-def test_dots_by_group_stop_at_the_floor(ax):
+def test_dots_by_group_are_clipped_at_the_floor(ax):
     rows = spc_table(network=["a", "b"] * 2, cells=["seen", "seen", "unseen", "unseen"])
     rows.loc[3, ["mean", "low", "high"]] = -40.0, -50.0, 0.5
     figures.dots_by_group(rows, "network", "cells", ax, floor=-2.0)
@@ -245,7 +249,7 @@ def test_dots_by_method_stand_on_one_line_a_method_from_the_top(ax):
     methods = ["baseline", "two crops", "AugShift"]
     rows = spc_table(method=["AugShift", "baseline"]).assign(paper=[85.6, np.nan])
     single = pd.DataFrame([("baseline", 60.0), ("AugShift", 80.0), ("AugShift", 84.0), ("two crops", 70.0),
-                           ("BlurPool", 99.0)], columns=["method", "value"])   # the last was not asked for
+                           ("BlurPool", 99.0)], columns=["method", "value"])   # the last is not in `methods`
     assert figures.dots_by_method(rows, single, methods, ax) is ax
     bottom, top = ax.get_ylim()
     assert labels(ax, "y") == methods and bottom > 2 > 0 > top   # the first is uppermost
@@ -253,7 +257,7 @@ def test_dots_by_method_stand_on_one_line_a_method_from_the_top(ax):
                     for x, y in zip(*line.get_data(), strict=True)} for mark in "oD"}
     assert marks["o"] == {(0, 60.0), (1, 70.0), (2, 80.0), (2, 84.0)}
     assert marks["D"] == {(2, rows["mean"][0]), (0, rows["mean"][1])}
-    lines = [s for drawn in ax.collections for s in drawn.get_segments() if len(s) == 2 and not np.isnan(s).any()]
+    lines = [s for strokes in ax.collections for s in strokes.get_segments() if len(s) == 2 and not np.isnan(s).any()]
     level, upright = ([s for s in lines if s[0, axis] == s[1, axis]] for axis in (1, 0))
     assert sorted((round(s[0, 1]), *s[:, 0]) for s in level) == [
         (methods.index(row.method), row.low, row.high) for row in rows[::-1].itertuples(index=False)]
@@ -280,8 +284,8 @@ def test_a_curve_of_one_place_is_drawn(ax):
     assert {(round(x), y) for x, y in drawn(ax)} == {(8, y) for y in rows["mean"]} and list(ax.get_xticks()) == [8]
 
 
-def on_paper(fig) -> np.ndarray:
-    """(axes, 2): how many inches wide and high each picture comes out."""
+def printed_sizes(fig) -> np.ndarray:
+    """(axes, 2): width and height of each picture in inches."""
     fig.canvas.draw()
     return np.array([ax.get_window_extent().size for ax in fig.axes]) / fig.dpi
 
@@ -298,12 +302,12 @@ def test_a_picture_grid_of_wide_pictures_draws_them_all_whole_and_larger():
     assert [ax.images[0].get_array().shape[:2] for ax in wide.axes] == [(20, 40)] * 6
     for n, ax in enumerate(wide.axes[i] for i in (0, 1, 3, 4)):
         assert ax.images[0].get_array().max() == pytest.approx(1 / (1 + n // 2))
-    sizes = on_paper(wide)
+    sizes = printed_sizes(wide)
     np.testing.assert_allclose(sizes[:, 0], 2 * sizes[:, 1], rtol=0.01)
     np.testing.assert_allclose(sizes, sizes[[0] * 6], rtol=0.01)             # one size for all
-    assert (sizes[:, 0] > 1.2 * on_paper(square)[:, 0]).all()
+    assert (sizes[:, 0] > 1.2 * printed_sizes(square)[:, 0]).all()
     inches = wide.get_size_inches()
-    assert 2 * sizes[0, 1] > 0.7 * inches[1] and 3 * sizes[0, 0] > 0.7 * inches[0]   # with little left empty
+    assert 2 * sizes[0, 1] > 0.7 * inches[1] and 3 * sizes[0, 0] > 0.7 * inches[0]   # and little is left empty
     for fig in (wide, square):
         plt.close(fig)
 
@@ -340,11 +344,11 @@ def test_classes_of_camvid_have_the_colours_of_their_counterparts():
     colours = images.class_colours(files.CAMVID)
     np.testing.assert_allclose(255 * colours[:11], [OF_CITYSCAPES[name] for name in like])
     assert not colours[imageset.VOID].any()
-    np.testing.assert_allclose(images.class_colours(["unheard of", "road"])[:2], [
+    np.testing.assert_allclose(images.class_colours(["unknown", "road"])[:2], [
         [128 / 255] * 3, np.array(OF_CITYSCAPES["road"]) / 255])   # grey
 
 
-def test_boxes_stand_around_the_pixels_they_name(ax):
+def test_boxes_enclose_their_pixels(ax):
     images.boxes(ax, np.array([[2, 3, 4, 5], [0, 0, 1, 1]]), ["-", "--"], [1.0, 0.25])
     one, two = ax.patches
     assert (one.get_xy(), one.get_width(), one.get_height()) == ((1.5, 2.5), 4, 5)   # pixel 2 begins at 1.5

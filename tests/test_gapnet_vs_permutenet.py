@@ -56,7 +56,7 @@ def test_table_1_is_the_printed_one():
 def test_the_headline_numbers_are_those_of_table_1():
     zero = TABLE1.query("padding_mode == 'zeros' and head == 'permutenet' and task == 'location'")
     for number in zero["paper"]:
-        assert f"{number} %" in PERMUTENET_LOCATION.printed
+        assert f"{number} %" in PERMUTENET_LOCATION.paper_value
 
 
 def rows_of_table1(**means: float) -> list[Accuracy]:
@@ -152,14 +152,14 @@ def circular_rows(off: float) -> list[Accuracy]:
 @pytest.mark.parametrize("off, outcome", [(0, paper.PASSED), (0.49, paper.PASSED), (-0.49, paper.PASSED),
                                           (0.51, paper.NOT_PASSED), (-0.51, paper.NOT_PASSED)])
 def test_gapnet_must_be_at_chance_under_circular_padding(off, outcome):
-    result, evidence = GAPNET_LOCATION.tried(circular_rows(off))
+    result, evidence = GAPNET_LOCATION.judge_control(circular_rows(off))
     assert result == outcome
     assert off == 0 or f"chance (2.0 %) of 3 (backbone, grid): {100 / 49 + off:.1f} % [" in evidence
 
 
 def test_without_circular_padding_the_control_of_gapnet_was_not_tried():
     rows = [row for row in circular_rows(0) if row.padding_mode != "circular"]
-    assert GAPNET_LOCATION.tried(rows)[0] == paper.NOT_TRIED
+    assert GAPNET_LOCATION.judge_control(rows)[0] == paper.NOT_TRIED
 
 
 def shuffles(half: float = 2, gapnet: float = 100, **means: float) -> list[ShuffleAccuracy]:
@@ -186,7 +186,7 @@ def shuffles(half: float = 2, gapnet: float = 100, **means: float) -> list[Shuff
     ({"gapnet": 14, "none": 14, "fixed": 14}, paper.NOT_PASSED),
 ])
 def test_only_an_order_that_changes_may_cost_the_location(means, outcome):
-    result, evidence = PERMUTENET_LOCATION.tried(shuffles(**means))
+    result, evidence = PERMUTENET_LOCATION.judge_control(shuffles(**means))
     assert result == outcome
     assert re.search(r"\d+\.\d % \[-?\d", evidence)
 
@@ -206,7 +206,7 @@ def kept_gaps(three: float, nine: float, gapnet: float = 5.0) -> list[KeptGap]:
     (kept_gaps(9, float("nan"), gapnet=-3), paper.NOT_TRIED),
 ])
 def test_semantics_must_survive_better_at_equally_many_answers(rows, outcome):
-    result, evidence = PERMUTENET_IMAGE.tried(rows)
+    result, evidence = PERMUTENET_IMAGE.judge_control(rows)
     assert result == outcome
     assert result == paper.NOT_TRIED or ("9 answers" in evidence and "n = 3" in evidence)
 
@@ -215,8 +215,8 @@ def test_semantics_must_survive_better_at_equally_many_answers(rows, outcome):
                                          (PERMUTENET_IMAGE, kept_gaps(9, 9))])
 def test_a_control_of_a_single_seed_was_not_tried(claim, rows):
     single = [row._replace(n=1) for row in rows]
-    assert claim.tried(single) == (paper.NOT_TRIED, "one seed has no interval; run at least two")
-    assert claim.tried([row._replace(n=2) for row in rows])[0] in (paper.PASSED, paper.NOT_PASSED)
+    assert claim.judge_control(single) == (paper.NOT_TRIED, "one seed has no interval; run at least two")
+    assert claim.judge_control([row._replace(n=2) for row in rows])[0] in (paper.PASSED, paper.NOT_PASSED)
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
@@ -227,11 +227,11 @@ def test_a_single_seed_has_no_verdict(claim):
 
 def test_a_control_of_which_a_part_was_run_is_not_tried():
     parts = [row for row in shuffles() if row.permutation in ("none", "batch")]
-    outcome, because = PERMUTENET_LOCATION.outcome(parts)
+    outcome, because = PERMUTENET_LOCATION.control_outcome(parts)
     assert outcome == paper.NOT_TRIED and "not every way" in because
     without = [row for row in shuffles() if (row.head, row.permutation) != ("permutenet", "none")]
-    assert PERMUTENET_LOCATION.outcome(without)[0] == paper.NOT_TRIED
-    outcome, because = PERMUTENET_IMAGE.outcome(kept_gaps(9, 9)[1:])
+    assert PERMUTENET_LOCATION.control_outcome(without)[0] == paper.NOT_TRIED
+    outcome, because = PERMUTENET_IMAGE.control_outcome(kept_gaps(9, 9)[1:])
     assert outcome == paper.NOT_TRIED and "with 3 and with 9" in because
 
 

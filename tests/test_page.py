@@ -1,4 +1,4 @@
-"""What a page puts out: files on the disk, MyST for the book, HTML for JupyterLab; the same every time."""
+"""The outputs of a page: files on disk, MyST for the book, HTML for JupyterLab; identical on every run."""
 import base64
 import csv
 import io
@@ -14,7 +14,7 @@ import pytest
 from posenc_lib import claims
 from posenc_lib.claims import claim as paper
 from posenc_lib.claims import gapnet_vs_permutenet, padding_artifacts
-from posenc_lib.data import files, registry
+from posenc_lib.data import registry
 from posenc_lib.run.config import Workspace
 from posenc_lib.show import page, style
 
@@ -28,10 +28,10 @@ def workspace(tmp_path):
 
 @pytest.fixture
 def outputs(monkeypatch):
-    """The bundles put out so far."""
-    put_out = []
-    monkeypatch.setattr(page, "display", lambda bundle, raw: put_out.append(bundle))
-    return put_out
+    """The MIME bundles displayed so far."""
+    bundles = []
+    monkeypatch.setattr(page, "display", lambda bundle, raw: bundles.append(bundle))
+    return bundles
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def draw():
     return fig
 
 
-def test_a_figure_is_saved_and_put_out_with_number_caption_alt_and_downloads(workspace, outputs):
+def test_a_figure_is_saved_and_displayed_with_number_caption_alt_and_downloads(workspace, outputs):
     fig = draw()
     page.show(fig, "03_a", "Mean of 3 seeds,\n95 % interval.", 'A line "rising": <3 to 4>.', workspace=workspace,
               data=pd.DataFrame({"x": [1 / 3]}))
@@ -97,11 +97,11 @@ def test_a_table_of_given_widths_takes_the_margin(workspace, outputs):
     assert plain.count("\n\n") == wide.count("\n\n")
 
 
-def test_a_claim_box_says_what_is_in_the_claim(outputs):
+def test_a_claim_box_has_every_part_of_the_claim(outputs):
     page.claim_box(gapnet_vs_permutenet.GAPNET_LOCATION, padding_artifacts.PADDING_ARTIFACTS)
     markdown = outputs[0]["text/markdown"]
     for claim in (gapnet_vs_permutenet.GAPNET_LOCATION, padding_artifacts.PADDING_ARTIFACTS):
-        for text in (f"Claim `{claim.id}`", claim.statement, claim.source, claim.printed, claim.rule, claim.control,
+        for text in (f"Claim `{claim.id}`", claim.statement, claim.source, claim.paper_value, claim.rule, claim.control,
                      claim.control_rule):
             assert text in markdown
     assert outputs[0]["text/html"].count("<p><b>Claim") == 2
@@ -115,17 +115,17 @@ CONTROLS = {gapnet_vs_permutenet.GAPNET_LOCATION: (paper.PASSED, "circular: 11.1
             padding_artifacts.PADDING_ARTIFACTS: (paper.NOT_PASSED, "excess +0.1")}
 
 
-def test_verdicts_stand_bare_in_the_file_and_with_badges_in_the_book(workspace, outputs, reference_runs):
+def test_verdicts_are_plain_in_the_file_and_have_badges_in_the_book(workspace, outputs, reference_runs):
     earlier = pd.DataFrame({"claim": ["gapnet-location"], "this run": ["99.9 % there"]})
     earlier.to_csv(reference_runs / "03_against_paper.csv")
     page.against_paper(VERDICTS, CONTROLS, "03_against_paper", "2 seeds", workspace=workspace)
     saved = pd.read_csv(workspace.figures / "03_against_paper.csv")
     assert saved["verdict"].tolist() == [paper.REPRODUCED, paper.IN_DIRECTION]
     assert saved["reference run"].tolist() == ["99.9 % there", "none yet"]
-    assert saved["paper"].tolist() == [gapnet_vs_permutenet.GAPNET_LOCATION.printed, "no number printed"]
+    assert saved["paper"].tolist() == [gapnet_vs_permutenet.GAPNET_LOCATION.paper_value, "no number printed"]
     assert saved["run"].tolist() == ["2 seeds"] * 2
     assert saved["control"].tolist() == [paper.PASSED, paper.NOT_PASSED]
-    assert saved["tried"].tolist() == ["circular: 11.1 %", "excess +0.1"]
+    assert saved["control evidence"].tolist() == ["circular: 11.1 %", "excess +0.1"]
     assert "[reproduced in direction]{.verdict .in-direction}" in outputs[0]["text/markdown"]
     assert "[not passed]{.verdict .not-reproduced} excess +0.1" in outputs[0]["text/markdown"]
 
@@ -134,8 +134,8 @@ def test_jupyterlab_sees_words_where_the_book_has_roles(workspace, outputs):
     frame = pd.DataFrame({"a": ["[passed]{.verdict .reproduced} 3 of [0, 5]", "{numref}`fig-03_a`", "[03](03.ipynb)"]})
     page.table(frame, "03_t", "Table.", workspace=workspace)
     assert (workspace.figures / "03_t.md").read_text().splitlines()[2] == "| passed 3 of [0, 5] |"
-    shown = outputs[0]["text/html"]
-    assert "<td>passed 3 of [0, 5]</td>" in shown and "<td>fig-03_a</td>" in shown and "{" not in shown
+    text = outputs[0]["text/html"]
+    assert "<td>passed 3 of [0, 5]</td>" in text and "<td>fig-03_a</td>" in text and "{" not in text
 
 
 def test_the_score_table_has_every_claim_from_what_the_pages_left(workspace, outputs, reference_runs):
@@ -143,18 +143,17 @@ def test_the_score_table_has_every_claim_from_what_the_pages_left(workspace, out
     scores = page.score_table(workspace).set_index("claim")
     assert len(scores) == len(claims.CLAIMS) and list(scores.index) == [f"{c.page[:2]} {c.id}" for c in claims.CLAIMS]
     row = scores.loc["03 gapnet-location"]
-    assert (row["bare"], row["outcome"], row["page"]) == (paper.REPRODUCED, paper.PASSED, "03_gapnet_vs_permutenet")
+    assert (row["verdict"], row["outcome"], row["page"]) == (paper.REPRODUCED, paper.PASSED, "03_gapnet_vs_permutenet")
     assert row["figure"] == f"{{numref}}`Fig. %s <fig-{gapnet_vs_permutenet.GAPNET_LOCATION.figure}>`"
     assert (row["this run"], row["run"], row["reference run"]) == ("100.0 %", "2 seeds", "none yet")
-    assert row["verdict"] == "[reproduced]{.verdict .reproduced}"
-    assert (row["control"], row["numbers"]) == ("[passed]{.verdict .reproduced}", "circular: 11.1 %")
-    assert row["what was tried"] == gapnet_vs_permutenet.GAPNET_LOCATION.control
+    assert (row["control"], row["evidence"]) == (gapnet_vs_permutenet.GAPNET_LOCATION.control, "circular: 11.1 %")
     assert row["paper"].startswith("ICCV 2021, Table 1: 100 %")
-    others = scores.drop(index=["03 gapnet-location", "01 padding-artifacts"])
-    assert set(others["bare"]) == {"not run"} and set(others["outcome"]) == set(others["figure"]) == {"–"}
+    not_run = scores.drop(index=["03 gapnet-location", "01 padding-artifacts"])
+    assert set(not_run["verdict"]) == {"not run"} and set(not_run["outcome"]) == set(not_run["figure"]) == {"–"}
 
 
-def test_every_verdict_and_every_outcome_has_a_badge():
+def test_every_verdict_and_every_outcome_has_a_badge_and_what_has_not_run_has_none():
+    assert [page.badge(word) for word in ("not run", "–")] == ["not run", "–"]
     for word in (paper.REPRODUCED, paper.IN_DIRECTION, paper.NOT_REPRODUCED, paper.NOT_TESTABLE, paper.PASSED,
                  paper.NOT_PASSED, paper.NOT_TRIED):
         assert page.badge(word).startswith(f"[{word}]{{.verdict .")
@@ -170,10 +169,10 @@ def test_reference_values_are_matched_by_key_and_missing_ones_are_nan(reference_
 
 def test_provenance_names_profile_data_and_versions(workspace):
     splits = registry.load("digits", "", validation=0.0)
-    said = page.provenance(workspace, splits)
-    assert said.startswith(f"profile smoke · digits (1297 train + 500 test images, fingerprint {splits.fingerprint})")
+    line = page.provenance(workspace, splits)
+    assert line.startswith(f"profile smoke · digits (1297 train + 500 test images, fingerprint {splits.fingerprint})")
     other = splits._replace(test=replace(splits.test, labels=splits.test.labels.flip(0)))
-    assert page.provenance(workspace, other) != said
+    assert page.provenance(workspace, other) != line
 
 
 class Parsed(HTMLParser):
@@ -189,7 +188,7 @@ class Parsed(HTMLParser):
 
     def handle_data(self, data):
         tag, attributes, text = self.tags[-1]
-        self.tags[-1] = tag, attributes, text + files
+        self.tags[-1] = tag, attributes, text + data
 
     def all(self, name: str) -> list[dict]:
         return [{**attributes, "text": text} for tag, attributes, text in self.tags if tag == name]
@@ -201,13 +200,13 @@ FRAMES = {label: np.full((2, 3, 3), n / 4) for n, label in enumerate(
 
 @pytest.fixture
 def explored(monkeypatch):
-    """explored(frames, caption) -> the HTML that is put out, as it stands."""
+    """explored(frames, caption) -> the displayed HTML."""
     def explore(frames, caption):
-        put_out = []
-        monkeypatch.setattr(page, "display", put_out.append)
+        outputs = []
+        monkeypatch.setattr(page, "display", outputs.append)
         page.explorer(frames, caption)
-        (shown,) = put_out
-        return shown._repr_html_()
+        (output,) = outputs
+        return output._repr_html_()
     return explore
 
 
@@ -226,14 +225,14 @@ def test_an_explorer_holds_every_picture_and_shows_the_first(explored):
 @pytest.mark.parametrize("n", [1, 3])
 def test_an_explorers_slider_has_a_place_a_picture_and_says_what_it_is(explored, n):
     frames = dict(list(FRAMES.items())[:n])
-    said = Parsed(explored(frames, "Drag\nto see <more> & \"more\"."))
-    (slider,) = said.all("input")
+    parsed = Parsed(explored(frames, "Drag\nto see <more> & \"more\"."))
+    (slider,) = parsed.all("input")
     assert (slider["type"], slider["min"], slider["max"], slider["step"], slider["value"]) == (
         "range", "0", str(n - 1), "1", "0")
     caption = 'Drag to see <more> & "more".'
     assert slider["aria-label"] == caption and slider["aria-valuetext"] == next(iter(FRAMES))
-    assert [output["text"] for output in said.all("output")] == [next(iter(FRAMES))]
-    assert [c["text"] for c in said.all("figcaption")] == [caption]
+    assert [output["text"] for output in parsed.all("output")] == [next(iter(FRAMES))]
+    assert [c["text"] for c in parsed.all("figcaption")] == [caption]
 
 
 def test_nothing_in_an_explorers_labels_becomes_html(explored):

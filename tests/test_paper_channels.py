@@ -202,7 +202,7 @@ def attacked(*changes: tuple[str, float], half: float = 1.0, n: int = 3) -> pd.D
      paper.PASSED),
 ])
 def test_the_control_of_the_flip_ranked(changes, said):
-    outcome, numbers = region_attack.CHANNELS_OVERALL.tried(attacked(*changes))
+    outcome, numbers = region_attack.CHANNELS_OVERALL.judge_control(attacked(*changes))
     assert outcome == said and "nan" not in numbers
     assert re.search(r"strong: 5 % [+-]\d.*; 15 % .*, n = 3; .* network: 15 % [+-]\d.*, others [+-]", numbers)
 
@@ -218,7 +218,7 @@ def test_the_control_of_the_flip_ranked(changes, said):
       ("circular padding/*/*/*", -9), ("never mirrored/only there/*/*", -9)], paper.PASSED),
 ])
 def test_the_control_of_the_sides(changes, said):
-    outcome, numbers = region_attack.CHANNELS_REGION.tried(attacked(*changes))
+    outcome, numbers = region_attack.CHANNELS_REGION.judge_control(attacked(*changes))
     assert outcome == said and "nan" not in numbers
     assert re.search(r"only there: left \S+ points .*; right .*, n = 3; .* network: left .*; left .*; right ", numbers)
 
@@ -228,16 +228,16 @@ def test_one_network_of_two_that_finds_no_side_is_enough():
     at = table.query("network == 'never mirrored' and kind == 'signed' and region == 'left' and share == 0.15").index
     assert len(at) == 2
     table.loc[at[0], ["mean", "low", "high"]] = [0.0, -1.0, 1.0]
-    assert region_attack.CHANNELS_REGION.tried(table)[0] == paper.NOT_PASSED
+    assert region_attack.CHANNELS_REGION.judge_control(table)[0] == paper.NOT_PASSED
 
 
 @pytest.mark.parametrize("claim, network", [(region_attack.CHANNELS_OVERALL, "circular padding"),
                                             (region_attack.CHANNELS_REGION, "never mirrored")])
 def test_controls_that_were_not_tried(claim, network):
     table = attacked()
-    assert claim.tried(table[table["network"] != network])[0] == paper.NOT_TRIED
-    assert claim.tried(attacked(n=1))[0] == paper.NOT_TRIED                     # no interval
-    assert claim.tried(attacked(n=2))[0] == paper.PASSED
+    assert claim.judge_control(table[table["network"] != network])[0] == paper.NOT_TRIED
+    assert claim.judge_control(attacked(n=1))[0] == paper.NOT_TRIED                     # no interval
+    assert claim.judge_control(attacked(n=2))[0] == paper.PASSED
 
 
 @pytest.mark.parametrize("changes, said", [
@@ -258,7 +258,7 @@ def test_the_control_of_the_detectors(changes, said):
         cell = (table["detector"] == "csp") & ~other & ((table["against"] == name) | (name == "pixel"))
         table.loc[cell, ["pixel"] if name == "pixel" else ["mean", "low", "high"]] = (
             value if name == "pixel" else [value, value - 1, value + 1])
-    outcome, numbers = pedestrian_detection.PEDESTRIANS.tried(table)
+    outcome, numbers = pedestrian_detection.PEDESTRIANS.judge_control(table)
     assert outcome == said and "nan" not in numbers
     assert re.search(r"^Faster R-CNN: beyond sets as strong \+2.0 points .* up to 1.5; CSP: .*, n = 2$", numbers)
-    assert pedestrian_detection.PEDESTRIANS.tried(table.assign(n=1))[0] == paper.NOT_TRIED
+    assert pedestrian_detection.PEDESTRIANS.judge_control(table.assign(n=1))[0] == paper.NOT_TRIED

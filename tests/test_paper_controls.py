@@ -40,7 +40,7 @@ def gains(half: float = 0.5, **means: float) -> pd.DataFrame:
     (augshift.AUGSHIFT_BLURPOOL, {"term": 0.5, "crops": -3}, paper.NOT_PASSED),
 ])
 def test_crops_and_longer_training_must_not_do_what_augshift_does(claim, means, outcome):
-    said, numbers = claim.tried(gains(**means))
+    said, numbers = claim.judge_control(gains(**means))
     assert said == outcome
     assert re.search(r"[+-]\d\.\d points \[[+-]\d", numbers) and "n = 3" in numbers and "-9.0" not in numbers
 
@@ -54,7 +54,7 @@ def fills(true: float, identity: float = 100) -> pd.DataFrame:
     (fills(1.1), paper.PASSED), (fills(1.0), paper.NOT_PASSED), (fills(-2), paper.NOT_PASSED),
     (fills(5, identity=99), paper.PASSED), (fills(5, identity=98.9), paper.NOT_PASSED)])
 def test_augshift_must_gain_whatever_the_border_shows(table, outcome):
-    said, numbers = augshift.AUGSHIFT_SHIFTS.tried(table)
+    said, numbers = augshift.AUGSHIFT_SHIFTS.judge_control(table)
     assert said == outcome
     assert "black +20.0 points [+19.0, +21.0]" in numbers and "n = 3" in numbers
 
@@ -70,11 +70,11 @@ def test_augshift_must_gain_whatever_the_border_shows(table, outcome):
     ids=lambda value: getattr(value, "id", ""),
 )
 def test_a_control_of_a_single_seed_was_not_tried(claim, table):
-    assert claim.tried(table.assign(n=1)) == (paper.NOT_TRIED, "one seed has no interval; run at least two")
-    assert claim.tried(table.assign(n=2))[0] in (paper.PASSED, paper.NOT_PASSED)
+    assert claim.judge_control(table.assign(n=1)) == (paper.NOT_TRIED, "one seed has no interval; run at least two")
+    assert claim.judge_control(table.assign(n=2))[0] in (paper.PASSED, paper.NOT_PASSED)
 
 
 @pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.id)
 def test_what_has_not_been_run_is_neither_a_verdict_nor_an_error(claim):
     assert claim.verdict(pd.DataFrame()) == (paper.NOT_TESTABLE, "not run yet")
-    assert claim.outcome(pd.DataFrame()) == (paper.NOT_TRIED, "not run yet")
+    assert claim.control_outcome(pd.DataFrame()) == (paper.NOT_TRIED, "not run yet")

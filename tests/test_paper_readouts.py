@@ -29,7 +29,7 @@ def test_table_5_is_the_printed_one():
     assert claims.TABLES["ICLR 2020, Table 5"] == ("VGG", "VGG, without padding")
     value = posenet_readout.TABLE5.set_index(["variant", "measure"])["paper"]
     for number in (value["VGG", "mean IoU"], value["VGG, without padding", "mean IoU"]):
-        assert f"{number}" in posenet_readout.POSENET_SCRATCH.printed
+        assert f"{number}" in posenet_readout.POSENET_SCRATCH.paper_value
 
 
 def crossed(run_with: float, trained: float, spread: float = 0.0, seeds=SEEDS, line: float = 1.0) -> pd.DataFrame:
@@ -52,7 +52,7 @@ def crossed(run_with: float, trained: float, spread: float = 0.0, seeds=SEEDS, l
     ({"run_with": 1, "trained": 0, "seeds": (0,)}, paper.NOT_TRIED),
 ])
 def test_the_line_must_go_with_the_padding_and_not_with_the_weights(changes, outcome):
-    said, numbers = padding_artifacts.PADDING_ARTIFACTS.tried(crossed(**changes))
+    said, numbers = padding_artifacts.PADDING_ARTIFACTS.judge_control(crossed(**changes))
     assert said == outcome
     assert outcome == paper.NOT_TRIED or ("n = 3" in numbers and "nan" not in numbers)
 
@@ -145,7 +145,7 @@ T = 2.484   # half the 95 % interval of -1, 0, 1: 4.303 / sqrt(3)
     ],
 )
 def test_the_controls_of_the_readouts(claim, changes, spread, outcome):
-    said, numbers = claim.tried(runs(changes, spread))
+    said, numbers = claim.judge_control(runs(changes, spread))
     assert said == outcome
     assert "n = 3" in numbers and "nan" not in numbers
     assert outcome == paper.NOT_TRIED or re.search(r"[+-]\d\.\d\d±\d\.\d\d", numbers)
@@ -163,7 +163,7 @@ def test_the_controls_of_the_readouts(claim, changes, spread, outcome):
     ids=lambda claim: claim.id,
 )
 def test_one_seed_of_a_readout_is_no_control(claim):
-    assert claim.tried(runs({}, seeds=(0,)))[0] == paper.NOT_TRIED
+    assert claim.judge_control(runs({}, seeds=(0,)))[0] == paper.NOT_TRIED
 
 
 def scratch(changes: dict[str, float], spread: float = 0.0, seeds=SEEDS) -> pd.DataFrame:
@@ -186,9 +186,9 @@ def scratch(changes: dict[str, float], spread: float = 0.0, seeds=SEEDS) -> pd.D
     ({"none/picture": 90}, 0, paper.PASSED),
 ])
 def test_zeros_must_win_where_both_see_and_against_a_map_as_large(changes, spread, outcome):
-    said, numbers = posenet_readout.POSENET_SCRATCH.tried(scratch(changes, spread))
+    said, numbers = posenet_readout.POSENET_SCRATCH.judge_control(scratch(changes, spread))
     assert said == outcome and numbers.endswith("n = 3")
-    assert posenet_readout.POSENET_SCRATCH.tried(scratch(changes, seeds=(0,)))[0] == paper.NOT_TRIED
+    assert posenet_readout.POSENET_SCRATCH.judge_control(scratch(changes, seeds=(0,)))[0] == paper.NOT_TRIED
 
 
 @pytest.mark.parametrize("none, half, verdict", [

@@ -1,4 +1,4 @@
-"""Every claim is complete, and every row of the papers' tables is claimed by exactly one page."""
+"""Every claim is complete, and every row of the papers' tables belongs to exactly one page."""
 import re
 
 import pandas as pd
@@ -8,8 +8,8 @@ from posenc_lib import claims
 from posenc_lib.claims import claim as paper
 from posenc_lib.run.config import PROJECT
 
-# The tables of results of both papers, and the figures that stand in their place, with their numbers of rows.
-WANTED = {"ICLR 2020, Table 1": 3, "ICLR 2020, Table 2a": 6, "ICLR 2020, Table 2b": 6, "ICLR 2020, Table 3": 6,
+# The results tables of both papers, and the figures that stand in for one, with their numbers of rows.
+ROWS = {"ICLR 2020, Table 1": 3, "ICLR 2020, Table 2a": 6, "ICLR 2020, Table 2b": 6, "ICLR 2020, Table 3": 6,
           "ICLR 2020, Table 4": 5, "ICLR 2020, Table 5": 2, "ICLR 2020, Table 6": 3, "ICLR 2020, Fig. 6": 5,
           "ICCV 2021, Table 1": 6, "ICCV 2021, Table 2": 3, "ICCV 2021, Figs. 4 and 5": 3, "ICCV 2021, Fig. S1": 2,
           "ICCV 2021, Fig. S2": 3, "ICCV 2021, Figs. S3 and S4": 2, "ICCV 2021, Table S1": 9}
@@ -17,28 +17,28 @@ SOURCES = {page.stem: page.read_text() for page in (PROJECT / "notebooks").glob(
 claim = pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.id)
 
 
-def test_every_table_is_there_with_its_rows():
-    assert {table: len(rows) for table, rows in claims.TABLES.items()} == WANTED
+def test_every_table_is_listed_with_its_rows():
+    assert {table: len(rows) for table, rows in claims.TABLES.items()} == ROWS
     assert all(len(set(rows)) == len(rows) for rows in claims.TABLES.values())
 
 
-@pytest.mark.parametrize("table", WANTED)
-def test_every_row_is_claimed_by_exactly_one_page(table):
+@pytest.mark.parametrize("table", ROWS)
+def test_every_table_belongs_to_exactly_one_page(table):
     assert len(claims.pages_of(table)) == 1
 
 
 @claim
 def test_a_claim_is_complete(claim):
-    assert (claim.tables and set(claim.tables) <= set(WANTED)) or claim.id == "padding-artifacts"   # a slide, no table
+    assert (claim.tables and set(claim.tables) <= set(ROWS)) or claim.id == "padding-artifacts"   # has no table
     assert claim.page in SOURCES and claim.figure[:2] == claim.page[:2]
     assert f'"{claim.figure}"' in SOURCES[claim.page] or f'"{claim.figure}_' in SOURCES[claim.page]
 
 
 @claim
 def test_a_control_has_a_rule_that_names_its_outcomes(claim):
-    said = " ".join(claim.control_rule.split())
-    assert re.search(r"\*Passed\* when\b.+\belse \*not passed\*", said, re.I), said
-    assert " ".join(claim.tried.__doc__.split()) == said
+    rule = " ".join(claim.control_rule.split())
+    assert re.search(r"\*Passed\* when\b.+\belse \*not passed\*", rule, re.I), rule
+    assert " ".join(claim.judge_control.__doc__.split()) == rule
 
 
 @pytest.mark.slow

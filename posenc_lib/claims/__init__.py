@@ -1,7 +1,7 @@
-"""What the papers claim, one module a page: its tables as printed, its claims, and the rules that judge them.
+"""The papers' claims, one module per page: printed tables, claims, and the rules that judge them.
 
-A rule is written before the run that it judges.  `CLAIMS` has every claim in the order of the pages: a new module's are
-found by the name `CLAIMS` in it.
+A rule is written before the run that it judges.  `CLAIMS` lists every claim in page order, collected from the `CLAIMS`
+of each module, so a new page only has to define its own.
 """
 from importlib import import_module
 from pkgutil import iter_modules
@@ -19,26 +19,28 @@ CLAIMS: tuple[Claim, ...] = tuple(sorted((claim for module in _MODULES for claim
                                          key=lambda claim: claim.page))
 
 
-def _of(frame: pd.DataFrame, *columns: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(", ".join(row) for row in frame[list(columns)].itertuples(index=False)))
+def _row_keys(table: pd.DataFrame, *columns: str) -> tuple[str, ...]:
+    """Return the keys of a printed table's rows, their columns joined by slashes."""
+    keys = table[list(columns)].drop_duplicates()
+    return tuple("/".join(key) for key in keys.itertuples(index=False))
 
 
-# Every table of results, and every figure that stands in place of one: its rows.  A claim says which of them its page
-# shows again.
+# The rows of every results table in the papers, and of every figure that stands in for one.  Each is reproduced on the
+# page whose claims name it.
 TABLES: dict[str, tuple[str, ...]] = {
-    **{f"ICLR 2020, {number if number.startswith('Fig') else f'Table {number}'}": _of(rows, "variant")
+    **{f"ICLR 2020, {f'Table {number}' if number[0].isdigit() else 'Fig. 6'}": _row_keys(rows, "variant")
        for number, rows in POSENET.groupby("table", sort=False)},
-    "ICLR 2020, Table 5": _of(TABLE5, "variant"),
-    "ICCV 2021, Table 1": _of(TABLE1, "padding_mode", "head"),
-    "ICCV 2021, Table 2": _of(TABLE2, "method"),
+    "ICLR 2020, Table 5": _row_keys(TABLE5, "variant"),
+    "ICCV 2021, Table 1": _row_keys(TABLE1, "padding_mode", "head"),
+    "ICCV 2021, Table 2": _row_keys(TABLE2, "method"),
     "ICCV 2021, Figs. 4 and 5": ("overall", "left", "right"),
     "ICCV 2021, Fig. S1": ("ResNet-18 for ImageNet", "ResNet-18 for segmentation"),
     "ICCV 2021, Fig. S2": ("ResNet-50", "BlurPool", "AugShift"),
     "ICCV 2021, Figs. S3 and S4": ("right", "left"),
-    "ICCV 2021, Table S1": _of(TABLE_S1, "detector", "kind"),
+    "ICCV 2021, Table S1": _row_keys(TABLE_S1, "detector", "kind"),
 }
 
 
 def pages_of(table: str) -> list[str]:
-    """The pages whose claims name a table of `TABLES`: one, as a test holds."""
+    """Return the pages whose claims name a table of `TABLES`; there should be exactly one."""
     return sorted({claim.page for claim in CLAIMS if table in claim.tables})

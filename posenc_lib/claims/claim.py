@@ -1,10 +1,11 @@
-"""What every claim of a paper shares: the words of a verdict, and the rule by which a page judges it.
+"""What every claim of a paper shares: the possible verdicts, and the rule by which a page reaches one.
 
-A claim's rule is the docstring of its `judge`: the page's claim box prints it, and the code below it is what decides.
+A claim's rule is the docstring of its `judge`: the page prints it in the claim box, and the code below it decides.
 """
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import cleandoc
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,33 +14,39 @@ REPRODUCED = "reproduced"
 IN_DIRECTION = "reproduced in direction"
 NOT_REPRODUCED = "not reproduced"
 NOT_TESTABLE = "not testable here"
-PASSED = "passed"           # of a control: the reading stands
+PASSED = "passed"           # outcomes of a control
 NOT_PASSED = "not passed"
 NOT_TRIED = "not tried here"
-ALONE = "one seed has no interval; run at least two"
+NOT_RUN = "not run"         # no verdict: the page has not run
+NOT_RUN_YET = "not run yet"
+SINGLE_SEED = "one seed has no interval; run at least two"
+
+Rows = Sequence[Any] | pd.DataFrame   # one row or record per estimate, with the number of seeds as `n`
 
 
 @dataclass(frozen=True)
 class Claim:
-    """id          names the claim everywhere, its file of records too
-    page        number and name of the page that tests it
-    statement   the paper's claim, in our words
-    source      paper, table or figure
-    printed     the paper's headline number, with its unit; "" where it prints none
-    judge       a table of this run's summary (see the page) -> (verdict, the numbers it rests on)
-    control     what could overturn the reading, and was tried on the page
-    tried       a table of the control's runs (see the page) -> (its outcome, the numbers it rests on)
-    figure      name of the page's figure that shows the claim
-    tables      of the paper that the page shows again, as they are named in `paper.TABLES`
+    """One statement of a paper, with the rules that judge it and its control.
+
+    id             name of the claim in tables and on the command line
+    page           number and name of the page that tests it
+    statement      the claim, in our words
+    source         paper, and table, figure or section
+    paper_value    the headline number with its unit; "" if the paper prints none
+    judge          rows of this run, as its module defines them -> (verdict, the numbers it rests on)
+    control        the experiment on the page that could overturn the claim's interpretation
+    judge_control  rows of the control -> (outcome, the numbers it rests on)
+    figure         name of the page's figure that shows the claim
+    tables         tables of the paper that the page reproduces, as named in `claims.TABLES`
     """
     id: str
     page: str
     statement: str
     source: str
-    printed: str
+    paper_value: str
     judge: Callable[..., tuple[str, str]]
     control: str
-    tried: Callable[..., tuple[str, str]]
+    judge_control: Callable[..., tuple[str, str]]
     figure: str
     tables: tuple[str, ...] = ()
 
@@ -49,36 +56,56 @@ class Claim:
 
     @property
     def control_rule(self) -> str:
-        return cleandoc(self.tried.__doc__)
+        return cleandoc(self.judge_control.__doc__)
 
-    def verdict(self, table: Sequence | pd.DataFrame) -> tuple[str, str]:
-        """What the rule says of this run; nothing can be said of a single seed, which has no interval."""
-        if len(table) == 0:
-            return NOT_TESTABLE, "not run yet"
-        n = table["n"] if isinstance(table, pd.DataFrame) else [row.n for row in table]
-        if min(n) < 2:
-            return NOT_TESTABLE, ALONE
-        return self.judge(table)
+    @property
+    def reference(self) -> str:
+        """Source and headline number, as in "ICCV 2021, Table 1: 100 %"."""
+        return f"{self.source}: {self.paper_value}" if self.paper_value else self.source
 
-    def outcome(self, table: Sequence | pd.DataFrame) -> tuple[str, str]:
-        """What came of the control in this run."""
-        return (NOT_TRIED, "not run yet") if len(table) == 0 else self.tried(table)
+    def verdict(self, rows: Rows) -> tuple[str, str]:
+        """Judge this run by the rule; not testable without rows or from a single seed, which has no interval."""
+        if len(rows) == 0:
+            return NOT_TESTABLE, NOT_RUN_YET
+        if not _seeds(rows).min() >= 2:   # also if it is nan, because no row was run
+            return NOT_TESTABLE, SINGLE_SEED
+        return self.judge(rows)
+
+    def control_outcome(self, rows: Rows) -> tuple[str, str]:
+        """Judge the control by its rule; not tried if there are no rows."""
+        return self.judge_control(rows) if len(rows) else (NOT_TRIED, NOT_RUN_YET)
 
 
-def outcome(passed: bool | np.bool_, n: int | float | np.number, said: str) -> tuple[str, str]:
-    """Of a control over `n` seeds; nothing can be said of a single one, which has no interval."""
-    return (PASSED if passed else NOT_PASSED, said) if n >= 2 else (NOT_TRIED, ALONE)
+def outcome(passed: bool | np.bool_, n: int | float | np.number, evidence: str) -> tuple[str, str]:
+    """Return a control's outcome over `n` seeds, with its evidence; not tried if a single seed gives no interval."""
+    return (PASSED if passed else NOT_PASSED, evidence) if n >= 2 else (NOT_TRIED, SINGLE_SEED)
+
+
+def interval_text(row, unit: str = "", spec: str = ".1f", with_n: bool = False) -> str:
+    """Format a mean with its 95 % interval and, if wanted, the number of seeds: "12.3 % [11.0, 13.6], n = 5".
+
+    row   a Series, mapping, dataclass or named tuple with mean, low, high and, for `with_n`, n
+    spec  format specification of the three numbers
+    """
+    mean, low, high = (format(_value(row, name), spec) for name in ("mean", "low", "high"))
+    n = f", n = {_value(row, 'n'):.0f}" if with_n else ""
+    return f"{mean}{unit and ' '}{unit} [{low}, {high}]{n}"
 
 
 def interval(row) -> str:
-    mean, low, high, n = (_value(row, name) for name in ("mean", "low", "high", "n"))
-    return f"{mean:.1f} % [{low:.1f}, {high:.1f}], n = {n:.0f}"
+    """Format a percentage, its 95 % interval and the number of seeds."""
+    return interval_text(row, "%", with_n=True)
 
 
 def points(row) -> str:
-    mean, low, high = (_value(row, name) for name in ("mean", "low", "high"))
-    return f"{mean:+.1f} points [{low:+.1f}, {high:+.1f}]"
+    """Format a difference in percentage points, signed, and its 95 % interval."""
+    return interval_text(row, "points", "+.1f")
 
 
 def _value(row, name: str):
-    return row[name] if isinstance(row, pd.Series) else getattr(row, name)
+    return row[name] if isinstance(row, pd.Series | Mapping) else getattr(row, name)
+
+
+def _seeds(rows: Rows) -> pd.Series:
+    """Return the number of seeds of each row, nan where a row was not run."""
+    return rows["n"] if isinstance(rows, pd.DataFrame) else pd.Series([row.n for row in rows], dtype=float)

@@ -1,5 +1,5 @@
-"""One function a kind of figure: data in, axes out.  Those that show pictures come from `picture_figures`."""
-from collections.abc import Sequence
+"""One function per kind of figure: data in, axes out.  Figures made of pictures are in `images`."""
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,18 +9,29 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator
+from matplotlib.typing import ColorType
 
+from posenc_lib.claims import claim
 from posenc_lib.measure.canvas import POSITION_MAPS
-from posenc_lib.show.style import CHANCE, COLOURS, HEAD_MARKERS, MAP_COLOURS, NAMES, PADDING_COLOURS, PAPER
+from posenc_lib.show import style
+from posenc_lib.show.style import CHANCE, COLOURS, HEAD_MARKERS, MAP_COLOURS, PADDING_COLOURS, PAPER
+
+BESIDE = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}    # a legend to the right of the axes
+VERDICT_MARKS = {
+    claim.REPRODUCED: ("o", COLOURS[2]), claim.IN_DIRECTION: ("^", COLOURS[0]), claim.NOT_REPRODUCED: ("X", COLOURS[3]),
+    claim.NOT_TESTABLE: ("s", COLOURS[7]), claim.NOT_RUN: ("_", COLOURS[7]),
+}
+OUTCOME_MARKS = {claim.PASSED: ("o", COLOURS[2]), claim.NOT_PASSED: ("X", COLOURS[3]),
+                 claim.NOT_TRIED: ("_", COLOURS[7]), "–": ("_", COLOURS[7])}
 
 
 def accuracy_by_grid(summary: pd.DataFrame, task: str, ax: Axes) -> Axes:
-    """Table 1 as a picture: accuracy (%) by padding mode and grid, one marker a head, its interval, paper and chance.
+    """Table 1 as a picture: accuracy (%) by padding mode and grid, a marker per head, with the paper and chance.
 
-    summary  rows of task, head, padding_mode, grid, mean, low, high, chance, paper (percent); nan where nothing was run
+    summary  task, head, padding_mode, grid, mean, low, high, chance and paper (percent); nan where nothing was run
     """
-    columns = list(dict.fromkeys(zip(summary["grid"], summary["padding_mode"], strict=True)))
-    for x, (grid, mode) in enumerate(columns):
+    conditions = list(summary[["grid", "padding_mode"]].drop_duplicates().itertuples(index=False))
+    for x, (grid, mode) in enumerate(conditions):
         cells = summary[(summary["task"] == task) & (summary["grid"] == grid) & (summary["padding_mode"] == mode)]
         cells = cells.dropna(subset="mean")
         if cells.empty:
@@ -28,34 +39,34 @@ def accuracy_by_grid(summary: pd.DataFrame, task: str, ax: Axes) -> Axes:
             continue
         ax.hlines(cells["chance"].iloc[0], x - 0.4, x + 0.4, **CHANCE)
         for row in cells.itertuples():
-            at = x + (0.15 if row.head == "permutenet" else -0.15)
-            ax.plot([at, at], [row.low, row.high], color=PADDING_COLOURS[mode], linewidth=2)
+            shuffled = row.head == "permutenet"
+            at = x + (0.15 if shuffled else -0.15)
+            ax.vlines(at, row.low, row.high, color=PADDING_COLOURS[mode], linewidth=2)
             ax.plot(at, row.mean, HEAD_MARKERS[row.head], color=PADDING_COLOURS[mode], markersize=8,
-                    markerfacecolor="white" if row.head == "permutenet" else None)
+                    markerfacecolor="white" if shuffled else None)
             ax.hlines(row.paper, at - 0.13, at + 0.13, **PAPER)
-    ax.set_xticks(range(len(columns)), [f"{NAMES.get(mode, mode)}\n{grid}×{grid}" for grid, mode in columns],
-                  fontsize="small" if len(columns) > 8 else None)
-    ax.set(xlim=(-0.6, len(columns) - 0.4), ylim=(-3, 104), ylabel="test accuracy (%)", title=f"Task: {NAMES[task]}")
-    ax.legend(handles=[
-        Line2D([], [], color="0.3", marker=HEAD_MARKERS["gapnet"], linestyle="", label="GAPNet"),
-        Line2D([], [], color="0.3", marker=HEAD_MARKERS["permutenet"], markerfacecolor="white", linestyle="",
-               label="PermuteNet"),
-        Line2D([], [], **PAPER, label="paper"), Line2D([], [], **CHANCE, label="chance")],
-        fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.set_xticks(range(len(conditions)), [f"{style.label(mode)}\n{grid}×{grid}" for grid, mode in conditions],
+                  fontsize="small" if len(conditions) > 8 else None)
+    ax.set(xlim=(-0.6, len(conditions) - 0.4), ylim=(-3, 104), ylabel="test accuracy (%)",
+           title=f"Task: {style.label(task)}")
+    heads = [Line2D([], [], color="0.3", marker=marker, markerfacecolor="white" if head == "permutenet" else None,
+                    linestyle="", label=style.label(head)) for head, marker in HEAD_MARKERS.items()]
+    levels = [Line2D([], [], **PAPER, label="paper"), Line2D([], [], **CHANCE, label="chance")]
+    ax.legend(handles=heads + levels, fontsize="small", **BESIDE)
     return ax
 
 
-def answers_by_epoch(curves: pd.DataFrame, printed: Sequence[float], ax: Axes) -> Axes:
-    """How many answers are told apart after each epoch: accuracy times their number, one line a padding mode and seed.
+def answers_by_epoch(curves: pd.DataFrame, paper: Sequence[float], ax: Axes) -> Axes:
+    """Accuracy times the number of answers after each epoch, a line per padding mode and seed.
 
-    curves   rows of padding_mode, seed, epoch, answers
-    printed  the paper's values, in answers too
+    curves  padding_mode, seed, epoch, answers
+    paper   the paper's values, in answers too
     """
-    for (mode, _), line in curves.groupby(["padding_mode", "seed"], sort=False):
-        again = NAMES.get(mode, mode) in ax.get_legend_handles_labels()[1]
-        ax.plot(line["epoch"], line["answers"], "o-", markersize=3, color=PADDING_COLOURS[mode],
-                label=None if again else NAMES.get(mode, mode))
-    for n, value in enumerate(printed):
+    for mode, seeds in curves.groupby("padding_mode", sort=False):
+        for n, (_, line) in enumerate(seeds.groupby("seed", sort=False)):
+            ax.plot(line["epoch"], line["answers"], "o-", markersize=3, color=PADDING_COLOURS[mode],
+                    label=None if n else style.label(mode))
+    for n, value in enumerate(paper):
         ax.axhline(value, **PAPER, label=None if n else "paper")
     ax.axhline(1, **CHANCE, label="chance")
     ax.yaxis.set_major_locator(MultipleLocator(1))
@@ -66,37 +77,35 @@ def answers_by_epoch(curves: pd.DataFrame, printed: Sequence[float], ax: Axes) -
 
 
 def above_chance(summary: pd.DataFrame, ax: Axes) -> Axes:
-    """Both tasks with equally many answers: percent of the accuracy above chance that is left, by number of answers.
+    """Fraction (%) of GAPNet's above-chance accuracy that PermuteNet retains, by number of answers, a line per task.
 
-    summary  rows of task, answers, mean, low, high
+    summary  task, answers, mean, low, high
     """
-    for task, colour, shift in (("location", COLOURS[3], -0.06), ("image", COLOURS[7], 0.06)):
+    for task, marker, colour, offset in (("location", "o-", COLOURS[3], -0.06), ("image", "s-", COLOURS[7], 0.06)):
         rows = summary[summary["task"] == task].sort_values("answers")
-        at = np.arange(len(rows)) + shift
-        ax.vlines(at, rows["low"], rows["high"], color=colour, linewidth=2)
-        ax.plot(at, rows["mean"], "o-" if task == "location" else "s-", color=colour, label=NAMES[task])
-        ax.set_xticks(range(len(rows)), [f"{n:.0f} answers" for n in rows["answers"]])
+        _estimates(ax, np.arange(len(rows)) + offset, rows, marker, colour, task, markersize=6)
+    ax.set_xticks(range(len(rows)), [f"{n:.0f} answers" for n in rows["answers"]])
     ax.axhline(0, **CHANCE)
-    ax.set(ylabel="kept of GAPNet's accuracy\nabove chance (%)", xlim=(-0.5, len(rows) - 0.5))
-    ax.legend(title="task, under the shuffle", loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.set(ylabel="GAPNet's above-chance\naccuracy retained (%)", xlim=(-0.5, len(rows) - 0.5))
+    ax.legend(title="task, channels shuffled", **BESIDE)
     return ax
 
 
 def bars(summary: pd.DataFrame, labels: Sequence[str], ax: Axes, *, chance: float) -> Axes:
-    """Accuracy (%) of a few conditions with interval, and the chance line.  summary: rows of mean, low, high."""
-    at = np.arange(len(summary))
-    ax.bar(at, summary["mean"], color="0.75", width=0.6)
-    ax.vlines(at, summary["low"], summary["high"], color="0.15", linewidth=2)
+    """Location accuracy (%) of a few conditions with its interval, and chance.  summary: mean, low, high"""
+    x = np.arange(len(summary))
+    ax.bar(x, summary["mean"], color="0.75", width=0.6)
+    ax.vlines(x, summary["low"], summary["high"], color="0.15", linewidth=2)
     ax.axhline(chance, **CHANCE)
     ax.annotate("chance", (1, chance), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize="small",
                 color="0.35")
-    ax.set_xticks(at, labels)
+    ax.set_xticks(x, labels)
     ax.set(ylim=(0, 104), ylabel="location accuracy (%)")
     return ax
 
 
 def selectivity_curve(deciles: Sequence[float], ax: Axes, **line) -> Axes:
-    """Share of each channel's variance that the cell explains, channels sorted.  deciles: 11 of it, 0..1"""
+    """Fraction of each channel's variance explained by the cell, channels sorted.  deciles: 11 of them, 0..1"""
     ax.plot(np.linspace(0, 100, len(deciles)), 100 * np.sort(deciles)[::-1], **line)
     ax.set(xlabel="channels, from most to least selective (%)", ylabel="variance explained\nby the cell, η² (%)",
            ylim=(-3, 103))
@@ -104,110 +113,103 @@ def selectivity_curve(deciles: Sequence[float], ax: Axes, **line) -> Axes:
 
 
 def scores_by_map(summary: pd.DataFrame, ax: Axes) -> Axes:
-    """SPC on each target map, one marker a network with its interval; the paper's VGG-16 dashed.
+    """SPC on each target map, a marker per network with its interval; the paper's VGG-16 dashed.
 
-    summary  rows of network, target, mean, low, high, paper_spc (nan where the paper has none)
+    summary  network, target, mean, low, high, paper_spc (nan if the paper has none)
     """
-    networks = list(dict.fromkeys(summary["network"]))
+    networks = summary["network"].unique()
+    x = np.arange(len(POSITION_MAPS))
     for n, network in enumerate(networks):
         rows = summary[summary["network"] == network].set_index("target").reindex(POSITION_MAPS)
-        at = np.arange(len(rows)) + 0.7 * ((n + 0.5) / len(networks) - 0.5)
-        ax.vlines(at, rows["low"], rows["high"], color=COLOURS[n % 10], linewidth=2)
-        ax.plot(at, rows["mean"], "osD^vP*X<>"[n % 10], color=COLOURS[n % 10], label=network, markersize=6)
+        offset = 0.7 * ((n + 0.5) / len(networks) - 0.5)
+        _estimates(ax, x + offset, rows, "osD^vP*X<>"[n % 10], COLOURS[n % 10], network, markersize=6)
     paper = summary.groupby("target")["paper_spc"].max().reindex(POSITION_MAPS)
-    ax.hlines(paper, np.arange(5) - 0.4, np.arange(5) + 0.4, **PAPER, label="paper, VGG-16")
+    ax.hlines(paper, x - 0.4, x + 0.4, **PAPER, label="paper, VGG-16")
     ax.axhline(0, **CHANCE)
-    ax.set_xticks(range(5), POSITION_MAPS)
+    ax.set_xticks(x, POSITION_MAPS)
     ax.set(ylabel="SPC", xlim=(-0.6, 4.6), ylim=(-0.55, 1.03))
-    ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    ax.legend(fontsize="small", **BESIDE)
     return ax
 
 
 def scores_by_padding(summary: pd.DataFrame, single: pd.DataFrame, ax: Axes) -> Axes:
-    """SPC by padding mode: random networks open, trained ones filled, single runs as dots beside their interval.
+    """SPC by padding mode: open dots for random networks, filled for trained ones, one per run beside the interval.
 
-    summary  rows of table ("untrained" or "trained"), variant (the mode), mean, low, high; single  rows of spc
+    summary  table ("untrained" or "trained"), variant (the mode), mean, low, high; single  table, variant, spc
     """
-    modes = list(dict.fromkeys(single["variant"]))
-    for table, shift in (("untrained", -0.17), ("trained", 0.17)):
-        for at, mode in enumerate(modes):
+    modes = list(single["variant"].unique())
+    for table, offset in (("untrained", -0.17), ("trained", 0.17)):
+        for x, mode in enumerate(modes):
             colour = PADDING_COLOURS.get(mode, "0.35")
             dots = single[(single["table"] == table) & (single["variant"] == mode)]["spc"].dropna().astype(float)
-            ax.plot([at + shift] * len(dots), dots, "o", color=colour,
+            rows = summary[(summary["table"] == table) & (summary["variant"] == mode)]
+            ax.plot([x + offset] * len(dots), dots, "o", color=colour,
                     markerfacecolor=colour if table == "trained" else "white")
-            for row in summary[(summary["table"] == table) & (summary["variant"] == mode)].itertuples():
-                ax.vlines(at + shift + 0.12, row.low, row.high, color=colour, linewidth=2)
+            ax.vlines([x + offset + 0.12] * len(rows), rows["low"], rows["high"], color=colour, linewidth=2)
     ax.axhline(0, **CHANCE)
-    ax.set_xticks(range(len(modes)), [NAMES.get(mode, mode) for mode in modes], rotation=30)
+    ax.set_xticks(range(len(modes)), map(style.label, modes), rotation=30)
     ax.set(ylim=(-0.5, 1.03), xlim=(-0.6, len(modes) - 0.4))
     return ax
 
 
 def score_ladder(summary: pd.DataFrame, variants: Sequence[str], ax: Axes) -> Axes:
-    """SPC from one variant to the next, a line a target map: this run with its interval, the paper dashed.
+    """SPC from one variant to the next, a line per target map: this run with its interval, the paper dashed.
 
-    summary  rows of variant, target, mean, low, high, paper_spc
+    summary   variant, target, mean, low, high, paper_spc
+    variants  in order; each is labelled with what follows the first comma of its display name
     """
     for n, (target, rows) in enumerate(summary.groupby("target", sort=False)):
         rows = rows.set_index("variant").reindex(variants)
-        at = np.arange(len(variants)) + 0.06 * (n - 1)
-        colour = MAP_COLOURS[target]
-        ax.vlines(at, rows["low"], rows["high"], color=colour, linewidth=2)
-        ax.plot(at, rows["mean"], "o-", color=colour, label=target, markersize=5)
-        ax.plot(at, rows["paper_spc"], "--", color=colour, linewidth=1.2)
+        x = np.arange(len(variants)) + 0.06 * (n - 1)
+        _estimates(ax, x, rows, "o-", MAP_COLOURS[target], target)
+        ax.plot(x, rows["paper_spc"], "--", color=MAP_COLOURS[target], linewidth=1.2)
     ax.axhline(0, **CHANCE)
-    labels = [variant.partition(", ")[2].replace(" ", "\n") or "as it is" for variant in variants]
+    labels = [style.label(variant).partition(", ")[2].replace(" ", "\n") or "as it is" for variant in variants]
     ax.set_xticks(range(len(variants)), labels, fontsize="x-small")
     ax.set(ylim=(-0.25, 1.03), xlim=(-0.3, len(variants) - 0.7))
     return ax
 
 
 def accuracy_by_layer(summary: pd.DataFrame, ax: Axes) -> Axes:
-    """Location accuracy (%) by layer, one line a head with its interval, chance, and the layer's ceiling.
+    """Location accuracy (%) by layer, a line per head with its interval, chance, and the layer's ceiling.
 
-    summary  rows of layer (in order of depth), head, mean, low, high, chance, ceiling (percent)
+    summary  layer (in order of depth), head, mean, low, high, chance, ceiling (percent)
     """
-    layers = list(dict.fromkeys(summary["layer"]))
-    for n, (head, rows) in enumerate(summary.groupby("head", sort=False)):
-        at = np.array([layers.index(layer) for layer in rows["layer"]]) + 0.07 * (n - 1)
-        ax.vlines(at, rows["low"], rows["high"], color=COLOURS[n], linewidth=2)
-        ax.plot(at, rows["mean"], "os^D"[n] + "-", color=COLOURS[n], label=head, markersize=5)
-    ceiling = summary.drop_duplicates("layer")["ceiling"]
-    ax.hlines(ceiling, np.arange(len(layers)) - 0.5, np.arange(len(layers)) + 0.5, color="0.75", linewidth=4, zorder=0,
-              label="the most a layer can know")
+    for n, head, rows, x in _dodged(summary, "layer", "head", 0.07, centre=1):
+        _estimates(ax, x, rows, "os^D"[n] + "-", COLOURS[n], head)
+    layers = summary.drop_duplicates("layer")
+    x = np.arange(len(layers))
+    ax.hlines(layers["ceiling"], x - 0.5, x + 0.5, color="0.75", linewidth=4, zorder=0, label="ceiling")
     ax.axhline(summary["chance"].iloc[0], **CHANCE, label="chance")
-    ax.set_xticks(range(len(layers)), layers, fontsize="small")
+    ax.set_xticks(x, layers["layer"], fontsize="small")
     ax.set(ylim=(-3, 104), xlabel="layer")
     return ax
 
 
 def dots_by_group(summary: pd.DataFrame, group: str, kind: str, ax: Axes, floor: float = -1) -> Axes:
-    """A number by group, one marker a kind, with its interval; what is below `floor` is drawn there.
+    """A quantity by group, a marker per kind with its interval, clipped from below at `floor`.
 
-    summary  rows of `group`, `kind`, mean, low, high
+    summary  `group`, `kind`, mean, low, high
     """
-    groups = list(dict.fromkeys(summary[group]))
-    for n, (label, rows) in enumerate(summary.groupby(kind, sort=False)):
-        at = np.array([groups.index(value) for value in rows[group]]) + 0.2 * (n - 0.5)
-        ax.vlines(at, rows["low"].clip(floor), rows["high"].clip(floor), color=COLOURS[n], linewidth=2)
-        ax.plot(at, rows["mean"].clip(floor), "os^D"[n], color=COLOURS[n], label=label)
+    clipped = summary.assign(**{column: summary[column].clip(floor) for column in ("mean", "low", "high")})
+    for n, label, rows, x in _dodged(clipped, group, kind, 0.2, centre=0.5):
+        _estimates(ax, x, rows, "os^D"[n], COLOURS[n], label, markersize=6)
     ax.axhline(0, **CHANCE)
-    ax.set_xticks(range(len(groups)), groups, rotation=40, ha="right", fontsize="small")
+    groups = summary[group].unique()
+    ax.set_xticks(range(len(groups)), map(style.label, groups), rotation=40, ha="right", fontsize="small")
     ax.legend(fontsize="small")
     return ax
 
 
 def excess_by_depth(summary: pd.DataFrame, ax: Axes) -> Axes:
-    """Border energy above that in true surroundings, by layer; one line a padding mode.
+    """Border energy relative to that in true surroundings (log2 ratio) by layer, a line per padding mode.
 
-    summary  rows of layer (in order of depth), padding_mode, mean, low, high, in doublings
+    summary  layer (in order of depth), padding_mode, mean, low, high
     """
-    layers = list(dict.fromkeys(summary["layer"]))
     ax.axhline(0, color="0.25", linestyle="-.", linewidth=1.2, label="true surroundings")
-    for n, (mode, rows) in enumerate(summary.groupby("padding_mode", sort=False)):
-        at = np.array([layers.index(layer) for layer in rows["layer"]]) + 0.12 * (n - 1.5)
-        ax.vlines(at, rows["low"], rows["high"], color=PADDING_COLOURS[mode], linewidth=2, alpha=0.7)
-        ax.plot(at, rows["mean"], "o-", color=PADDING_COLOURS[mode], label=NAMES.get(mode, mode), markersize=5)
+    for _, mode, rows, x in _dodged(summary, "layer", "padding_mode", 0.12, centre=1.5):
+        _estimates(ax, x, rows, "o-", PADDING_COLOURS[mode], mode, alpha=0.7)
+    layers = summary["layer"].unique()
     ax.set_xticks(range(len(layers)), layers, rotation=30)
     return ax
 
@@ -215,49 +217,48 @@ def excess_by_depth(summary: pd.DataFrame, ax: Axes) -> Axes:
 def error_by_distance(curves: pd.DataFrame, ax: Axes, floor: float = 1e-9) -> Axes:
     """Padding error by distance to the border on a logarithmic axis; a curve ends where the error is exactly 0.
 
-    curves  rows of padding_mode, distance (pixels of the image), error
+    curves  padding_mode, distance (image pixels), error
     """
     for mode, rows in curves.groupby("padding_mode", sort=False):
         rows = rows[rows["error"] > floor]
-        ax.plot(rows["distance"], rows["error"], ".-", color=PADDING_COLOURS[mode], label=NAMES.get(mode, mode))
+        ax.plot(rows["distance"], rows["error"], ".-", color=PADDING_COLOURS[mode], label=style.label(mode))
     ax.axhline(1, **CHANCE)
     ax.set(yscale="log", ylim=(floor, max(ax.get_ylim()[1], 3, 2 * curves["error"].max())))   # axes may be shared
     return ax
 
 
 def mode_matrix(values: pd.DataFrame, ax: Axes, label: str) -> Axes:
-    """One number for every mode trained with (rows) and run with (columns)."""
-    sns.heatmap(values, ax=ax, annot=True, fmt="+.2f", cmap="vlag", center=0, linewidths=1, cbar_kws={"label": label})
+    """A heat map of one quantity by the padding mode in training (rows) and in evaluation (columns)."""
+    sns.heatmap(values.rename(index=style.label, columns=style.label), ax=ax, annot=True, fmt="+.2f", cmap="vlag",
+                center=0, linewidths=1, cbar_kws={"label": label})
     ax.set(xlabel="run with", ylabel="trained with")
-    ax.set_xticklabels([NAMES.get(mode, mode) for mode in values.columns])
-    ax.set_yticklabels([NAMES.get(mode, mode) for mode in values.index], rotation=0)
+    ax.tick_params(axis="y", rotation=0)
     return ax
 
 
 def agreement_matrix(values: pd.DataFrame, ax: Axes, low: float, high: float) -> Axes:
-    """One number for every pair, from `low` to `high`; around 0 where the scale has two signs."""
-    sns.heatmap(values, ax=ax, annot=True, fmt=".2f" if low < 0 else ".1f", cmap="vlag" if low < 0 else "viridis",
+    """A heat map of one quantity for every pair on the scale `low` to `high`, diverging if `low` is negative."""
+    signed = low < 0
+    sns.heatmap(values, ax=ax, annot=True, fmt=".2f" if signed else ".1f", cmap="vlag" if signed else "viridis",
                 vmin=low, vmax=high, linewidths=1, annot_kws={"fontsize": "small"})
     ax.set(xlabel="", ylabel="")
     ax.tick_params(axis="x", rotation=40)
     return ax
 
 
-def verdict_strip(claims: Sequence[str], verdicts: Sequence[str], controls: Sequence[str]) -> Figure:
-    """One line a claim: a mark under its verdict, and on the right whether the reading passed its control."""
-    columns = ("reproduced", "reproduced in direction", "not reproduced", "not testable here", "not run")
-    marks = {**dict(zip(columns, (("o", 2), ("^", 0), ("X", 3), ("s", 7), ("_", 7)), strict=True)),
-             "passed": ("o", 2), "not passed": ("X", 3), "not tried here": ("_", 7), "–": ("_", 7)}
+def verdict_strip(claims: Sequence[str], verdicts: Sequence[str], outcomes: Sequence[str]) -> Figure:
+    """One row per claim: a mark in the column of its verdict, and on the right the outcome of its control."""
+    columns = list(VERDICT_MARKS)
+    right = len(columns) + 0.3
     fig, ax = plt.subplots(figsize=(9, 0.7 + 0.36 * len(claims)), layout="constrained")
-    for y, row in enumerate(zip(verdicts, controls, strict=True)):
-        for word, x in zip(row, (columns.index(row[0]), len(columns) + 0.3), strict=True):
-            mark, colour = marks[word]
-            ax.plot(x, y, mark, color=COLOURS[colour], markersize=10)
-            if x > len(columns) and word != "–":
-                ax.annotate(word, (x, y), (9, 0), textcoords="offset points", va="center", fontsize="small")
+    for y, (verdict, outcome) in enumerate(zip(verdicts, outcomes, strict=True)):
+        for x, (marker, colour) in ((columns.index(verdict), VERDICT_MARKS[verdict]), (right, OUTCOME_MARKS[outcome])):
+            ax.plot(x, y, marker, color=colour, markersize=10)
+        if outcome != "–":
+            ax.annotate(outcome, (right, y), (9, 0), textcoords="offset points", va="center", fontsize="small")
     ax.axvline(len(columns) - 0.4, color="0.8")
     ax.set(xlim=(-0.5, len(columns) + 1.1), ylim=(len(claims) - 0.5, -0.5))
-    ax.set_xticks([*range(len(columns)), len(columns) + 0.3],
+    ax.set_xticks([*range(len(columns)), right],
                   [column.replace(" ", "\n", 1) for column in (*columns, "control of the reading")])
     ax.set_yticks(range(len(claims)), claims)
     ax.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
@@ -267,76 +268,95 @@ def verdict_strip(claims: Sequence[str], verdicts: Sequence[str], controls: Sequ
 
 
 def dots_by_method(summary: pd.DataFrame, single: pd.DataFrame, methods: Sequence[str], ax: Axes, *,
-                   colours: dict | None = None) -> Axes:
-    """A percentage, one line a method from the top: single runs as dots, mean and interval, the paper's value dashed.
+                   colours: Mapping[str, ColorType] | None = None) -> Axes:
+    """A percentage, a row per method from the top: single runs as dots, mean and interval, the paper's value dashed.
 
-    summary  rows of method, mean, low, high, paper (nan where it has none); single  rows of method, value
-    colours  of the methods, where they have colours of their own
+    summary  method, mean, low, high, paper (nan if it has none); single  method, value
+    colours  by method, the first of the palette for the rest
     """
     for y, method in enumerate(methods):
         colour = (colours or {}).get(method, COLOURS[0])
-        ax.plot(single[single["method"] == method]["value"], [y] * (single["method"] == method).sum(), "o", color="0.7",
-                markersize=4)
+        dots = single.loc[single["method"] == method, "value"]
+        ax.plot(dots, [y] * len(dots), "o", color="0.7", markersize=4)
         for row in summary[summary["method"] == method].itertuples():
             ax.hlines(y + 0.22, row.low, row.high, color=colour, linewidth=2.5)
             ax.plot(row.mean, y + 0.22, "D", color=colour, markersize=5)
             ax.vlines(row.paper, y - 0.35, y + 0.45, **PAPER)
-    ax.set_yticks(range(len(methods)), methods)
+    ax.set_yticks(range(len(methods)), map(style.label, methods))
     ax.set(ylim=(len(methods) - 0.4, -0.6))
     ax.grid(axis="y", color="0.92")
     return ax
 
 
 def curves(summary: pd.DataFrame, x: str, kind: str, ax: Axes) -> Axes:
-    """A number against another, one line a kind, with its interval.  summary: rows of `x`, `kind`, mean, low, high"""
-    places = sorted(summary[x].unique())
-    step = min(np.diff(places), default=1)
+    """A quantity against another, a line per kind with its interval.  summary: `x`, `kind`, mean, low, high"""
+    values = sorted(summary[x].unique())
+    dodge = 0.04 * min(np.diff(values), default=1)   # keeps overlapping intervals apart
     for n, (label, rows) in enumerate(summary.groupby(kind, sort=False)):
         rows = rows.sort_values(x)
-        at = rows[x] + 0.04 * step * (n - summary[kind].nunique() / 2)   # side by side, so that intervals can be seen
-        ax.vlines(at, rows["low"], rows["high"], color=COLOURS[n], linewidth=1.6, alpha=0.7)
-        ax.plot(at, rows["mean"], "os^Dv"[n % 5] + "-", color=COLOURS[n], label=label, markersize=5)
-    ax.set_xticks(places)
+        at = rows[x] + dodge * (n - summary[kind].nunique() / 2)
+        _estimates(ax, at, rows, "os^Dv"[n % 5] + "-", COLOURS[n], label, linewidth=1.6, alpha=0.7)
+    ax.set_xticks(values)
     return ax
 
 
 def border_by_layer(rows: pd.DataFrame, value: str, ax: Axes) -> Axes:
-    """How a network meets the border, by layer, one line a way to run it, its own in black.
+    """How layers respond to the border, a line per padding mode of the network, the network as built in black.
 
-    rows   of layer (in order of depth), "run with" ("as it is" or a padding mode) and `value`: "energy" (doublings,
-           with low and high), or "slide", on a logarithmic axis at whose foot all that is rounding is drawn
+    rows   layer (in order of depth), padding_mode ("as_built" among them) and the column `value`
+    value  "energy" (log2 ratio, with low and high), or "shift_sensitivity", drawn on a logarithmic axis and clipped
+           from below at the rounding error
     """
-    layers, foot = list(dict.fromkeys(rows["layer"])), 1e-8
-    for n, (mode, line) in enumerate(rows.groupby("run with", sort=False)):
-        at = np.array([layers.index(layer) for layer in line["layer"]]) + 0.08 * (n - 2)
-        colour = PADDING_COLOURS.get(mode, "black")
+    rounding = 1e-8
+    for _, mode, line, x in _dodged(rows, "layer", "padding_mode", 0.08, centre=2):
+        colour, fmt = (PADDING_COLOURS[mode], "o-") if mode in PADDING_COLOURS else ("black", "s--")
         if value == "energy":
-            ax.vlines(at, line["low"], line["high"], color=colour, linewidth=1.6, alpha=0.7)
-        ax.plot(at, line[value] if value == "energy" else line[value].clip(foot), "o-" if mode in PADDING_COLOURS else
-                "s--", color=colour, label=NAMES.get(mode, mode), markersize=5)
-    if value == "slide":
-        ax.set(yscale="log", ylim=(foot / 2, 3))
+            _estimates(ax, x, line.assign(mean=line["energy"]), fmt, colour, mode, linewidth=1.6, alpha=0.7)
+        else:
+            ax.plot(x, line[value].clip(rounding), fmt, color=colour, label=style.label(mode), markersize=5)
+            ax.set(yscale="log", ylim=(rounding / 2, 3))
+    layers = rows["layer"].unique()
     ax.set_xticks(range(len(layers)), layers, rotation=30, ha="right", fontsize="small")
     return ax
 
 
 def dots_by_network(rows: pd.DataFrame, ax: Axes) -> Axes:
-    """Location accuracy (%), one line a network from the top: each head's mean and interval, and chance.
+    """Location accuracy (%), a row per network from the top: each head's mean and interval, and chance.
 
-    rows  of run, head, mean, low, high, chance, first (the first layer that feels the border, told on the right)
+    rows  run, head, mean, low, high, chance, first (the first layer that the border affects, printed on the right)
     """
-    runs, heads = list(dict.fromkeys(rows["run"])), list(dict.fromkeys(rows["head"]))
-    for row in rows.itertuples():
-        y, n = runs.index(row.run) + 0.2 * (heads.index(row.head) - 1), heads.index(row.head)
-        ax.hlines(y, row.low, row.high, color=COLOURS[n], linewidth=2)
-        ax.plot(row.mean, y, "os^"[n], color=COLOURS[n], markersize=5, label=row.head if row.run == runs[0] else None)
-    for y, run in enumerate(runs):
-        ax.annotate(rows.loc[rows["run"] == run, "first"].iloc[0], (1.01, y), xycoords=("axes fraction", "data"),
-                    va="center", fontsize="small", color="0.3")
-    ax.annotate("first layer to feel\nthe border", (1.01, -0.7), xycoords=("axes fraction", "data"), fontsize="small")
+    for n, head, of_head, y in _dodged(rows, "run", "head", 0.2, centre=1):
+        ax.hlines(y, of_head["low"], of_head["high"], color=COLOURS[n], linewidth=2)
+        ax.plot(of_head["mean"], y, "os^"[n], color=COLOURS[n], markersize=5, label=style.label(head))
+    runs = rows.drop_duplicates("run")
+    right = {"xycoords": ("axes fraction", "data"), "fontsize": "small"}
+    for y, first in enumerate(runs["first"]):
+        ax.annotate(first, (1.01, y), va="center", color="0.3", **right)
+    ax.annotate("first layer affected\nby the border", (1.01, -0.7), **right)
     ax.axvline(rows["chance"].iloc[0], **CHANCE, label="chance")
-    ax.set_yticks(range(len(runs)), runs)
+    ax.set_yticks(range(len(runs)), runs["run"])
     ax.set(ylim=(len(runs) - 0.4, -0.6), xlim=(-2, 103))
     ax.grid(axis="y", color="0.92")
     ax.figure.legend(fontsize="small", loc="outside lower center", ncols=4)
     return ax
+
+
+def _dodged(summary: pd.DataFrame, category: str, kind: str, step: float,
+            centre: int | float) -> Iterator[tuple[int, Hashable, pd.DataFrame, np.ndarray]]:
+    """Yield each kind's number, label, rows and positions: its categories, `step` apart from the next kind's.
+
+    centre  number of the kind that is drawn at the categories themselves
+    """
+    categories = pd.Index(summary[category].unique())
+    for n, (label, rows) in enumerate(summary.groupby(kind, sort=False)):
+        yield n, label, rows, categories.get_indexer(rows[category]) + step * (n - centre)
+
+
+def _estimates(ax: Axes, x: np.ndarray | pd.Series, rows: pd.DataFrame, fmt: str, colour: ColorType, label: Hashable,
+               *, linewidth: int | float = 2, alpha: float | None = None, markersize: int = 5) -> None:
+    """Plot means in the format `fmt` over their intervals.
+
+    Unlike `errorbar`, accept a mean outside its interval, as a bootstrap can give.
+    """
+    ax.vlines(x, rows["low"], rows["high"], color=colour, linewidth=linewidth, alpha=alpha)
+    ax.plot(x, rows["mean"], fmt, color=colour, label=style.label(label), markersize=markersize)

@@ -1,7 +1,7 @@
-"""What a page puts out: provenance, claim boxes, figures and tables with their downloads, verdicts.
+"""The outputs of a page: provenance, claim boxes, figures and tables with their downloads, verdicts.
 
-Each output is made twice in one: HTML for JupyterLab, MyST (with number, caption, alt text and downloads) for the book.
-`show` and `table` save what they put out: figures/<profile>/NAME.svg and .png, NAME.csv and .md.
+Each output is displayed in two formats at once: HTML for JupyterLab, and MyST with number, caption, alt text and
+downloads for the book.  `show` and `table` also save theirs: figures/<profile>/NAME.svg and .png, NAME.csv and .md.
 """
 import base64
 import csv
@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,37 +21,35 @@ import pandas as pd
 from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
-from posenc_lib import claims as paper
-from posenc_lib.claims import claim
-from posenc_lib.claims.claim import Claim
+from posenc_lib.claims import CLAIMS, claim
+from posenc_lib.claims.claim import NOT_RUN, Claim
 from posenc_lib.data.imageset import Splits
 from posenc_lib.run.config import PROJECT, Workspace
+from posenc_lib.show.tables import markdown_table
 
-# Verdict or a control's outcome: class in the book's style sheet.
+# Verdict or outcome of a control: its class in the book's style sheet.
 BADGES = {claim.REPRODUCED: "reproduced", claim.IN_DIRECTION: "in-direction", claim.NOT_REPRODUCED: "not-reproduced",
           claim.NOT_TESTABLE: "not-testable-here", claim.PASSED: "reproduced", claim.NOT_PASSED: "not-reproduced",
           claim.NOT_TRIED: "not-testable-here"}
-NOT_RUN = "not run"
-BLANK = base64.b64encode(   # the picture of a figure that has not been made
+MISSING = "–"
+BLANK = base64.b64encode(   # stands in for a figure that has not been run
     b'<svg xmlns="http://www.w3.org/2000/svg" width="480" height="60"><rect x="1" y="1" width="478" height="58" '
     b'fill="none" stroke="#767676" stroke-dasharray="6 4"/></svg>').decode()
 ROLE = re.compile(r"\[([^]]*)\]\{[^}]*\}|\{\w+\}`([^`]*)`")   # MyST for the book alone: [word]{.class}, {role}`word`
 
 
 def provenance(workspace: Workspace, splits: Splits) -> str:
-    """One line: profile, data with sizes and fingerprint, device, versions."""
-    shown = " (what is on file in records/paper; nothing is trained without a GPU)" if workspace.on_file else ""
+    """Describe a run in one line: profile, data with sizes and fingerprint, device, versions."""
+    note = " (recorded runs in records/paper; nothing is trained without a GPU)" if workspace.on_file else ""
     sizes = " + ".join(f"{len(part)} {part.split}" for part in splits if len(part))
-    return (f"profile {workspace.profile}{shown} · {splits.train.name} ({sizes} images, fingerprint "
+    return (f"profile {workspace.profile}{note} · {splits.train.name} ({sizes} images, fingerprint "
             f"{splits.fingerprint}) · {workspace.device} · torch {version('torch')} · "
             f"Python {platform.python_version()}")
 
 
 def claim_box(*claims: Claim) -> None:
-    """What the paper claims and how it will be judged, as it stands in `paper`."""
-    parts = [{"Source": f"{c.source}{c.printed and ': '}{c.printed}.", "Rule": c.rule,
-              "Control": f"{c.control}. {c.control_rule}"}
-             for c in claims]
+    """Display the paper's claims, and the rules that judge each claim and its control."""
+    parts = [{"Source": f"{c.reference}.", "Rule": c.rule, "Control": f"{c.control}. {c.control_rule}"} for c in claims]
     markdown = "\n".join(
         f":::{{admonition}} Claim `{c.id}`\n:class: claim\n{c.statement}\n\n"
         + "\n\n".join(f"**{name}:** {text}" for name, text in part.items()) + "\n:::\n"
@@ -60,16 +58,16 @@ def claim_box(*claims: Claim) -> None:
         f"<p><b>Claim <code>{c.id}</code>.</b> {html.escape(c.statement)}</p><ul>"
         + "".join(f"<li><b>{name}:</b> {html.escape(text)}</li>" for name, text in part.items()) + "</ul>"
         for c, part in zip(claims, parts, strict=True))
-    _put_out(markdown, as_html, "\n".join(c.statement for c in claims))
+    _display(markdown, as_html, "\n".join(c.statement for c in claims))
 
 
 def show(fig: Figure, name: str, caption: str, alt: str, *, workspace: Workspace,
          data: pd.DataFrame | None = None) -> None:
-    """Save a figure and put it out, numbered in the book; {numref}`fig-NAME` refers to it.
+    """Save a figure and display it, numbered in the book; {numref}`fig-NAME` refers to it.
 
-    caption  MyST text; says n and what the interval is
-    alt      what a reader who cannot see it should know
-    data     the numbers drawn, saved beside it as NAME.csv
+    caption  MyST text that states n and the kind of interval
+    alt      description for readers who cannot see the figure
+    data     the plotted numbers, saved as NAME.csv
     """
     folder = _folder(workspace)
     fig.savefig(folder / f"{name}.svg", metadata={"Date": None})
@@ -84,123 +82,129 @@ def show(fig: Figure, name: str, caption: str, alt: str, *, workspace: Workspace
                 f"{_line(caption)}\n\n{_downloads(name, *kinds)}\n```\n")
     as_html = (f'<figure><img alt="{html.escape(alt)}" src="data:image/png;base64,{png}" style="max-width:100%">'
                f"<figcaption>{html.escape(_line(caption))}</figcaption></figure>")
-    _put_out(markdown, as_html, f"{caption}\n({alt})")
+    _display(markdown, as_html, f"{caption}\n({alt})")
 
 
 def not_run(labels: Sequence[str], sentence: str, reason: str = "") -> None:
-    """Placeholders for the figures and tables of a cell whose runs are not on file; references to them hold.
+    """Display placeholders for the figures and tables of a cell without recorded runs, so that references resolve.
 
     labels    fig-NAME or tab-NAME
-    sentence  MyST text: each one's caption, or all there is where nothing has a label
-    reason    why, if the cell says more than that
+    sentence  MyST text, the caption of every placeholder
+    reason    why the cell was not run, if known; displayed below, as is a bare "Not run yet." without labels
     """
-    text = f"Not run yet{reason and ': '}{reason or '.'}"
-    for label in labels:   # between tildes, as the sentence may have backticks
+    text = f"Not run yet: {reason}" if reason else "Not run yet."
+    for label in labels:   # fenced with tildes because the sentence may contain backticks
         if label.startswith("fig-"):
             markdown = (f"~~~{{figure}} data:image/svg+xml;base64,{BLANK}\n:name: {label}\n:alt: Not run yet\n\n"
                         f"{_line(sentence)}\n~~~\n")
         else:
             markdown = f"~~~{{csv-table}} {_line(sentence)}\n:name: {label}\n\nnot run yet\n~~~\n"
-        _put_out(markdown, f"<p>{html.escape(_line(sentence))}</p>", sentence)
+        _display(markdown, f"<p>{html.escape(_line(sentence))}</p>", sentence)
     if reason or not labels:
-        _put_out(f"*{text}*\n", f"<p><i>{html.escape(text)}</i></p>", text)
+        _display(f"*{text}*\n", f"<p><i>{html.escape(text)}</i></p>", text)
 
 
-def explorer(frames: dict[str, np.ndarray], caption: str) -> None:
-    """Pictures to go through with a slider, in JupyterLab and in the book, where nothing is computed: all are there.
+def explorer(frames: Mapping[str, np.ndarray], caption: str) -> None:
+    """Display pictures with a slider.  All of them are embedded, so it works in the static book too.
 
-    frames  what a picture shows -> its pixels (row, col, rgb), 0..1, drawn without blur
+    frames  label -> pixels (row, col, rgb), 0..1, drawn without interpolation
     """
-    shown = []
+    pictures = []
     for label, pixels in frames.items():
         file = io.BytesIO()
         plt.imsave(file, np.asarray(pixels), format="png")
         data = base64.b64encode(file.getvalue()).decode()
-        shown.append(f'<img alt="{html.escape(label)}" src="data:image/png;base64,{data}" '
-                     f'style="width:100%;image-rendering:pixelated"{" hidden" if shown else ""}>')
-    first, said = html.escape(next(iter(frames))), html.escape(_line(caption))
+        pictures.append(f'<img alt="{html.escape(label)}" src="data:image/png;base64,{data}" '
+                        f'style="width:100%;image-rendering:pixelated"{" hidden" if pictures else ""}>')
+    first, label = html.escape(next(iter(frames))), html.escape(_line(caption))
     change = ("const f=this.closest('figure'),all=[...f.querySelectorAll('img')],now=all[this.value];"
               "all.forEach(m=>m.hidden=m!==now);f.querySelector('output').value=now.alt;"
               "this.setAttribute('aria-valuetext',now.alt)")
-    slider = (f'<input type="range" min="0" max="{len(shown) - 1}" value="0" step="1" style="width:60%" '
-              f'aria-label="{said}" aria-valuetext="{first}" oninput="{html.escape(change)}">')
-    display(HTML(f'<figure class="explorer">{"".join(shown)}<p>{slider} <output>{first}</output></p>'
-                 f"<figcaption>{said}</figcaption></figure>"))
+    slider = (f'<input type="range" min="0" max="{len(pictures) - 1}" value="0" step="1" style="width:60%" '
+              f'aria-label="{label}" aria-valuetext="{first}" oninput="{html.escape(change)}">')
+    display(HTML(f'<figure class="explorer">{"".join(pictures)}<p>{slider} <output>{first}</output></p>'
+                 f"<figcaption>{label}</figcaption></figure>"))
 
 
 def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace, digits: int = 1,
           widths: Sequence[int] = ()) -> None:
-    """Save a table and put it out, numbered in the book; {numref}`tab-NAME` refers to it.
+    """Save a table and display it, numbered in the book; {numref}`tab-NAME` refers to it.
 
-    Numbers are shown with `digits` decimals, missing ones as a dash; the csv keeps them whole.
-    widths  shares of the columns; the table then takes the book's margin, too
+    Numbers are displayed with `digits` decimals and missing values as a dash; the csv has six significant digits.
+    widths  relative widths of the columns; the table then extends into the book's margin
     """
     folder = _folder(workspace)
     frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
-    shown = frame.map(lambda value: _cell(value, digits))
-    bare = shown.map(lambda cell: ROLE.sub(r"\1\2", cell))
-    (folder / f"{name}.md").write_text(_pipes(bare))
+    cells = frame.map(lambda value: _cell(value, digits))
+    plain = cells.map(lambda cell: ROLE.sub(r"\1\2", cell))
+    (folder / f"{name}.md").write_text(markdown_table(plain))
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([shown.columns, *shown.to_numpy()])
+    csv.writer(text, lineterminator="\n").writerows([cells.columns, *cells.to_numpy()])
     layout = f":widths: {' '.join(map(str, widths))}\n:class: full-width\n" if widths else ""
     markdown = (f"```{{csv-table}} {_line(caption)}\n:name: tab-{name}\n:header-rows: 1\n{layout}\n{text.getvalue()}"
                 f"```\n\n{_downloads(name, 'csv', 'md')}\n")
-    _put_out(markdown, f"<p>{html.escape(_line(caption))}</p>{bare.to_html(index=False)}", text.getvalue())
+    _display(markdown, f"<p>{html.escape(_line(caption))}</p>{plain.to_html(index=False)}", text.getvalue())
 
 
-def against_paper(verdicts: dict[Claim, tuple[str, str]], controls: dict[Claim, tuple[str, str]], name: str, run: str,
-                  *, workspace: Workspace) -> None:
-    """Claim, paper, reference run, this run, verdict, control: one row a claim.  The start page collects these tables.
+def against_paper(verdicts: Mapping[Claim, tuple[str, str]], controls: Mapping[Claim, tuple[str, str]], name: str,
+                  run: str, *, workspace: Workspace) -> None:
+    """Display paper, reference run, this run, verdict and control of each claim.  The start page collects the tables.
 
-    verdicts  claim -> what its `judge` said: (verdict, the numbers it rests on)
-    controls  claim -> what its `tried` said: (outcome, the numbers it rests on)
+    verdicts  claim -> its verdict and the numbers it rests on
+    controls  claim -> the outcome of its control and the numbers it rests on
     name      NN_against_paper, NN the page's number
-    run       what this run was: data, schedule, n
+    run       what was run: data, schedule, n
     """
     earlier = _reference(name)
-    earlier = {} if earlier is None else earlier.set_index("claim")["this run"].to_dict()
-    frame = pd.DataFrame([{"claim": c.id, "paper": c.printed or "no number printed",
-                           "reference run": earlier.get(c.id, "none yet"), "this run": evidence, "verdict": verdict,
-                           "control": controls[c][0], "tried": controls[c][1], "run": run}
-                          for c, (verdict, evidence) in verdicts.items()])
-    shown = frame.drop(columns=["tried", "run"]).assign(
-        verdict=frame["verdict"].map(badge), control=frame["control"].map(badge) + " " + frame["tried"])
-    table(shown, name, f"Against the paper. This run: {run}.", workspace=workspace, widths=(13, 16, 11, 24, 16, 20))
-    frame.to_csv(_folder(workspace) / f"{name}.csv", index=False)   # the verdicts bare, and the run
+    reference_runs = {} if earlier is None else earlier.set_index("claim")["this run"].to_dict()
+    rows = []
+    for c, (verdict, evidence) in verdicts.items():
+        outcome, control_evidence = controls[c]
+        rows.append({"claim": c.id, "paper": c.paper_value or "no number printed",
+                     "reference run": reference_runs.get(c.id, "none yet"), "this run": evidence, "verdict": verdict,
+                     "control": outcome, "control evidence": control_evidence, "run": run})
+    frame = pd.DataFrame(rows)
+    displayed = frame.drop(columns=["control evidence", "run"]).assign(
+        verdict=frame["verdict"].map(badge), control=frame["control"].map(badge) + " " + frame["control evidence"])
+    table(displayed, name, f"Against the paper. This run: {run}.", workspace=workspace,
+          widths=(13, 16, 11, 24, 16, 20))
+    frame.to_csv(_folder(workspace) / f"{name}.csv", index=False)   # without markup, with the run
 
 
 def score_table(workspace: Workspace) -> pd.DataFrame:
-    """A row for every claim of `paper.CLAIMS`, from the tables that `against_paper` left.
+    """Collect the tables of `against_paper` into one row for every claim of the book.
 
-    "bare" is the plain verdict, "outcome" that of the control, "numbers" what that rests on, "run" what was run.  A
-    claim whose page has not run in this profile has the verdict "not run", as has one whose page failed just now
-    ($POSENC_FAILED) or lacks the runs for it ($POSENC_NOT_RUN), whatever an earlier run left.
+    Columns: claim, page, paper, reference run, this run, verdict, figure, control (what was done), outcome (of the
+    control), evidence (for the outcome) and run.  The verdict is "not run" for a claim whose page has not run in this
+    profile, and, whatever an earlier run left, for one whose page has just failed ($POSENC_FAILED) or lacks the runs
+    for it ($POSENC_NOT_RUN).
     """
-    failed, lacking = (os.environ.get(name, "").split(",") for name in ("POSENC_FAILED", "POSENC_NOT_RUN"))
+    failed, incomplete = (os.environ.get(name, "").split(",") for name in ("POSENC_FAILED", "POSENC_NOT_RUN"))
     files = sorted(workspace.figures.glob("[0-9][0-9]_against_paper.csv"))
-    found = pd.concat([pd.read_csv(f) for f in files]).set_index("claim") if files else pd.DataFrame()
+    results = pd.concat([pd.read_csv(file) for file in files]).set_index("claim") if files else pd.DataFrame()
     rows = []
-    for c in paper.CLAIMS:
-        told = {"claim": f"{c.page[:2]} {c.id}", "page": c.page, "paper": f"{c.source}{c.printed and ': '}{c.printed}",
-                "what was tried": c.control}
-        if c.id not in found.index or c.page in failed + lacking:
-            this = "the page failed" if c.page in failed else "–"
-            rows.append({**told, "figure": "–", "reference run": "none yet", "this run": this, "verdict": NOT_RUN,
-                         "control": "–", "numbers": "–", "run": "–", "bare": NOT_RUN, "outcome": "–"})
-            continue
-        row = found.loc[c.id]
-        rows.append({**told, "figure": f"{{numref}}`Fig. %s <fig-{c.figure}>`", "reference run": row["reference run"],
-                     "this run": row["this run"], "verdict": badge(row["verdict"]), "control": badge(row["control"]),
-                     "numbers": row["tried"], "run": row["run"], "bare": row["verdict"], "outcome": row["control"]})
+    for c in CLAIMS:
+        row = {"claim": f"{c.page[:2]} {c.id}", "page": c.page, "paper": c.reference, "control": c.control}
+        if c.id not in results.index or c.page in failed + incomplete:
+            row |= dict.fromkeys(("figure", "outcome", "evidence", "run"), MISSING)
+            row |= {"reference run": "none yet", "this run": "the page failed" if c.page in failed else MISSING,
+                    "verdict": NOT_RUN}
+        else:
+            result = results.loc[c.id]
+            row |= result[["reference run", "this run", "verdict", "run"]].to_dict()
+            row |= {"figure": f"{{numref}}`Fig. %s <fig-{c.figure}>`", "outcome": result["control"],
+                    "evidence": result["control evidence"]}
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
 def badge(verdict: str) -> str:
-    return verdict if verdict == NOT_RUN else f"[{verdict}]{{.verdict .{BADGES[verdict]}}}"
+    """Mark up a verdict or an outcome in its colour; "not run" and a dash have none."""
+    return verdict if verdict in (NOT_RUN, MISSING) else f"[{verdict}]{{.verdict .{BADGES[verdict]}}}"
 
 
 def reference(name: str, keys: list[str], rows: pd.DataFrame) -> pd.Series:
-    """The "mean" that the committed reference run, figures/paper/NAME.csv, has for each row; nan where it has none."""
+    """Look up each row's "mean" in the committed reference run, figures/paper/NAME.csv; nan where it has none."""
     earlier = _reference(name)
     if earlier is None:
         return pd.Series(np.nan, rows.index)
@@ -212,7 +216,7 @@ def _reference(name: str) -> pd.DataFrame | None:
     return pd.read_csv(file) if file.is_file() else None
 
 
-def _put_out(markdown: str, as_html: str, plain: str) -> None:
+def _display(markdown: str, as_html: str, plain: str) -> None:
     display({"text/markdown": markdown, "text/html": as_html, "text/plain": plain}, raw=True)
 
 
@@ -231,11 +235,5 @@ def _line(text: str) -> str:
 
 def _cell(value, digits: int) -> str:
     if pd.isna(value):
-        return "–"
+        return MISSING
     return f"{value:.{digits}f}" if isinstance(value, float) else str(value).replace(" %", "\u00a0%")
-
-
-def _pipes(shown: pd.DataFrame) -> str:
-    rows = [[str(cell).replace("|", r"\|") for cell in row] for row in (shown.columns, *shown.to_numpy())]
-    rows.insert(1, ["---"] * len(shown.columns))
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)

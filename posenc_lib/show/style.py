@@ -1,21 +1,66 @@
-"""The book's look: one set of colours, names and line styles through all figures."""
+"""The book's visual style: one set of colours, display names and line styles for all figures."""
+from collections.abc import Hashable
+from itertools import cycle
+
 import matplotlib.pyplot as plt
 import seaborn as sns
 
 from posenc_lib.measure.canvas import POSITION_MAPS
+from posenc_lib.nets.padding import PADDING_MODES
 
 COLOURS = sns.color_palette("colorblind")
-PADDING_COLOURS = {"zeros": COLOURS[0], "reflect": COLOURS[1], "replicate": COLOURS[2], "circular": COLOURS[4]}
-MAP_COLOURS = dict(zip(POSITION_MAPS, (COLOURS[n] for n in (3, 5, 9, 7, 8)), strict=True))   # of page 02's target maps
+PADDING_COLOURS = dict(zip(PADDING_MODES, cycle(COLOURS[n] for n in (0, 1, 2, 4, 6, 3, 5, 7, 8, 9)), strict=False))
+MAP_COLOURS = dict(zip(POSITION_MAPS, (COLOURS[n] for n in (3, 5, 9, 7, 8)), strict=True))   # target maps of page 02
 HEAD_MARKERS = {"gapnet": "o", "permutenet": "s"}
-NAMES = {"gapnet": "GAPNet", "permutenet": "PermuteNet", "zeros": "zero", "location": "location",
-         "image": "image class", "augshift": "AugShift", "blurpool": "BlurPool"}
-PAPER = {"color": "0.25", "linestyle": "--", "linewidth": 1.2}     # the paper's value
-CHANCE = {"color": "0.45", "linestyle": ":", "linewidth": 1.4}    # what guessing gives
+PAPER = {"color": "0.25", "linestyle": "--", "linewidth": 1.2}    # the paper's value
+CHANCE = {"color": "0.45", "linestyle": ":", "linewidth": 1.4}    # chance level
+
+# Display names, in figures and tables, of the identifiers in configs, records and rows; the rest print as they are.
+NAMES = {
+    # heads and probes
+    "gapnet": "GAPNet", "permutenet": "PermuteNet", "posenet": "PosENet",
+    "in_order": "in order", "shuffled": "shuffled", "permuted_labels": "permuted labels",
+    # padding modes and border fills
+    "zeros": "zero", "constant": "black", "as_built": "as built",
+    # tasks
+    "location": "location", "image": "image class",
+    # data sets
+    "photos": "photographs", "imagenet": "ImageNet",
+    # training methods (page 05)
+    "augshift": "AugShift", "blurpool": "BlurPool", "blurpool_augshift": "BlurPool + AugShift",
+    "baseline_long": "baseline, twice as long", "one_crop": "one crop", "two_crops": "two crops",
+    "mse_only": "MSE without crops", "random_padding": "random padding", "circular_padding": "circular padding",
+    # readouts and tables (page 02)
+    **{f"depth_{n}": f"{n} layer{'s' * (n > 1)}" for n in (1, 2, 3)},
+    **{f"kernel_{n}": f"{n}x{n}" for n in (1, 3, 7)},
+    **{f"stage_{n}": f"stage {n}" for n in range(1, 6)}, "all_stages": "all stages",
+    "padding_1": "padding 1", "padding_2": "padding 2", "padding_removed": "padding removed",
+    "without_padding": "without padding", "shuffled_H": "shuffled H", "fig6": "Fig. 6",
+    # rankings of channels (pages 06 to 08)
+    "flip": "flip response", "lowest_flip": "lowest flip response", "highest_flip": "highest flip response",
+    "shift": "shift response", "decodability": "decodability", "highest_decodability": "highest decodability",
+    "signed": "signed response", "signed_left": "signed, left", "signed_right": "signed, right",
+    "rms_activation": "RMS activation", "active": "activation inside minus outside",
+    # sets of ablated channels (pages 06 to 08)
+    "nothing": "nothing", "random": "random", "rms_matched": "random, RMS-matched",
+    "flip_mean": "flip response, set to mean", "only_there": "flip response, only there",
+    # segmentation networks (page 06) and detectors (page 07)
+    "plain": "plain", "trained": "as trained", "never_flipped": "never mirrored", "without_skip": "without the skip",
+    "faster": "Faster R-CNN", "cascade": "Cascade R-CNN", "csp": "CSP",
+    # classification networks (pages 02 and 08)
+    "vgg": "VGG", "resnet": "ResNet", "vgg11": "VGG-11", "resnet18": "ResNet-18", "mobilenet_v2": "MobileNetV2",
+    "resnet18_without_maxpool": "ResNet-18 without max-pool", "resnet18_blurpool": "ResNet-18 with BlurPool",
+    "convnext_tiny": "ConvNeXt-T", "vit_tiny": "ViT-Ti", "vit_tiny_without_positions": "ViT-Ti without positions",
+}
+
+
+def label(key: Hashable) -> Hashable:
+    """Look up the display name of a key, part by part between slashes: "small/photos" is "small, photographs"."""
+    return ", ".join(NAMES.get(part, part) for part in key.split("/")) if isinstance(key, str) else key
 
 
 def use_style() -> None:
-    """The book's look; called by the first cell of every page."""
+    """Set the book's matplotlib style; the first cell of every page calls this."""
     sns.set_theme(style="ticks", palette="colorblind", context="notebook", font_scale=0.9)
     plt.rcParams.update({"svg.hashsalt": "posenc", "figure.dpi": 100, "savefig.dpi": 200, "savefig.bbox": "tight",
                          "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
