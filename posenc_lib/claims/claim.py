@@ -2,7 +2,7 @@
 
 A claim's rule is the docstring of its `judge`: the page's claim box prints it, and the code below it is what decides.
 """
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import cleandoc
 
@@ -37,9 +37,9 @@ class Claim:
     statement: str
     source: str
     printed: str
-    judge: Callable[[pd.DataFrame], tuple[str, str]]
+    judge: Callable[[pd.DataFrame | Sequence], tuple[str, str]]
     control: str
-    tried: Callable[[pd.DataFrame], tuple[str, str]]
+    tried: Callable[[pd.DataFrame | Sequence], tuple[str, str]]
     figure: str
     tables: tuple[str, ...] = ()
 
@@ -51,17 +51,17 @@ class Claim:
     def control_rule(self) -> str:
         return cleandoc(self.tried.__doc__)
 
-    def verdict(self, table: pd.DataFrame) -> tuple[str, str]:
+    def verdict(self, table: pd.DataFrame | Sequence) -> tuple[str, str]:
         """What the rule says of this run; nothing can be said of a single seed, which has no interval."""
-        if table.empty:
+        if not len(table):
             return NOT_TESTABLE, "not run yet"
-        if table["n"].min() < 2:
+        if min(table["n"] if isinstance(table, pd.DataFrame) else (row.n for row in table)) < 2:
             return NOT_TESTABLE, ALONE
         return self.judge(table)
 
-    def outcome(self, table: pd.DataFrame) -> tuple[str, str]:
+    def outcome(self, table: pd.DataFrame | Sequence) -> tuple[str, str]:
         """What came of the control in this run."""
-        return (NOT_TRIED, "not run yet") if table.empty else self.tried(table)
+        return self.tried(table) if len(table) else (NOT_TRIED, "not run yet")
 
 
 def outcome(passed: bool | np.bool_, n: int | float | np.number, said: str) -> tuple[str, str]:
@@ -73,5 +73,6 @@ def interval(row: pd.Series) -> str:
     return f"{row['mean']:.1f} % [{row['low']:.1f}, {row['high']:.1f}], n = {row['n']:.0f}"
 
 
-def points(row: pd.Series) -> str:
+def points(row: pd.Series | tuple) -> str:
+    row = row if isinstance(row, pd.Series) else row._asdict()
     return f"{row['mean']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}]"

@@ -10,6 +10,10 @@ MAP_COLOURS = dict(zip(POSITION_MAPS, (COLOURS[n] for n in (3, 5, 9, 7, 8)), str
 HEAD_MARKERS = {"gapnet": "o", "permutenet": "s"}
 NAMES = {"gapnet": "GAPNet", "permutenet": "PermuteNet", "zeros": "zero", "location": "location",
          "image": "image class", "augshift": "AugShift", "blurpool": "BlurPool"}
+NAMES |= {   # page 05: variants of training, and the border fill
+    "baseline_long": "baseline, twice as long", "one_crop": "one crop", "two_crops": "two crops",
+    "blurpool_augshift": "BlurPool + AugShift", "mse_only": "MSE without crops", "random_padding": "random padding",
+    "circular_padding": "circular padding", "constant": "black"}
 PAPER = {"color": "0.25", "linestyle": "--", "linewidth": 1.2}     # the paper's value
 CHANCE = {"color": "0.45", "linestyle": ":", "linewidth": 1.4}    # what guessing gives
 
