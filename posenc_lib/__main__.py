@@ -118,7 +118,7 @@ def run_probe(args: argparse.Namespace) -> None:
 def run_augshift(args: argparse.Namespace) -> None:
     c = augshift_imagenet.ImageNetConfig(
         profile="paper", dataset=args.data.resolve().name, data="", method=args.method, width=None, backbone=args.arch,
-        shift=args.shift, weight=args.weight, size=args.size, tested=augshift_imagenet.CURVE)
+        shift=args.shift, weight=args.weight, size=args.size, test_shifts=augshift_imagenet.CURVE)
     c = augshift_imagenet.configure(args.data, c, args.epochs, args.batch_size, args.learning_rate)
     workspace = Workspace("paper", str(args.data), args.out)
     path = workspace.records("augshift")

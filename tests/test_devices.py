@@ -182,10 +182,11 @@ def test_a_classifier_learns_to_agree_and_is_asked(method, device):
     for offset_on in (CPU, DEVICE):
         told, z = augshift.predict(net, tried, torch.zeros(4, 2, dtype=torch.long, device=offset_on))
     right = told == tried.labels
-    for fill in canvas.FILLS if method == "baseline" else ("zeros",):
-        found = augshift.consistency(net, tried, 2, fill, side=16 if fill == "true" else None, right=right)
-    augshift.consistency(net, tried, 2, right=right.cpu())
-    assert set(found) == {"agreement", "agreement_right", "accuracy", "moved"} and isfinite(metrics.effective_rank(z))
+    for fill in canvas.FILLS if method == "baseline" else ("constant",):
+        found = augshift.consistency(net, tried, 2, fill, side=16 if fill == "true" else None, correct=right)
+    augshift.consistency(net, tried, 2, correct=right.cpu())
+    assert set(found) == {"consistency", "consistency_correct", "accuracy", "shift_variance"}
+    assert isfinite(metrics.effective_rank(z))
 
 
 def tokens() -> nn.Module:
