@@ -151,7 +151,7 @@ if files:
     encoder, label = encoders.pretrained(name, workspace.data, file), f"{name}, ImageNet"
 else:
     c = experiments_encoders.trained_config("photos", workspace.data, **small)
-    encoder, label = experiments_encoders.build_encoder(c, 0, workspace.data), c.label
+    encoder, label = experiments_encoders.build_encoder(c, 0, workspace.data), style.label(c.key)
 encoder.net.to(workspace.device)
 
 

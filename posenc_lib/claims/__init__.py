@@ -26,8 +26,8 @@ def _of(frame: pd.DataFrame, *columns: str) -> tuple[str, ...]:
 # Every table of results, and every figure that stands in place of one: its rows.  A claim says which of them its page
 # shows again.
 TABLES: dict[str, tuple[str, ...]] = {
-    **{f"ICLR 2020, {number if number.startswith('Fig') else f'Table {number}'}": _of(rows, "variant")
-       for number, rows in POSENET.groupby("table", sort=False)},
+    **{f"ICLR 2020, {'Fig. 6' if table == 'fig6' else f'Table {table}'}": _of(rows, "variant")
+       for table, rows in POSENET.groupby("table", sort=False)},
     "ICLR 2020, Table 5": _of(TABLE5, "variant"),
     "ICCV 2021, Table 1": _of(TABLE1, "padding_mode", "head"),
     "ICCV 2021, Table 2": _of(TABLE2, "method"),

@@ -10,8 +10,24 @@ MAP_COLOURS = dict(zip(POSITION_MAPS, (COLOURS[n] for n in (3, 5, 9, 7, 8)), str
 HEAD_MARKERS = {"gapnet": "o", "permutenet": "s"}
 NAMES = {"gapnet": "GAPNet", "permutenet": "PermuteNet", "zeros": "zero", "location": "location",
          "image": "image class", "augshift": "AugShift", "blurpool": "BlurPool"}
+NAMES |= {   # page 02: networks, rows of the tables, tables and targets
+    "photos": "photographs", "imagenet": "ImageNet", "posenet": "PosENet", "vgg": "VGG", "resnet": "ResNet",
+    "depth_1": "1 layer", "depth_2": "2 layers", "depth_3": "3 layers",
+    "kernel_1": "1x1", "kernel_3": "3x3", "kernel_7": "7x7",
+    **{f"stage_{n}": f"stage {n}" for n in range(1, 6)}, "all_stages": "all stages",
+    "padding_1": "padding 1", "padding_2": "padding 2", "padding_removed": "padding removed",
+    "without_padding": "without padding", "fig6": "Fig. 6", "shuffled_H": "shuffled H",
+}
 PAPER = {"color": "0.25", "linestyle": "--", "linewidth": 1.2}     # the paper's value
 CHANCE = {"color": "0.45", "linestyle": ":", "linewidth": 1.4}    # what guessing gives
+
+
+NAMES |= {"true_surroundings": "true surroundings"}   # page 01
+
+
+def label(key: str) -> str:
+    """Return the display name of a key of results: its parts between slashes by `NAMES`, "small, photographs"."""
+    return ", ".join(NAMES.get(part, part) for part in key.split("/"))
 
 
 def use_style() -> None:
