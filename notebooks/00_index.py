@@ -90,7 +90,7 @@ page.table(scores[["page", "run"]].drop_duplicates(), "00_runs", "Data, schedule
 
 # %% tags=["remove-input"]
 ran = set(scores.loc[scores["bare"] != page.NOT_RUN, "page"])
-rows = [{"table": table, "its rows": "; ".join(map(style.label, names)), "page": f"[{number}]({number}.ipynb)" if number in ran else number}
+rows = [{"table": table, "its rows": "; ".join(names), "page": f"[{number}]({number}.ipynb)" if number in ran else number}
         for table, names in claims.TABLES.items() for number in claims.pages_of(table)]
 page.table(pd.DataFrame(rows), "00_tables", "Where every row of the papers' tables is shown again.", workspace=workspace)
 

@@ -155,10 +155,10 @@ assert differs.sum() == 12 * 12 - 10 * 10             # every pixel of the borde
 # layer either, and that is checked at once.
 
 # %%
-read = experiments.padding_inputs(dataset, splits, workspace)
+shared = experiments.padding_inputs(dataset, splits, workspace)
 context = experiments.PaddingConfig.context
 inner = slice(context, -context)
-x = read.pieces.normalise(read.pieces.images).to(workspace.device)   # (image, rgb, side, side)
+x = shared.pieces.normalise(shared.pieces.images).to(workspace.device)   # (image, rgb, side, side)
 crop = x[..., inner, inner].shape[-1]
 print(f"{len(x)} pieces of {x.shape[-1]} pixels, of which the inner {crop} are the crop")
 
@@ -221,26 +221,28 @@ f = crop_maps["layer2"].cpu().double()
 truth = window(piece_maps["layer2"].cpu().double(), f, layers["layer2"])
 by_hand = energy(f[0]) - energy(truth[0])
 comparison, _ = experiments.compare_modes(net, x[:1], layers, context)              # the library's
-by_library, = (row["excess"][0] for row in comparison if (row["padding_mode"], row["layer"]) == (mode, "layer2"))
+by_library, = (row["excess"][0] for row in comparison
+               if (row["padding_mode"], row["layer"]) == (mode, "layer2"))
 assert abs(by_library - by_hand) < 1e-3
 print(f"one crop, layer2, a random network under zero padding: excess {by_hand:+.2f}")
 
 # %%
-configs = experiments.configs(read)
+configs = experiments.configs(shared)
 weights = pretrained.weights_file("squeezenet1_1", workspace.data)
 files = {"squeezenet1_1": ""} if weights.is_file() else {}
 run_or_load = partial(records.run_or_load, "padding_artifacts", workspace=workspace,
-                      run=partial(experiments.run, inputs=read),
+                      run=partial(experiments.run, inputs=shared),
                       before=partial(pretrained.check_weights, files, workspace.data))
 runs = run_or_load(configs, seeds=range(seeds or preset["seeds"]))
 runs, seeds = records.complete_seeds(runs, configs)
 if files or workspace.on_file:
-    runs += run_or_load([experiments.imagenet_config(read)], seeds=[0], optional=True)
+    runs += run_or_load([experiments.imagenet_config(shared)], seeds=[0], optional=True)
 else:
     print(f"{weights} is not there, so the ImageNet network is left out.")
-learned = [r.results["accuracy"] for r in runs if r.config["net"] == "trained"]
-print(f"{len(configs)} configurations, {len(seeds)} seeds; trained networks name the photograph of {min(learned):.0%} to "
-      f"{max(learned):.0%} of {len(splits.test)} test crops (chance {metrics.chance(splits.test.labels):.0%})")
+accuracies = [r.results["accuracy"] for r in runs if r.config["net"] == "trained"]
+print(f"{len(configs)} configurations, {len(seeds)} seeds; trained networks name the photograph of "
+      f"{min(accuracies):.0%} to {max(accuracies):.0%} of {len(splits.test)} test crops "
+      f"(chance {metrics.chance(splits.test.labels):.0%})")
 
 # %% [markdown]
 # ## Lines
@@ -249,17 +251,19 @@ print(f"{len(configs)} configurations, {len(seeds)} seeds; trained networks name
 # the mode; where the photograph itself has an edge there, the last column has it too.
 
 # %%
-looks = {(r.config["net"], r.config["trained"]): r.results["shown"] for r in runs if "shown" in r.results}
-rows = {"random": looks["random", None]} | ({"ImageNet": looks["imagenet", "zeros"]} if ("imagenet", "zeros") in looks else {})
+examples = {(r.config["net"], r.config["trained"]): r.results["example"]
+            for r in runs if "example" in r.results}
 columns = (*padding.PADDING_MODES, experiments.TRUTH)
-rows = {label: {name: row[name] for name in columns} for label, row in rows.items()}
+rows = {style.label(net): {name: examples[net, trained][name] for name in columns}
+        for net, trained in (("random", None), ("imagenet", "zeros")) if (net, trained) in examples}
 page.show(show_images.feature_maps(rows), "01_lines", """One channel of the map at stride 4, for the same crop and the same weights
 under each padding mode, and in true surroundings. The channel is the one in which zero padding is furthest from the truth, so
 the worst, not a typical one. Each row has one scale of grey.""", "Feature maps of one photograph in a row: under zero padding the "
           "edge of the map is drawn as a line, under the other modes hardly.", workspace=workspace)
 
-pairs = {"own padding": {mode: looks["trained", mode][mode] for mode in padding.PADDING_MODES},
-         "true surroundings": {mode: looks["trained", mode][experiments.TRUTH] for mode in padding.PADDING_MODES}}
+pairs = {"own padding": {mode: examples["trained", mode][mode] for mode in padding.PADDING_MODES},
+         "true surroundings": {mode: examples["trained", mode][experiments.TRUTH]
+                               for mode in padding.PADDING_MODES}}
 page.show(show_images.feature_maps(pairs), "01_lines_trained", """The same, in four networks each trained with the padding mode
 above it and run with it (first row) and in true surroundings (second). In each, the channel that its own mode changes most.""",
           "Feature maps of four trained networks, padded above, in true surroundings below.", workspace=workspace)

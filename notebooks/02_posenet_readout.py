@@ -141,7 +141,7 @@ assert torch.allclose(stacked.float(), f, atol=1e-2)
 loss = (by_hand - targets[0]).square().mean()                 # what one readout is fitted by
 torch.testing.assert_close(experiments.readout_loss(readout, f, targets[:1]), loss)
 
-spreads = {}                                                 # largest spread of a channel over space, on a black image
+spreads = {}          # largest spread of a channel over space, on a black image
 for mode in (*padding.PADDING_MODES, "none"):
     net = build_encoder(EncoderConfig(width=4, padding_mode=mode), 0, "")
     last = net(torch.full((1, 3, 96, 96), -2.0))[-1]
@@ -178,22 +178,22 @@ print("spread on a black image:", {mode: f"{spread:.1g}" for mode, spread in spr
 # %%
 defaults = ["vgg16", "resnet152"] if profile == "paper" else []
 files = encoders.parse_encoders(pretrained, workspace.data, defaults)
-read = experiments.readout_inputs(splits, workspace, files, **scale)
+shared = experiments.readout_inputs(splits, workspace, files, **scale)
 networks = experiments.make_encoders(profile, files, workspace.data)
-cells = experiments.plan(profile, photos, read, networks)             # (table, variant, configuration)
+cells = experiments.plan(profile, photos, shared, networks)     # (table, variant, configuration)
 configs = experiments.configs(cells)
-tested = read.tests["natural"]
+test_images = shared.tests["natural"]
 
 planned = range(seeds or config.SEEDS[profile])
-extra = range(len(planned), len(planned) + 2)                         # two more for Table 1, the headline
+extra = range(len(planned), len(planned) + 2)                # two more for Table 1, the headline
 run_or_load = partial(records.run_or_load, "posenet_readout", workspace=workspace)
-run = {"run": partial(experiments.run_readout, inputs=read),
+run = {"run": partial(experiments.run_readout, inputs=shared),
        "before": partial(encoders.check_weights, files, workspace.data)}
 runs = run_or_load(configs, **run, seeds=planned)
 more = run_or_load(experiments.configs(cells, "1"), **run, seeds=extra, optional=True)
 runs, seeds = records.complete_seeds(runs, configs)
 runs += more
-scores = experiments.map_scores(cells, runs, seeds)                   # one per cell, target, test set and seed
+scores = experiments.map_scores(cells, runs, seeds)          # per cell, target, test set and seed
 frame = pd.DataFrame(scores)
 
 # %% [markdown]
@@ -207,15 +207,17 @@ cell_scores = claims.summarise(scores)
 summary = pd.DataFrame(cell_scores)
 n_seeds = f"n = {len(seeds)} seeds, {len({r.seed for r in runs})} in Table 1"
 over_seeds = f"mean and 95 % interval (Student's t) over {n_seeds}"
-what = f"{photos}, {len(read.train)} training and {len(tested)} test pictures of {scale['size']} pixels"
+what = (f"{photos}, {len(shared.train)} training and {len(test_images)} test pictures of "
+        f"{scale['size']} pixels")
 
 
-def drawn(c):
-    return experiments.drawn_maps(next(r for r in runs if r.digest == config.digest(c) and r.seed == seeds[0]))
+def predicted_maps(c):
+    return experiments.predicted_maps(next(
+        r for r in runs if r.digest == config.digest(c) and r.seed == seeds[0]))
 
 
-rows = {"target": pictured | {"picture": tested.images[0].permute(1, 2, 0).numpy() / 255}}
-rows |= {style.label(cell.config.encoder.key): drawn(cell.config) for cell in cells
+rows = {"target": pictured | {"picture": test_images.images[0].permute(1, 2, 0).numpy() / 255}}
+rows |= {style.label(cell.config.encoder.key): predicted_maps(cell.config) for cell in cells
          if cell.table in ("1", "untrained_imagenet") or cell[:2] == ("untrained", "zeros")}
 page.show(show_images.picture_grid(rows), "02_drawn", f"""What the readouts draw from one test picture, by the network
           whose frozen features they read ({what}; seed {seeds[0]}). The picture is on the right of the first row.""",
@@ -238,7 +240,7 @@ sixth = summary[(summary["table"] == "fig6") & (summary["target"] == "G")].set_i
 for table, variant, c in cells:
     if table == "fig6":
         label = f"{c.encoder.net}\n{style.label(variant).partition(', ')[2] or 'as it is'}"
-        rows[label] = drawn(c)["G"]
+        rows[label] = predicted_maps(c)["G"]
         row = sixth.loc[variant]
         under["G", label] = f"SPC {row['mean']:+.2f}\npaper {row['paper_spc']:+.2f}"
 page.show(show_images.picture_grid({"G": rows}, under), "02_fig6", f"""Fig. 6: the map G drawn from one test picture, by
@@ -250,8 +252,8 @@ page.show(show_images.picture_grid({"G": rows}, under), "02_fig6", f"""Fig. 6: t
 def wide(rows, value, index):
     """A row a network, a column a map: mean ± half the interval over seeds."""
     table = records.summarise(rows.dropna(subset=value), [*index, "target"], value)
-    table["shown"] = [f"{row.mean:.2f}±{(row.high - row.low) / 2:.2f}" for row in table.itertuples()]
-    table = table.set_index([*index, "target"])["shown"].unstack("target").reset_index()
+    table["cell"] = [f"{row.mean:.2f}±{(row.high - row.low) / 2:.2f}" for row in table.itertuples()]
+    table = table.set_index([*index, "target"])["cell"].unstack("target").reset_index()
     return rows[index].drop_duplicates().merge(table, how="left", on=index)[[*index, *rows["target"].unique()]]
 
 
@@ -365,10 +367,12 @@ with torch.no_grad():
 covered = without.shape[-1]
 window = slice(start, start + covered)
 torch.testing.assert_close(with_padding[..., window, window], without)
-print(f"of {x.shape[-1]} pixels a side, the map without padding covers {covered}, from {start} to {start + covered - 1}")
+print(f"of {x.shape[-1]} pixels a side, the map without padding covers {covered}, "
+      f"from {start} to {start + covered - 1}")
 
 cut, cut_labels = experiments.crop_to_window(with_padding, y)                # the library's
-assert torch.equal(cut, with_padding[..., window, window]) and torch.equal(cut_labels, y[:, window, window])
+assert torch.equal(cut, with_padding[..., window, window])
+assert torch.equal(cut_labels, y[:, window, window])
 assert experiments.resize_to_image(without, y)[0].shape == with_padding.shape
 
 # %%
@@ -380,13 +384,16 @@ iou = claims.summarise_miou(scratch)
 
 # %%
 scored, single_runs = pd.DataFrame(iou), pd.DataFrame(scratch)
-table5 = claims.TABLE5.assign(scored_on="picture", padding_mode=claims.TABLE5["variant"].map({"vgg": "zeros"}).fillna("none"))
-printed = table5[table5["measure"] == "mean IoU"].merge(scored, how="right", on=["padding_mode", "scored_on"])
+modes = claims.TABLE5["variant"].map({"vgg": "zeros", "vgg/without_padding": "none"})
+table5 = claims.TABLE5.assign(scored_on="picture", padding_mode=modes)
+table5 = table5[table5["measure"] == "mean IoU"]
+printed = table5.merge(scored, how="right", on=["padding_mode", "scored_on"])
 fig, axes = plt.subplots(1, 2, figsize=(9, 2.4), sharex=True, sharey=True, layout="constrained")
 for ax, where in zip(axes, ("picture", "window"), strict=True):
     rows, single = (part[part["scored_on"] == where].rename(columns={"padding_mode": "method", "miou": "value"})
                     for part in (printed, single_runs))
-    figures.dots_by_method(rows, single, ["zeros", "reflect", "none"], ax, colours=style.PADDING_COLOURS | {"none": "0.35"})
+    figures.dots_by_method(rows, single, ["zeros", "reflect", "none"], ax,
+                           colours=style.PADDING_COLOURS | {"none": "0.35"})
     y = labelled.test.labels if where == "picture" else labelled.test.labels[:, window, window]
     counts = y[y != VOID].bincount()                                        # of each class
     ax.axvline(100 * float(counts.max() / counts.sum()) / int((counts > 0).sum()), **style.CHANCE)
@@ -397,12 +404,14 @@ page.show(fig, "02_scratch", f"""Table 5: mean IoU on test pictures by padding m
           *none* is trained on the window. Dots: seeds; diamonds: mean and 95 % interval (Student's t), n = {len(trial_seeds)}; dotted: every pixel
           the most frequent class; dashed: the paper, on VOC 2012.""", "Two panels of mean IoU for zero, reflect and no padding.",
           workspace=workspace, data=scored)
-shown = claims.TABLE5.assign(cell=claims.TABLE5["dataset"] + ", " + claims.TABLE5["measure"])
-shown = shown.pivot(index="variant", columns="cell", values="paper")[list(dict.fromkeys(shown["cell"]))].reset_index()
-ours = printed.dropna(subset="paper").set_index("variant").loc[shown["variant"]]
-shown[f"here: {scenes}, mean IoU"] = [f"{row.mean:.1f}±{(row.high - row.low) / 2:.1f}" for row in ours.itertuples()]
-shown["variant"] = shown["variant"].map(style.label)
-page.table(shown, "02_table5", f"""Table 5 as printed (F and MAE of saliency, 0 to 1; mean IoU in percent), and what is run here ({what5}):
+long = claims.TABLE5.assign(cell=claims.TABLE5["dataset"] + ", " + claims.TABLE5["measure"])
+columns = list(dict.fromkeys(long["cell"]))
+rows = long.pivot(index="variant", columns="cell", values="paper")[columns].reset_index()
+ours = printed.dropna(subset="paper").set_index("variant").loc[rows["variant"]]
+rows[f"here: {scenes}, mean IoU"] = [f"{row.mean:.1f}±{(row.high - row.low) / 2:.1f}"
+                                     for row in ours.itertuples()]
+rows["variant"] = rows["variant"].map(style.label)
+page.table(rows, "02_table5", f"""Table 5 as printed (F and MAE of saliency, 0 to 1; mean IoU in percent), and what is run here ({what5}):
            mean ± half the 95 % interval over seeds.""", workspace=workspace, digits=2)
 
 # %% [markdown]
@@ -417,8 +426,9 @@ page.table(shown, "02_table5", f"""Table 5 as printed (F and MAE of saliency, 0 
 # interval of this run's difference, taken seed by seed, holds 0. An undefined SPC counts as 0 here, as the paper prints it.
 
 # %%
-verdicts = {c: c.verdict(iou if c is claims.POSENET_SCRATCH else claims.judged(cell_scores)) for c in claims.CLAIMS}
-outcomes = {c: c.outcome(scratch if c is claims.POSENET_SCRATCH else scores) for c in claims.CLAIMS}
+from_scratch = claims.POSENET_SCRATCH
+verdicts = {c: c.verdict(iou if c is from_scratch else claims.judged(cell_scores)) for c in claims.CLAIMS}
+outcomes = {c: c.outcome(scratch if c is from_scratch else scores) for c in claims.CLAIMS}
 page.against_paper(verdicts, outcomes, "02_against_paper", f"{what}; {n_seeds}; Table 5: {what5}", workspace=workspace)
 
 compared = []
@@ -433,9 +443,11 @@ for cell in cell_scores:
             "against": style.label(step.against) if step else None, "paper step": step and step.paper,
             "step": step and step.mean, "direction": step and step.direction})
         if step and step.direction == "opposite":
-            print(f"Table {cell.table}, map {cell.target}, {cell.images} images: from \"{style.label(step.against)}\" to "
-                  f"\"{style.label(cell.variant)}\" the paper's SPC moves by {step.paper:+.2f}, this run's "
-                  f"({style.label(cell.network)}) by {step.mean:+.2f} [{step.low:+.2f}, {step.high:+.2f}].")
+            before, after = style.label(step.against), style.label(cell.variant)
+            print(f"Table {style.label(cell.table)}, map {cell.target}, {cell.images} images: from \"{before}\" "
+                  f"to \"{after}\" the paper's SPC moves by {step.paper:+.2f}, this run's "
+                  f"({style.label(cell.network)}) by {step.mean:+.2f} "
+                  f"[{step.low:+.2f}, {step.high:+.2f}].")
 compared = pd.DataFrame(compared).astype({"n": "Int64"})
 page.table(compared, "02_cells", f"""Every cell that paper and run both have
            ({what}). SPC: {over_seeds}; the paper's are one run. MAE on the stripes is doubled, to the paper's scale.""",

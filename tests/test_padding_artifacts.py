@@ -118,10 +118,10 @@ def test_the_comparison_is_that_of_its_parts(inputs):
     torch.manual_seed(0)
     net, layers = classifiers.gapnet(6, width=4).eval(), experiments.LAYERS["resnet"]
     piece = inputs.pieces.normalise(inputs.pieces.images[:2])
-    rows, shown = experiments.compare_modes(net, piece, layers, 112)
+    rows, examples = experiments.compare_modes(net, piece, layers, 112)
     assert [(row["padding_mode"], row["layer"]) for row in rows] == [
         (mode, layer) for mode in PADDING_MODES for layer in layers]
-    assert set(shown) == {*PADDING_MODES, experiments.TRUTH}
+    assert set(examples) == {*PADDING_MODES, experiments.TRUTH}
     f = experiments.feature_maps(set_padding_mode(net, "reflect"), piece[..., 112:-112, 112:-112], ["layer2"])["layer2"]
     truth = experiments.feature_maps(net, piece, ["layer2"])["layer2"][..., 28:44, 28:44]
     row, = (row for row in rows if (row["padding_mode"], row["layer"]) == ("reflect", "layer2"))
@@ -155,8 +155,8 @@ def test_a_run_is_a_function_of_its_configuration_and_seed(settings, inputs):
     torch.rand(3)   # the caller's random state has no effect
     assert run(c, 0, None) == first
     other = run(c, 1, None)
-    assert other["maps"] != first["maps"] and "shown" not in other
-    assert set(first["shown"]) == {*PADDING_MODES, experiments.TRUTH}
+    assert other["maps"] != first["maps"] and "example" not in other
+    assert set(first["example"]) == {*PADDING_MODES, experiments.TRUTH}
     assert ("accuracy" in first) == (c.net == "trained")
 
 

@@ -371,11 +371,11 @@ def test_a_readout_run_is_a_function_of_its_configuration_and_seed(settings, inp
     experiments._recent_features.cache_clear()
     assert experiments.run_readout(c, 0, None, inputs=inputs) == first
     other = experiments.run_readout(c, 1, None, inputs=inputs)
-    assert other["loss"] != first["loss"] and "drawn" not in other
+    assert other["loss"] != first["loss"] and "predicted" not in other
     tests = ("natural", "black", "white", "noise", "first")
     assert [(row["target"], row["images"]) for row in first["maps"]] == [
         (target, images) for images in tests for target in experiments.TARGETS]
-    assert torch.tensor(first["drawn"]).shape == (6, 28, 28)
+    assert torch.tensor(first["predicted"]).shape == (6, 28, 28)
 
 
 def test_pixels_that_are_constant_give_an_undefined_score(inputs):

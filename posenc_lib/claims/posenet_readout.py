@@ -210,12 +210,12 @@ Runs = Mapping[tuple[str, str, str], Mapping[int, float]]   # (table, variant, t
 
 def _natural(cells: Iterable[CellScore], table: str) -> Cells:
     """Return one of the paper's tables on natural images.  An undefined number counts as 0, as the paper prints it."""
-    found: dict[str, dict[str, CellScore]] = {}
+    variants: dict[str, dict[str, CellScore]] = {}
     for cell in judged(cells):
         if cell.table == table:
             numbers = {name: _or_zero(getattr(cell, name)) for name in ("mean", "low", "high")}
-            found.setdefault(cell.variant, {})[cell.target] = cell._replace(**numbers)
-    return found
+            variants.setdefault(cell.variant, {})[cell.target] = cell._replace(**numbers)
+    return variants
 
 
 def _or_zero(value: float) -> float:
@@ -248,11 +248,11 @@ def _n(cells: Iterable[CellScore]) -> str:
 
 def _by_seed(scores: Iterable[MapScore]) -> Runs:
     """Return SPC on natural images; an undefined one counts as 0."""
-    found: dict[tuple[str, str, str], dict[int, float]] = {}
+    runs: dict[tuple[str, str, str], dict[int, float]] = {}
     for score in scores:
         if score.images == "natural":
-            found.setdefault((score.table, score.variant, score.target), {})[score.seed] = score.spc or 0.0
-    return found
+            runs.setdefault((score.table, score.variant, score.target), {})[score.seed] = score.spc or 0.0
+    return runs
 
 
 def _subtract(minuend: Mapping[int, float], subtrahend: Mapping[int, float]) -> dict[int, float]:
@@ -302,13 +302,13 @@ def _posenet_size(cells: Sequence[CellScore]) -> tuple[str, str]:
     1 to 2 to 3 layers and from 1×1 to 3×3 to 7×7 kernels, and the 95 % intervals over seeds of the first and the last
     do not overlap. *Reproduced in direction* when the last is above the first on every map. Else *not reproduced*.
     """
-    found = {**_natural(cells, "2a"), **_natural(cells, "2b")}
+    table = {**_natural(cells, "2a"), **_natural(cells, "2b")}
     ladders = (DEPTHS, KERNELS)
-    rises = all(_rises(found, ladder) and _apart(found, ladder[0], ladder[-1]) for ladder in ladders)
-    ends_rise = all(_rises(found, [ladder[0], ladder[-1]]) for ladder in ladders)
+    rises = all(_rises(table, ladder) and _apart(table, ladder[0], ladder[-1]) for ladder in ladders)
+    ends_rise = all(_rises(table, [ladder[0], ladder[-1]]) for ladder in ladders)
     verdict = REPRODUCED if rises else IN_DIRECTION if ends_rise else NOT_REPRODUCED
-    return verdict, (f"1 layer → 3 layers: {_change(found, DEPTHS[0], DEPTHS[-1])}; "
-                     f"1x1 → 7x7: {_change(found, KERNELS[0], KERNELS[-1])}{_n(cells)}")
+    return verdict, (f"1 layer → 3 layers: {_change(table, DEPTHS[0], DEPTHS[-1])}; "
+                     f"1x1 → 7x7: {_change(table, KERNELS[0], KERNELS[-1])}{_n(cells)}")
 
 
 def _posenet_depth(cells: Sequence[CellScore]) -> tuple[str, str]:
@@ -316,12 +316,12 @@ def _posenet_depth(cells: Sequence[CellScore]) -> tuple[str, str]:
     each stage to the next and to all together, and the 95 % intervals over seeds of the first and the last stage do
     not overlap. *Reproduced in direction* when the last stage is above the first on both maps. Else *not reproduced*.
     """
-    found = _natural(cells, "3")
-    stages = [variant for variant in found if variant != "vgg/all_stages"]
+    table = _natural(cells, "3")
+    stages = [variant for variant in table if variant != "vgg/all_stages"]
     first, last = stages[0], stages[-1]
-    rises = _rises(found, [*stages, "vgg/all_stages"]) and _apart(found, first, last)
-    verdict = REPRODUCED if rises else IN_DIRECTION if _rises(found, [first, last]) else NOT_REPRODUCED
-    return verdict, f"stage {first[-1]} → stage {last[-1]}: {_change(found, first, last)}{_n(cells)}"
+    rises = _rises(table, [*stages, "vgg/all_stages"]) and _apart(table, first, last)
+    verdict = REPRODUCED if rises else IN_DIRECTION if _rises(table, [first, last]) else NOT_REPRODUCED
+    return verdict, f"stage {first[-1]} → stage {last[-1]}: {_change(table, first, last)}{_n(cells)}"
 
 
 def _posenet_padding(cells: Sequence[CellScore]) -> tuple[str, str]:
@@ -329,13 +329,13 @@ def _posenet_padding(cells: Sequence[CellScore]) -> tuple[str, str]:
     network's padding lies below that with it, and PosENet on pixels rises from padding 0 to 1 to 2 with the first
     interval below the last. *Reproduced in direction* when only the first holds. Else *not reproduced*.
     """
-    found = _natural(cells, "4")
+    table = _natural(cells, "4")
     ladder = ["posenet", "posenet/padding_1", "posenet/padding_2"]
-    added = _rises(found, ladder) and _apart(found, ladder[0], ladder[-1])
-    removed = _apart(found, "vgg/padding_removed", "vgg")
+    added = _rises(table, ladder) and _apart(table, ladder[0], ladder[-1])
+    removed = _apart(table, "vgg/padding_removed", "vgg")
     verdict = NOT_REPRODUCED if not removed else REPRODUCED if added else IN_DIRECTION
-    return verdict, (f"network: as it is → padding removed: {_change(found, 'vgg', 'vgg/padding_removed')}; "
-                     f"pixels: as it is → padding 2: {_change(found, ladder[0], ladder[-1])}{_n(cells)}")
+    return verdict, (f"network: as it is → padding removed: {_change(table, 'vgg', 'vgg/padding_removed')}; "
+                     f"pixels: as it is → padding 2: {_change(table, ladder[0], ladder[-1])}{_n(cells)}")
 
 
 def _posenet_task(cells: Sequence[CellScore]) -> tuple[str, str]:
@@ -343,10 +343,10 @@ def _posenet_task(cells: Sequence[CellScore]) -> tuple[str, str]:
     network trained to label every pixel lies above that of the same network trained to classify. *Reproduced in
     direction* when its mean does on every map. Else *not reproduced*.
     """
-    found = _natural(cells, "6")
+    table = _natural(cells, "6")
     pair = ["vgg", "vgg/segmentation"]
-    verdict = REPRODUCED if _apart(found, *pair) else IN_DIRECTION if _rises(found, pair) else NOT_REPRODUCED
-    return verdict, f"as it is → segmentation: {_change(found, *pair)}{_n(cells)}"
+    verdict = REPRODUCED if _apart(table, *pair) else IN_DIRECTION if _rises(table, pair) else NOT_REPRODUCED
+    return verdict, f"as it is → segmentation: {_change(table, *pair)}{_n(cells)}"
 
 
 def _untrained(scores: Sequence[MapScore]) -> tuple[str, str]:

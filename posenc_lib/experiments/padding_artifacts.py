@@ -32,7 +32,7 @@ LAYERS = {
 }
 # ResNet-18's layer -> reach of the padding into its map, in pixels of the image; an exercise of page 01 derives it.
 REACH = {"conv1": 3, "layer1": 11, "layer2": 25, "layer3": 53, "layer4": 109}
-SHOWN_STRIDE = 4   # a record holds one channel of the maps of this stride
+EXAMPLE_STRIDE = 4   # stride of the map of which a record holds one channel
 TRUTH = "true_surroundings"
 
 
@@ -130,11 +130,11 @@ def compare_modes(
     pieces   of which all but the outer `context` pixels are the crop
     layers   layer -> total stride
     -> rows of padding_mode, layer, excess (by image, None where undefined) and error (by distance to the border), and
-    the maps of the first image at `SHOWN_STRIDE`, (channel, row, col) by padding mode and "true_surroundings"
+    the maps of the first image at `EXAMPLE_STRIDE`, (channel, row, col) by padding mode and "true_surroundings"
     """
     crops = pieces[..., context:-context, context:-context]
     true_maps = feature_maps(net, pieces, layers)
-    rows, shown = [], {}
+    rows, examples = [], {}
     for mode in PADDING_MODES:
         for layer, f in feature_maps(set_padding_mode(net, mode), crops, layers).items():
             truth = crop_window(true_maps[layer], *f.shape[-2:], context // layers[layer])
@@ -142,9 +142,9 @@ def compare_modes(
             rows.append({"padding_mode": mode, "layer": layer,
                          "excess": [e if isfinite(e) else None for e in excess.tolist()],
                          "error": metrics.padding_error(f, truth).tolist()})
-            if layers[layer] == SHOWN_STRIDE:
-                shown |= {mode: f[0], TRUTH: truth[0]}
-    return rows, shown
+            if layers[layer] == EXAMPLE_STRIDE:
+                examples |= {mode: f[0], TRUTH: truth[0]}
+    return rows, examples
 
 
 def most_changed_channel(maps: Mapping[str, Tensor], mode: str) -> dict[str, list[list[float]]]:
@@ -159,7 +159,7 @@ def run(
     """Build or train one network and compare all padding modes.
 
     -> maps   rows of `compare_modes`
-       shown  for seed 0, the channel that the network's own padding mode changes most
+       example   for seed 0, the channel that the network's own padding mode changes most
        loss, accuracy   of a trained network after the last epoch
     """
     splits, device = inputs.splits, inputs.workspace.device
@@ -183,10 +183,10 @@ def run(
         history = training.fit(net, splits.train, loss, c.recipe, seed=seed, evaluate=evaluate, checkpoint=checkpoint)
         results = history[-1]
     pieces = inputs.pieces.normalise(inputs.pieces.images).to(device)
-    rows, shown = compare_modes(net.eval().to(device), pieces, layers, c.context)
+    rows, examples = compare_modes(net.eval().to(device), pieces, layers, c.context)
     results = {**results, "maps": rows}
     if seed == 0:
-        results["shown"] = most_changed_channel(shown, c.trained or "zeros")
+        results["example"] = most_changed_channel(examples, c.trained or "zeros")
     return results
 
 

@@ -23,7 +23,7 @@ from posenc_lib.run.config import Recipe, SgdRecipe, Workspace, digest
 from posenc_lib.run.records import Record
 
 TARGETS = (*canvas.POSITION_MAPS, "shuffled_H")
-DRAWN_SIDE = 28   # side of the maps that a record holds
+RECORDED_SIDE = 28   # side of the predicted maps that a record holds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +185,7 @@ def run_readout(
 
     -> maps   rows of `map_metrics`; test set "first" is the first natural image alone, for Fig. 6
        loss   of the last epoch
-       drawn  for seed 0, the maps predicted from the first natural image in percent, (target, 28, 28)
+       predicted   for seed 0, the maps predicted from the first natural image in percent, (target, 28, 28)
     """
     if c.encoder.source == "imagenet":
         train, tests, channels = _imagenet_features(c.encoder, 0, inputs)
@@ -206,8 +206,8 @@ def run_readout(
     rows += map_metrics(maps["natural"][:1], targets, "first")
     results = {"maps": rows, "loss": history[-1]["loss"]}
     if seed == 0:
-        drawn = adaptive_avg_pool2d(maps["natural"][0], DRAWN_SIDE).mul(100).round().int()
-        results["drawn"] = drawn.tolist()
+        coarse = adaptive_avg_pool2d(maps["natural"][0], RECORDED_SIDE)
+        results["predicted"] = coarse.mul(100).round().int().tolist()
     return results
 
 
@@ -216,12 +216,12 @@ def _predict(readout: nn.Module, features: FrozenFeatures) -> Tensor:
     return torch.cat([readout(features.batch(index)[0]) for index in torch.arange(len(features)).split(50)])
 
 
-def drawn_maps(record: Record) -> dict[str, np.ndarray]:
+def predicted_maps(record: Record) -> dict[str, np.ndarray]:
     """Return the maps that a record of seed 0 holds, 0 to 1, by target."""
-    return dict(zip(TARGETS, torch.tensor(record.results["drawn"]).div(100).numpy(), strict=True))
+    return dict(zip(TARGETS, torch.tensor(record.results["predicted"]).div(100).numpy(), strict=True))
 
 
-# Which readouts there are: the cells of the paper's tables, and the controls.
+# The readouts to fit: the cells of the paper's tables, and the controls.
 
 class Cell(NamedTuple):
     """One cell of a table and the configuration whose runs fill it; two tables may share a configuration.
