@@ -323,7 +323,7 @@ def test_captured_readers_do_not_leave_the_device(captured):
     encoder.net.to(DEVICE)
     samples, _ = features.frozen_features(encoder, pictures().to(DEVICE), side=7)
     targets = torch.rand(2, 16, 16).to(DEVICE)
-    training.fit(heads.Readout(9, 2, size=16), samples.only(torch.arange(9)),
+    training.fit(heads.Readout(9, 2, size=16), samples.select(torch.arange(9)),
                  lambda readout, f, *_: (readout(f) - targets).square().mean(), steps, seed=0)
     assert len(captured) == 2
 

@@ -129,7 +129,7 @@ def encoder_in_depth(requested: str, profile: str, root: Path) -> tuple[pretrain
         name, file = next(iter(files.items()))
         return pretrained.pretrained(name, root, file), f"{name}, ImageNet"
     c = encoders.trained_config("photos", root, **posenet_readout.READOUT[profile]["small"])
-    return encoders.build_encoder(c, 0, root), c.label
+    return encoders.build_encoder(c, 0, root), c.key
 
 
 def ablation_rows(net: nn.Module, layer: probe.Layer, ranked: Mapping[str, tuple[Tensor, Tensor]],
