@@ -98,7 +98,7 @@ def test_the_callers_tensors_are_untouched(net, x):
 def test_a_channel_that_is_not_there_is_refused(net, x, channels, span):
     with pytest.raises(ValueError) as error, ablated(net, "2", channels):
         net(x)
-    assert str(error.value) == f"ablated: channels {span} were asked for, but layer 2 has 0..4"
+    assert str(error.value) == f"ablate: channels {span} were requested, but there are only 0..4"
     assert hooks(net) == 0
 
 

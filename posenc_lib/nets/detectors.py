@@ -16,7 +16,7 @@ from torchvision.models.detection.rpn import AnchorGenerator, RegionProposalNetw
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign, box_convert, clip_boxes_to_image, nms
 
 from posenc_lib.base.shapes import Boxes, Detections, Features, Images
-from posenc_lib.nets.pretrained import pretrained
+from posenc_lib.nets import pretrained
 
 ASPECT = 0.41         # width over height of a person, as CityPersons annotates
 MOST = 100            # detections of an image,
@@ -224,7 +224,7 @@ class CSP(nn.Module):
 
 def from_imagenet(net: TwoStage | CSP, name: str, root: Path | str) -> TwoStage | CSP:
     """Fill the backbone with weights for ImageNet (`encoders.fill`) and freeze its batch norm; returns the detector."""
-    pretrained.fill(net.backbone, name, root)
+    pretrained.load_imagenet_backbone(net.backbone, name, root)
     strides, net.backbone = net.backbone.strides, freeze_batch_norm_2d(net.backbone)
     net.backbone.strides = strides
     return net

@@ -44,6 +44,15 @@ def captured(model: nn.Module, name: str, keep: Keep = Tensor.clone) -> Iterator
         handle.remove()
 
 
+def ablate(f: Tensor, channels: Tensor, axis: int = 1) -> Tensor:
+    """Return a copy of `f` with exact zeros in `channels` of `axis`.  ValueError for a channel that does not exist."""
+    n = f.shape[axis]
+    if len(channels) and not 0 <= int(channels.min()) <= int(channels.max()) < n:
+        raise ValueError(f"ablate: channels {int(channels.min())}..{int(channels.max())} were requested, but there are "
+                         f"only 0..{n - 1}")
+    return f.index_fill(axis, channels.to(f.device), 0)
+
+
 @contextmanager
 def ablated(model: nn.Module, name: str, channels: Iterable[int] | Tensor, axis: int | None = None
             ) -> Iterator[nn.Module]:
@@ -59,15 +68,11 @@ def ablated(model: nn.Module, name: str, channels: Iterable[int] | Tensor, axis:
     """
     channels = torch.as_tensor(channels if isinstance(channels, Tensor) else list(channels), dtype=torch.long)
 
-    def silence(_, __, out: Tensor) -> Tensor:
+    def zero(_, __, out: Tensor) -> Tensor:
         along = axis if axis is not None else 2 if out.ndim == 3 else 1
-        n = out.shape[along]
-        if len(channels) and (channels.min() < 0 or channels.max() >= n):
-            raise ValueError(f"ablated: channels {int(channels.min())}..{int(channels.max())} were asked for, but "
-                             f"layer {name} has 0..{n - 1}")
-        return out.index_fill(along, channels.to(out.device), 0)
+        return ablate(out, channels, along)
 
-    handle = layer(model, name).register_forward_hook(silence)
+    handle = layer(model, name).register_forward_hook(zero)
     try:
         yield model
     finally:

@@ -9,17 +9,16 @@ import timm
 import torch
 from jaxtyping import Float
 from safetensors.torch import load_file
-from timm.models.resnet import ResNet
+from timm.models.resnet import BasicBlock, ResNet
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
-from torchvision.models.resnet import BasicBlock
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
 from posenc_lib.base import files
 from posenc_lib.base.checks import check_choice
 from posenc_lib.base.draws import Dropout
 from posenc_lib.base.shapes import Features, Images
-from posenc_lib.nets.pretrained import pretrained
+from posenc_lib.nets import pretrained
 
 Low = Float[Tensor, "batch low_channel low_row low_col"]   # layer1's map, beside the deeper f
 BACKBONES = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
@@ -110,8 +109,8 @@ class Segmenter(nn.Module):
 
 
 def from_imagenet(net: Segmenter, name: str, root: Path | str) -> Segmenter:
-    """Fill the backbone with ImageNet weights (`encoders.fill`); returns the network."""
-    pretrained.fill(net.backbone, name, root)
+    """Fill the backbone with ImageNet weights (`pretrained.load_imagenet_backbone`); returns the network."""
+    pretrained.load_imagenet_backbone(net.backbone, name, root)
     return net
 
 
