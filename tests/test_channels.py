@@ -244,7 +244,7 @@ def ranking():
 
 def test_a_ranking_has_every_rule_and_region(ranking):
     features, images, measured = ranking
-    assert set(measured.rules) == {"flip", "shift", "decodability", "strength"}
+    assert set(measured.rules) == {"flip", "shift", "decodability", "rms_activation"}
     assert set(measured.signed) == set(measured.active) == set(canvas.REGIONS)
     for values in (*measured.rules.values(), *measured.signed.values(), *measured.active.values(), measured.mean):
         assert values.shape == (32,) and values.isfinite().all()
@@ -253,7 +253,7 @@ def test_a_ranking_has_every_rule_and_region(ranking):
     for rule, expected in (("flip", channels.mean_response(encode, batches)),
                            ("shift", channels.mean_response(encode, batches, roll_half_width)),
                            ("decodability", channels.decodability(encode, batches)),
-                           ("strength", channels.rms_activation(features, batches))):
+                           ("rms_activation", channels.rms_activation(features, batches))):
         assert torch.allclose(measured.rules[rule], expected, atol=1e-6), rule
     assert torch.allclose(measured.rules["flip"], measured.flips.abs().mean(0))
 
@@ -279,10 +279,10 @@ def test_the_sets_of_a_ranking(ranking):
     measured = ranking[2]
     sets = measured.sets(6, 3, seed=0)
     assert {name: len(draws) for name, draws in sets.items()} == {
-        "flip": 1, "shift": 1, "decodability": 1, "strength": 1, "lowest": 1, "random": 3, "matched": 3}
+        "flip": 1, "shift": 1, "decodability": 1, "rms_activation": 1, "lowest_flip": 1, "random": 3, "rms_matched": 3}
     assert all(len(chosen.unique()) == len(chosen) == 6 for draws in sets.values() for chosen in draws)
     order = channels.top_channels(measured.rules["flip"], 32)
-    assert torch.equal(sets["flip"][0], order[:6]) and set(sets["lowest"][0].tolist()) == set(order[-6:].tolist())
+    assert torch.equal(sets["flip"][0], order[:6]) and set(sets["lowest_flip"][0].tolist()) == set(order[-6:].tolist())
 
 
 def test_released_lists_are_compared_and_a_missing_one_is_named(tmp_path):

@@ -131,7 +131,8 @@ def test_a_segmenter_learns_and_is_attacked(plus, layer, device):
     )
     sets = rank.sets(2, 1, 0)
     removals = [ablation.Ablation(sets[rule][0], instead, inside) for rule, instead, inside in (
-        ("flip", None, ""), ("strength", rank.mean, ""), ("random", None, "left"), ("matched", rank.mean, "left"))]
+        ("flip", None, ""), ("rms_activation", rank.mean, ""), ("random", None, "left"),
+        ("rms_matched", rank.mean, "left"))]
     counts = region_attack.sweep(net, tried, removals, layer=layer, batch=3)
     weights = torch.cat([torch.ones(1, 4), metrics.bootstrap(4, 5)])
     assert region_attack.region_iou(counts, "left", weights=weights).shape == (len(removals), 6)
@@ -145,9 +146,8 @@ def test_a_segmenter_learns_and_is_attacked(plus, layer, device):
 
 @pytest.mark.parametrize("kind", detectors.KINDS)
 def test_a_detector_learns_and_is_attacked(kind, device):
-    preset = pedestrian_detection.preset("smoke", "streets", kind)
-    c = pedestrian_detection.DetectorConfig(profile="smoke", dataset="", data="", unit=0.1,
-                                 **{k: v for k, v in preset.items() if k != "size"})
+    settings = pedestrian_detection.preset("smoke", "streets", kind).settings
+    c = pedestrian_detection.DetectorConfig(profile="smoke", dataset="", data="", unit=0.1, **settings)
     people = torch.tensor([[[8.0, 8, 6, 15, 1, 0], [20, 4, 8, 20, 0.3, 1], [float("nan")] * 6]]).expand(4, -1, -1)
     images = pictures(side=64, labels=people.clone())
     net = pedestrian_detection.build(c)
@@ -157,7 +157,7 @@ def test_a_detector_learns_and_is_attacked(kind, device):
     rank = measure_channels.rank(lambda x: net.features(x)[0], lambda: (tried.batch(half)[0] for half in halves),
                          stride=max(net.backbone.strides))
     sets = rank.sets(2, 1, 0)
-    removals = [ablation.Ablation(sets[rule][0]) for rule in ("flip", "matched")]
+    removals = [ablation.Ablation(sets[rule][0]) for rule in ("flip", "rms_matched")]
     for found in pedestrian_detection.sweep(net, tried, removals, batch=3):
         matches = miss_rate.match(
             tried.labels, found, miss_rate.SETUPS["All"], unit=0.1, region="left", size=(64, 64)
@@ -300,7 +300,7 @@ STEPS = {
     "03 black": lambda: (partial(classifiers.gapnet, 4, width=2), partial(located, fill=pictures().to(DEVICE).black)),
     **{f"05 {method}": partial(agreeing, method) for method in augshift.METHODS},
     "06": lambda: segmented(plus=True, crop=(24, 24), jitter=0.5),
-    "06 whole": lambda: segmented(mirrored=False, jitter=0.0),
+    "06 whole": lambda: segmented(flip_augmentation=False, jitter=0.0),
 }
 
 

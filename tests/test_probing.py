@@ -178,7 +178,8 @@ def test_ranks_are_those_of_page_06(rule):
     with torch.no_grad():
         theirs = channels.rank(features, lambda: images.split(4), stride=4)
     order, response = probe.rank(net, "5", images, rule, batch=4)
-    expected = theirs.signed[rule] if rule in channels.REGIONS else theirs.rules[rule]
+    name = "rms_activation" if rule == "strength" else rule
+    expected = theirs.signed[rule] if rule in channels.REGIONS else theirs.rules[name]
     torch.testing.assert_close(response.double(), expected.double(), rtol=1e-4, atol=1e-6)
     assert torch.equal(order, channels.top_channels(response, 32)) and sorted(order.tolist()) == list(range(32))
 

@@ -2,7 +2,7 @@
 
 A claim's rule is the docstring of its `judge`: the page's claim box prints it, and the code below it is what decides.
 """
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import cleandoc
 
@@ -26,9 +26,9 @@ class Claim:
     statement   the paper's claim, in our words
     source      paper, table or figure
     printed     the paper's headline number, with its unit; "" where it prints none
-    judge       a table of this run's summary (see the page) -> (verdict, the numbers it rests on)
+    judge       the page's typed rows, or its summary table -> (verdict, the numbers it rests on)
     control     what could overturn the reading, and was tried on the page
-    tried       a table of the control's runs (see the page) -> (its outcome, the numbers it rests on)
+    tried       the same with the control's runs -> (its outcome, the numbers it rests on)
     figure      name of the page's figure that shows the claim
     tables      of the paper that the page shows again, as they are named in `paper.TABLES`
     """
@@ -37,9 +37,9 @@ class Claim:
     statement: str
     source: str
     printed: str
-    judge: Callable[[pd.DataFrame], tuple[str, str]]
+    judge: Callable[..., tuple[str, str]]
     control: str
-    tried: Callable[[pd.DataFrame], tuple[str, str]]
+    tried: Callable[..., tuple[str, str]]
     figure: str
     tables: tuple[str, ...] = ()
 
@@ -51,17 +51,17 @@ class Claim:
     def control_rule(self) -> str:
         return cleandoc(self.tried.__doc__)
 
-    def verdict(self, table: pd.DataFrame) -> tuple[str, str]:
+    def verdict(self, table: pd.DataFrame | Sequence) -> tuple[str, str]:
         """What the rule says of this run; nothing can be said of a single seed, which has no interval."""
-        if table.empty:
+        if not len(table):
             return NOT_TESTABLE, "not run yet"
-        if table["n"].min() < 2:
+        if min(table["n"] if isinstance(table, pd.DataFrame) else (row.n for row in table)) < 2:
             return NOT_TESTABLE, ALONE
         return self.judge(table)
 
-    def outcome(self, table: pd.DataFrame) -> tuple[str, str]:
+    def outcome(self, table: pd.DataFrame | Sequence) -> tuple[str, str]:
         """What came of the control in this run."""
-        return (NOT_TRIED, "not run yet") if table.empty else self.tried(table)
+        return self.tried(table) if len(table) else (NOT_TRIED, "not run yet")
 
 
 def outcome(passed: bool | np.bool_, n: int | float | np.number, said: str) -> tuple[str, str]:

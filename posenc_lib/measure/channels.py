@@ -188,7 +188,8 @@ class Ranking:
     """What every channel of a layer answered, measured on one split; an attack is scored on another.
 
     flips   (image, channel) z(x) - z(mirror(x))
-    rules   what ranks channels overall: flip (Eq. 2), shift, decodability, strength; (channel,) each, highest first
+    rules   what ranks channels overall: flip (Eq. 2), shift, decodability, rms_activation; each (channel,), highest
+            first
     signed  region -> the signed response to the change that takes the region elsewhere, as in the released code
     active  region -> the mean activation inside it minus that outside, on images as they are
     mean    (channel,) the pooled latent, averaged over images
@@ -205,9 +206,9 @@ class Ranking:
         """
         flip = top_channels(self.rules["flip"], n)
         return {**{rule: [top_channels(response, n)] for rule, response in self.rules.items()},
-                "lowest": [top_channels(-self.rules["flip"], n)],
+                "lowest_flip": [top_channels(-self.rules["flip"], n)],
                 "random": random_sets(len(self.mean), n, draws, seed),
-                "matched": rms_matched_sets(self.rules["strength"], flip, draws, seed)}
+                "rms_matched": rms_matched_sets(self.rules["rms_activation"], flip, draws, seed)}
 
 
 @torch.no_grad()
@@ -230,7 +231,7 @@ def rank(features: Callable[[Tensor], Tensor], batches: Callable[[], Iterable[Te
         "flip": moved[flip_horizontally].abs().mean(0),
         "shift": moved[roll_half_width].abs().mean(0),
         "decodability": decodability(encode, batches(), stride=stride),
-        "strength": rms_activation(features, batches()),
+        "rms_activation": rms_activation(features, batches()),
     }
     signed = {region: sign * moved[change].mean(0) for region, (change, sign) in REGIONS.items()}
     active, mean, count = dict.fromkeys(REGIONS, 0.0), 0.0, 0

@@ -10,6 +10,15 @@ MAP_COLOURS = dict(zip(POSITION_MAPS, (COLOURS[n] for n in (3, 5, 9, 7, 8)), str
 HEAD_MARKERS = {"gapnet": "o", "permutenet": "s"}
 NAMES = {"gapnet": "GAPNet", "permutenet": "PermuteNet", "zeros": "zero", "location": "location",
          "image": "image class", "augshift": "AugShift", "blurpool": "BlurPool"}
+NAMES |= {   # pages 06 and 07: rankings, and how the channels of an ablation are chosen
+    "nothing": "nothing", "flip": "flip response", "shift": "shift response", "decodability": "decodability",
+    "rms_activation": "RMS activation", "lowest_flip": "lowest flip response", "random": "random",
+    "rms_matched": "random, RMS-matched", "flip_mean": "flip response, set to mean",
+    "signed": "signed response", "active": "activation inside minus outside", "only_there": "flip response, only there",
+    "signed_left": "signed, left", "signed_right": "signed, right",
+    "plain": "plain", "circular_padding": "circular padding", "never_flipped": "never mirrored",
+    "without_skip": "without the skip", "trained": "as trained",
+    "faster": "Faster R-CNN", "cascade": "Cascade R-CNN", "csp": "CSP"}
 PAPER = {"color": "0.25", "linestyle": "--", "linewidth": 1.2}     # the paper's value
 CHANCE = {"color": "0.45", "linestyle": ":", "linewidth": 1.4}    # what guessing gives
 
