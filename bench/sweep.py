@@ -3,7 +3,7 @@
     ./run_all.sh bench sweep [--images 8] [--rounds 3] [--net deeplabv3] [--batch 8] [--scale 1]
 
 full   with channels silenced by `hooks.ablated`, the whole network on every picture, anew for every removal
-sweep  `segmentation.sweep`, as page 06 attacks its networks: up to the layer once a picture, the rest once a removal
+sweep  `region_attack.sweep`, as page 06 attacks its networks: up to the layer once a picture, the rest once a removal
 
 The removals are 12 random sets of channels of the same layer, the scores the same counts by picture and zone, and both
 must come out equal.  Both run in turn, `rounds` times, in one process; the fastest round of each counts.  deeplabv3 is
@@ -30,10 +30,9 @@ REMOVALS = 12
 
 def configuration(net: str) -> tuple[region_attack.SegmenterConfig, tuple[int, int]]:
     """A network, and the rows and columns of the pictures that page 06 shows its own."""
-    preset = region_attack.preset("quick", "streets")
-    size = preset.pop("size")
+    size, settings = region_attack.preset("quick", "streets")
     c = region_attack.SegmenterConfig(
-        profile="quick", dataset="streets", data="", **preset if net == "resnet18" else {}
+        profile="quick", dataset="streets", data="", **settings if net == "resnet18" else {}
     )
     return c, size
 
@@ -52,7 +51,7 @@ def network(c: region_attack.SegmenterConfig, images: imageset.ImageSet) -> segm
 @torch.no_grad()
 def full(net: segmenters.Segmenter, images: imageset.ImageSet, removals: Sequence[ablation.Ablation], layer: str,
          batch: int) -> Tensor:
-    """What `segmentation.sweep` gives, from as many evaluations as there are removals."""
+    """What `region_attack.sweep` gives, from as many evaluations as there are removals."""
     zones = canvas.zones(*images.images.shape[-2:]).to(images.images.device)
     found = []
     for removal in removals:
@@ -90,7 +89,7 @@ def main() -> None:
     with torch.no_grad():
         total = net.features(images.batch(torch.arange(1, device=device))[0], c.layer)[0].shape[1]
     removals = [ablation.Ablation(chosen.to(device))
-                for chosen in channels.random_sets(total, round(c.shares[1] * total), REMOVALS, 0)]
+                for chosen in channels.random_sets(total, round(c.fractions[1] * total), REMOVALS, 0)]
 
     def sweep(net, images, removals, layer, batch):
         return region_attack.sweep(net, images, removals, layer=layer, batch=batch)

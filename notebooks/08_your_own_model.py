@@ -148,7 +148,8 @@ print(report.operations.groupby(["operation", "fills"]).size().to_string())
 preset = your_own_model.IN_DEPTH[profile]
 size, n = preset["size"], preset["images"]
 records.require_gpu(workspace)
-encoder, label = your_own_model.encoder_in_depth(pretrained, profile, workspace.data)
+encoder, key = your_own_model.encoder_in_depth(pretrained, profile, workspace.data)
+label = style.label(key)
 encoder.net.to(workspace.device)
 
 sample_images = partial(probe.sample_images, mean=encoder.mean, std=encoder.std)

@@ -1,4 +1,4 @@
-"""Detectors are torchvision's and the sources', learn nothing of the ignored, and lose the channels asked for."""
+"""Detectors are torchvision's and the sources', learn nothing of the ignored, and lose the channels requested."""
 from collections import OrderedDict
 from dataclasses import replace
 from math import exp, log, nan
@@ -14,7 +14,8 @@ from posenc_lib.experiments import pedestrian_detection
 from posenc_lib.experiments.pedestrian_detection import DetectorConfig
 
 CONFIG = DetectorConfig(profile="smoke", dataset="", data="", unit=0.25, net="resnet10t", width=4, head=8, units=16,
-                        proposals=64, heights=((43, 59), (77, 101), (123, 155)), mirrored=False, learned=(0, 0.0))
+                        proposals=64, heights=((43, 59), (77, 101), (123, 155)), flip_augmentation=False,
+                        learned=(0, 0.0))
 SIZE = (64, 128)
 ASPECT = 0.41
 

@@ -1,4 +1,4 @@
-"""What detectors are trained on, that they learn, what a sweep removes, and that every preset builds."""
+"""What detectors are trained on, that they learn, what a sweep ablates, and that every preset builds."""
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -38,10 +38,10 @@ MAP = torch.stack([torch.arange(128).expand(64, 128) + 0.5, torch.arange(64)[:, 
                    torch.ones(64, 128)])                             # a pixel's column, its row, and that it is there
 
 
-@pytest.mark.parametrize("zoom, mirrored", [(0.0, True), (1.0, False), (1.0, True)])
-def test_people_move_with_what_is_under_them(zoom, mirrored):
+@pytest.mark.parametrize("zoom, flipped", [(0.0, True), (1.0, False), (1.0, True)])
+def test_people_move_with_what_is_under_them(zoom, flipped):
     """Each pixel says where it came from; so the move is known from two of them."""
-    c = replace(CONFIG, zoom=zoom, mirrored=mirrored)
+    c = replace(CONFIG, zoom=zoom, flip_augmentation=flipped)
     people = crowd([(0, 0, 12, 30, 0.7), (50, 20, 16, 40, 0.4, 1), (100, 30, 28, 34, 0.9), (30, 2, 4, 10)])
     seen, states = [], set()
     for seed in range(12):
@@ -69,7 +69,7 @@ def test_people_move_with_what_is_under_them(zoom, mirrored):
                     assert after == pytest.approx(wanted, abs=0.1)
                     states.add("whole" if left_over > 0.999 else "most" if left_over > 0.5 else "part")
     assert all((0.49 if zoom else 0.999) < abs(s) < (2.01 if zoom else 1.001) for s in seen)
-    assert 0.3 < sum(s < 0 for s in seen) / len(seen) < 0.7 if mirrored else min(seen) > 0
+    assert 0.3 < sum(s < 0 for s in seen) / len(seen) < 0.7 if flipped else min(seen) > 0
     assert states == ({"gone", "whole", "most", "part"} if zoom else {"whole"})
     assert not zoom or (sum(abs(s) > 1.4 for s in seen) > 9 and sum(abs(s) < 0.7 for s in seen) > 9)
 
@@ -85,11 +85,11 @@ def test_augmentation_is_the_generators():
 
     kept = x.clone(), people.clone()
     assert close(augmented(x, people), (x, people))
-    once = augmented(x, people, mirrored=True)
-    assert not close(once, (x, people)) and close(augmented(*once, mirrored=True), (x, people))
+    once = augmented(x, people, flip_augmentation=True)
+    assert not close(once, (x, people)) and close(augmented(*once, flip_augmentation=True), (x, people))
     for a, b in zip(once[0], x, strict=True):
         assert torch.allclose(a, b, atol=1e-4) or torch.allclose(a, b.flip(-1), atol=1e-4)
-    one, again, other = (augmented(x, people, seed, mirrored=True, zoom=0.7) for seed in (1, 1, 2))
+    one, again, other = (augmented(x, people, seed, flip_augmentation=True, zoom=0.7) for seed in (1, 1, 2))
     assert torch.equal(one[0], again[0]) and torch.equal(one[1].nan_to_num(-9), again[1].nan_to_num(-9))
     assert not torch.allclose(one[0], other[0])
     assert torch.equal(x, kept[0]) and close((people,), kept[1:])
@@ -135,7 +135,7 @@ def pictures(n: int = 5, size=SIZE) -> ImageSet:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_sweep_loses_exactly_the_channels_asked_for(kind):
+def test_a_sweep_ablates_exactly_the_requested_channels(kind):
     net, images = opinionated(kind), pictures()
     x, before, kept = images.batch(torch.arange(5))[0], opinionated(kind), images.images.clone()
     with torch.no_grad():
@@ -146,18 +146,18 @@ def test_a_sweep_loses_exactly_the_channels_asked_for(kind):
         net, images, [Ablation(torch.tensor(s, dtype=torch.long)) for s in sets], batch=5
     )
     assert alike(swept[0], found(net, x), 1e-6) and alike(swept[4], swept[0], 1e-6)
-    for removed, chosen in zip(swept, sets, strict=True):
+    for detections, chosen in zip(swept, sets, strict=True):
         zeroed = f.clone()
         zeroed[:, chosen] = 0
         with torch.no_grad():
-            assert alike(removed, net.decode(zeroed, others, SIZE), 1e-6)
-    assert not any(alike(one, other) for one, other in pairwise(swept))  # the removals tell
+            assert alike(detections, net.decode(zeroed, others, SIZE), 1e-6)
+    assert not any(alike(one, other) for one, other in pairwise(swept))  # the ablations differ
     again = pedestrian_detection.sweep(
         net, images, [Ablation(torch.tensor(s, dtype=torch.long)) for s in sets], batch=2
     )
     assert all(alike(one, other) for one, other in zip(swept, again, strict=True))
     assert same(net, before) and torch.equal(images.images, kept)
-    assert not any(boxes.requires_grad for removed in swept for boxes, _ in removed)
+    assert not any(boxes.requires_grad for detections in swept for boxes, _ in detections)
 
 
 def scenes(n: int = 4) -> ImageSet:
@@ -199,7 +199,7 @@ def test_every_detector_learns(kind):
 
 def test_training_is_the_seeds_and_goes_on_from_a_checkpoint(tmp_path):
     """TwoStage draws which proposals to learn from."""
-    c = config("faster", mirrored=True, zoom=0.3, recipe=replace(RECIPE, epochs=2, epoch_steps=2))
+    c = config("faster", flip_augmentation=True, zoom=0.3, recipe=replace(RECIPE, epochs=2, epoch_steps=2))
 
     def fitted(seed: int, **options):
         net = small("faster")
@@ -218,33 +218,21 @@ def test_training_is_the_seeds_and_goes_on_from_a_checkpoint(tmp_path):
     assert same(one, fitted(0)) and same(one, fitted(0, checkpoint=file)) and not same(one, fitted(1))
 
 
-@pytest.mark.parametrize("profile", PRESETS)
-def test_every_preset_builds(profile):
-    for dataset, (_, own) in PRESETS[profile].items():
-        assert set(own) <= set(KINDS)
-        for kind in KINDS:
-            settings = pedestrian_detection.preset(profile, dataset, kind)
-            rows, cols = settings.pop("size")
-            c = DetectorConfig(profile=profile, dataset=dataset, data="", unit=rows / 1024, **settings)
-            with torch.device("meta"):   # shapes only
-                net = pedestrian_detection.build(c)
-                f, others = net.features(torch.zeros(2, 3, rows, cols))
-                assert all(0 <= 4 * n - side < 32 for n, side in zip(f.shape[-2:], (rows, cols), strict=True)) or others
-                if kind == "csp":
-                    assert net.backbone.strides[-1] == 16
-                else:
-                    levels = net.pyramid({str(n): m for n, m in enumerate([*others, f])})
-                    assert len(levels) == len(c.heights) and len(net.stages) == (3 if kind == "cascade" else 1)
-
-
-def test_presets_fall_back_to_the_last_set():
-    for profile, sets in PRESETS.items():
-        for kind in KINDS:
-            assert pedestrian_detection.preset(profile, "mine", kind) == pedestrian_detection.preset(
-                profile, list(sets)[-1], kind
-            )
-    pedestrian_detection.preset("smoke", "mine", "csp").clear()
-    assert pedestrian_detection.preset("smoke", "streets", "csp")["width"] == PRESETS["smoke"]["streets"][0]["width"]
+@pytest.mark.parametrize("profile, dataset, schedule", [
+    *((profile, dataset, "") for profile, sets in PRESETS.items() for dataset in sets), ("quick", "streets", "long")])
+def test_every_preset_builds(profile, dataset, schedule):
+    for kind in KINDS:
+        (rows, cols), settings = pedestrian_detection.preset(profile, dataset, kind, schedule)
+        c = DetectorConfig(profile=profile, dataset=dataset, data="", unit=rows / 1024, **settings)
+        with torch.device("meta"):   # shapes only
+            net = pedestrian_detection.build(c)
+            f, others = net.features(torch.zeros(2, 3, rows, cols))
+            assert all(0 <= 4 * n - side < 32 for n, side in zip(f.shape[-2:], (rows, cols), strict=True)) or others
+            if kind == "csp":
+                assert net.backbone.strides[-1] == 16
+            else:
+                levels = net.pyramid({str(n): m for n, m in enumerate([*others, f])})
+                assert len(levels) == len(c.heights) and len(net.stages) == (3 if kind == "cascade" else 1)
 
 
 def test_an_unknown_detector_is_refused():

@@ -146,9 +146,8 @@ def test_a_segmenter_learns_and_is_attacked(plus, layer, device):
 
 @pytest.mark.parametrize("kind", detectors.KINDS)
 def test_a_detector_learns_and_is_attacked(kind, device):
-    preset = pedestrian_detection.preset("smoke", "streets", kind)
-    c = pedestrian_detection.DetectorConfig(profile="smoke", dataset="", data="", unit=0.1,
-                                 **{k: v for k, v in preset.items() if k != "size"})
+    settings = pedestrian_detection.preset("smoke", "streets", kind).settings
+    c = pedestrian_detection.DetectorConfig(profile="smoke", dataset="", data="", unit=0.1, **settings)
     people = torch.tensor([[[8.0, 8, 6, 15, 1, 0], [20, 4, 8, 20, 0.3, 1], [float("nan")] * 6]]).expand(4, -1, -1)
     images = pictures(side=64, labels=people.clone())
     net = pedestrian_detection.build(c)
@@ -302,7 +301,7 @@ STEPS = {
     "03 black": lambda: (partial(classifiers.gapnet, 4, width=2), partial(located, fill=pictures().to(DEVICE).black)),
     **{f"05 {method}": partial(agreeing, method) for method in augshift.METHODS},
     "06": lambda: segmented(plus=True, crop=(24, 24), jitter=0.5),
-    "06 whole": lambda: segmented(mirrored=False, jitter=0.0),
+    "06 whole": lambda: segmented(flip_augmentation=False, jitter=0.0),
 }
 
 

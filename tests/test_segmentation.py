@@ -1,7 +1,6 @@
-"""Segmenters are torchvision's and the authors', read no code from a file, and lose exactly the channels asked for."""
+"""Segmenters are torchvision's and the authors', and no code is read from a file of weights."""
 import pickle
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -9,24 +8,17 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 from torch import nn
-from torch.nn.functional import cross_entropy
 
-from posenc_lib.base.draws import Draws
 from posenc_lib.data.imageset import IMAGENET, VOID, ImageSet
 from posenc_lib.experiments import region_attack
-from posenc_lib.experiments.ablation import Ablation
-from posenc_lib.experiments.region_attack import SegmenterConfig, region_iou, sweep
-from posenc_lib.measure import canvas, metrics
+from posenc_lib.experiments.region_attack import SegmenterConfig
 from posenc_lib.measure import channels as measure_channels
 from posenc_lib.nets import pretrained, segmenters
 from posenc_lib.nets.heads import gap
-from posenc_lib.nets.hooks import ablated
 from posenc_lib.nets.segmenters import STAGES, Segmenter
-from posenc_lib.run import training
-from posenc_lib.run.config import PolyRecipe
 
 CONFIG = SegmenterConfig(profile="smoke", dataset="", data="", net="resnet18", width=2, output_stride=8,
-                         rates=(1, 2, 3), head=4, mirrored=False, jitter=0.0)
+                         rates=(1, 2, 3), head=4, flip_augmentation=False, jitter=0.0)
 
 
 def small(classes: int = 3, **options) -> Segmenter:
@@ -34,10 +26,9 @@ def small(classes: int = 3, **options) -> Segmenter:
     return region_attack.build(replace(CONFIG, **options), classes).eval()
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["v3", "v3plus"])
-def net(request):
-    """Its statistics are those of images and its logits stand around 0, so that it tells every class somewhere."""
-    net, x = small(plus=request.param).train(), torch.randn(8, 3, 16, 32, generator=torch.Generator().manual_seed(0))
+def calibrated(plus: bool) -> Segmenter:
+    """Its statistics are those of images and its logits are centred at 0, so that it predicts every class somewhere."""
+    net, x = small(plus=plus).train(), torch.randn(8, 3, 16, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         for _ in range(30):
             net(x)
@@ -47,9 +38,13 @@ def net(request):
     return net
 
 
-@pytest.fixture(scope="module")
-def pictures():
-    """Five pictures of 16x32; the label of a pixel is its red, in thirds of 255, and a tenth are void."""
+@pytest.fixture(scope="module", params=[False, True], ids=["v3", "v3plus"])
+def net(request):
+    return calibrated(request.param)
+
+
+def labelled_images() -> ImageSet:
+    """Five images of 16x32; the label of a pixel is its red, in thirds of 255, and a tenth are void."""
     seed = torch.Generator().manual_seed(0)
     images = torch.randint(256, (5, 3, 16, 32), dtype=torch.uint8, generator=seed)
     labels = (images[:, 0].long() * 3) // 256
@@ -226,151 +221,6 @@ def test_build_honours_the_padding(mode):
     assert moved < 1e-6 if mode == "circular" else moved > 1e-3      # a small network stays shift-invariant
 
 
-@pytest.mark.parametrize("layer", ["act1", "layer1", "layer2", "layer4"])
-def test_a_sweep_equals_full_evaluations_under_ablation(net, pictures, layer):
-    n = 16 if layer == "layer4" else 4 if layer == "layer2" else 2
-    sets = [torch.tensor(numbers, dtype=torch.long) for numbers in ([], [0], [n - 1, 0], list(range(n)))]
-    counts = sweep(net, pictures, [Ablation(chosen) for chosen in sets], layer=layer, batch=2)
-    assert counts.shape == (4, 5, 8, 3, 3)
-    zones = canvas.zones(16, 32)
-    for chosen, ours in zip(sets, counts, strict=True):
-        with torch.no_grad(), ablated(net, "backbone." + layer, chosen):
-            for image in range(5):
-                x, labels = pictures.batch(torch.tensor([image]))
-                told = net(x).argmax(1)
-                for zone in range(8):
-                    for c in range(3):
-                        there = (zones == zone) & (labels[0] != VOID)
-                        is_c, told_c = there & (labels[0] == c), there & (told[0] == c)
-                        assert ours[image, zone, :, c].tolist() == [(is_c & told_c).sum(), is_c.sum(), told_c.sum()]
-    assert len({tuple(removed.flatten().tolist()) for removed in counts}) >= 3   # the removals tell
-
-
-def test_a_removal_takes_exactly_what_was_asked_for_and_writes_nowhere():
-    f = torch.rand(2, 512, 2, 3, generator=torch.Generator().manual_seed(0)) + 1
-    kept, response = f.clone(), torch.rand(512, generator=torch.Generator().manual_seed(1))
-    for n in (100, 300, 50, 0, 100):
-        chosen = measure_channels.top_channels(response, n)
-        left = Ablation(chosen)(f)
-        silent = (left == 0).flatten(2).all(2)
-        assert silent.sum(1).tolist() == [n, n] and silent[:, chosen].all()
-        assert torch.equal(left[~silent], f[~silent]) and torch.equal(f, kept)
-
-
-def test_a_removal_puts_means_in_place_and_stays_inside_its_region():
-    f, mean = torch.randn(2, 6, 4, 8, generator=torch.Generator().manual_seed(0)), torch.arange(6.0).double() + 10
-    chosen = torch.tensor([4, 1])
-    left = Ablation(chosen, mean)(f)
-    assert (left[:, 4] == 14).all() and (left[:, 1] == 11).all() and left.dtype == f.dtype
-    assert torch.equal(left[:, [0, 2, 3, 5]], f[:, [0, 2, 3, 5]])
-    for region in canvas.REGIONS:
-        inside = torch.isin(canvas.zones(4, 8), torch.tensor(canvas.REGIONS[region]))
-        part = Ablation(chosen, mean, region)(f)
-        assert torch.equal(part[..., inside], left[..., inside]) and torch.equal(part[..., ~inside], f[..., ~inside])
-
-
-@pytest.mark.parametrize("numbers, span", [([2, 6], "2..6"), ([-1], "-1..-1")])
-def test_a_channel_beyond_the_layer_is_refused(numbers, span):
-    with pytest.raises(ValueError) as error:
-        Ablation(torch.tensor(numbers))(torch.zeros(1, 6, 2, 2))
-    assert str(error.value) == f"Removal: channels {span} were asked for, but the layer has 0..5"
-
-
-def test_region_iou_by_pencil():
-    labels = torch.tensor([[[0, 0, 1, 1], [0, 0, 1, VOID]]])
-    told = torch.tensor([[[0, 1, 1, 1], [0, 0, 0, 1]], [[0, 2, 1, 1], [0, 0, 1, 1]]])   # class 2 is never labelled
-    counts = torch.stack([metrics.class_counts(metrics.confusion(p[None], labels, 3, canvas.zones(2, 4)))
-                          for p in told]).int()
-    for region, scores in (("", ((3 / 5 + 2 / 4) / 2, (3 / 4 + 1) / 2)), ("left", (3 / 4, 3 / 4)),
-                           ("right", (2 / 3, 1)), ("periphery", (1, 1)), ("bottom", ((2 / 3 + 0) / 2, 1))):
-        assert region_iou(counts, region)[:, 0].tolist() == pytest.approx(scores), region
-
-
-def test_an_image_drawn_twice_counts_twice(net, pictures):
-    removals, weights = [Ablation(torch.arange(n)) for n in (0, 8)], torch.ones(2, 5)
-    counts, weights[0, :2] = sweep(net, pictures, removals), torch.tensor([2.0, 0.0])
-    for region in ("", *canvas.REGIONS):
-        scores = region_iou(counts, region, weights=weights)
-        again = sweep(net, pictures.take(torch.tensor([0, 0, 2, 3, 4])), removals)
-        assert torch.allclose(scores[:, :1], region_iou(again, region))
-        assert torch.allclose(scores[:, 1:], region_iou(counts, region)) and scores.shape == (2, 2)
-
-
-def augmented(pictures, seed: int = 0, **options):
-    x, labels = pictures.images.float() / 255, pictures.labels
-    return region_attack.augment(replace(CONFIG, **options), x, labels, Draws(seed=seed))
-
-
-def test_mirroring_and_cropping_move_image_and_map_together(pictures):
-    pictures, flipped, corners = pictures.take(torch.arange(20) % 5), [], set()
-    for seed in range(8):
-        for options in ({"mirrored": True}, {"crop": (5, 8)}, {"crop": (5, 8), "mirrored": True}, {"crop": (99, 99)}):
-            x, labels = augmented(pictures, seed, **options)
-            assert x.shape[-2:] == labels.shape[-2:] == ((5, 8) if options.get("crop") == (5, 8) else (16, 32))
-            red = ((x[:, 0] * 255).round().long() * 3) // 256
-            assert torch.equal(labels[labels != VOID], red[labels != VOID])
-            if options == {"mirrored": True}:
-                flipped += [not torch.equal(a, b) for a, b in zip(labels, pictures.labels, strict=True)]
-                both = torch.where(torch.tensor(flipped[-20:])[:, None, None, None], x.flip(-1), x)
-                assert torch.equal(both, pictures.images.float() / 255)
-            if options == {"crop": (5, 8)}:
-                windows = pictures.labels[0].unfold(0, 5, 1).unfold(1, 8, 1)          # (top, left, row, col)
-                corners.add(tuple((windows == labels[0]).all(-1).all(-1).nonzero()[0].tolist()))
-    assert 50 < sum(flipped) < 110 and len(corners) > 4
-
-
-def test_jitter_leaves_pixels_or_keeps_them_from_0_to_1(pictures):
-    x, labels = augmented(pictures)
-    assert torch.equal(x, pictures.images.float() / 255) and torch.equal(labels, pictures.labels)
-    for seed in range(10):
-        x, labels = augmented(pictures, seed, jitter=0.9)
-        assert x.min() >= 0 and x.max() <= 1 and torch.equal(labels, pictures.labels)
-        assert all(not torch.allclose(a, b / 255) for a, b in zip(x, pictures.images, strict=True))
-    whole, drawn = replace(pictures, images=100 + pictures.images // 8), []           # far from black and white
-    for x, seen in zip(whole.images.double() / 255, augmented(whole, 3, jitter=0.2)[0].double(), strict=True):
-        parts = [(p.mean(), p.mean(0) - p.mean(), p - p.mean(0)) for p in (x, seen)]   # light, grey, colour
-        light, grey, colour = ((b * a).sum() / (a * a).sum() for a, b in zip(*parts, strict=True))
-        drawn += [light, grey / light, colour / grey]
-        assert all(torch.allclose(b, n * a, atol=1e-5) for a, b, n in zip(*parts, (light, grey, colour), strict=True))
-    assert all(0.8 <= factor <= 1.2 for factor in drawn) and len({round(float(n), 4) for n in drawn}) == 15
-
-
-@pytest.mark.parametrize("balance", [0.0, 0.3, 1.0])
-def test_class_weights(pictures, balance):
-    labels = torch.where(pictures.labels == 2, 1, pictures.labels)                    # class 2 is absent
-    weight = region_attack.class_weights(replace(pictures, labels=labels), balance)
-    zero, one = ((labels == c).sum().double() / (labels != VOID).sum() for c in (0, 1))
-    assert weight[2] == 0 and float(zero * weight[0] + one * weight[1]) == pytest.approx(1, abs=1e-6)
-    assert float(weight[0] / weight[1]) == pytest.approx(float(one / zero) ** balance, rel=1e-5)
-    assert balance or weight[:2].tolist() == pytest.approx([1, 1])
-
-
-def test_the_objective_is_torchs_cross_entropy(net, pictures):
-    weight = torch.tensor([0.5, 1.0, 2.0])
-    x, labels = pictures.batch(torch.arange(5))
-    loss = region_attack.objective(CONFIG, pictures, weight, net, x, labels, Draws())
-    log = net(x).log_softmax(1)
-    counted, total = 0.0, 0.0
-    for c in range(3):
-        total = total - weight[c] * log[:, c][labels == c].sum()
-        counted = counted + weight[c] * (labels == c).sum()
-    assert torch.allclose(loss, total / counted, rtol=1e-4)
-    assert torch.allclose(loss, cross_entropy(net(x), labels, weight=weight, ignore_index=VOID), rtol=1e-4)
-
-
-def test_a_short_fit_lowers_the_loss(pictures):
-    c = replace(CONFIG, width=4, head=8, plus=True, mirrored=True, jitter=0.1, recipe=PolyRecipe(
-        epochs=4, epoch_steps=4, batch_size=5, learning_rate=1e-2, adamw=True, backbone_scale=1.0))
-    halves = torch.arange(32).expand(16, 32) // 16 * torch.ones(5, 1, 1).long()
-    images = (halves[:, None] * 200 + pictures.images // 8).to(torch.uint8)           # bright is class 1
-    train = replace(pictures, images=images, labels=halves)
-    torch.manual_seed(0)
-    net = region_attack.build(c, 3)
-    loss = partial(region_attack.objective, c, train, region_attack.class_weights(train, 0.3))
-    history = [row["loss"] for row in training.fit(net, train, loss, c.recipe, seed=0)]
-    assert history[-1] < 0.7 * history[0] and not net.training
-
-
 def test_the_backbone_starts_from_imagenet_or_says_what_is_missing(offline, tmp_path):
     net = Segmenter("resnet18", 3, head=4)
     with pytest.raises(FileNotFoundError, match=r"weights: .*resnet18-imagenet\.safetensors does not exist, and torchv"
@@ -381,36 +231,6 @@ def test_the_backbone_starts_from_imagenet_or_says_what_is_missing(offline, tmp_
     save_file(theirs.state_dict(), file)
     assert segmenters.from_imagenet(net, "resnet18", tmp_path) is net
     assert all(torch.equal(tensor, theirs.state_dict()[name]) for name, tensor in net.backbone.state_dict().items())
-
-
-def test_presets_fall_back_to_the_last_set():
-    presets, preset = region_attack.SEGMENTER, region_attack.preset
-    assert preset("quick", "streets") == presets["quick"]["streets"]
-    assert preset("quick", "mine") == preset("quick", "camvid") == presets["quick"]["other"]
-    assert preset("smoke", "mine") == presets["smoke"]["streets"] and preset("paper", "camvid")["size"] == (360, 480)
-    preset("smoke", "mine").clear()
-    assert presets["smoke"]["streets"]
-    for profile in presets:
-        for settings in presets[profile].values():
-            of_network = {k: v for k, v in settings.items() if k not in ("size", "seeds")}
-            SegmenterConfig(profile=profile, dataset="", data="", **of_network)
-
-
-def test_a_network_is_asked_for_in_place_of_the_profiles():
-    presets, preset = region_attack.SEGMENTER, region_attack.preset
-    assert preset("paper", "camvid", "small") == presets["paper"]["small"]
-    assert preset("quick", "camvid", "small") == presets["quick"]["other"]
-    assert preset("quick", "camvid", "resnet50") == presets["quick"]["other"] | region_attack.NETWORKS["resnet50"]
-    with pytest.raises(ValueError, match="network: 'resnet99' was asked for, but there are only '', 'small', "):
-        preset("paper", "camvid", "resnet99")
-
-
-def test_the_papers_schedules_are_passes_over_their_sets():
-    for dataset, images, least, most in (("cityscapes", 2975, 160, 162), ("camvid", 367, 199, 201),
-                                         ("small", 367, 100, 101)):
-        recipe = region_attack.preset("paper", dataset).get("recipe", PolyRecipe())
-        assert least <= recipe.epochs * recipe.epoch_steps * recipe.batch_size / images <= most
-        assert recipe.rate(0) == recipe.learning_rate and recipe.rate(recipe.epochs) == 0
 
 
 def test_imagenet_weights_do_not_go_into_a_small_network(tmp_path):

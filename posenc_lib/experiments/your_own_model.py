@@ -120,14 +120,14 @@ def to_rows(runs: Sequence[Record]) -> pd.DataFrame:
 
 
 def encoder_in_depth(requested: str, profile: str, root: Path) -> tuple[pretrained.Encoder, str]:
-    """The network to probe in depth, and its label: the first pretrained one, else a small one trained on photographs.
+    """The network to probe in depth, and its key: the first pretrained one, else a small one trained on photographs.
 
     requested  see `pretrained.parse_encoders`; root  of data sets and weights
     """
     files = pretrained.parse_encoders(requested, root)
     if files:
         name, file = next(iter(files.items()))
-        return pretrained.pretrained(name, root, file), f"{name}, ImageNet"
+        return pretrained.pretrained(name, root, file), f"{name}/imagenet"
     c = encoders.trained_config("photos", root, **posenet_readout.READOUT[profile]["small"])
     return encoders.build_encoder(c, 0, root), c.key
 

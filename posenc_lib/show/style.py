@@ -21,7 +21,7 @@ NAMES = {
     "gapnet": "GAPNet", "permutenet": "PermuteNet", "posenet": "PosENet",
     "in_order": "in order", "shuffled": "shuffled", "permuted_labels": "permuted labels",
     # padding modes and border fills
-    "zeros": "zero", "constant": "black", "as_built": "as built",
+    "zeros": "zero", "constant": "black", "as_built": "as built", "true_surroundings": "true surroundings",
     # tasks
     "location": "location", "image": "image class",
     # data sets
@@ -57,14 +57,6 @@ NAMES = {
 def label(key: Hashable) -> Hashable:
     """Look up the display name of a key, part by part between slashes: "small/photos" is "small, photographs"."""
     return ", ".join(NAMES.get(part, part) for part in key.split("/")) if isinstance(key, str) else key
-
-
-NAMES |= {"true_surroundings": "true surroundings"}   # page 01
-
-
-def label(key: str) -> str:
-    """Return the display name of a key of results: its parts between slashes by `NAMES`, "small, photographs"."""
-    return ", ".join(NAMES.get(part, part) for part in key.split("/"))
 
 
 def use_style() -> None:
