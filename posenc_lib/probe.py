@@ -385,8 +385,8 @@ def padding_report(model: nn.Module, images: Images | None = None, *, size: int 
     return PaddingReport(pd.DataFrame(operations, columns=["layer", "operation", "fills"]), pd.DataFrame(rows), refused)
 
 
-def _border_energy_and_latent(f: Tensor) -> Float[Tensor, "image 1+channel"]:
-    """Border energy (nan for tokens and maps without interior), then the pooled latent; float64."""
+def _border_energy_and_latent(f: Tensor) -> Tensor:
+    """(image, 1 + channel), float64: border energy (nan for tokens and maps without interior), then pooled latent."""
     f = f.double()
     has_interior = f.ndim == 4 and min(f.shape[-2:]) > 2
     energy = metrics.border_energy(f) if has_interior else f.new_full((len(f),), nan)
