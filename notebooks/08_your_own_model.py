@@ -213,7 +213,7 @@ for ax, rule in zip(axes, ("decodability", "flip"), strict=True):
     rows = rows.replace({"ablated": {"targets": f"highest_{rule}"}})
     rows[["mean", "low", "high"]] = rows[["mean", "low", "high"]].clip(-1)
     figures.curves(rows, "percent", "ablated", ax)
-    ax.set(xlabel="channels ablated (%)", title=f"ranked by {style.NAMES.get(rule, rule)}")
+    ax.set(xlabel="channels ablated (%)", title=f"ranked by {style.label(rule)}")
     ax.axhline(0, **style.CHANCE)
     ax.legend(fontsize="small")
 axes[0].set_ylabel("R² of the output")

@@ -20,7 +20,7 @@ def test_heads_are_trained_as_on_page_04():
     assert DecodingConfig.recipe == probe.RECIPE
 
 
-@pytest.mark.parametrize("profile, n", zip(PROFILES, (5, 14, 14), strict=True))
+@pytest.mark.parametrize("profile, n", list(zip(PROFILES, (5, 14, 14), strict=True)))
 def test_convolutional_networks_are_compared_with_and_without_circular_padding(profile, n):
     runs = [(c.network, c.padding_mode) for c in your_own_model.configs(profile)]
     assert len(runs) == len(set(runs)) == n
@@ -67,8 +67,8 @@ def test_a_run_is_a_picklable_function_of_configuration_and_seed(tmp_path):
 
 
 def test_the_network_in_depth_is_a_small_one_without_weights(tmp_path):
-    encoder, label = your_own_model.encoder_in_depth("", "smoke", tmp_path)
-    assert label == "small, photographs" and not encoder.net.training
+    encoder, key = your_own_model.encoder_in_depth("", "smoke", tmp_path)
+    assert key == "small/photos" and not encoder.net.training
 
 
 def test_ablations_cover_every_fraction_and_rule():

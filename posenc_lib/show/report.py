@@ -138,7 +138,7 @@ def _location(result: probe.ProbeResult, out: Path) -> str:
     figures.accuracy_by_layer(rows, ax).set_ylabel("location accuracy (%)")
     ax.tick_params(axis="x", rotation=20)
     ax.legend(**LEGEND)
-    shown = rows.assign(head=rows["head"].map(_display_name),
+    shown = rows.assign(head=rows["head"].map(style.label),
                         accuracy=[f"{row.mean:.1f} [{row.low:.1f}, {row.high:.1f}]" for row in rows.itertuples()])
     table = shown.pivot(index=["layer", "channels", "chance", "ceiling"], columns="head", values="accuracy")
     table = table.reindex(rows["layer"].unique(), level=0)[shown["head"].unique()].reset_index()
@@ -193,10 +193,10 @@ def _channels(model: nn.Module, layer: probe.Layer, images: Images, out: Path, s
     half = len(images) // 2
     ranking_images, ablation_images = images[:half:max(1, half // 16)], images[half::max(1, half // 8)]
     rankings = {rule: probe.rank(model, layer.name, ranking_images, rule) for rule in RULES}
-    top = pd.DataFrame({_display_name(rule): order[:10].tolist() for rule, (order, _) in rankings.items()})
+    top = pd.DataFrame({style.label(rule): order[:10].tolist() for rule, (order, _) in rankings.items()})
     agreement = pd.DataFrame([
-        {"rule": _display_name(rule), **{_display_name(other): channels.rank_correlation(response, rankings[other][1])
-                                         for other in RULES}}
+        {"rule": style.label(rule)} | {style.label(other): channels.rank_correlation(response, rankings[other][1])
+                                       for other in RULES}
         for rule, (_, response) in rankings.items()])
     ranking = RANKING.format(layer=layer.name, n=len(ranking_images), top=_table(top, 0),
                              agreement=_table(agreement, 2))
@@ -210,7 +210,7 @@ def _channels(model: nn.Module, layer: probe.Layer, images: Images, out: Path, s
     ax.legend(title="ablated", **LEGEND)
     caption = ("R² of the output by the fraction of channels ablated, drawn at −1 if it is lower. Random sets, with "
                f"and without RMS matching: mean of {DRAWS} sets, and the range of 95 % of them")
-    table = rows.assign(ablated=rows["ablated"].map(_display_name)).astype({"percent": int}).rename(
+    table = rows.assign(ablated=rows["ablated"].map(style.label)).astype({"percent": int}).rename(
         columns={"percent": "channels (%)", "mean": "R²"})[["channels (%)", "ablated", "R²", "low", "high", "n"]]
     return ranking + "\n\n" + ABLATION.format(n=len(ablation_images), layer=layer.name, table=_table(table, 2),
                                               figure=_figure(fig, out, "ablation", caption, rows))
@@ -244,10 +244,6 @@ def _ablate(model: nn.Module, layer: probe.Layer, fraction: float, rankings: Ran
     rows = rows[rows["ablated"] != "none"].replace({"ablated": {"targets": "highest_decodability"}})
     flip_row = pd.DataFrame([{"ablated": "highest_flip", "mean": highest_flip, "n": 1}])
     return pd.concat([rows, flip_row]).assign(percent=100 * fraction)
-
-
-def _display_name(identifier: str) -> str:
-    return style.NAMES.get(identifier, identifier)
 
 
 def _join(names: Iterable) -> str:
