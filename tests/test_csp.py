@@ -41,7 +41,7 @@ def test_csp_decodes_perfect_predictions(aspect):
 
 def test_csp_drops_overlapping_and_improbable_detections():
     predictions = perfect_predictions(crowd([(20, 12, 8.2, 20), (100, 8, 16.4, 40)]), ASPECT, logit=6.0)
-    predictions[0, :2, 7, 26] = predictions[0, :2, 8, 27] = torch.tensor([3.0, log(10)])   # IoU .70, .61 with the second
+    predictions[0, :2, 7, 26] = predictions[0, :2, 8, 27] = torch.tensor([3.0, log(10)])   # IoU .70, .61
     predictions[0, :2, 7, 28] = torch.tensor([2.0, log(10)])               # and .44, which is kept
     predictions[0, :, 12, 15] = torch.tensor([1.0, log(200 / 4), 0, 0])    # higher than the image: clipped
     predictions[0, 0, 2, 15] = -4.61                                       # below 1 %
