@@ -89,7 +89,8 @@ def pad_by_hand(image, p, mode):
 
 
 image = torch.arange(1.0, 17).reshape(4, 4)
-padded = {mode: pad_by_hand(image, 2, mode) for mode in padding.PADDING_MODES}
+torchs_own = [name for name, mode in padding.PADDING_MODES.items() if mode.pad is None]
+padded = {mode: pad_by_hand(image, 2, mode) for mode in torchs_own}
 for mode, by_hand in padded.items():
     by_torch = pad(image[None], (2, 2, 2, 2), mode="constant" if mode == "zeros" else mode)[0]
     assert torch.equal(by_hand, by_torch), mode

@@ -1,4 +1,4 @@
-"""Measures against worked examples, closed forms and the peers' own functions."""
+"""Metrics against worked examples, closed forms and the peers' own functions."""
 from inspect import unwrap
 
 import numpy as np
@@ -40,7 +40,7 @@ def test_mean_interval_is_students(confidence):
 
 def test_mean_intervals_of_one_run_and_of_none():
     assert metrics.mean_interval([0.5]) == pytest.approx((0.5, NAN, NAN), nan_ok=True)
-    with pytest.raises(ValueError, match="mean_interval: no value to average"):
+    with pytest.raises(ValueError, match="mean_interval: `values` is empty"):
         metrics.mean_interval([])
 
 
@@ -52,7 +52,7 @@ def framed(border: float, inside: list[list[float]]) -> torch.Tensor:
 
 def test_border_energy_by_pencil():
     f = framed(2, [[1, -1], [-1, 1]])                        # interior: mean 0, energy 1; border: energy 4
-    assert metrics.border_energy(f).tolist() == [2.0]        # two doublings
+    assert metrics.border_energy(f).tolist() == [2.0]        # log2 of 4
     assert metrics.border_energy(3 * f - 7).tolist() == [2.0]   # whatever the scale and the offset
     two = torch.cat([f, framed(0, [[1, -1], [-1, 1]])], 1)   # a second channel with a silent border: 4 -> 2
     assert metrics.border_energy(two).tolist() == [1.0]
@@ -69,7 +69,7 @@ def test_a_wider_ring_and_one_that_leaves_no_interior():
     f = torch.nn.functional.pad(framed(2, [[1, -1], [-1, 1]])[..., 1:-1, 1:-1], (2, 2, 2, 2), value=2.0)
     assert metrics.border_energy(f, ring=2).tolist() == [2.0]
     for ring in (0, 3):
-        with pytest.raises(ValueError, match=f"border_energy: a ring of {ring} leaves no interior of a 6x6 map"):
+        with pytest.raises(ValueError, match=f"border_energy: a ring of {ring} leaves no interior in a 6x6 map"):
             metrics.border_energy(f, ring=ring)
 
 
@@ -120,7 +120,7 @@ def test_place_fields_against_plain_loops_and_sklearns_f_test():
 def test_place_fields_of_a_constant_channel_and_of_an_empty_cell():
     z = torch.ones(9, 1)
     assert metrics.place_fields(z, torch.arange(9), 3)[1].isnan().all()
-    with pytest.raises(ValueError, match="place_fields: 2 of the 9 cells hold no image; give more images"):
+    with pytest.raises(ValueError, match="place_fields: 2 of the 9 cells have no image; give more images"):
         metrics.place_fields(z[:7], torch.arange(7), 3)
 
 
@@ -172,7 +172,7 @@ def test_agreement_by_pencil():
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
-def test_effective_rank_is_the_number_of_directions_when_all_are_alike(n):
+def test_effective_rank_is_the_number_of_equal_directions(n):
     z = torch.cat([torch.eye(n), -torch.eye(n)])
     assert metrics.effective_rank(z) == pytest.approx(n, abs=1e-9)
     turned = torch.linalg.qr(torch.randn(9, n, dtype=torch.double, generator=torch.Generator().manual_seed(0)))[0]
@@ -196,7 +196,7 @@ def test_effective_rank_of_a_line_and_of_a_point():
 
 
 def noisy(n: int = 3, rows: int = 9, cols: int = 14) -> tuple[torch.Tensor, torch.Tensor]:
-    """(predictions, labels) of 5 classes, right in about two thirds; class 3 is never labelled, class 4 nowhere."""
+    """(predictions, labels) of 5 classes, two thirds correct; class 3 is never labelled, class 4 in neither."""
     seed = torch.Generator().manual_seed(0)
     labels, guess = (torch.randint(high, (n, rows, cols), generator=seed) for high in (3, 4))
     predicted = torch.where(torch.rand(n, rows, cols, generator=seed) < 0.6, labels, guess)
@@ -217,7 +217,7 @@ def test_segmentation_scores_equal_the_peers(data_root):
     assert float((both / labelled).nanmean()) == pytest.approx(float(peers["mean_accuracy"]), abs=1e-12)
 
 
-def test_confusion_and_iou_equal_those_of_other_libraries():
+def test_confusion_and_iou_equal_torchmetrics_and_scikit_learn():
     predicted, labels = noisy()
     confusion = metrics.confusion(predicted, labels, 5)
     assert confusion.shape == (3, 1, 5, 5)
@@ -242,17 +242,17 @@ def test_counts_by_pencil():
 
 
 @pytest.mark.parametrize("void", [255, 5, -1])
-def test_void_counts_neither_as_label_nor_as_prediction(void):
+def test_void_pixels_count_neither_as_label_nor_as_prediction(void):
     predicted, labels = noisy()
     unscored = labels == 255
     labels = torch.where(unscored, void, labels)
     confusion = metrics.confusion(predicted, labels, 5)
     assert confusion.sum() == (~unscored).sum()
-    for told in (0, 4):
-        assert torch.equal(metrics.confusion(torch.where(unscored, told, predicted), labels, 5), confusion)
+    for guess in (0, 4):
+        assert torch.equal(metrics.confusion(torch.where(unscored, guess, predicted), labels, 5), confusion)
 
 
-def test_zones_part_the_confusion():
+def test_the_zones_of_a_confusion_matrix_add_up():
     predicted, labels = noisy()
     zones = canvas.zones(9, 14)
     whole, parts = (metrics.confusion(predicted, labels, 5, z) for z in (None, zones))
@@ -273,7 +273,7 @@ def test_maps_of_different_sizes_are_refused():
     for labels, z in ((other, None), (one, zones), (other, zones)):
         with pytest.raises(ValueError) as error:
             unwrap(metrics.confusion)(one, labels, 3, z)   # without the tests' own shape check
-        assert str(error.value) == sentence.format(tuple(labels.shape), None if z is None else tuple(z.shape))
+        assert str(error.value) == sentence.format(tuple(labels.shape), tuple((labels[0] if z is None else z).shape))
 
 
 def test_bootstrap_draws_n_of_n_with_replacement():

@@ -1,4 +1,4 @@
-"""Scores and their intervals; scipy where it has them.  Accuracies are in 0..1; percent is for figures and tables."""
+"""Scores and their confidence intervals.  Accuracies are in 0..1; percent is for figures and tables."""
 from collections.abc import Collection
 
 import numpy as np
@@ -9,48 +9,49 @@ from torch import Tensor
 
 from posenc_lib.base.shapes import Features, LabelMaps, Labels, Latents, Logits
 
-ROUNDING = 1e-6   # a map from 0 to 1 that spans less than this is constant, but for float32
+ROUNDING = 1e-6   # a map in 0..1 with a smaller range is constant up to float32 rounding
 
 
 def accuracy(logits: Logits, labels: Labels) -> float:
-    """Part of the batch whose highest logit is the label's."""
+    """Fraction of the batch whose highest logit is that of the label."""
     return (logits.argmax(1) == labels).double().mean().item()
 
 
 def chance(labels: Labels) -> float:
-    """The best accuracy without looking: the share of the most frequent label."""
+    """Accuracy of always predicting the most frequent label."""
     return labels.bincount().max().item() / len(labels)
 
 
 def above_chance(accuracy: float, chance: float) -> float:
-    """(accuracy - chance) / (1 - chance): 0 is chance, 1 is always right; compares tasks of unlike class counts."""
+    """(accuracy - chance) / (1 - chance), to compare tasks by number of classes: 0 is chance level, 1 is perfect."""
     return (accuracy - chance) / (1 - chance)
 
 
 def agreement(first: Labels, second: Labels) -> float:
-    """Consistency: the part of the images that get the same class in both of their views, right or wrong.
+    """Consistency: the fraction of images with the same prediction in both views, correct or not.
 
-    Cons.N when the views are two independent random shifts by up to N pixels.  Source: ICCV 2021, Table 2; Zhang, 2019.
+    Cons.N if the views are two independent random shifts by up to N pixels.  Source: ICCV 2021, Table 2; Zhang, 2019.
     """
     return (first == second).double().mean().item()
 
 
 def effective_rank(z: Latents) -> float:
-    """In how many directions latents spread: exp of the entropy of their principal components' standard deviations.
+    """Effective rank of the centred latents: exp of the entropy of their normalised singular values.
 
-    From 1, all on one line, to the number of channels; 0 when all latents are the same.  A collapsed network, which
-    agrees with itself because it says nothing, shows here.  Source: Roy & Vetterli, 2007.
+    From 1, all on a line, to the number of channels; 0 if all latents are equal.  It exposes a collapsed network, whose
+    predictions are consistent because they are constant.  Source: Roy & Vetterli, 2007.
     """
-    spread = torch.linalg.svdvals(z.double() - z.double().mean(0))
-    share = spread / spread.sum()
-    return float(torch.special.entr(share).sum().exp()) if spread.max() > ROUNDING * z.abs().max() else 0.0
+    singular_values = torch.linalg.svdvals(z.double() - z.double().mean(0))
+    if not singular_values.max() > ROUNDING * z.abs().max():
+        return 0.0
+    return float(torch.special.entr(singular_values / singular_values.sum()).sum().exp())
 
 
 def mean_interval(values: Collection[float], confidence: float = 0.95) -> tuple[float, float, float]:
-    """Mean of independent runs and Student's t interval: (mean, low, high); the bounds are nan for a single run."""
+    """Mean of independent runs and its Student's t interval: (mean, low, high), with nan bounds for a single run."""
     values = np.asarray(values, dtype=float)
     if len(values) == 0:
-        raise ValueError("mean_interval: no value to average")
+        raise ValueError("mean_interval: `values` is empty; give at least one value")
     if len(values) == 1:
         return float(values[0]), float("nan"), float("nan")
     half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values)
@@ -58,17 +59,17 @@ def mean_interval(values: Collection[float], confidence: float = 0.95) -> tuple[
 
 
 def border_energy(f: Features, ring: int = 1) -> Float[Tensor, " batch"]:
-    """How much a feature map's border stands out: log2 of its energy there over that in the interior.
+    """log2 ratio of a feature map's energy at the border to that in the interior.
 
         e = log2( mean over the border of (f - m)^2 / mean over the interior of (f - m)^2 ),   m_c the interior's mean
 
-    averaged over space and channels before the ratio is taken.  ring is the border's width in pixels of f.
-    0 when the border is like the interior, 1 when it has twice its energy; inf where only the border varies (a
-    constant image under zero padding), nan where nothing does.  ValueError when the map has no interior.
+    with means over space and channels.  ring is the width of the border in pixels of f.
+    0 if the border has the energy of the interior, 1 if it has twice as much; inf if only the border varies (a constant
+    image under zero padding), nan if nothing does.  ValueError if the map has no interior.
     """
     rows, cols = f.shape[-2:]
     if ring < 1 or min(rows, cols) <= 2 * ring:
-        raise ValueError(f"border_energy: a ring of {ring} leaves no interior of a {rows}x{cols} map; take an "
+        raise ValueError(f"border_energy: a ring of {ring} leaves no interior in a {rows}x{cols} map; use an "
                          f"earlier layer or a larger image")
     inside = torch.zeros(rows, cols, dtype=torch.bool, device=f.device)
     inside[ring:-ring, ring:-ring] = True
@@ -79,17 +80,17 @@ def border_energy(f: Features, ring: int = 1) -> Float[Tensor, " batch"]:
 
 def place_fields(z: Latents, location: Labels, k: int) -> tuple[Float[Tensor, "channel {k} {k}"],
                                                                  Float[Tensor, " channel"]]:
-    """Mean response of each channel by cell, and the share of its variance that the cell explains.
+    """Mean response of each channel by cell, and the fraction of its variance that is explained by the cell.
 
         eta2_c = variance over cells of mean z_c  /  variance of z_c          in 0..1, nan for a constant channel
 
-    z         pooled latents of images, location the cell each was placed in; every cell must occur
+    z         pooled latents of images
+    location  index of the cell that each image was placed in; ValueError unless every cell occurs
     """
     z, cells = z.double(), k * k
     count = location.bincount(minlength=cells)
-    if (count == 0).any():
-        raise ValueError(f"place_fields: {int((count == 0).sum())} of the {cells} cells hold no image; give more "
-                         f"images")
+    if empty := int((count == 0).sum()):
+        raise ValueError(f"place_fields: {empty} of the {cells} cells have no image; give more images")
     total = torch.zeros(cells, z.shape[1], dtype=z.dtype, device=z.device).index_add_(0, location, z)
     means = total / count[:, None]                                              # (cell, channel)
     between = (count[:, None] * (means - z.mean(0)).square()).sum(0) / len(z)
@@ -97,20 +98,22 @@ def place_fields(z: Latents, location: Labels, k: int) -> tuple[Float[Tensor, "c
 
 
 def padding_error(f: Features, truth: Features) -> Float[Tensor, " ring"]:
-    """How wrong padding makes a feature map, by distance to the border; 0 is the outermost ring of pixels.
+    """Error that padding causes in a feature map, by distance to the border: ring 0 is the outermost.
 
         error_d = mean over ring d of (f - truth)^2 / mean over the map of (truth - m)^2,   m_c its mean over space
 
-    f      the map of a padded crop; truth  the same window cut out of the map of the crop in its true surroundings
-    In units of the true map's own variance, both averaged over the batch before the ratio is taken: 0 is right; 1 is
-    as wrong as knowing no more than each channel's mean.  Where every true map is constant, inf or, if right, nan.
+    f      feature map of a padded crop
+    truth  the same window, cut out of the feature map of the crop with its true surroundings
+    A fraction of the true map's variance, with means over batch and channels: 0 is exact, 1 is the error of predicting
+    each channel's mean.  If every true map is constant, it is inf, or nan where f is exact.
     """
     if f.shape != truth.shape:
         raise ValueError(f"padding_error: the maps are {tuple(f.shape)} and {tuple(truth.shape)}; cut out the same "
                          "window")
     rows, cols = f.shape[-2:]
-    row, col = (torch.minimum(torch.arange(n), torch.arange(n - 1, -1, -1)) for n in (rows, cols))
-    ring = torch.minimum(row[:, None], col[None]).to(f.device)                          # (row, col)
+    row, col = torch.arange(rows), torch.arange(cols)
+    row_distance, col_distance = torch.minimum(row, rows - 1 - row), torch.minimum(col, cols - 1 - col)
+    ring = torch.minimum(row_distance[:, None], col_distance).to(f.device)              # (row, col)
     f, truth = f.double(), truth.double()
     squared = (f - truth).square().mean((0, 1))                                         # (row, col)
     variance = (truth - truth.mean((-2, -1), keepdim=True)).square().mean()
@@ -118,66 +121,66 @@ def padding_error(f: Features, truth: Features) -> Float[Tensor, " ring"]:
 
 
 def spearman(maps: Float[Tensor, "batch row col"], target: Float[Tensor, "row col"]) -> list[float | None]:
-    """Spearman's rank correlation of each map with the target, -1..1; equal values share the mean of their ranks.
+    """Spearman's rank correlation of each map with the target, -1..1; ties get their mean rank.
 
-    None where a map is constant: it has no order, so the correlation is undefined.  (The ICLR 2020 paper, which calls
-    it SPC, prints .0 there.)
+    None for a constant map, for which it is undefined.  (The ICLR 2020 paper, which calls it SPC, reports .0 there.)
     """
     if target.min() == target.max():
-        raise ValueError("spearman: the target is constant, so no map can be correlated with it")
+        raise ValueError("spearman: the target is constant, so its correlation is undefined; give one that varies")
     ranks = stats.rankdata(maps.flatten(1).cpu().double().numpy(), axis=1)
-    wanted = stats.rankdata(target.cpu().double().numpy())
-    ranks, wanted = ranks - ranks.mean(1, keepdims=True), wanted - wanted.mean()
+    ranks = ranks - ranks.mean(1, keepdims=True)
+    target_ranks = stats.rankdata(target.cpu().double().numpy())
+    target_ranks = target_ranks - target_ranks.mean()
     spread = maps.flatten(1).amax(1) - maps.flatten(1).amin(1)
-    return [float(r @ wanted / np.sqrt((r @ r) * (wanted @ wanted))) if s > ROUNDING else None
+    return [float(r @ target_ranks / np.sqrt((r @ r) * (target_ranks @ target_ranks))) if s > ROUNDING else None
             for r, s in zip(ranks, spread.tolist(), strict=True)]
 
 
 def confusion(predicted: LabelMaps, labels: LabelMaps, num_classes: int,
               zones: Int[Tensor, "row col"] | None = None) -> Int[Tensor, "batch zone {num_classes} {num_classes}"]:
-    """Pixels of every image by zone, label (rows) and prediction (columns); pixels labelled beyond the classes (void)
-    do not count.
+    """Confusion matrix of every image and zone, in pixels: label by prediction.  Pixels of any other label are void.
 
-    zones  (row, col) the number of each pixel's zone, from 0; None is a single zone
+    zones  index of each pixel's zone; None is a single zone
     """
-    if predicted.shape != labels.shape or (zones is not None and zones.shape != labels.shape[1:]):
+    if zones is None:
+        zones = torch.zeros_like(labels[0])
+    if predicted.shape != labels.shape or zones.shape != labels.shape[1:]:
         raise ValueError(f"confusion: predictions are {tuple(predicted.shape)}, labels {tuple(labels.shape)} and zones "
-                         f"{None if zones is None else tuple(zones.shape)}; give maps of one size")
-    zones = torch.zeros_like(labels[0]) if zones is None else zones
+                         f"{tuple(zones.shape)}; give maps of one size")
     n = int(zones.max()) + 1
     image = torch.arange(len(labels), device=labels.device)[:, None, None]
     cell = ((image * n + zones) * num_classes + labels) * num_classes + predicted
     counted = (labels >= 0) & (labels < num_classes)
-    return cell[counted].bincount(minlength=len(labels) * n * num_classes ** 2).reshape(
-        len(labels), n, num_classes, num_classes)
+    counts = cell[counted].bincount(minlength=len(labels) * n * num_classes ** 2)
+    return counts.reshape(len(labels), n, num_classes, num_classes)
 
 
 def class_counts(confusion: Int[Tensor, "*some label label"]) -> Int[Tensor, "*some 3 label"]:
-    """Of each class, the pixels that have it in label and prediction, in the label, and in the prediction.
+    """Pixels of each class in the intersection of labels and predictions, in the labels, and in the predictions.
 
-    They add up over images and zones; `class_iou` is taken last.
+    Sum them over images and zones before `class_iou`.
     """
     return torch.stack([confusion.diagonal(dim1=-2, dim2=-1), confusion.sum(-1), confusion.sum(-2)], -2)
 
 
 def class_iou(counts: Num[Tensor, "*some 3 label"]) -> Float[Tensor, "*some label"]:
-    """Intersection over union of each class, 0..1; nan where a class is neither labelled nor predicted."""
-    both, labelled, predicted = counts.double().unbind(-2)
-    return both / (labelled + predicted - both)
+    """Intersection over union of each class, 0..1; nan for a class neither labelled nor predicted."""
+    intersection, labelled, predicted = counts.double().unbind(-2)
+    return intersection / (labelled + predicted - intersection)
 
 
 def mean_iou(counts: Num[Tensor, "*some 3 label"], classes: Bool[Tensor, " label"] | None = None
              ) -> Float[Tensor, "*some"]:
     """Mean over classes of `class_iou`, 0..1.
 
-    classes  those that count; None is all that are labelled or predicted, as in the authors' code
+    classes  mask of the classes to average; None averages all that are labelled or predicted, as the authors' code does
     """
     iou = class_iou(counts)
     return (iou if classes is None else iou[..., classes]).nanmean(-1)
 
 
 def bootstrap(n: int, draws: int = 1000, seed: int = 0) -> Float[Tensor, "{draws} {n}"]:
-    """How often each of n images is drawn, with replacement, in each of `draws` draws of n."""
+    """How often each of n images occurs in each of `draws` bootstrap samples of n, drawn with replacement."""
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(n, (draws, n), generator=generator)
     return torch.zeros(draws, n).scatter_add_(1, drawn, torch.ones(draws, n))

@@ -108,7 +108,7 @@ def match(people: Boxes, detections: Sequence[Detections], setup: Setup, *, unit
 
 
 def _check(people: Tensor, detections: Sequence[Detections]) -> None:
-    """ValueError for what cannot be scored."""
+    """Raise ValueError for input that cannot be scored."""
     if len(detections) != len(people) or not len(people):
         raise ValueError(f"miss_rate: people of {len(people)} images and detections of {len(detections)} were given; "
                          f"give one `Detections` per image, for at least one image")
@@ -150,11 +150,11 @@ def _assign(boxes: np.ndarray, people: np.ndarray, evaluated: np.ndarray) -> lis
     return assigned
 
 
-def _intersection(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(n, m) areas that n boxes share with m others."""
-    boxes, others = boxes[:, None], others[None]
-    start = np.maximum(boxes[..., :2], others[..., :2])
-    end = np.minimum(boxes[..., :2] + boxes[..., 2:], others[..., :2] + others[..., 2:])
+def _intersection(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(n, m) areas that each of n boxes shares with each of m."""
+    first, second = first[:, None], second[None]
+    start = np.maximum(first[..., :2], second[..., :2])
+    end = np.minimum(first[..., :2] + first[..., 2:], second[..., :2] + second[..., 2:])
     return (end - start).clip(0).prod(-1)
 
 

@@ -220,12 +220,12 @@ def pad_at_random(model: nn.Module, layers: Iterable[str]) -> nn.Module:
     chosen = {name: convolutions.get(name) for name in layers}
     for name, conv in chosen.items():
         if conv is None:
-            found = "is not a convolution of this model"
+            problem = "is not a convolution of this model"
         elif isinstance(conv.padding, str) or conv.padding_mode != "zeros":
-            found = f"has padding {conv.padding} of mode {conv.padding_mode}"
+            problem = f"has padding {conv.padding} of mode {conv.padding_mode}"
         else:
             continue
-        raise ValueError(f"pad_at_random: layer {name} {found}; name convolutions with numeric zero padding")
+        raise ValueError(f"pad_at_random: layer {name} {problem}; name convolutions with numeric zero padding")
     for conv in chosen.values():
         conv.__class__ = _RandomlyPadded   # keeps parameters and buffers
     return model
