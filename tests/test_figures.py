@@ -45,7 +45,8 @@ def labels(ax, axis: str = "x") -> list[str]:
 
 
 def test_every_padding_mode_has_a_colour_of_its_own():
-    assert set(PADDING_COLOURS) == set(PADDING_MODES) and len(set(PADDING_COLOURS.values())) == 4
+    assert list(PADDING_COLOURS) == list(PADDING_MODES)
+    assert len(set(PADDING_COLOURS.values())) == len(PADDING_MODES)
 
 
 @pytest.mark.parametrize("key, name", [("gapnet", "GAPNet"), ("vgg/depth_2", "VGG, 2 layers"), ("layer4", "layer4"),
@@ -123,7 +124,7 @@ def test_curves_by_padding_mode(ax):
     rows = pd.DataFrame([(layer, mode, n, n - 0.5, n + 0.5) for n, mode in enumerate(PADDING_MODES)
                          for layer in ("conv1", "layer1")], columns=["layer", "padding_mode", "mean", "low", "high"])
     figures.excess_by_depth(rows, ax)
-    assert sorted(y for _, y in drawn(ax)) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert sorted(y for _, y in drawn(ax)) == sorted(2 * [*range(len(PADDING_MODES))])
     assert [t.get_text() for t in ax.get_xticklabels()] == ["conv1", "layer1"]
     ax.clear()
     figures.error_by_distance(pd.DataFrame([("zeros", 0, 1.0), ("zeros", 1, 0.5), ("zeros", 2, 0.0)],
