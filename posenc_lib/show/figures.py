@@ -325,7 +325,7 @@ def dots_by_network(rows: pd.DataFrame, ax: Axes) -> Axes:
 
     rows  run, head, mean, low, high, chance, first (the first layer that the border affects, printed on the right)
     """
-    for n, head, of_head, y in _dodged(rows, "run", "head", 0.2):
+    for n, head, of_head, y in _dodged(rows, "run", "head", 0.2, centre=1):
         ax.hlines(y, of_head["low"], of_head["high"], color=COLOURS[n], linewidth=2)
         ax.plot(of_head["mean"], y, "os^"[n], color=COLOURS[n], markersize=5, label=style.label(head))
     runs = rows.drop_duplicates("run")
