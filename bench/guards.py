@@ -203,14 +203,14 @@ GUARDS = [
     Guard(
         "torchvision's weights damaged in the cache",
         "posenc_lib/nets/pretrained.py",
-        "    refuse_damaged(*kept(weights.url))\n",
+        "    refuse_damaged(*cached_download(weights.url))\n",
         "",
         "test_faults_downloads.py::test_weights_that_went_bad_in_the_cache_are_not_read",
     ),
     Guard(
         "timm's weights damaged on the way",
         "posenc_lib/nets/custom.py",
-        "encoders.refuse_damaged(file, promised)",
+        "pretrained.refuse_damaged(file, sha256)",
         "pass",
         "test_faults_downloads.py::test_timms_weights_that_come_damaged_are_told_and_come_whole_later",
     ),

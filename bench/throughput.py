@@ -194,7 +194,7 @@ def main() -> None:
                       f"{flops / seconds / limit:5.0%} of the matrix product", flush=True)
 
     one, two = (min(seconds_crops(method, images, recipe, args.width) for _ in range(args.rounds))
-                for method in ("crop", "augshift"))
+                for method in ("one_crop", "augshift"))
     print(f"crop   {args.batch / one:10.1f} images/s   cifar_resnet18 of width {args.width}, one crop an image")
     print(f"crops  {args.batch / two:10.1f} images/s   two crops an image, their latents drawn together")
     print(f"ratio  {two / one:10.2f} times as long for two")

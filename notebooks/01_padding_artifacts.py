@@ -25,27 +25,27 @@ seeds = 0             # how many; 0 is the profile's number
 
 # %%
 from contextlib import ExitStack
-from math import isfinite
+from functools import partial
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
 from torch import nn
-from torch.nn.functional import conv2d, cross_entropy, pad
+from torch.nn.functional import conv2d, pad
 
-from posenc_lib.claims import padding_artifacts
-from posenc_lib.data import bundled, imageset
-from posenc_lib.experiments import padding_artifacts as experiments_padding_artifacts
+from posenc_lib.claims import padding_artifacts as claims
+from posenc_lib.experiments import padding_artifacts as experiments
 from posenc_lib.measure import metrics
 from posenc_lib.nets import classifiers, hooks, padding, pretrained
-from posenc_lib.run import config, inputs, records, training
+from posenc_lib.run import config, inputs, records
 from posenc_lib.show import figures, page, style
 from posenc_lib.show import images as show_images
 
 workspace = config.Workspace(profile, data_root, out)
 dataset = dataset or "photos"
-preset = dict(experiments_padding_artifacts.PADDING[profile])
-splits = inputs.load_for(workspace, "photos", size=preset.get("train_crop"), validation=0)   # to train on; nothing is chosen on this page
+preset = experiments.PADDING[profile]
+# to train on; nothing is chosen on this page
+splits = inputs.load_for(workspace, "photos", size=preset.get("train_crop"), validation=0)
 style.use_style()
 print(page.provenance(workspace, splits))
 
@@ -57,7 +57,7 @@ print(page.provenance(workspace, splits))
 # trial of three networks had shown which way reflect and replicate padding lean.
 
 # %%
-page.claim_box(padding_artifacts.PADDING_ARTIFACTS)
+page.claim_box(claims.PADDING_ARTIFACTS)
 
 # %% [markdown]
 # ## By hand: what stands beyond the edge
@@ -150,23 +150,17 @@ assert differs.sum() == 12 * 12 - 10 * 10             # every pixel of the borde
 # * The ImageNet network was trained with zero padding and is only *run* with the others.
 # * Pictures from a folder are scaled to the size of a piece, which makes small ones smooth.
 #
-# First the pieces; then the two functions that hold the whole experiment: one runs a network and keeps what some layers say, the
+# First the pieces; then the two functions that hold the whole experiment: one runs a network and keeps the maps of some layers, the
 # other cuts the window. Is the control what it claims to be? Then it must not depend on how the *piece* is padded, in the deepest
 # layer either, and that is checked at once.
 
 # %%
-LAYERS = {"resnet": {"conv1": 2, "layer1": 2, "layer2": 4, "layer3": 8, "layer4": 16},            # name: its stride
-          "squeezenet": {"features.0": 2, "features.4": 4, "features.7": 8, "features.12": 16}}
-side = preset.get("crop", 128) + 2 * experiments_padding_artifacts.PaddingConfig.context
-inner = slice(experiments_padding_artifacts.PaddingConfig.context, -experiments_padding_artifacts.PaddingConfig.context)
-if dataset == "photos":
-    large = [p for p in bundled.photographs().values() if min(p.shape[-2:]) >= side]
-    pieces = torch.cat([p[..., -side:, -side:] if n else p[..., :side, :side] for n in range(preset["pieces"]) for p in large])
-else:
-    pieces = inputs.load_for(workspace, dataset, size=side, validation=0).test.images[:6 * preset["pieces"]]
-pictures = imageset.ImageSet(dataset, "pieces", pieces, torch.zeros(len(pieces), dtype=torch.long), ("none",), *imageset.IMAGENET)
-x = pictures.normalise(pieces).to(workspace.device)   # (image, rgb, side, side)
-print(f"{len(x)} pieces of {side} pixels, of which the inner {x[..., inner, inner].shape[-1]} are the crop")
+shared = experiments.padding_inputs(dataset, splits, workspace)
+context = experiments.PaddingConfig.context
+inner = slice(context, -context)
+x = shared.pieces.normalise(shared.pieces.images).to(workspace.device)   # (image, rgb, side, side)
+crop = x[..., inner, inner].shape[-1]
+print(f"{len(x)} pieces of {x.shape[-1]} pixels, of which the inner {crop} are the crop")
 
 # %%
 @torch.no_grad()
@@ -179,8 +173,9 @@ def maps(net, images, layers):
 
 def window(f, like, stride):
     """The part of the piece's map that belongs to the crop, as large as the crop's own map."""
-    first = experiments_padding_artifacts.PaddingConfig.context // stride
+    first = context // stride
     return f[..., first:first + like.shape[-2], first:first + like.shape[-1]]
+
 
 torch.manual_seed(0)
 net = classifiers.gapnet(6, width=preset.get("width", 64)).eval().to(workspace.device)
@@ -190,8 +185,9 @@ for mode in ("zeros", "circular"):
     crop_map, piece_map = (maps(net, part, ["layer4"])["layer4"] for part in (x[:1, :, inner, inner], x[:1]))
     deepest[mode] = window(piece_map, crop_map, 16), crop_map
 torch.testing.assert_close(deepest["zeros"][0], deepest["circular"][0], rtol=1e-4, atol=1e-5)
-print(f"layer4 under zero and circular padding, largest difference: {float((deepest['zeros'][1] - deepest['circular'][1]).abs().max()):.2g} "
-      f"for the crop, {float((deepest['zeros'][0] - deepest['circular'][0]).abs().max()):.2g} in true surroundings")
+in_truth, in_crop = (float((a - b).abs().max()) for a, b in zip(*deepest.values(), strict=True))
+print(f"layer4 under zero and circular padding, largest difference: {in_crop:.2g} for the crop, "
+      f"{in_truth:.2g} in true surroundings")
 
 # %% [markdown]
 # ## What is measured
@@ -210,70 +206,43 @@ print(f"layer4 under zero and circular padding, largest difference: {float((deep
 # One run is one network, looked at under all four modes: also under those that it was not trained with.
 
 # %%
-def measure(net, layers):
-    crops, rows, shown = x[..., inner, inner], [], {}
-    whole = maps(net, x, layers)
-    for mode in padding.PADDING_MODES:
-        for layer, f in maps(padding.set_padding_mode(net, mode), crops, layers).items():
-            truth = window(whole[layer], f, layers[layer])
-            excess = metrics.border_energy(f) - metrics.border_energy(truth)   # (image,)
-            rows.append({"padding_mode": mode, "layer": layer, "excess": [e if isfinite(e) else None for e in excess.tolist()],
-                         "error": metrics.padding_error(f, truth).tolist()})
-            if layers[layer] == 4:
-                shown |= {mode: f[0], "true surroundings": truth[0]}           # (channel, row, col)
-    return rows, shown
+def energy(f):
+    """e(f) of one map (channel, row, col), the outermost ring being the border."""
+    border = torch.ones(f.shape[-2:], dtype=torch.bool)
+    border[1:-1, 1:-1] = False
+    squared = (f - f[:, ~border].mean(1)[:, None, None]).square()
+    return (squared[:, border].mean() / squared[:, ~border].mean()).log2()
 
 
-def striking(shown, mode):
-    """One channel of every map: the one in which `mode` is furthest from the truth, rounded to be kept on file."""
-    channel = (shown[mode] - shown["true surroundings"]).square().mean((-2, -1)).argmax()
-    return {name: [[round(v, 3) for v in row] for row in f[channel].tolist()] for name, f in shown.items()}
-
+mode, layers = "zeros", experiments.LAYERS["resnet"]
+crop_maps, piece_maps = (maps(padding.set_padding_mode(net, mode), part, layers)
+                         for part in (x[:1, :, inner, inner], x[:1]))
+f = crop_maps["layer2"].cpu().double()
+truth = window(piece_maps["layer2"].cpu().double(), f, layers["layer2"])
+by_hand = energy(f[0]) - energy(truth[0])
+comparison, _ = experiments.compare_modes(net, x[:1], layers, context)              # the library's
+by_library, = (row["excess"][0] for row in comparison
+               if (row["padding_mode"], row["layer"]) == (mode, "layer2"))
+assert abs(by_library - by_hand) < 1e-3
+print(f"one crop, layer2, a random network under zero padding: excess {by_hand:+.2f}")
 
 # %%
+configs = experiments.configs(shared)
 weights = pretrained.weights_file("squeezenet1_1", workspace.data)
-
-
-def classify(net, images, labels, draws):
-    return cross_entropy(net(images), labels)
-
-
-def tell_apart(net):
-    images, labels = splits.test.to(workspace.device).batch(torch.arange(len(splits.test), device=workspace.device))
-    return {"accuracy": metrics.accuracy(net(images), labels)}
-
-
-def run(c, seed, checkpoint):
-    torch.manual_seed(seed)
-    results, layers = {}, LAYERS["squeezenet" if c.net == "imagenet" else "resnet"]
-    if c.net == "imagenet":
-        net = pretrained.pretrained("squeezenet1_1", workspace.data).net
-    else:
-        net = classifiers.gapnet(len(splits.train.classes), padding_mode=c.trained or "zeros", width=c.width)
-    if c.net == "trained":
-        results = training.fit(net, splits.train, classify, c.recipe, seed=seed, evaluate=tell_apart, checkpoint=checkpoint)[-1]
-    rows, shown = measure(net.eval().to(workspace.device), layers)
-    return results | {"maps": rows} | ({"shown": striking(shown, c.trained or "zeros")} if seed == 0 else {})
-
-
-# %%
-seeds = range(seeds or preset["seeds"])
-shared = {"profile": profile, "dataset": dataset, "data": pictures.fingerprint + splits.fingerprint,
-          **{name: preset[name] for name in ("width", "crop") if name in preset}}
-configs = [experiments_padding_artifacts.PaddingConfig(**shared)] + [
-    experiments_padding_artifacts.PaddingConfig(**shared, net="trained", trained=mode, recipe=preset["recipe"]) for mode in padding.PADDING_MODES]
-runs = records.run_or_load("padding_artifacts", configs, run, seeds=seeds, workspace=workspace,
-                           before=lambda: pretrained.check_weights({"squeezenet1_1": ""} if weights.is_file() else {}, workspace.data))
+files = {"squeezenet1_1": ""} if weights.is_file() else {}
+run_or_load = partial(records.run_or_load, "padding_artifacts", workspace=workspace,
+                      run=partial(experiments.run, inputs=shared),
+                      before=partial(pretrained.check_weights, files, workspace.data))
+runs = run_or_load(configs, seeds=range(seeds or preset["seeds"]))
 runs, seeds = records.complete_seeds(runs, configs)
-if weights.is_file() or workspace.on_file:
-    imagenet = experiments_padding_artifacts.PaddingConfig(**shared, net="imagenet", trained="zeros",
-                                    weights=pretrained.fingerprint("squeezenet1_1", workspace.data))
-    runs += records.run_or_load("padding_artifacts", [imagenet], run, seeds=[0], workspace=workspace, optional=True)
+if files or workspace.on_file:
+    runs += run_or_load([experiments.imagenet_config(shared)], seeds=[0], optional=True)
 else:
     print(f"{weights} is not there, so the ImageNet network is left out.")
-learned = [r.results["accuracy"] for r in runs if r.config["net"] == "trained"]
-print(f"{len(configs)} configurations, {len(seeds)} seeds; trained networks name the photograph of {min(learned):.0%} to "
-      f"{max(learned):.0%} of {len(splits.test)} test crops (chance {metrics.chance(splits.test.labels):.0%})")
+accuracies = [r.results["accuracy"] for r in runs if r.config["net"] == "trained"]
+print(f"{len(configs)} configurations, {len(seeds)} seeds; trained networks name the photograph of "
+      f"{min(accuracies):.0%} to {max(accuracies):.0%} of {len(splits.test)} test crops "
+      f"(chance {metrics.chance(splits.test.labels):.0%})")
 
 # %% [markdown]
 # ## Lines
@@ -282,16 +251,19 @@ print(f"{len(configs)} configurations, {len(seeds)} seeds; trained networks name
 # the mode; where the photograph itself has an edge there, the last column has it too.
 
 # %%
-looks = {(r.config["net"], r.config["trained"]): r.results["shown"] for r in runs if "shown" in r.results}
-rows = {"random": looks["random", None]} | ({"ImageNet": looks["imagenet", "zeros"]} if ("imagenet", "zeros") in looks else {})
-rows = {label: {name: row[name] for name in (*padding.PADDING_MODES, "true surroundings")} for label, row in rows.items()}
+examples = {(r.config["net"], r.config["trained"]): r.results["example"]
+            for r in runs if "example" in r.results}
+columns = (*padding.PADDING_MODES, experiments.TRUTH)
+rows = {style.label(net): {name: examples[net, trained][name] for name in columns}
+        for net, trained in (("random", None), ("imagenet", "zeros")) if (net, trained) in examples}
 page.show(show_images.feature_maps(rows), "01_lines", """One channel of the map at stride 4, for the same crop and the same weights
 under each padding mode, and in true surroundings. The channel is the one in which zero padding is furthest from the truth, so
 the worst, not a typical one. Each row has one scale of grey.""", "Feature maps of one photograph in a row: under zero padding the "
           "edge of the map is drawn as a line, under the other modes hardly.", workspace=workspace)
 
-pairs = {"own padding": {mode: looks["trained", mode][mode] for mode in padding.PADDING_MODES},
-         "true surroundings": {mode: looks["trained", mode]["true surroundings"] for mode in padding.PADDING_MODES}}
+pairs = {"own padding": {mode: examples["trained", mode][mode] for mode in padding.PADDING_MODES},
+         "true surroundings": {mode: examples["trained", mode][experiments.TRUTH]
+                               for mode in padding.PADDING_MODES}}
 page.show(show_images.feature_maps(pairs), "01_lines_trained", """The same, in four networks each trained with the padding mode
 above it and run with it (first row) and in true surroundings (second). In each, the channel that its own mode changes most.""",
           "Feature maps of four trained networks, padded above, in true surroundings below.", workspace=workspace)
@@ -306,23 +278,16 @@ above it and run with it (first row) and in true surroundings (second). In each,
 # it should be.
 
 # %%
-frame = pd.DataFrame([{"net": r.config["net"], "trained": r.config["trained"], "seed": r.seed, **row}
-                      for r in runs for row in r.results["maps"]])
-per_image = frame.explode("excess").astype({"excess": float})
-undefined = per_image["excess"].isna()
-print(f"excess undefined for {undefined.sum()} of {len(undefined)} (a crop, a layer, a mode, a network), which are left out")
-per_image = per_image[~undefined]
-keys = ["net", "trained", "padding_mode", "layer"]
-per_seed = per_image.groupby([*keys, "seed"], sort=False, dropna=False, as_index=False)["excess"].mean()
-own = per_seed[(per_seed["net"] == "random") | ((per_seed["net"] == "trained") & (per_seed["trained"] == per_seed["padding_mode"]))]
-by_depth = pd.concat([records.summarise(own, ["net", "padding_mode", "layer"], "excess"),
-                      records.summarise(per_image[per_image["net"] == "imagenet"], ["net", "padding_mode", "layer"], "excess")])
+scores = experiments.excess_scores(runs)
+undefined = sum(score.excess is None for score in scores)
+print(f"excess undefined for {undefined} of {len(scores)} (a crop, a layer, a mode, a network), which are left out")
+by_depth = experiments.excess_by_layer(scores)
 
 nets = list(by_depth["net"].unique())
 fig, axes = plt.subplots(1, len(nets), figsize=(2.9 * len(nets), 3.6), sharey=True, layout="constrained")
 for ax, net in zip(axes, nets, strict=True):
-    figures.excess_by_depth(by_depth[by_depth["net"] == net], ax).set_title({"imagenet": "ImageNet (SqueezeNet)"}.get(net, net))
-axes[0].set_ylabel("excess border energy\n(doublings)")
+    figures.excess_by_depth(by_depth[by_depth["net"] == net], ax).set_title(style.label(net))
+axes[0].set_ylabel("excess border energy\n(log2 ratio)")
 fig.legend(*axes[0].get_legend_handles_labels(), fontsize="small", loc="outside lower center", ncols=5)
 page.show(fig, "01_border_energy", f"""Excess border energy by layer. Random and trained: mean of {len(x)} crops, then mean and 95 %
 interval (Student's t) over n = {len(seeds)} seeds, the crops held; each trained network is run with the mode it was trained with.
@@ -336,21 +301,17 @@ interval (Student's t) over n = {len(seeds)} seeds, the crops held; each trained
 # calmer. Is it right, then? The second measure:
 
 # %%
-curves = frame[(frame["trained"].isna() | (frame["trained"] == frame["padding_mode"])) & frame["net"].isin(["random", "trained"])]
-curves = curves.explode("error").astype({"error": float})
-strides = curves["layer"].map(LAYERS["resnet"])
-curves["distance"] = curves.groupby(["net", "padding_mode", "layer", "seed"]).cumcount() * strides
+curves = pd.DataFrame(experiments.error_scores(runs))
 curves = curves.groupby(["net", "layer", "padding_mode", "distance"], sort=False, as_index=False)["error"].mean()
-REACH = {"conv1": 3, "layer1": 11, "layer2": 25, "layer3": 53, "layer4": 109}   # pixels; exercise 1 derives them
 # a GPU may sum a crop and a piece in different orders
 rounding = max(1e-9 if r.source["device"].endswith("CPU") else 1e-6 for r in runs)
-assert (curves["error"][curves["distance"] >= curves["layer"].map(REACH)] < rounding).all()
+assert (curves["error"][curves["distance"] >= curves["layer"].map(experiments.REACH)] < rounding).all()
 
 fig, axes = plt.subplots(2, 5, figsize=(8.7, 5), sharex="col", sharey=True, layout="constrained")
 for (net, layer), rows in curves.groupby(["net", "layer"], sort=False):
-    ax = axes[["random", "trained"].index(net), list(REACH).index(layer)]
-    figures.error_by_distance(rows, ax).axvline(REACH[layer], color="0.7")
-    ax.set(title=layer if net == "random" else "", xlim=(-2, x[..., inner, inner].shape[-1] / 2))
+    ax = axes[["random", "trained"].index(net), list(experiments.REACH).index(layer)]
+    figures.error_by_distance(rows, ax).axvline(experiments.REACH[layer], color="0.7")
+    ax.set(title=layer if net == "random" else "", xlim=(-2, crop / 2))
 for ax, net in zip(axes[:, 0], ("random", "trained"), strict=True):
     ax.set_ylabel(f"{net}\npadding error")
 fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize="small", loc="outside upper center", ncols=4)
@@ -418,12 +379,13 @@ each, the energy of the difference between the map and its mirror image, in unit
 # :::
 
 # %%
-crossed = per_seed[per_seed["net"] == "trained"].groupby(["trained", "padding_mode", "seed"], as_index=False)["excess"].mean()
-swapped = crossed.groupby(["trained", "padding_mode"])["excess"].mean().unstack()
+per_network = claims.excess_by_seed(scores)                          # mean over crops, then over layers
+crossed = [row for row in per_network if row.net == "trained"]
+swapped = pd.DataFrame(crossed).groupby(["trained", "padding_mode"])["excess"].mean().unstack()
 swapped = swapped.loc[list(padding.PADDING_MODES), list(padding.PADDING_MODES)]
 spread = swapped.std(axis=0).mean(), swapped.std(axis=1).mean()
 fig, ax = plt.subplots(figsize=(5, 3.4), layout="constrained")
-figures.mode_matrix(swapped, ax, "excess (doublings)")
+figures.mode_matrix(swapped, ax, "excess (log2 ratio)")
 page.show(fig, "01_swapped", f"""Excess border energy of networks trained with one mode and run with another (mean over five layers,
 {len(x)} crops, {len(seeds)} seeds). Standard deviation down a column, over what it was trained with: {spread[0]:.2f}; along a row,
 over what it is run with: {spread[1]:.2f}.""", "A four by four table of excess border energy, trained with by run with.",
@@ -436,13 +398,13 @@ over what it is run with: {spread[1]:.2f}.""", "A four by four table of excess b
 # ## Against the paper
 
 # %%
-per_net = own.groupby(["net", "padding_mode", "seed"], sort=False, as_index=False)["excess"].mean()   # over the five layers
-verdict_table = records.summarise(per_net, ["net", "padding_mode"], "excess")
+summary = claims.summarise(per_network)
+verdict_table = pd.DataFrame(summary)
 page.table(verdict_table.rename(columns={"net": "network", "padding_mode": "padding", "low": "95 % low", "high": "95 % high"}),
-           "01_excess", f"""What the rule looks at: excess border energy in doublings, mean over {len(x)} crops and five
+           "01_excess", f"""What the rule looks at: excess border energy (log2 ratio), mean over {len(x)} crops and five
 layers, with its 95 % interval (Student's t) over n seeds. Circular is shown, and not judged.""", workspace=workspace, digits=2)
-claim = padding_artifacts.PADDING_ARTIFACTS
-page.against_paper({claim: claim.verdict(verdict_table)}, {claim: claim.control_outcome(crossed)}, "01_against_paper",
+claim = claims.PADDING_ARTIFACTS
+page.against_paper({claim: claim.verdict(summary)}, {claim: claim.control_outcome(crossed)}, "01_against_paper",
                    f"{dataset}, {len(x)} crops, ResNet-18 of width {configs[0].width}, n = {len(seeds)} seeds", workspace=workspace)
 
 # %% [markdown]

@@ -27,34 +27,32 @@ pretrained = ""       # e.g. "vgg16,resnet18=FILE.safetensors"; "" is what lies 
 seeds = 0             # how many; 0 is the profile's number
 
 # %%
-from dataclasses import replace
-from functools import lru_cache
-from itertools import groupby
+from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import spearmanr
-from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, interpolate
+from torch.nn.functional import interpolate
 
-from posenc_lib.claims import posenet_readout
-from posenc_lib.data import imageset
-from posenc_lib.experiments import encoders as experiments_encoders
-from posenc_lib.experiments import posenet_readout as experiments_posenet_readout
-from posenc_lib.measure import canvas, metrics
-from posenc_lib.measure import features as measure_features
+from posenc_lib.claims import posenet_readout as claims
+from posenc_lib.data.imageset import VOID
+from posenc_lib.experiments import posenet_readout as experiments
+from posenc_lib.experiments.encoders import EncoderConfig, build_encoder
+from posenc_lib.measure import canvas, features, metrics
 from posenc_lib.nets import classifiers, heads, padding
 from posenc_lib.nets import pretrained as encoders
-from posenc_lib.run import config, inputs, records, training
+from posenc_lib.run import config, inputs, records
 from posenc_lib.show import figures, page, style
 from posenc_lib.show import images as show_images
 
 workspace = config.Workspace(profile, data_root, out)
-photos, scenes, preset = photos or "photos", scenes or "streets", experiments_posenet_readout.READOUT[profile]
-scale = dict(preset["photos" if photos == "photos" else "folder"])
+photos, scenes = photos or "photos", scenes or "streets"
+scale = experiments.image_scale(profile, photos)
+crop = experiments.READOUT[profile]["scratch"]["crop"]
 splits = inputs.load_for(workspace, photos, size=scale["size"], validation=0.0)   # nothing is chosen
-labelled = inputs.load_for(workspace, scenes, size=preset["scratch"]["crop"], validation=0.0)   # for Table 5, far below
+labelled = inputs.load_for(workspace, scenes, size=crop, validation=0.0)   # for Table 5, far below
 style.use_style()
 print(page.provenance(workspace, splits))
 
@@ -66,9 +64,7 @@ print(page.provenance(workspace, splits))
 # pretrained and random networks draw.
 
 # %%
-claims = (posenet_readout.POSENET_READOUT, posenet_readout.POSENET_SIZE, posenet_readout.POSENET_DEPTH, posenet_readout.POSENET_PADDING,
-          posenet_readout.POSENET_TASK, posenet_readout.POSENET_SCRATCH)
-page.claim_box(*claims)
+page.claim_box(*claims.CLAIMS)
 
 # %% [markdown]
 # ## The maps, and how a drawing is scored
@@ -81,11 +77,10 @@ page.claim_box(*claims)
 # each then stretched to 0…1. A sixth is ours: $H$ cut into 64 blocks that are laid out in a fixed, random order.
 
 # %%
-KINDS = (*canvas.POSITION_MAPS, "shuffled H")
-targets = torch.stack([canvas.position_map(kind, scale["size"]) for kind in canvas.POSITION_MAPS])
-targets = torch.cat([targets, canvas.shuffle_blocks(targets[0], 8, seed=0)[None]])        # (map, row, col)
-pictured = dict(zip(KINDS, targets.numpy(), strict=True))
-floor = {("target", kind): f"constant: {abs(t - np.median(t)).mean():.3f}" for kind, t in pictured.items()}
+targets = experiments.target_maps(scale["size"])                          # (map, row, col)
+pictured = dict(zip(experiments.TARGETS, targets.numpy(), strict=True))
+floor = {("target", name): f"constant: {abs(t - np.median(t)).mean():.3f}"
+         for name, t in pictured.items()}
 page.show(show_images.picture_grid({"target": pictured}, floor), "02_targets",
           """The target maps, dark 0 to bright 1. Below each, the mean absolute error of the best constant map: whoever
           knows nothing of position cannot do better.""", """Six square maps: gradients to the right and downwards, a bright
@@ -109,10 +104,10 @@ page.show(show_images.picture_grid({"target": pictured}, floor), "02_targets",
 # :::
 
 # %%
-drawn, target = torch.tensor([[[.2, .3], [.3, .9]]]), torch.tensor([[0., 0.], [1., 1.]])
+predicted, target = torch.tensor([[[.2, .3], [.3, .9]]]), torch.tensor([[0., 0.], [1., 1.]])
 by_pencil = 3 / (4 * 4.5) ** 0.5
-assert abs(metrics.spearman(drawn, target)[0] - by_pencil) < 1e-12
-assert abs(spearmanr(drawn.flatten(), target.flatten()).statistic - by_pencil) < 1e-12
+assert abs(metrics.spearman(predicted, target)[0] - by_pencil) < 1e-12
+assert abs(spearmanr(predicted.flatten(), target.flatten()).statistic - by_pencil) < 1e-12
 print(f"by pencil and by scipy: {by_pencil:.4f}; a constant map: {metrics.spearman(torch.ones(1, 2, 2), target)[0]}")
 
 # %% [markdown]
@@ -139,13 +134,16 @@ by_hand = interpolate(torch.sigmoid(norm(conv(f))), scale["size"], mode="bilinea
 
 readout = heads.Readout(f.shape[1], size=scale["size"]).eval()
 readout.output[0].load_state_dict(conv.state_dict())
-features, _ = measure_features.stacked_features(encoder, pictures)            # the same stack, in half precision, to keep
+stacked, _ = features.stacked_features(encoder, pictures)     # the same stack, in half precision
 assert torch.equal(readout(f), by_hand)
-assert torch.allclose(features.float(), f, atol=1e-2)
+assert torch.allclose(stacked.float(), f, atol=1e-2)
 
-spreads = {}                                                 # largest spread of a channel over space, on a black image
+loss = (by_hand - targets[0]).square().mean()                 # what one readout is fitted by
+torch.testing.assert_close(experiments.readout_loss(readout, f, targets[:1]), loss)
+
+spreads = {}          # largest spread of a channel over space, on a black image
 for mode in (*padding.PADDING_MODES, "none"):
-    net = experiments_encoders.build_encoder(experiments_encoders.EncoderConfig(width=4, padding_mode=mode), 0, "")
+    net = build_encoder(EncoderConfig(width=4, padding_mode=mode), 0, "")
     last = net(torch.full((1, 3, 96, 96), -2.0))[-1]
     spreads[mode] = float((last.amax((-2, -1)) - last.amin((-2, -1))).max())
 assert max(spreads[mode] for mode in spreads if mode != "zeros") < 1e-5 < spreads["zeros"]
@@ -178,130 +176,25 @@ print("spread on a black image:", {mode: f"{spread:.1g}" for mode, spread in spr
 # * **Stripes.** The paper's MAE on HS and VS is on a scale twice as long (its own constant predictor has .628). Both scales are shown.
 
 # %%
-def plain(name, pixels):
-    """As many pictures as `pixels` has, of the size of the photographs."""
-    pixels = pixels.expand(-1, 3, scale["size"], scale["size"]).to(torch.uint8)
-    return replace(tested, name=name, images=pixels, labels=torch.zeros(len(pixels), dtype=torch.long))
+defaults = ["vgg16", "resnet152"] if profile == "paper" else []
+files = encoders.parse_encoders(pretrained, workspace.data, defaults)
+shared = experiments.readout_inputs(splits, workspace, files, **scale)
+networks = experiments.make_encoders(profile, files, workspace.data)
+cells = experiments.plan(profile, photos, shared, networks)     # (table, variant, configuration)
+configs = experiments.configs(cells)
+test_images = shared.tests["natural"]
 
-
-seen = splits.train.subsample(scale.get("train_images"))
-tested = splits.test.subsample(scale.get("test_images"))
-noise = 128 + 64 * torch.randn(8, 3, *targets.shape[1:], generator=torch.Generator().manual_seed(0))
-tests = {"natural": tested, "black": plain("black", torch.zeros(1, 1, 1, 1)),
-         "white": plain("white", torch.full((1, 1, 1, 1), 255)), "noise": plain("noise", noise.clamp(0, 255))}
-files = encoders.parse_encoders(pretrained, workspace.data, ["vgg16", "resnet152"] if profile == "paper" else [])
-
-
-def scores(maps, images):   # maps (image, map, row, col)
-    for kind, target, drawn in zip(KINDS, targets.to(maps.device), maps.unbind(1), strict=True):
-        spc, mae = metrics.spearman(drawn, target), (drawn - target).abs().mean((-2, -1))
-        defined = [s for s in spc if s is not None]
-        yield {"target": kind, "images": images, "n_images": len(spc), "mae": mae.mean().item(),
-               "spc": sum(defined) / len(defined) if defined else None, "undefined": len(spc) - len(defined)}
-
-
-# %%
-def features_of(c, seed):
-    """Stacked features of the training pictures and of each test set, kept where they are few; channels of each stage."""
-    encoder = experiments_encoders.build_encoder(c, seed, workspace.data, files.get(c.net, ""))
-    encoder.net.to(workspace.device)
-    readings = [measure_features.frozen_features(encoder, images.to(workspace.device)) for images in (seen, *tests.values())]
-    return [f for f, _ in readings], readings[0][1]
-
-
-read = lru_cache(maxsize=4)(features_of)       # of networks made here, which every seed makes anew
-kept = lru_cache(maxsize=None)(features_of)    # of ImageNet networks, which all seeds share
-
-
-def run(c, seed, checkpoint):
-    readings, channels = kept(c.encoder, 0) if c.encoder.source == "imagenet" else read(c.encoder, seed)
-    use, wanted = measure_features.select_channels(channels, c.stage, c.channels, seed=seed), targets.to(workspace.device)
-    samples, *others = (f.only(use) for f in readings)
-    torch.manual_seed(seed)
-    readout = heads.Readout(len(use), len(KINDS), kernel=c.kernel, depth=c.depth, padding=c.padding, hidden=c.hidden, size=c.size)
-    history = training.fit(readout, samples, lambda readout, features, *_: (   # a readout a map, a mean each
-        readout(features) - wanted).square().mean((0, 2, 3)).sum(), c.recipe, seed=seed, checkpoint=checkpoint)
-    with torch.no_grad():
-        maps = {name: torch.cat([readout(f.batch(index)[0]) for index in torch.arange(len(f)).split(50)])
-                for name, f in zip(tests, others, strict=True)}
-    rows = [row for name, drawn in maps.items() for row in scores(drawn, name)]
-    rows += scores(maps["natural"][:1], "first")
-    drawn = adaptive_avg_pool2d(maps["natural"][0], 28).mul(100).round().int()
-    return {"maps": rows, "loss": history[-1]["loss"]} | ({} if seed else {"drawn": drawn.tolist()})
-
-
-# %%
-fresh = experiments_encoders.EncoderConfig(width=preset["small"]["width"])          # the small network, random
-trained = experiments_encoders.trained_config("photos", workspace.data, **preset["small"])
-segmenter = experiments_encoders.trained_config("digits_on_photos", workspace.data, **preset["small"])
-imagenet = experiments_encoders.imagenet_configs(files, workspace.data)
-pixels, coordinates = (experiments_encoders.EncoderConfig(net=net) for net in ("pixels", "coordinates"))
-main = [*imagenet, trained][0]                                        # for Tables 2 and 3
-vgg = next((c for c in imagenet if c.net == "vgg16"), trained)        # for Table 4: it can lose its padding
-n_stages = len(experiments_encoders.build_encoder(replace(main, source="random"), 0, workspace.data).stages)
-few = 8 if main.net == "small" else 16                                # channels that every stage has
-shared = {"profile": profile, "dataset": photos, "recipe": preset["recipe"], **scale,
-          "data": seen.fingerprint + tested.fingerprint}
-cells = []
-
-
-@lru_cache
-def ready():
-    """Raise now what is wrong with a file of weights, not after hours."""
-    encoders.check_weights(files, workspace.data)
-
-
-def cell(table, variant, c, **settings):
-    cells.append((table, variant, experiments_posenet_readout.ReadoutConfig(encoder=c, **shared, **settings)))
-
-
-# %%
-for c in (pixels, trained, *imagenet):
-    cell("1", {"pixels": "PosENet", "resnet": "ResNet"}.get(c.net[:6], "VGG"), c)
-for net, c in (("PosENet", pixels), ("VGG", main)):
-    for n in (1, 2, 3):
-        cell("2a", f"{net}, {n} layer{'s' * (n > 1)}", c, depth=n, hidden=preset["hidden"] if n > 1 else None)
-    for k in (1, 3, 7):
-        cell("2b", f"{net}, {k}x{k}", c, kernel=k)
-for n in range(1, n_stages + 1):
-    cell("3", f"VGG, stage {n}", main, stage=n)
-    cell("matched", f"VGG, stage {n}", main, stage=n, channels=few)
-cell("3", "VGG, all stages", main)
-for table in ("4", "Fig. 6"):
-    for p in (0, 1, 2):
-        cell(table, "PosENet" + (f", padding {p}" if p else ""), pixels, padding=p)
-    cell(table, "VGG", vgg)
-    cell(table, "VGG, padding removed", replace(vgg, run_with="none"))
-cell("6", "VGG", trained)
-cell("6", "VGG, segmentation", segmenter)
-
-# %%
-for mode in (*padding.PADDING_MODES, "none"):                          # the controls
-    cell("untrained", mode, replace(fresh, padding_mode=mode))
-for mode in ("zeros", "none"):
-    cell("trained", mode, replace(trained, padding_mode=mode))
-for c in imagenet:
-    cell("untrained ImageNet", c.net, experiments_encoders.EncoderConfig(net=c.net))
-cell("given", "1 layer", coordinates)
-cell("given", "3 layers", coordinates, depth=3, hidden=16)
-
-seeds = range(seeds or config.SEEDS[profile])
-networks = list(dict.fromkeys(c.encoder for _, _, c in cells))        # those of Table 1 first
-configs = sorted({c for _, _, c in cells}, key=lambda c: (networks.index(c.encoder), str(c)))   # network by network
-extra = range(len(seeds), len(seeds) + 2)                             # two more for Table 1, the headline
-planned, table1 = seeds, [c for table, _, c in cells if table == "1"]
-runs = records.run_or_load("posenet_readout", configs, run, seeds=planned, workspace=workspace, before=ready)
-more = records.run_or_load("posenet_readout", table1, run, seeds=extra, workspace=workspace, before=ready,
-                           optional=True)
+planned = range(seeds or config.SEEDS[profile])
+extra = range(len(planned), len(planned) + 2)                # two more for Table 1, the headline
+run_or_load = partial(records.run_or_load, "posenet_readout", workspace=workspace)
+run = {"run": partial(experiments.run_readout, inputs=shared),
+       "before": partial(encoders.check_weights, files, workspace.data)}
+runs = run_or_load(configs, **run, seeds=planned)
+more = run_or_load(experiments.configs(cells, "1"), **run, seeds=extra, optional=True)
 runs, seeds = records.complete_seeds(runs, configs)
 runs += more
-runs_of = {digest: list(group) for digest, group in groupby(sorted(runs, key=lambda r: r.key), key=lambda r: r.digest)}
-frame = pd.DataFrame([
-    {"table": table, "variant": variant, "network": c.encoder.label, "seed": r.seed, **row}
-    for table, variant, c in cells for r in runs_of[config.digest(c)] for row in r.results["maps"]
-    if r.seed in seeds or table == "1"])
-first = frame["images"] == "first"                                    # one picture alone, for Fig. 6
-frame = frame[first == (frame["table"] == "Fig. 6")].replace({"images": {"first": "natural"}})
+scores = experiments.map_scores(cells, runs, seeds)          # per cell, target, test set and seed
+frame = pd.DataFrame(scores)
 
 # %% [markdown]
 # ## What came out
@@ -310,48 +203,46 @@ frame = frame[first == (frame["table"] == "Fig. 6")].replace({"images": {"first"
 # scores, and the paper's Fig. 6: the map $G$ from one photograph, bright in the centre with padding, and not without.
 
 # %%
-keys = ["table", "variant", "network", "target", "images"]
-summary = records.summarise(frame, keys, "mae").drop(columns="n")
-summary = summary.rename(columns={"mean": "mae", "low": "mae_low", "high": "mae_high"})
-summary = summary.merge(records.summarise(frame.dropna(subset="spc"), keys, "spc"), how="left", on=keys)
-counts = frame.groupby(keys, sort=False, as_index=False).agg(
-    undefined=("undefined", "sum"), n_images=("n_images", "first"))
-summary = summary.merge(counts, on=keys).merge(posenet_readout.POSENET, how="left", on=["table", "variant", "target", "images"])
+cell_scores = claims.summarise(scores)
+summary = pd.DataFrame(cell_scores)
 n_seeds = f"n = {len(seeds)} seeds, {len({r.seed for r in runs})} in Table 1"
-told = f"mean and 95 % interval (Student's t) over {n_seeds}"
-what = f"{photos}, {len(seen)} training and {len(tested)} test pictures of {scale['size']} pixels"
+over_seeds = f"mean and 95 % interval (Student's t) over {n_seeds}"
+what = (f"{photos}, {len(shared.train)} training and {len(test_images)} test pictures of "
+        f"{scale['size']} pixels")
 
 
-def drawn(c):
-    maps = next(r for r in runs_of[config.digest(c)] if r.seed == seeds[0]).results["drawn"]
-    return dict(zip(KINDS, torch.tensor(maps).div(100).numpy(), strict=True))
+def predicted_maps(c):
+    return experiments.predicted_maps(next(
+        r for r in runs if r.digest == config.digest(c) and r.seed == seeds[0]))
 
 
-rows = {"target": pictured | {"picture": tested.images[0].permute(1, 2, 0).numpy() / 255}}
-rows |= {c.encoder.label: drawn(c) for table, variant, c in cells
-         if table in ("1", "untrained ImageNet") or (table, variant) == ("untrained", "zeros")}
+rows = {"target": pictured | {"picture": test_images.images[0].permute(1, 2, 0).numpy() / 255}}
+rows |= {style.label(cell.config.encoder.key): predicted_maps(cell.config) for cell in cells
+         if cell.table in ("1", "untrained_imagenet") or cell[:2] == ("untrained", "zeros")}
 page.show(show_images.picture_grid(rows), "02_drawn", f"""What the readouts draw from one test picture, by the network
           whose frozen features they read ({what}; seed {seeds[0]}). The picture is on the right of the first row.""",
           "A grid of small maps: the first row the targets, then one row a network.", workspace=workspace)
 
 # %%
-one = summary[summary["table"] == "1"]
-bounds = summary[(summary["table"] == "untrained") & (summary["variant"] == "zeros")]
-bounds = pd.concat([one, bounds, summary[summary["table"] == "untrained ImageNet"]])
+untrained_small = (summary["table"] == "untrained") & (summary["variant"] == "zeros")
+bounds = pd.concat([summary[summary["table"] == "1"], summary[untrained_small],
+                    summary[summary["table"] == "untrained_imagenet"]])
 bounds = bounds[(bounds["images"] == "natural") & bounds["target"].isin(canvas.POSITION_MAPS)]
+bounds["network"] = bounds["network"].map(style.label)
 fig, ax = plt.subplots(figsize=(8.5, 3.8), layout="constrained")
 figures.scores_by_map(bounds, ax)
-page.show(fig, "02_table1", f"""Table 1 on photographs: SPC by target map and by the frozen network ({what}), {told}.
+page.show(fig, "02_table1", f"""Table 1 on photographs: SPC by target map and by the frozen network ({what}), {over_seeds}.
           *random* is the same architecture before any training. Dotted: 0, no correlation.""",
           "SPC by target map, one marker a network, with the paper's VGG-16 dashed.", workspace=workspace, data=bounds)
 
 rows, under = {"target": targets[2].numpy()}, {}
-sixth = summary[(summary["table"] == "Fig. 6") & (summary["target"] == "G")].set_index("variant")
+sixth = summary[(summary["table"] == "fig6") & (summary["target"] == "G")].set_index("variant")
 for table, variant, c in cells:
-    if table == "Fig. 6":
-        label = f"{c.encoder.net}\n{variant.partition(', ')[2] or 'as it is'}"
-        rows[label] = drawn(c)["G"]
-        under["G", label] = f"SPC {sixth['mean'][variant]:+.2f}\npaper {sixth['paper_spc'][variant]:+.2f}"
+    if table == "fig6":
+        label = f"{c.encoder.net}\n{style.label(variant).partition(', ')[2] or 'as it is'}"
+        rows[label] = predicted_maps(c)["G"]
+        row = sixth.loc[variant]
+        under["G", label] = f"SPC {row['mean']:+.2f}\npaper {row['paper_spc']:+.2f}"
 page.show(show_images.picture_grid({"G": rows}, under), "02_fig6", f"""Fig. 6: the map G drawn from one test picture, by
           PosENet on pixels with 0, 1 and 2 pixels of padding in its own convolution, and from a frozen network with its
           padding and with the padding taken away. SPC: mean over n = {len(seeds)} seeds, above that of the paper.""",
@@ -361,12 +252,13 @@ page.show(show_images.picture_grid({"G": rows}, under), "02_fig6", f"""Fig. 6: t
 def wide(rows, value, index):
     """A row a network, a column a map: mean ± half the interval over seeds."""
     table = records.summarise(rows.dropna(subset=value), [*index, "target"], value)
-    table["shown"] = [f"{row.mean:.2f}±{(row.high - row.low) / 2:.2f}" for row in table.itertuples()]
-    table = table.set_index([*index, "target"])["shown"].unstack("target").reset_index()
+    table["cell"] = [f"{row.mean:.2f}±{(row.high - row.low) / 2:.2f}" for row in table.itertuples()]
+    table = table.set_index([*index, "target"])["cell"].unstack("target").reset_index()
     return rows[index].drop_duplicates().merge(table, how="left", on=index)[[*index, *rows["target"].unique()]]
 
 
-by, ours = ["network", "images"], frame[(frame["table"] == "1") & (frame["target"] != "shuffled H")]
+named = frame.assign(network=frame["network"].map(style.label), target=frame["target"].map(style.label))
+by, ours = ["network", "images"], named[(named["table"] == "1") & (frame["target"] != "shuffled_H")]
 counts = ours.groupby(by, as_index=False, sort=False).agg(
     n=("seed", "nunique"), pictures=("n_images", "first"), undefined=("undefined", "sum"))
 half = "mean over the pictures, then mean ± half the 95 % interval (Student's t) over seeds"
@@ -388,20 +280,22 @@ page.table(counts[[*by, "n"]].merge(wide(pd.concat([ours, stripes]), "mae", by),
 
 # %%
 natural = summary[(summary["images"] == "natural") & summary["target"].isin(["H", "G", "HS"])]
-panels = [("2a", "VGG"), ("2b", "VGG"), ("3", "VGG"), ("2a", "PosENet"), ("2b", "PosENet"), ("matched", "VGG"),
-          ("4", "VGG"), ("4", "PosENet"), ("6", "VGG")]
+panels = [("2a", "vgg"), ("2b", "vgg"), ("3", "vgg"), ("2a", "posenet"), ("2b", "posenet"),
+          ("matched_channels", "vgg"), ("4", "vgg"), ("4", "posenet"), ("6", "vgg")]
+titles = {"matched_channels": f"Table 3, {networks.matched} channels of each"}
 fig, axes = plt.subplots(3, 3, figsize=(10.8, 8.2), sharey=True, layout="constrained")
 for ax, (table, net) in zip(axes.flat, panels, strict=True):
     rows = natural[(natural["table"] == table) & natural["variant"].str.startswith(net)]
+    rows = rows.assign(variant=rows["variant"].map(style.label))
     figures.score_ladder(rows, list(dict.fromkeys(rows["variant"])), ax)
-    name = f"Table 3, {few} channels of each" if table == "matched" else f"Table {table}"
-    ax.set_title(f"{name}: {rows['network'].iloc[0]}", fontsize="small")
+    network = style.label(rows["network"].iloc[0])
+    ax.set_title(f"{titles.get(table, f'Table {table}')}: {network}", fontsize="small")
 for ax in axes[:, 0]:
     ax.set_ylabel("SPC on photographs")
 fig.legend(*axes[0, 0].get_legend_handles_labels(), title="target map", fontsize="small", loc="outside right upper")
 page.show(fig, "02_ladders", f"""Readout depth (2a) and kernel (2b), stage of the network (3; below it, with equally many
           channels of each, drawn anew for every seed), padding (4) and training task (6), on photographs: this run solid
-          ({what}; {told}), the paper dashed. Where the paper says VGG-16, the network is the one above the panel; in Table 6
+          ({what}; {over_seeds}), the paper dashed. Where the paper says VGG-16, the network is the one above the panel; in Table 6
           the second is trained on digits_on_photos.""",
           "Nine panels of SPC against the variants of a table, one colour a target map.", workspace=workspace,
           data=natural)
@@ -434,10 +328,10 @@ page.show(fig, "02_untrained", f"""SPC of the small network by padding mode, ran
           Bars: 95 % interval (Student's t), n = {len(seeds)}.""",
           "Four panels of SPC by padding mode, for random and trained networks.", workspace=workspace, data=picked)
 
-given = frame[frame["table"] == "given"]
-given = given.assign(network=given["network"] + ", " + given["variant"])
-lines = pd.concat([frame[frame["table"].isin(["1", "untrained ImageNet"])], given,
-                   frame[(frame["table"] == "untrained") & (frame["variant"] == "zeros")]])
+given = named[named["table"] == "coordinates"]
+given = given.assign(network=given["network"] + ", " + given["variant"].map(style.label))
+lines = pd.concat([named[named["table"].isin(["1", "untrained_imagenet"])], given,
+                   named[(named["table"] == "untrained") & (named["variant"] == "zeros")]])
 lines = lines[lines["images"] == "natural"]
 page.table(wide(lines, "spc", ["network"]), "02_controls", f"""Lower and upper bounds, SPC on photographs ({what}): {half}, {n_seeds}.
            *coordinates*: the picture with its rows and columns on two more channels,
@@ -466,76 +360,58 @@ page.table(wide(lines, "spc", ["network"]), "02_controls", f"""Lower and upper b
 
 # %%
 skip, start = 2, 2 + 2 * (1 + 2 + 4 + 8)
-
-
-def cut(logits, labels):
-    """Both on the window that a map without padding covers."""
-    window = slice(start, start + covered)
-    return (logits if logits.shape[-1] == covered else logits[..., window, window]), labels[:, window, window]
-
-
-def whole(logits, labels):
-    """Both as large as the picture; a smaller map is resized to it."""
-    return (logits if logits.shape[-2:] == labels.shape[1:] else interpolate(logits, labels.shape[1:], mode="bilinear")), labels
-
-
 torch.manual_seed(0)
 net, (x, y) = classifiers.vgg(3, width=2, task="segment").eval(), labelled.test.batch(torch.arange(2))
 with torch.no_grad():
     with_padding, without = net(x), padding.remove_padding(net)(x[..., skip:, skip:])
 covered = without.shape[-1]
-torch.testing.assert_close(cut(with_padding, y)[0], without)
-print(f"of {x.shape[-1]} pixels a side, the map without padding covers {covered}, from {start} to {start + covered - 1}")
+window = slice(start, start + covered)
+torch.testing.assert_close(with_padding[..., window, window], without)
+print(f"of {x.shape[-1]} pixels a side, the map without padding covers {covered}, "
+      f"from {start} to {start + covered - 1}")
+
+cut, cut_labels = experiments.crop_to_window(with_padding, y)                # the library's
+assert torch.equal(cut, with_padding[..., window, window])
+assert torch.equal(cut_labels, y[:, window, window])
+assert experiments.resize_to_image(without, y)[0].shape == with_padding.shape
 
 # %%
-def from_scratch(c, seed, checkpoint):
-    torch.manual_seed(seed)
-    net = classifiers.vgg(len(labelled.train.classes), c.network.width, task="segment")
-    mode, sized = c.network.padding_mode, cut if c.window else whole
-    net, first = (padding.remove_padding(net), skip) if mode == "none" else (padding.set_padding_mode(net, mode), 0)
-    training.fit(net, labelled.train, lambda net, x, y, _: cross_entropy(
-        *sized(net(x[..., first:, first:]), y), ignore_index=imageset.VOID), c.network.recipe, seed=seed, checkpoint=checkpoint)
-    counts, test = {"picture": 0, "window": 0}, labelled.test.to(workspace.device)
-    for x, y in map(test.batch, torch.arange(len(test), device=workspace.device).split(40)):
-        with torch.no_grad():
-            f = net(x[..., first:, first:])
-        for name, sized in {"picture": whole, "window": cut}.items():
-            logits, labels = sized(f, y)
-            counts[name] += metrics.confusion(logits.argmax(1), labels, len(test.classes)).sum((0, 1))
-    return {name: metrics.mean_iou(metrics.class_counts(count)).item() for name, count in counts.items()}
-
-
-base = experiments_encoders.EncoderConfig(source=scenes, data=labelled.train.fingerprint, **preset["scratch"])
-nets = [experiments_posenet_readout.ScratchConfig(profile=profile, network=replace(base, padding_mode=mode), window=window)
-        for mode, window in (("zeros", False), ("reflect", False), ("none", False), ("none", True))]
-trials, tried = records.complete_seeds(records.run_or_load("posenet_readout", nets, from_scratch, seeds=planned, workspace=workspace), nets)
-scratch = pd.DataFrame([{"padding_mode": r.config["network"]["padding_mode"], "scored": scored, "seed": r.seed, "miou": 100 * miou}
-                        for r in trials for scored, miou in r.results.items()   # unpadded: each where it was trained
-                        if r.config["network"]["padding_mode"] != "none" or r.config["window"] == (scored == "window")])
+nets = experiments.scratch_configs(profile, scenes, labelled)
+train = partial(experiments.run_scratch, splits=labelled, workspace=workspace)
+trials, trial_seeds = records.complete_seeds(run_or_load(nets, run=train, seeds=planned), nets)
+scratch = experiments.scratch_scores(trials)
+iou = claims.summarise_miou(scratch)
 
 # %%
-scored = records.summarise(scratch, ["padding_mode", "scored"], "miou")
-table5 = posenet_readout.TABLE5.assign(scored="picture", padding_mode=posenet_readout.TABLE5["variant"].map({"VGG": "zeros"}).fillna("none"))
-printed = table5[table5["measure"] == "mean IoU"].merge(scored, how="right", on=["padding_mode", "scored"])
+scored, single_runs = pd.DataFrame(iou), pd.DataFrame(scratch)
+modes = claims.TABLE5["variant"].map({"vgg": "zeros", "vgg/without_padding": "none"})
+table5 = claims.TABLE5.assign(scored_on="picture", padding_mode=modes)
+table5 = table5[table5["measure"] == "mean IoU"]
+printed = table5.merge(scored, how="right", on=["padding_mode", "scored_on"])
 fig, axes = plt.subplots(1, 2, figsize=(9, 2.4), sharex=True, sharey=True, layout="constrained")
 for ax, where in zip(axes, ("picture", "window"), strict=True):
-    rows, single = (part[part["scored"] == where].rename(columns={"padding_mode": "method", "miou": "value"})
-                    for part in (printed, scratch))
-    figures.dots_by_method(rows, single, ["zeros", "reflect", "none"], ax, colours=style.PADDING_COLOURS | {"none": "0.35"})
-    y = labelled.test.labels if where == "picture" else cut(without, labelled.test.labels)[1]
-    counts = y[y != imageset.VOID].bincount()                               # of each class
+    rows, single = (part[part["scored_on"] == where].rename(columns={"padding_mode": "method", "miou": "value"})
+                    for part in (printed, single_runs))
+    figures.dots_by_method(rows, single, ["zeros", "reflect", "none"], ax,
+                           colours=style.PADDING_COLOURS | {"none": "0.35"})
+    y = labelled.test.labels if where == "picture" else labelled.test.labels[:, window, window]
+    counts = y[y != VOID].bincount()                                        # of each class
     ax.axvline(100 * float(counts.max() / counts.sum()) / int((counts > 0).sum()), **style.CHANCE)
     ax.set(title=f"scored on the {where}", xlabel="mean IoU (%)", yticklabels=["zero", "reflect", "none"])
-what5 = f"{scenes}, crops of {x.shape[-1]} pixels, {base.recipe.epochs * base.recipe.epoch_steps} steps"
+recipe = nets[0].network.recipe
+what5 = f"{scenes}, crops of {x.shape[-1]} pixels, {recipe.epochs * recipe.epoch_steps} steps"
 page.show(fig, "02_scratch", f"""Table 5: mean IoU on test pictures by padding mode, trained from scratch ({what5}). On the right
-          *none* is trained on the window. Dots: seeds; diamonds: mean and 95 % interval (Student's t), n = {len(tried)}; dotted: every pixel
+          *none* is trained on the window. Dots: seeds; diamonds: mean and 95 % interval (Student's t), n = {len(trial_seeds)}; dotted: every pixel
           the most frequent class; dashed: the paper, on VOC 2012.""", "Two panels of mean IoU for zero, reflect and no padding.",
           workspace=workspace, data=scored)
-shown = posenet_readout.TABLE5.assign(cell=posenet_readout.TABLE5["dataset"] + ", " + posenet_readout.TABLE5["measure"])
-shown = shown.pivot(index="variant", columns="cell", values="paper")[list(dict.fromkeys(shown["cell"]))].reset_index()
-ours = printed.dropna(subset="paper").set_index("variant").loc[shown["variant"]]
-shown[f"here: {scenes}, mean IoU"] = [f"{row.mean:.1f}±{(row.high - row.low) / 2:.1f}" for row in ours.itertuples()]
-page.table(shown, "02_table5", f"""Table 5 as printed (F and MAE of saliency, 0 to 1; mean IoU in percent), and what is run here ({what5}):
+long = claims.TABLE5.assign(cell=claims.TABLE5["dataset"] + ", " + claims.TABLE5["measure"])
+columns = list(dict.fromkeys(long["cell"]))
+rows = long.pivot(index="variant", columns="cell", values="paper")[columns].reset_index()
+ours = printed.dropna(subset="paper").set_index("variant").loc[rows["variant"]]
+rows[f"here: {scenes}, mean IoU"] = [f"{row.mean:.1f}±{(row.high - row.low) / 2:.1f}"
+                                     for row in ours.itertuples()]
+rows["variant"] = rows["variant"].map(style.label)
+page.table(rows, "02_table5", f"""Table 5 as printed (F and MAE of saliency, 0 to 1; mean IoU in percent), and what is run here ({what5}):
            mean ± half the 95 % interval over seeds.""", workspace=workspace, digits=2)
 
 # %% [markdown]
@@ -550,45 +426,33 @@ page.table(shown, "02_table5", f"""Table 5 as printed (F and MAE of saliency, 0 
 # interval of this run's difference, taken seed by seed, holds 0. An undefined SPC counts as 0 here, as the paper prints it.
 
 # %%
-index = ["table", "variant", "target", "images"]
-printed = posenet_readout.POSENET.set_index(index)["paper_spc"]
-per_seed = frame.astype({"spc": float}).fillna({"spc": 0}).set_index([*index, "network", "seed"])["spc"]
-
-
-def direction(row):
-    """What a cell adds to the one it is set against: in the paper, in this run with interval, and whether they agree."""
-    against = posenet_readout.POSENET_AGAINST.get((row["table"], row["cell"]))
-    if not against:
-        return {}
-    here, there = (row["table"], row["cell"], *row[["map", "images"]]), (row["table"], against, *row[["map", "images"]])
-    step = per_seed.loc[(*here, row["network here"])] - per_seed.loc[there].groupby("seed").first()
-    (mean, low, high), wanted = metrics.mean_interval(step), printed[here] - printed[there]
-    agree = "open" if not (low > 0 or high < 0) else "same" if mean * wanted > 0 else "opposite"
-    return {"against": against, "paper step": wanted, "step": mean, "step low": low, "step high": high,
-            "direction": agree}
-
-
-# %%
-judged = summary[summary["paper_spc"].notna() & (summary["images"] == "natural") & (summary["table"] != "Fig. 6")]
-verdicts = {c: c.verdict(scored if c is posenet_readout.POSENET_SCRATCH else judged) for c in claims}
-outcomes = {c: c.control_outcome(scratch if c is posenet_readout.POSENET_SCRATCH else frame) for c in claims}
+from_scratch = claims.POSENET_SCRATCH
+verdicts = {c: c.verdict(iou if c is from_scratch else claims.judged(cell_scores)) for c in claims.CLAIMS}
+outcomes = {c: c.control_outcome(scratch if c is from_scratch else scores) for c in claims.CLAIMS}
 page.against_paper(verdicts, outcomes, "02_against_paper", f"{what}; {n_seeds}; Table 5: {what5}", workspace=workspace)
 
-doubled = summary["mae"] * (1 + summary["target"].isin(["HS", "VS"]))
-compared = summary.assign(mae=doubled)[summary["paper_spc"].notna()].rename(columns={
-    "variant": "cell", "network": "network here", "target": "map", "paper_spc": "paper", "mean": "SPC",
-    "paper_mae": "paper MAE", "mae": "MAE"})
-compared = compared[["table", "cell", "network here", "map", "images", "paper", "SPC", "low", "high", "n", "paper MAE",
-                     "MAE"]].reset_index(drop=True).astype({"n": "Int64"})
-compared = compared.join(pd.DataFrame([direction(row) for _, row in compared.iterrows()]))
-page.table(compared.drop(columns=["step low", "step high"]), "02_cells", f"""Every cell that paper and run both have
-           ({what}). SPC: {told}; the paper's are one run. MAE on the stripes is doubled, to the paper's scale.""",
+compared = []
+for cell in cell_scores:
+    if np.isfinite(cell.paper_spc):
+        step = claims.step(cell, scores)
+        compared.append({
+            "table": style.label(cell.table), "cell": style.label(cell.variant),
+            "network here": style.label(cell.network), "map": cell.target, "images": cell.images,
+            "paper": cell.paper_spc, "SPC": cell.mean, "low": cell.low, "high": cell.high, "n": cell.n,
+            "paper MAE": cell.paper_mae, "MAE": cell.mae * (2 if cell.target in ("HS", "VS") else 1),
+            "against": style.label(step.against) if step else None, "paper step": step and step.paper,
+            "step": step and step.mean, "direction": step and step.direction})
+        if step and step.direction == "opposite":
+            before, after = style.label(step.against), style.label(cell.variant)
+            print(f"Table {style.label(cell.table)}, map {cell.target}, {cell.images} images: from \"{before}\" "
+                  f"to \"{after}\" the paper's SPC moves by {step.paper:+.2f}, this run's "
+                  f"({style.label(cell.network)}) by {step.mean:+.2f} "
+                  f"[{step.low:+.2f}, {step.high:+.2f}].")
+compared = pd.DataFrame(compared).astype({"n": "Int64"})
+page.table(compared, "02_cells", f"""Every cell that paper and run both have
+           ({what}). SPC: {over_seeds}; the paper's are one run. MAE on the stripes is doubled, to the paper's scale.""",
            workspace=workspace, digits=2)
-print(compared.groupby(["table", "direction"]).size().unstack(fill_value=0).to_string(), "\n")
-for row in compared[compared["direction"] == "opposite"].to_dict("records"):
-    print(f"Table {row['table']}, map {row['map']}, {row['images']} images: from \"{row['against']}\" to "
-          f"\"{row['cell']}\" the paper's SPC moves by {row['paper step']:+.2f}, this run's "
-          f"({row['network here']}) by {row['step']:+.2f} [{row['step low']:+.2f}, {row['step high']:+.2f}].")
+print(compared.groupby(["table", "direction"]).size().unstack(fill_value=0).to_string())
 
 # %% [markdown]
 # ## What it means, and what it does not
@@ -638,13 +502,13 @@ for row in compared[compared["direction"] == "opposite"].to_dict("records"):
 #
 # :::{admonition} 2. In code
 # :class: exercise
-# Give the readout two pixels of zero padding of its own and *no* network (`encoder=pixels, padding=2`). The paper reaches an SPC of .397 on H. How much
+# Give the readout two pixels of zero padding of its own and *no* network (`encoder=EncoderConfig(net="pixels"), padding=2`). The paper reaches an SPC of .397 on H. How much
 # of that is left if the padding is `reflect`? (`padding.set_padding_mode` works on a readout.)
 # :::
 #
 # :::{admonition} A start
 # :class: dropdown
-# `padding.set_padding_mode(models.Readout(3, len(KINDS), padding=2, size=scale["size"]), "reflect")`, trained by `training.fit` as in `run` above. Reflected pixels look like pixels: expect little.
+# `padding.set_padding_mode(heads.Readout(3, len(experiments.TARGETS), padding=2, size=scale["size"]), "reflect")`, trained by `training.fit` as in `experiments.run_readout`. Reflected pixels look like pixels: expect little.
 # :::
 #
 # :::{admonition} 3. To overturn the claim

@@ -28,7 +28,6 @@ seeds = 0             # how many; 0 is the profile's number
 steps = 0             # optimiser steps of each training; 0 is the profile's
 
 # %%
-from dataclasses import replace
 from functools import partial
 
 import matplotlib.pyplot as plt
@@ -36,21 +35,18 @@ import pandas as pd
 import torch
 from torch.nn.functional import conv2d, cross_entropy
 
-from posenc_lib.base.draws import Draws, drawing
-from posenc_lib.claims import gapnet_vs_permutenet
-from posenc_lib.experiments import gapnet_vs_permutenet as experiments_gapnet_vs_permutenet
-from posenc_lib.measure import canvas, metrics
+from posenc_lib.base.draws import Draws
+from posenc_lib.claims import gapnet_vs_permutenet as claims
+from posenc_lib.experiments import gapnet_vs_permutenet as experiment
+from posenc_lib.measure import canvas
 from posenc_lib.nets import classifiers, heads
-from posenc_lib.run import config, inputs, records, training
-from posenc_lib.show import figures as show_figures
-from posenc_lib.show import images as figures
-from posenc_lib.show import page, style
+from posenc_lib.run import config, inputs, records
+from posenc_lib.show import figures, page, style
+from posenc_lib.show import images as image_figures
 
 workspace = config.Workspace(profile, data_root, out)
 dataset = dataset or ("cifar10" if profile == "paper" else "digits")
-preset = dict(experiments_gapnet_vs_permutenet.PLACEMENT[profile])
-splits = inputs.load_for(workspace, dataset, validation=0)   # nothing is chosen on this page, so nothing is held out
-tested = splits.test.take(slice(preset.get("test_images")))
+splits = inputs.load_for(workspace, dataset, validation=0)   # nothing is chosen on this page
 style.use_style()
 print(page.provenance(workspace, splits))
 
@@ -61,7 +57,7 @@ print(page.provenance(workspace, splits))
 # were written before the run; when a control is *passed* was laid down later, with runs on CIFAR-10 at hand.
 
 # %%
-page.claim_box(gapnet_vs_permutenet.GAPNET_LOCATION, gapnet_vs_permutenet.PERMUTENET_LOCATION, gapnet_vs_permutenet.PERMUTENET_IMAGE)
+page.claim_box(*claims.CLAIMS)
 
 # %% [markdown]
 # ## By hand: one pixel, one convolution, one sum
@@ -77,7 +73,7 @@ page.claim_box(gapnet_vs_permutenet.GAPNET_LOCATION, gapnet_vs_permutenet.PERMUT
 
 # %%
 kernel = torch.ones(1, 1, 3, 3)
-pixels = torch.eye(16).reshape(16, 1, 4, 4)            # image n has its only bright pixel at position n
+pixels = torch.eye(16).reshape(16, 1, 4, 4)            # image n: one bright pixel, at position n
 sums = conv2d(pixels, kernel, padding=1).sum((-2, -1))
 sums.reshape(4, 4)
 
@@ -125,9 +121,36 @@ page.show(fig, "03_canvases", f"""The nine locations of a 3×3 canvas ({splits.t
 
 # %% [markdown]
 # The two networks share everything up to the feature map $f$. Their {term}`heads <head>` differ in more than the shuffle: GAPNet's is a
-# 3×3 convolution and then the average ({term}`GAPNet`, `models.gapnet`), {term}`PermuteNet`'s the average, the shuffle and a linear layer
-# (`models.permutenet`). So a third head, the linear one *without* a shuffle, belongs among the controls.
-#
+# 3×3 convolution and then the average ({term}`GAPNet`, `classifiers.gapnet`), {term}`PermuteNet`'s the average, the shuffle and a linear
+# layer (`classifiers.permutenet`). So a third head, the linear one *without* a shuffle, belongs among the controls.
+
+# %%
+def gap_by_hand(f):
+    return f.sum((-2, -1)) / (f.shape[-2] * f.shape[-1])
+
+
+def gapnet_head(f, conv):
+    return gap_by_hand(conv(f))
+
+
+def permutenet_head(f, linear, permutation):
+    return linear(gap_by_hand(f)[:, permutation])
+
+
+with torch.random.fork_rng(), torch.no_grad():
+    gapnet = classifiers.gapnet(9, width=2).eval()
+    f = gapnet.features(canvases)
+    torch.testing.assert_close(gapnet_head(f, gapnet.head[0]), gapnet(canvases))
+
+    permutenet = classifiers.permutenet(9, width=2).eval()
+    f = permutenet.features(canvases)
+    torch.manual_seed(0)
+    permutation = torch.randperm(16)                   # as the library draws it, once a batch
+    torch.manual_seed(0)
+    torch.testing.assert_close(permutenet_head(f, permutenet.head[3], permutation),
+                               permutenet(canvases))
+
+# %% [markdown]
 # An identity to hold on to: under *circular* padding, moving the image by a multiple of the network's {term}`total stride` only
 # rotates the feature map. Its average cannot change, so $z$ is the same in all nine cells, and no head can do better than
 # guess. Zero padding breaks the identity before any training:
@@ -136,9 +159,10 @@ page.show(fig, "03_canvases", f"""The nine locations of a 3×3 canvas ({splits.t
 for mode in ("circular", "zeros"):
     net = classifiers.gapnet(9, padding_mode=mode, width=16).eval()
     with torch.no_grad():
-        z = heads.gap(net.features(canvas.place(images[:1].expand(9, -1, -1, -1), location, 3)))   # (cell, channel)
+        same_image = images[:1].expand(9, -1, -1, -1)
+        z = heads.gap(net.features(canvas.place(same_image, location, 3)))   # (cell, channel)
     spread = (z.max(0).values - z.min(0).values).max() / z.abs().max()
-    print(f"{mode:9s} largest difference between two cells, as a part of the largest z: {spread:.1e}")
+    print(f"{mode:9s} largest difference between two cells, relative to the largest z: {spread:.1e}")
 
 # %% [markdown]
 # ## The experiment
@@ -158,144 +182,53 @@ for mode in ("circular", "zeros"):
 # * The paper reports the *best test accuracy of all epochs*, a choice made on the test set. Here the last epoch counts, and
 #   the authors' rule has a column of its own.
 # * On a GPU, networks are trained and tested in bfloat16 (autocast), the authors' in float32.
-# * NIN was not released; ours has pools that need no padding (`models.NIN`).
+# * NIN was not released; ours has pools that need no padding (`classifiers.NIN`).
 # * The slide names no backbone for its numbers, no seeds and no intervals. The PyTorch that the released code pins (1.2) ran
 #   reflect and replicate padding as zero padding, without an error; whether Table 1 met that, the text does not settle.
 
+# %% [markdown]
+# The loss is a cross-entropy over the $k^2$ cells, each image of the batch in a random one. By hand, for the location:
+
 # %%
-def n_labels(c):
-    return c.grid ** 2 if c.task == "location" else len(splits.train.classes)
+def location_loss(net, images, k, draws):
+    location = draws(torch.randint, k * k, (len(images),))
+    return cross_entropy(net(place_by_hand(images, location, k)), location)
 
 
-def merged(c):
-    """How many neighbouring labels count as one answer."""
-    return n_labels(c) // (c.classes or n_labels(c))
-
-
-def n_cells(c):
-    """In how many cells images are placed: all, unless merging leaves some out."""
-    return c.classes * merged(c) if c.task == "location" and c.classes else c.grid ** 2
-
-
-def answerable(c, images):
-    """The images whose class is one of the answers: all, unless merging leaves some out."""
-    if c.task == "location" or c.classes is None:
-        return images
-    return images.take(canvas.merge(images.labels, n_labels(c), c.classes)[1])
-
-
-def build(c):
-    head = classifiers.gapnet if c.head == "gapnet" else partial(classifiers.permutenet, permutation=c.permutation)
-    return head(c.classes or n_labels(c), c.backbone, c.padding_mode, width=c.width)
-
-
-black = splits.train.black.to(workspace.device)
-
-
-def pose(c, images, labels, location):
-    """Canvases and their right answers."""
-    answers = (location if c.task == "location" else labels) // merged(c)
-    return canvas.place(images, location, c.grid, 0.0 if c.fill == "mean" else black), answers
-
-
-def batch_loss(c, net, images, labels, draws):
-    location = draws(torch.randint, n_cells(c), labels.shape)
-    canvases, answers = pose(c, images, labels, location)
-    return cross_entropy(net(canvases), answers)
-
+c = experiment.PlacementConfig(profile=profile, dataset=dataset, data=splits.fingerprint, width=2)
+canvas_task = experiment.CanvasTask(c, splits.test)
+with torch.no_grad():
+    torch.testing.assert_close(canvas_task.loss(gapnet, images, labels, Draws(seed=0)),
+                               location_loss(gapnet, images, c.grid, Draws(seed=0)))
 
 # %% [markdown]
 # The authors test after every epoch, each image in one random cell. That gives the curve over epochs. What counts here is one
-# pass at the end, with every test image in *every* cell; as in their code, each 100 canvases get a new permutation.
+# pass at the end, with every test image in *every* cell (`CanvasTask.evaluate`); as in their code, each 100 canvases get a new
+# permutation. One training from start to end is `experiment.run(configuration, seed)`.
 
 # %%
-@torch.no_grad()
-def examine(c, net, images, everywhere=True):
-    """Is the answer right? (canvas,), z (canvas, channel), and the cell (canvas,)"""
-    images, cells, draw = images.to(workspace.device), n_cells(c), torch.Generator().manual_seed(0)
-    if everywhere:   # in one fixed mixed order
-        pairs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(cells))
-        pairs = pairs[torch.randperm(len(pairs), generator=draw)]
-    else:
-        pairs = torch.stack([torch.arange(len(images)), torch.randint(cells, (len(images),), generator=draw)], 1)
-    batch = 100 if workspace.device.type == "cpu" else 100 * max(1, 180 // c.grid ** 2)
-    right, latents = [], []
-    for index, location in (part.unbind(1) for part in pairs.to(workspace.device).split(batch)):
-        canvases, answers = pose(c, *images.batch(index), location)
-        f = net.features(canvases)
-        logits = torch.cat([net.head(part) for part in f.split(100)])
-        right.append(logits.argmax(1) == answers)
-        latents.append(heads.gap(f.float()))
-    return torch.cat(right).double(), torch.cat(latents), pairs[:, 1].to(workspace.device)
-
-
-def selectivity(c, z, location):
-    """Place fields of the eight channels that the cell explains best, and deciles of that share over all channels."""
-    if c.classes is not None:
-        return {}
-    fields, eta2 = metrics.place_fields(z, location, c.grid)
-    eta2 = eta2.nan_to_num(0)   # a channel that never answers has no variance to explain
-    top = eta2.argsort(descending=True)[:8]
-    return {"fields": fields[top].tolist(), "eta2": eta2[top].tolist(),
-            "eta2_deciles": [eta2.quantile(q / 10).item() for q in range(11)]}
-
-
-# %%
-def run(c, seed, checkpoint):
-    torch.manual_seed(seed)
-    net, test = build(c).to(workspace.device), answerable(c, tested)
-    untrained = {}
-    if c.head == "gapnet" and c.task == "location":
-        with training.autocast(workspace.device):
-            untrained = selectivity(c, *examine(c, net.eval(), test.subsample(2000))[1:])
-    history = training.fit(
-        net, answerable(c, splits.train), partial(batch_loss, c), c.recipe, seed=seed, checkpoint=checkpoint,
-        evaluate=lambda net: {"accuracy_one_cell": examine(c, net, test, everywhere=False)[0].mean().item()})
-    with drawing(net, Draws(workspace.device, seed)), training.autocast(workspace.device):
-        right, z, location = examine(c, net, test)
-    labels = location // merged(c) if c.task == "location" else test.labels // merged(c)
-    return {"accuracy": right.mean().item(), "chance": metrics.chance(labels), "loss": history[-1]["loss"],
-            "best_test_epoch": max(h["accuracy_one_cell"] for h in history),
-            "by_epoch": [{"epoch": n, **h} for n, h in enumerate(history, start=1)],
-            **selectivity(c, z, location), "eta2_untrained": untrained.get("eta2_deciles")}
-
-
-# %%
-recipe = preset.pop("recipe", config.Recipe())
-if dataset == "digits":   # not mirrored, and learned in fewer steps
-    recipe = replace(recipe, flip=False, epoch_steps=recipe.epoch_steps and min(recipe.epoch_steps, 40))
-if steps:
-    recipe = replace(recipe, epochs=2, epoch_steps=-(-steps // 2))
 grids = [int(g) for g in (grids or ("3,5,7" if profile == "paper" else "3")).split(",")]
 backbones = (backbones or ("resnet18,nin" if profile == "paper" else "resnet18")).split(",")
 seeds = range(seeds or config.SEEDS[profile])
+plan = experiment.plan(profile, dataset, splits.fingerprint,
+                       grids=grids, backbones=backbones, steps=steps)
+main = plan.table1 + plan.circular
 
-base = partial(experiments_gapnet_vs_permutenet.PlacementConfig, profile=profile, dataset=dataset, data=splits.fingerprint, recipe=recipe, **preset)
-gapnet, permutenet = partial(base, head="gapnet"), partial(base, head="permutenet", permutation="batch")
-pair = (permutenet, gapnet)
-table1 = [net(backbone=b, padding_mode=mode, grid=k, task=task)
-          for k in grids for b in backbones for mode in gapnet_vs_permutenet.PADDED for task in ("location", "image") for net in pair]
-circular = [net(backbone=b, padding_mode="circular", grid=k) for k in grids for b in backbones for net in pair]
-orders = ["none", "fixed", "batch", "sample", "test"]
-control = [gapnet(), *(permutenet(permutation=order) for order in orders), permutenet(fill="black"), gapnet(fill="black")]
-matched = [net(task=task, classes=n) for n in (3, 9) for task in ("location", "image") for net in pair]
-schedule = f"{recipe.epochs} epochs" + (f" of {recipe.epoch_steps} steps" if recipe.epoch_steps else "")
-width = f"width {preset['width']}" if "width" in preset else "the networks' own width"
-print(f"{len(table1)} cells of Table 1 and {len(circular)} circular controls, {len(seeds)} seeds each; {schedule}, "
-      f"batch {recipe.batch_size}, {width}")
+recipe, first_width = main[0].recipe, main[0].width
+schedule = f"{recipe.epochs} epochs"
+schedule += f" of {recipe.epoch_steps} steps" if recipe.epoch_steps else ""
+width = f"width {first_width}" if first_width else "the networks' own width"
+print(f"{len(plan.table1)} cells of Table 1 and {len(plan.circular)} circular controls, "
+      f"{len(seeds)} seeds each; {schedule}, batch {recipe.batch_size}, {width}")
 
 # %%
-modes = ("zeros", "circular", "reflect", "replicate")
-wanted = sorted(dict.fromkeys([*table1, *circular, *control, *matched]), key=lambda c: (   # what says most comes first
-    backbones.index(c.backbone), c.grid, c not in table1 + circular, modes.index(c.padding_mode)))
-earlier, instead = [], {}
-if profile == "paper":   # runs of the first reference, with epochs of whole batches, where a cell has no other
-    instead = {replace(c, recipe=replace(recipe, epochs=n, epoch_steps=1041)): c for c in table1 for n in (20, 18)}
-    earlier = records.on_file("gapnet_vs_permutenet", list(instead), workspace)
-    instead = {config.digest(c): config.digest(own) for c, own in instead.items()}
-runs = records.run_or_load("gapnet_vs_permutenet", wanted, run, seeds=seeds, workspace=workspace, side_by_side=4, optional=bool(earlier))
-own = {r.digest for r in runs}
-runs += [r for r in earlier if instead[r.digest] not in own]
+reference = plan.reference() if profile == "paper" else {}   # earlier runs fill the gaps
+earlier = records.on_file("gapnet_vs_permutenet", list(reference), workspace)
+runs = records.run_or_load("gapnet_vs_permutenet", plan.all(),
+                           partial(experiment.run, splits=splits, device=workspace.device),
+                           seeds=seeds, workspace=workspace, side_by_side=4,
+                           optional=bool(earlier))
+frame = experiment.frame(runs, earlier, reference)
 
 # %% [markdown]
 # ## What came out
@@ -304,53 +237,49 @@ runs += [r for r in earlier if instead[r.digest] not in own]
 # is the paper's value, the dotted one chance. Circular padding should sit exactly on the dotted line.
 
 # %%
-frame = records.to_frame(runs)
-frame[["accuracy", "best_test_epoch", "chance"]] *= 100
-keys = ["backbone", "padding_mode", "grid", "task", "head"]
-
-
-def of(configs):
-    """The rows of the runs of these configurations."""
-    digests = {config.digest(c) for c in configs}
-    return frame[[instead.get(r.digest, r.digest) in digests for r in runs]]
-
-
-cells = pd.DataFrame([{key: getattr(c, key) for key in keys} for c in table1 + circular])
-ran = of(table1 + circular)
-summary = records.summarise(ran, keys, "accuracy").merge(
-    ran.groupby(keys, as_index=False).agg(best_test_epoch=("best_test_epoch", "mean"), chance=("chance", "mean"),
-                                          epochs=("recipe.epochs", "first")), on=keys)
-summary = summary.merge(gapnet_vs_permutenet.TABLE1, how="left", on=["padding_mode", "head", "task", "grid"])
+keys = claims.CELL
+cells = pd.DataFrame([{key: getattr(c, key) for key in keys} for c in main])
+accuracies = claims.accuracy_rows(experiment.select(frame, main))
+summary = pd.DataFrame(accuracies)
 fewest, most = summary["n"].min(), summary["n"].max()
-n_seeds = f"n = {most} seed{'s' if most > 1 else ''}" if fewest == most else f"n = {fewest} to {most} seeds"
-interval = "one network a cell" if most == 1 else f"mean and 95 % interval (Student's t) over {n_seeds}"
+n_seeds = f"n = {most} seed{'s' if most > 1 else ''}"
+if fewest < most:
+    n_seeds = f"n = {fewest} to {most} seeds"
+interval = f"mean and 95 % interval (Student's t) over {n_seeds}"
+if most == 1:
+    interval = "one network a cell"
 trained = sorted(summary["epochs"].unique())
 if trained != [recipe.epochs]:   # runs of the first reference were cut off
     schedule = f"{' or '.join(map(str, trained))} epochs, see the table"
-n_tested = "all" if workspace.on_file else len(tested)   # the images themselves may not be here
+n_tested = len(splits.test.images[:main[0].test_images])
+if workspace.on_file:
+    n_tested = "all"             # the images themselves may not be here
 what = f"{dataset}, {schedule}, {width}, {n_tested} test images in every cell"
 
 # %%
-shown = cells[cells["backbone"] == backbones[0]].merge(summary, how="left", on=keys)   # a cell without a run is a gap
+first = cells[cells["backbone"] == backbones[0]].merge(summary, how="left", on=keys)
 fig, axes = plt.subplots(2, 1, figsize=(8.5, 6.5), layout="constrained")
 for task, ax in zip(("location", "image"), axes, strict=True):
-    show_figures.accuracy_by_grid(shown, task, ax)
+    figures.accuracy_by_grid(first, task, ax)
 axes[1].get_legend().remove()
 page.show(fig, "03_accuracy", f"Table 1 as a picture ({backbones[0]}; {what}). Last epoch, {interval}.",
           """Accuracy of GAPNet and PermuteNet by padding mode and grid, for location above and image class below, with
           the paper's values and chance.""", workspace=workspace, data=summary)
 
-shown = cells.merge(gapnet_vs_permutenet.TABLE1, how="left", on=["padding_mode", "head", "task", "grid"])
-shown["reference run"] = page.reference("03_accuracy", keys, shown)
-shown = shown.merge(summary[[*keys, "mean", "low", "high", "n", "epochs", "best_test_epoch", "chance"]], how="left", on=keys)
-shown.insert(len(keys) + 3, "interval", [f"[{low:.1f}, {high:.1f}]" if low == low else None
-                                         for low, high in zip(shown["low"], shown["high"], strict=True)])
-shown = shown.drop(columns=["low", "high"]).replace(style.NAMES).rename(columns={
-    "padding_mode": "padding", "mean": "this run", "best_test_epoch": "best test epoch"}).astype({"n": "Int64", "epochs": "Int64"})
-there = shown[["this run", "reference run"]].notna().any(axis=1)
-page.table(shown[there], "03_table1", f"""Table 1, in percent: the paper, the reference run, and this run ({what}; last epoch,
+# %%
+table = cells.merge(claims.TABLE1, how="left", on=["padding_mode", "head", "task", "grid"])
+table["reference run"] = page.reference("03_accuracy", keys, table)
+table = table.merge(summary.drop(columns="paper"), how="left", on=keys)
+table["interval"] = [f"[{low:.1f}, {high:.1f}]" if low == low else None
+                     for low, high in zip(table["low"], table["high"], strict=True)]
+table = table.replace(style.NAMES).astype({"n": "Int64", "epochs": "Int64"}).rename(columns={
+    "padding_mode": "padding", "mean": "this run", "best_test_epoch": "best test epoch"})
+table = table[["backbone", "padding", "grid", "task", "head", "paper", "reference run", "this run",
+               "interval", "n", "epochs", "best test epoch", "chance"]]
+has_run = table[["this run", "reference run"]].notna().any(axis=1)
+page.table(table[has_run], "03_table1", f"""Table 1, in percent: the paper, the reference run, and this run ({what}; last epoch,
            {interval}). *Best test epoch* is the authors' rule, which chooses on the test set, each image in one random cell.
-           Of {len(shown)} cells, {(~there).sum()} have not been run yet.""", workspace=workspace,
+           Of {len(table)} cells, {(~has_run).sum()} have not been run yet.""", workspace=workspace,
            widths=(9, 9, 5, 8, 11, 7, 9, 7, 13, 4, 6, 9, 7))
 
 # %% [markdown]
@@ -365,18 +294,19 @@ page.table(shown[there], "03_table1", f"""Table 1, in percent: the paper, the re
 # *What to look for:* plateaus at whole numbers of cells, and how many of the image classes are told apart after as many epochs.
 
 # %%
-learned = records.to_frame([r for r in records.load(workspace.records("gapnet_vs_permutenet", "paper"))
-                         if (r.config["head"], r.config["grid"], r.config["backbone"]) == ("permutenet", 3, "resnet18")
-                         and r.config["permutation"] == "batch" and r.config["classes"] is None])
-learned = learned[["padding_mode", "task", "seed", "by_epoch"]].explode("by_epoch", ignore_index=True)
+reference_run = records.load(workspace.records("gapnet_vs_permutenet", "paper"))
+learned = records.to_frame([r for r in reference_run if experiment.is_table1_permutenet(r)])
+learned = learned[["padding_mode", "task", "seed", "by_epoch"]]
+learned = learned.explode("by_epoch", ignore_index=True)
 learned = learned.join(pd.json_normalize(learned.pop("by_epoch"))).assign(
     answers=lambda f: f["accuracy_one_cell"] * f["task"].map({"location": 9, "image": 10}))
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
-for (task, unit), ax in zip({"location": "cells", "image": "image classes"}.items(), axes, strict=True):
-    printed = gapnet_vs_permutenet.TABLE1.query("head == 'permutenet' and grid == 3 and task == @task")
-    n = 9 if task == "location" else 10
-    show_figures.answers_by_epoch(learned[learned["task"] == task], n * printed["paper"] / 100, ax).set(
-        title=f"Task: {style.NAMES[task]}", ylabel=f"{unit} told apart, of {n}", ylim=(0, n))
+for ax, task, unit, n in zip(axes, ("location", "image"), ("cells", "image classes"), (9, 10),
+                             strict=True):
+    printed = claims.TABLE1.query("head == 'permutenet' and grid == 3 and task == @task")
+    curves = learned[learned["task"] == task]
+    figures.answers_by_epoch(curves, n * printed["paper"] / 100, ax).set(
+        title=f"Task: {style.label(task)}", ylabel=f"{unit} told apart, of {n}", ylim=(0, n))
 fig.legend(*axes[0].get_legend_handles_labels(), fontsize="small", loc="outside right center")
 page.show(fig, "03_by_epoch", """PermuteNet cell by cell: accuracy after each epoch times the number of answers, in the reference
           run (CIFAR-10, 3×3, ResNet-18 of width 64, epochs of 1,041 steps of 48, bfloat16 on an NVIDIA H200; one network
@@ -384,11 +314,12 @@ page.show(fig, "03_by_epoch", """PermuteNet cell by cell: accuracy after each ep
           paddings; dotted: chance.""",
           "Two panels of curves over epochs, with the paper's values dashed: cells told apart rise in steps, image classes "
           "slowly and far below the paper.", workspace=workspace, data=learned)
-whole = (learned["answers"] - learned["answers"].round()).abs() < 0.15
+near_integer = (learned["answers"] - learned["answers"].round()).abs() < 0.15
 for (task, mode), rows in learned.groupby(["task", "padding_mode"], sort=False):
-    print(f"{style.NAMES[task]}, {style.NAMES.get(mode, mode)} padding: {rows['answers'].iloc[-1]:.1f} answers "
-          f"after {rows['epoch'].iloc[-1]} epochs; within 0.15 of a whole number in {whole[rows.index].mean():.0%} "
-          "of them (30 % by chance)")
+    last = rows.iloc[-1]
+    print(f"{style.label(task)}, {style.label(mode)} padding: {last['answers']:.1f} answers "
+          f"after {last['epoch']} epochs; within 0.15 of a whole number "
+          f"in {near_integer[rows.index].mean():.0%} of them (30 % by chance)")
 
 # %% [markdown]
 # ## Channels as place cells
@@ -397,32 +328,36 @@ for (task, mode), rows in learned.groupby(["task", "padding_mode"], sort=False):
 # they respond to, whatever the image. Look for maps that are bright in few cells, with a large share of variance explained.
 
 # %%
-def pick(column, **where):
-    """What the run of seed 0 has under `column`, None where there is no such run."""
-    where = {"backbone": backbones[0], "grid": grids[0], "seed": 0, "head": "gapnet", **where}
-    found = of(table1 + circular)
-    found = found[(found[list(where)] == pd.Series(where)).all(axis=1)].get(column, pd.Series()).dropna()
-    return None if found.empty else found.iloc[0]
+def first_seed(column, **values):
+    """The result `column` of GAPNet's run with seed 0, None if it has not been run."""
+    values = {"backbone": backbones[0], "grid": grids[0], "seed": 0, "head": "gapnet", **values}
+    rows = experiment.select(frame, main)
+    rows = rows[(rows[list(values)] == pd.Series(values)).all(axis=1)]
+    results = rows.get(column, pd.Series()).dropna()
+    return None if results.empty else results.iloc[0]
 
 
-records.require(pick("fields", padding_mode="zeros", task="location"), "GAPNet trained for location under zero padding")
-fig = figures.place_field_maps(pick("fields", padding_mode="zeros", task="location"),
-                               pick("eta2", padding_mode="zeros", task="location"))
+fields = first_seed("fields", padding_mode="zeros", task="location")
+records.require(fields, "GAPNet trained for location under zero padding")
+eta2 = first_seed("eta2", padding_mode="zeros", task="location")
+fig = image_figures.place_field_maps(fields, eta2)
 page.show(fig, "03_place_fields", f"""Place fields: mean response of eight channels of GAPNet's pooled latent by cell, each
           map on its own scale (trained for location, zero padding, seed 0; {n_tested} test images in every cell). Above each:
-          the share η² of the channel's variance that the cell explains.""",
+          η², the fraction of the channel's variance that the cell explains.""",
           "Eight small maps, one a channel, each bright in some of the nine cells.", workspace=workspace)
 
 # %%
 curves = [("zero, before training", "zeros", "location", "eta2_untrained", ":"),
           ("zero, for location", "zeros", "location", "eta2_deciles", "-"),
-          *((f"{style.NAMES.get(m, m)}, for image class", m, "image", "eta2_deciles", "--") for m in gapnet_vs_permutenet.PADDED),
+          *((f"{style.label(m)}, for image class", m, "image", "eta2_deciles", "--")
+            for m in claims.PADDED),
           ("circular, for location", "circular", "location", "eta2_deciles", "-")]
 fig, ax = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
 for label, mode, task, column, line in curves:
-    deciles = pick(column, padding_mode=mode, task=task)
+    deciles = first_seed(column, padding_mode=mode, task=task)
     if deciles is not None:
-        show_figures.selectivity_curve(deciles, ax, label=label, linestyle=line, color=style.PADDING_COLOURS[mode])
+        figures.selectivity_curve(deciles, ax, label=label, linestyle=line,
+                                  color=style.PADDING_COLOURS[mode])
 ax.legend(title="padding, trained …", fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 page.show(fig, "03_selectivity", f"""How much of each channel's variance the cell explains, channels sorted (GAPNet, seed 0,
           {what}). Networks trained for image class were never asked for location.""",
@@ -438,20 +373,18 @@ page.show(fig, "03_selectivity", f"""How much of each channel's variance the cel
 # "black" is the mean colour; here is a truly black one, too.
 
 # %%
-by = ["head", "permutation", "fill"]
-conditions = pd.DataFrame([{name: getattr(c, name) for name in by} for c in control])
-controls = records.summarise(of(control), by, "accuracy").assign(chance=100 / 9)
-controls = conditions.merge(controls, on=by)
-
-# %%
-records.require(len(controls) == len(conditions), "every way to shuffle the channels")
+conditions = pd.DataFrame(plan.shuffles)[["head", "permutation", "fill"]]
+shuffles = claims.shuffle_rows(experiment.select(frame, plan.shuffles), conditions)
+records.require(len(shuffles) == len(conditions), "every way to shuffle the channels")
 fig, ax = plt.subplots(figsize=(9.5, 3.2), layout="constrained")
-show_figures.bars(controls, ["GAPNet", "in order", "one fixed\nshuffle", "new every\nbatch", "new every\nimage",
-                        "shuffled at\ntest only", "every batch,\nblack canvas", "GAPNet,\nblack canvas"], ax, chance=100 / 9)
+figures.bars(pd.DataFrame(shuffles),
+             ["GAPNet", "in order", "one fixed\nshuffle", "new every\nbatch", "new every\nimage",
+              "shuffled at\ntest only", "every batch,\nblack canvas", "GAPNet,\nblack canvas"],
+             ax, chance=100 / 9)
 page.show(fig, "03_permutations", f"""Location accuracy by how the channels are shuffled before the linear head (3×3, zero
           padding; {what}), {interval}. *In order* is PermuteNet's head without a shuffle.""",
           "Bars of location accuracy for GAPNet, five ways of shuffling and two black canvases, with the chance line.",
-          workspace=workspace, data=controls)
+          workspace=workspace, data=pd.DataFrame(shuffles))
 
 # %% [markdown]
 # **Is it the number of answers?** The paper sets location among 9, 25 or 49 cells against 10 image classes, and reads the
@@ -460,39 +393,27 @@ page.show(fig, "03_permutations", f"""Location accuracy by how the channels are 
 # rule, what counts is the part of GAPNet's accuracy above chance that PermuteNet keeps.
 
 # %%
-matches = of(matched).copy()
-matches["answers"] = matches["classes"].fillna(matches["grid"] ** 2).astype(int)   # all nine cells: nothing is merged
-matches["above"] = 100 * metrics.above_chance(matches["accuracy"] / 100, matches["chance"] / 100)
-above = matches.set_index(["answers", "task", "seed", "head"])["above"].unstack().reindex(columns=["permutenet", "gapnet"])
-above = above.dropna()   # both networks have been run
-kept = (100 * above["permutenet"] / above["gapnet"].where(above["gapnet"] > 0)).rename("kept")
-tasks = kept.unstack("task").reindex(columns=["image", "location"])
-gap = records.summarise((tasks["image"] - tasks["location"]).rename("kept").reset_index(), ["answers"], "kept")
-own = records.summarise(above.reset_index(), ["answers", "task"], "gapnet")   # GAPNet's own way above chance
-gap["gapnet"] = gap["answers"].map(own.groupby("answers")["low"].min())
-kept = records.summarise(kept.reset_index(), ["task", "answers"], "kept")
-
-# %%
+kept, kept_gaps = claims.kept_rows(experiment.select(frame, plan.matched))
 records.require(len(kept) == 4, "both tasks with 3 and with 9 answers")
 fig, ax = plt.subplots(figsize=(6.5, 3.2), layout="constrained")
-show_figures.above_chance(kept, ax)
+figures.above_chance(pd.DataFrame(kept), ax)
 page.show(fig, "03_matched", f"""Location and image class asked with equally many answers (3×3, zero padding; {what}): how much of
           GAPNet's accuracy above chance PermuteNet keeps, {interval}.""",
           "What PermuteNet keeps of GAPNet's accuracy above chance, for location and for image class, by number of answers.",
-          workspace=workspace, data=kept)
+          workspace=workspace, data=pd.DataFrame(kept))
 
 # %% [markdown]
 # ## Against the paper
 
 # %%
-claims = (gapnet_vs_permutenet.GAPNET_LOCATION, gapnet_vs_permutenet.PERMUTENET_LOCATION, gapnet_vs_permutenet.PERMUTENET_IMAGE)
-rests_on = dict(zip(claims, (summary, controls, gap), strict=True))
-page.against_paper({claim: claim.verdict(summary) for claim in claims},
-                   {claim: claim.control_outcome(table) for claim, table in rests_on.items()}, "03_against_paper",
-                   f"{what}, {n_seeds}", workspace=workspace)
-for row in summary[summary["padding_mode"] == "circular"].itertuples():
-    print(f"Control, circular padding: {style.NAMES[row.head]} {row.grid}×{row.grid} tells the location in "
-          f"{row.mean:.2f} % of cases; chance is {row.chance:.2f} %.")
+control_rows = dict(zip(claims.CLAIMS, (accuracies, shuffles, kept_gaps), strict=True))
+page.against_paper({claim: claim.verdict(accuracies) for claim in claims.CLAIMS},
+                   {claim: claim.control_outcome(rows) for claim, rows in control_rows.items()},
+                   "03_against_paper", f"{what}, {n_seeds}", workspace=workspace)
+for row in accuracies:
+    if row.padding_mode == "circular":
+        print(f"Control, circular padding: {style.label(row.head)} {row.grid}×{row.grid} tells the "
+              f"location in {row.mean:.2f} % of cases; chance is {row.chance:.2f} %.")
 
 # %% [markdown]
 # ## What it means, and what it does not

@@ -40,14 +40,14 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from torch import nn
 
 from posenc_lib.claims import pretrained_decoding
-from posenc_lib.experiments import decoding, posenet_readout
 from posenc_lib.experiments import encoders as experiments_encoders
+from posenc_lib.experiments import posenet_readout
 from posenc_lib.experiments import pretrained_decoding as experiments_pretrained_decoding
 from posenc_lib.measure import canvas, features
 from posenc_lib.nets import classifiers
 from posenc_lib.nets import heads as models
 from posenc_lib.nets import pretrained as encoders
-from posenc_lib.run import config, inputs, records
+from posenc_lib.run import config, decoding, inputs, records
 from posenc_lib.show import figures, page, style
 
 workspace = config.Workspace(profile, data_root, out)
@@ -206,7 +206,7 @@ runs = records.run_or_load("pretrained_decoding", configs, run, seeds=seeds, wor
 runs, seeds = records.complete_seeds(runs, configs)
 
 # %%
-where = {config.digest(c): {"network": c.encoder.label, "grid": c.grid} for c in configs}
+where = {config.digest(c): {"network": style.label(c.encoder.key), "grid": c.grid} for c in configs}
 frame = pd.DataFrame([{**where[r.digest], "seed": r.seed, **row} for r in runs for row in r.results["layers"]])
 frame[["accuracy", "ceiling"]] *= 100
 by = ["network", "grid", "layer", "head"]
@@ -224,7 +224,7 @@ what = f"{dataset}, {configs[0].canvases} canvases to learn on and half as many 
 
 # %%
 def panels(networks, heads, name, caption, alt):
-    labels = [c.label for c in networks]
+    labels = [style.label(c.key) for c in networks]
     drawn = summary[summary["network"].isin(labels) & summary["head"].isin(heads)]
     fig, axes = plt.subplots(len(grids), len(labels), figsize=(2.5 * len(labels) + 1, 2.3 * len(grids)),
                              sharey=True, squeeze=False, layout="constrained")
@@ -273,7 +273,7 @@ page.table(shown, "04_last_stage", f"""Location accuracy (%) from the last stage
 panels([photographs, *blind, *leaky], ["in order", "in order, few channels", "answers permuted"], "04_controls",
        f"""Controls: zero and circular padding; {configs[0].channels} channels of each stage; permuted answers ({what});
        {told}.""", "Panels of accuracy by stage: under circular padding the small networks are on the chance line.")
-exact = frame[frame["network"].isin([c.label for c in blind]) & (frame["head"] == "in order")]
+exact = frame[frame["network"].isin([style.label(c.key) for c in blind]) & (frame["head"] == "in order")]
 print("small networks, circular padding, largest distance of any run from chance:",
       f"{(exact['accuracy'] - 100 / exact['grid'] ** 2).abs().max():.2g} points in {len(exact)} (run, stage)")
 
@@ -299,16 +299,16 @@ page.show(fig, "04_between", f"""Row and column by ridge regression on the last 
 
 # %%
 claim = pretrained_decoding.PRETRAINED_LOCATION
-judged = last[last["network"].isin([c.label for c in imagenet or trained])]
-twin = {c.label: random.label for c in (photographs, segments)}                # the same network with random weights
-twin |= {c.label: u.label for c, u in zip(imagenet, untrained[1:], strict=True)}
+judged = last[last["network"].isin([style.label(c.key) for c in imagenet or trained])]
+twin = {style.label(c.key): style.label(random.key) for c in (photographs, segments)}                # the same network with random weights
+twin |= {style.label(c.key): style.label(u.key) for c, u in zip(imagenet, untrained[1:], strict=True)}
 roles = {"trained": judged, "random": last[last["network"].isin(twin.values())],
-         "circular": last[last["network"].isin([c.label for c in blind])]}
+         "circular": last[last["network"].isin([style.label(c.key) for c in blind])]}
 control = pd.concat([part[part["head"] == "in order"].assign(role=role) for role, part in roles.items()])
 control["of"] = control["network"].replace(twin)
 page.against_paper({claim: claim.verdict(judged)}, {claim: claim.control_outcome(control)}, "04_against_paper",
                    f"{what}, n = {len(seeds)} seeds", workspace=workspace)
-alone = last[(last["head"] == "in order") & ~last["network"].isin([c.label for c in (*blind, *leaky)])]
+alone = last[(last["head"] == "in order") & ~last["network"].isin([style.label(c.key) for c in (*blind, *leaky)])]
 for label, row in alone.groupby("network", sort=False)["mean"].agg(["min", "max"]).iterrows():
     print(f"{label:28s} in order, over grids: {row['min']:5.1f} to {row['max']:5.1f} %")
 

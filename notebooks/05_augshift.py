@@ -33,25 +33,22 @@ from functools import partial
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from torch.nn.functional import conv1d, cross_entropy
 
 from posenc_lib.base.draws import Draws
-from posenc_lib.claims import augshift
+from posenc_lib.claims import augshift as augshift_claims
 from posenc_lib.data import bundled
-from posenc_lib.experiments import augshift as experiments_augshift
-from posenc_lib.measure import canvas, features, metrics
-from posenc_lib.nets import pretrained
-from posenc_lib.run import config, inputs, records, training
+from posenc_lib.experiments import augshift, augshift_imagenet
+from posenc_lib.measure import canvas, metrics
+from posenc_lib.run import config, inputs, records
 from posenc_lib.show import figures as show_figures
 from posenc_lib.show import images as figures
 from posenc_lib.show import page, style
 
 workspace = config.Workspace(profile, data_root, out)
 datasets = (dataset or ("cifar10,cifar100" if profile == "paper" else "digits")).split(",")
-sets = {name: inputs.load_for(workspace, name, validation=0) for name in datasets}   # nothing is chosen on this page
+# Nothing is chosen on this page, so no images are held out for validation.
+sets = {name: inputs.load_for(workspace, name, validation=0) for name in datasets}
 style.use_style()
 for splits in sets.values():
     print(page.provenance(workspace, splits))
@@ -64,7 +61,7 @@ for splits in sets.values():
 # trained for minutes meets with a gain several times as large. When a control is *passed* was laid down last, with runs on CIFAR-10 at hand.
 
 # %%
-claims = (augshift.AUGSHIFT_CONSISTENCY, augshift.AUGSHIFT_ACCURACY, augshift.AUGSHIFT_BLURPOOL, augshift.AUGSHIFT_SHIFTS)
+claims = augshift_claims.CLAIMS
 page.claim_box(*claims)
 
 # %% [markdown]
@@ -78,8 +75,8 @@ page.claim_box(*claims)
 # Keep every second pixel, counted from 0, and add up what is kept. What is the sum when the bright pixel is number 2? When it is number 3? And if the
 # row is blurred first, each pixel a quarter of its left neighbour, half of itself and a quarter of its right one?
 #
-# And {term}`consistency`, how often a network says the same of a picture in two places: five pictures are told 3, 1, 4, 1, 5 in one place and 3, 1, 4, 2, 6 in another. What
-# is it? What is it for a network that says 7 whatever it sees?
+# And {term}`consistency`, how often a network says the same of a picture in two places: five pictures are classified as 3, 1, 4, 1, 5 in one place and as 3, 1, 4, 2, 6 in another.
+# What is it? What is it for a network that says 7 whatever it sees?
 # :::
 
 # %%
@@ -89,9 +86,9 @@ for number, signal in ((2, row), (3, row.roll(1))):
     kept, blurred = (s[..., ::2].sum().item() for s in (signal, conv1d(signal, blur, padding=1)))
     print(f"bright pixel {number}: every second, summed {kept:.0f}; blurred first {blurred:.0f}")
 
-here, there = torch.tensor([3, 1, 4, 1, 5]), torch.tensor([3, 1, 4, 2, 6])   # the class told
-constant = torch.tensor([7, 7, 7, 7, 7])                                     # always the same
-print("consistency", metrics.agreement(here, there), "· of one that always says 7:",
+here, moved = torch.tensor([3, 1, 4, 1, 5]), torch.tensor([3, 1, 4, 2, 6])   # predicted classes
+constant = torch.tensor([7, 7, 7, 7, 7])
+print("consistency", metrics.agreement(here, moved), "· of a network that always predicts 7:",
       metrics.agreement(constant, constant))
 
 # %% [markdown]
@@ -128,8 +125,10 @@ window = canvas.shift(photograph, torch.zeros(1, 2, dtype=torch.long), "true", s
 pictures = {"as it is": window}
 for fill in canvas.FILLS:
     source, side = (photograph, 128) if fill == "true" else (window, None)
-    pictures[f"{fill.replace('zeros', 'black')} fill"] = canvas.shift(source, torch.tensor([[-16, 24]]), fill, side=side)
-fig = figures.picture_grid({"": {name: picture[0].permute(1, 2, 0) for name, picture in pictures.items()}})
+    shifted = canvas.shift(source, torch.tensor([[-16, 24]]), fill, side=side)
+    pictures[f"{style.NAMES.get(fill, fill)} fill"] = shifted
+grid = {name: picture[0].permute(1, 2, 0) for name, picture in pictures.items()}
+fig = figures.picture_grid({"": grid})
 page.show(fig, "05_fills_shown", """One photograph, and the same moved 16 pixels up and 24 to the right, with four ways to fill what comes into view. Only *true*
           invents nothing: it needs a larger picture.""",
           "Five photographs of a cat: in the middle, and shifted with black, mirrored, wrapped-around and true surroundings.", workspace=workspace)
@@ -140,37 +139,43 @@ page.show(fig, "05_fills_shown", """One photograph, and the same moved 16 pixels
 # $$ L = \tfrac{1}{2}\,\big(\mathrm{CE}(y_1, t) + \mathrm{CE}(y_2, t)\big) + \lambda\,\mathrm{MSE}(z_1, z_2). $$
 
 # %%
-def setting(name, **given):
-    """The configuration of one network; what is not given is the profile's."""
-    preset = experiments_augshift.preset(profile, name)
-    preset.pop("sweep")
-    side = sets[name].train.images.shape[-1]
-    recipe = replace(preset.pop("recipe"), flip=name != "digits")      # a mirrored digit is another sign
-    recipe = replace(recipe, epochs=8, epoch_steps=-(-steps // 8)) if steps else recipe
-    given = {"shift": side // 4, "tested": tuple(side * n // 8 for n in (2, 1, 3, 4)), "recipe": recipe, **given}
-    return experiments_augshift.AugShiftConfig(profile=profile, dataset=name, data=sets[name].fingerprint, **{**preset, **given})
-
-
-c = setting(datasets[0], method="augshift", width=4)
-net, draws = experiments_augshift.build(c, len(train.classes)).eval(), Draws(seed=0)
-x1, x2 = experiments_augshift.views(c, images, draws, colour=train.black)
+first = datasets[0]
+c = augshift.configure(profile, first, sets[first], steps=steps, method="augshift", width=4)
+net, draws = augshift.build(c, len(train.classes)).eval(), Draws(seed=0)
+x1, x2 = augshift.views(c, images, draws, colour=train.black)
 (z1, y1), (z2, y2) = net(x1), net(x2)
-by_hand = (cross_entropy(y1, labels) + cross_entropy(y2, labels)) / 2 + c.weight * ((z1 - z2) ** 2).mean()
-torch.testing.assert_close(experiments_augshift.objective(c, net, [x1, x2], labels), by_hand)
+both = (cross_entropy(y1, labels) + cross_entropy(y2, labels)) / 2
+by_hand = both + c.weight * ((z1 - z2) ** 2).mean()
+torch.testing.assert_close(augshift.objective(c, net, [x1, x2], labels), by_hand)
+
+# %% [markdown]
+# And the consistency of this untrained network on a few test images: two random shifts of each, the same for every network that is measured.
+
+# %%
+few, reach = test.subsample(20), test.images.shape[-1] // 4
+pixels, _ = few.batch(torch.arange(len(few)))
+draws = Draws(seed=0)
+predictions = []
+for _ in range(2):
+    shifted = canvas.shift(pixels, augshift.random_shifts(len(few), reach, draws), colour=few.black)
+    with torch.no_grad():
+        predictions.append(net(shifted)[1].argmax(1))
+by_hand = (predictions[0] == predictions[1]).double().mean().item()
+assert augshift.consistency(net, few, reach)["consistency"] == by_hand
 
 # %% [markdown]
 # An identity to hold on to: under *circular* padding and circular fill, a shift by a multiple of the network's {term}`total stride` (8) only turns its last maps, and the average of a
 # turned map is the same. Such a network agrees with itself in 100 % of such cases, trained or not. Shifts in between still make pixels blink.
 
 # %%
-STRIDE = 8          # of cifar_resnet18
-for method in ("baseline", "circular"):
-    torch.manual_seed(0)
-    still = experiments_augshift.build(replace(c, method=method), len(train.classes)).eval()
-    for step in (STRIDE, 1):
-        found = experiments_augshift.consistency(still, test.subsample(100), STRIDE, "circular", step=step)
-        print(f"{method:9s} shifts by {'multiples of 8' if step == STRIDE else 'up to 8 pixels'}: latents moved by "
-              f"{found['moved']:.1e} of their variance, agreement {found['agreement']:.0%}")
+stride = augshift.TOTAL_STRIDE
+for method in ("baseline", "circular_padding"):
+    net = augshift.initialise(replace(c, method=method), len(train.classes), seed=0).eval()
+    for step in (stride, 1):
+        result = augshift.consistency(net, test.subsample(100), stride, "circular", step=step)
+        shifts = f"multiples of {stride}" if step == stride else f"up to {stride} pixels"
+        print(f"{style.NAMES.get(method, method):16s} shifts by {shifts}: {result['shift_variance']:.1e} of the "
+              f"latents' variance, consistency {result['consistency']:.0%}")
 
 # %% [markdown]
 # ## The experiment
@@ -190,91 +195,41 @@ for method in ("baseline", "circular"):
 # * **BlurPool** is timm's (binomial, 3 taps, reflecting), with a 2×2 average in the shortcuts. Both views of a step share one batch normalisation.
 
 # %%
-black = {name: splits.train.black.to(workspace.device) for name, splits in sets.items()}
-
-
-def batch_loss(c, net, images, labels, draws):
-    return experiments_augshift.objective(c, net, experiments_augshift.views(c, images, draws, colour=black[c.dataset]), labels)
-
-
-@torch.no_grad()
-def location_accuracy(c, net):
-    """Page 03's question to a network that was never asked it: a linear reader of z, tried on new images, 9 cells."""
-    train, test = sets[c.dataset].train, sets[c.dataset].test
-    encoder = pretrained.Encoder(net, ("net.layer4",), train.mean, train.std)
-    z = []
-    for part, n in ((train, c.probe_images), (test, c.probe_images and c.probe_images // 2)):
-        (latents,), cell, _ = features.pooled_latents(encoder, part.subsample(n).to(workspace.device), 3)
-        z.append((latents.cpu().numpy(), cell.cpu().numpy()))
-    reader = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(*z[0])
-    return float(reader.score(*z[1]))
-
-
-# %%
-@torch.no_grad()
-def examine(c, net):
-    """Everything that is asked of a network on test images."""
-    tested = sets[c.dataset].test.subsample(c.test_images).to(workspace.device)
-    told, z = experiments_augshift.predict(net, tested, torch.zeros(len(tested), 2, dtype=torch.long, device=workspace.device))
-    right = told == tested.labels
-    found = {"top1": float(right.double().mean()), "norm": float(z.norm(dim=1).mean()), "rank": metrics.effective_rank(z),
-             "shifts": {n: experiments_augshift.consistency(net, tested, n, right=right) for n in c.tested}}
-    if len(c.tested) > 1:     # how the border is filled: a smaller window, so that true surroundings are there for all
-        side = tested.images.shape[-1]
-        n, inner = side // 8, side - 2 * (side // 8)
-        window = replace(tested, images=tested.images[..., n:-n, n:-n])
-        found["fills"] = {fill: experiments_augshift.consistency(net, tested if fill == "true" else window, n, fill, side=inner)
-                          for fill in canvas.FILLS}
-        found["strides"] = {step: experiments_augshift.consistency(net, tested, STRIDE, "circular", step=step) for step in (1, STRIDE)}
-    return found
-
-
-def run(c, seed, checkpoint):
-    torch.manual_seed(seed)
-    net = experiments_augshift.build(c, len(sets[c.dataset].train.classes)).to(workspace.device).eval()
-    untrained = location_accuracy(c, net) if c.probe_images != 0 and c.method == "baseline" else None
-    history = training.fit(net, sets[c.dataset].train, partial(batch_loss, c), c.recipe, seed=seed, checkpoint=checkpoint)
-    trained = location_accuracy(c, net) if c.probe_images != 0 else None
-    return {**examine(c, net), "loss": history[-1]["loss"], "location": trained, "location_untrained": untrained}
-
-
-# %%
-first = datasets[0]
-plain, side = setting(first), sets[first].train.images.shape[-1]
-longer = replace(plain.recipe, epochs=2 * plain.recipe.epochs)
-TABLE2 = ("baseline", "augshift", "blurpool")
-shown = {"two crops": "crops", "BlurPool + AugShift": "blurpool+augshift", "circular padding": "circular"}
-sweep = [float(w) for w in weights.split(",")] if weights else experiments_augshift.preset(profile, first)["sweep"]
-rows = {(name, style.NAMES.get(method, method)): setting(name, method=method) for name in datasets for method in TABLE2}
-rows |= {(first, label): setting(first, method=method) for label, method in shown.items()}
-light = {"probe_images": 0, "tested": plain.tested[:1]}
-rows |= {(first, "baseline, twice as long"): setting(first, method="baseline", recipe=longer, **light),
-         (first, f"one crop, {side // 8} pixels"): setting(first, method="crop", shift=side // 8, **light),
-         (first, "MSE without crops"): setting(first, method="mse-only", **light),
-         (first, "random padding"): setting(first, method="random-padding", **light)}
-rows |= {(first, f"AugShift, λ = {w:g}"): setting(first, method="augshift", weight=w, **light) for w in sweep}
+sweep = [float(weight) for weight in weights.split(",") if weight]
+plan = augshift.plan(profile, sets, weights=sweep, steps=steps)
+configs = list(plan.values())
+run = partial(augshift.run, data=sets, device=workspace.device)
 seeds = range(seeds or config.SEEDS[profile])
-runs = records.run_or_load("augshift", list(rows.values()), run, seeds=seeds, workspace=workspace, side_by_side=4)
-runs, seeds = records.complete_seeds(runs, list(rows.values()))
+runs = records.run_or_load("augshift", configs, run, seeds=seeds, workspace=workspace, side_by_side=4)
+runs, seeds = records.complete_seeds(runs, configs)
 
 # %%
-where = {config.digest(c): key for key, c in rows.items()}
-found = []
-for r in runs:
-    dataset, method = where[r.digest]
-    numbers = {"top1": r.results["top1"], **{f"cons{n}": s["agreement"] for n, s in r.results["shifts"].items()}}
-    found += [{"dataset": dataset, "method": method, "backbone": r.config["backbone"], "seed": r.seed, "measure": measure,
-               "value": 100 * value, "first": measure == f"cons{r.config['tested'][0]}"} for measure, value in numbers.items()]
-found = pd.DataFrame(found)
-keys = ["dataset", "method", "backbone", "measure", "first"]
-summary = records.summarise(found, keys, "value")
-printed = augshift.TABLE2.assign(method=augshift.TABLE2["method"].replace(style.NAMES))
-summary = summary.merge(printed, how="left", on=["dataset", "method", "measure"])
-N = plain.tested[0]
-told = f"mean and 95 % interval (Student's t) over n = {len(seeds)} seeds"
-schedule = f"{plain.recipe.epochs} epochs" + (f" of {plain.recipe.epoch_steps} steps" if plain.recipe.epoch_steps else "")
-tried = plain.test_images or len(sets[first].test)
-what = f"{', '.join(datasets)}, {schedule} of {plain.recipe.batch_size} images, width {plain.width}, {tried} test images"
+plain, side = plan[first, "baseline"], sets[first].train.images.shape[-1]
+N = plain.test_shifts[0]
+names = style.NAMES | {"one_crop": f"one crop, {side // 8} pixels"}
+for c in configs:   # lambda, of the runs that vary it
+    names[augshift.sweep_variant(c.weight)] = f"AugShift, λ = {c.weight:g}"
+
+
+def with_names(frame):
+    """The rows with display names instead of methods."""
+    return frame.assign(method=frame["method"].replace(names))
+
+
+scores = augshift.scores(runs, plan)
+keys = ["dataset", "method", "backbone", "measure", "main"]
+summary = records.summarise(scores, keys, "value")
+paper_keys = ["dataset", "method", "measure"]
+summary = with_names(summary.merge(augshift_claims.TABLE2, how="left", on=paper_keys))
+single = with_names(scores)
+over_seeds = f"mean and 95 % interval (Student's t) over n = {len(seeds)} seeds"
+recipe = plain.recipe
+schedule = f"{recipe.epochs} epochs"
+if recipe.epoch_steps:
+    schedule += f" of {recipe.epoch_steps} steps"
+n_test = plain.test_images or len(sets[first].test)
+what = (f"{', '.join(datasets)}, {schedule} of {recipe.batch_size} images, width {plain.width}, "
+        f"{n_test} test images")
 
 # %% [markdown]
 # ## What came out
@@ -283,33 +238,39 @@ what = f"{', '.join(datasets)}, {schedule} of {plain.recipe.batch_size} images, 
 # shifts grow beyond the crops', which reach as far as Cons.N of the first?
 
 # %%
-def panels(methods, of, name, caption, alt):
-    fig, axes = plt.subplots(len(of), 2, figsize=(9.5, len(of) * (0.9 + 0.42 * len(methods))),
-                             sharey=True, squeeze=False, layout="constrained")
-    for dataset, pair in zip(of, axes, strict=True):
-        n = setting(dataset).tested[0]
-        for measure, label, ax in ((f"cons{n}", f"Cons.{n} (%)", pair[0]), ("top1", "top-1 (%)", pair[1])):
+def panels(methods, datasets, name, caption, alt):
+    methods = [names.get(method, method) for method in methods]
+    size = (9.5, len(datasets) * (0.9 + 0.42 * len(methods)))
+    fig, axes = plt.subplots(len(datasets), 2, figsize=size, sharey=True, squeeze=False,
+                             layout="constrained")
+    for dataset, pair in zip(datasets, axes, strict=True):
+        n = plan[dataset, "baseline"].test_shifts[0]
+        for measure, ax in ((f"cons{n}", pair[0]), ("top1", pair[1])):
             these = f"dataset == '{dataset}' and measure == '{measure}'"
-            show_figures.dots_by_method(summary.query(these), found.query(these), methods, ax)
-            ax.set(xlabel=label, title=dataset, xlim=(max(ax.get_xlim()[0], -1), min(ax.get_xlim()[1], 101)))
-    drawn = summary[summary["dataset"].isin(of) & summary["method"].isin(methods)]
+            show_figures.dots_by_method(summary.query(these), single.query(these), methods, ax)
+            low, high = ax.get_xlim()
+            ax.set(xlabel=f"{augshift_claims.measure_name(measure)} (%)", title=dataset,
+                   xlim=(max(low, -1), min(high, 101)))
+    drawn = summary[summary["dataset"].isin(datasets) & summary["method"].isin(methods)]
     page.show(fig, name, caption, alt, workspace=workspace, data=drawn)
 
 
-panels(["baseline", "two crops", "AugShift", "BlurPool", "BlurPool + AugShift"], datasets, "05_methods",
-       f"""Consistency under shifts by up to a quarter of the side, and accuracy ({what}). Grey: single seeds; diamonds: {told}; dashed: the paper's
+FIVE = ("baseline", "two_crops", "augshift", "blurpool", "blurpool_augshift")
+panels(FIVE, datasets, "05_methods",
+       f"""Consistency under shifts by up to a quarter of the side, and accuracy ({what}). Grey: single seeds; diamonds: {over_seeds}; dashed: the paper's
        value, where Table 2 has this data set.""",
        "Two rows of dots: consistency and accuracy of five methods.")
 
 # %%
-curve = summary[(summary["dataset"] == first) & (summary["measure"] != "top1")].assign(
-    N=lambda frame: frame["measure"].str.removeprefix("cons").astype(int))
-curve = curve[curve["method"].isin(["baseline", "two crops", "AugShift", "BlurPool", "BlurPool + AugShift"])]
+curve = summary[(summary["dataset"] == first) & (summary["measure"] != "top1")]
+curve = curve.assign(N=curve["measure"].str.removeprefix("cons").astype(int))
+curve = curve[curve["method"].isin([names.get(method, method) for method in FIVE])]
 fig, ax = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
-show_figures.curves(curve, "N", "method", ax).set(xlabel=f"N: shifts by up to so many of {side} pixels", ylabel="consistency (%)")
+show_figures.curves(curve, "N", "method", ax)
+ax.set(xlabel=f"N: largest shift in pixels, of {side}", ylabel="consistency (%)")
 ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
-page.show(fig, "05_shifts", f"Consistency by the size of the shift, black border ({what}); {told}.",
-          "Consistency falling as shifts grow, one line a method.", workspace=workspace, data=curve)
+page.show(fig, "05_shifts", f"Consistency by the size of the shift, black border ({what}); {over_seeds}.",
+          "Consistency falling as shifts grow, one line per method.", workspace=workspace, data=curve)
 
 # %% [markdown]
 # *What was seen so far,* on digits and on CIFAR-10: two crops alone lie close to AugShift, both far to the right of the baseline ({numref}`fig-05_methods`). Beyond the
@@ -319,28 +280,25 @@ page.show(fig, "05_shifts", f"Consistency by the size of the shift, black border
 # the verdicts rest on these differences.
 
 # %%
-def tell(frame, names, *arguments):    # of the measures, top-1 and the first shift
-    frame = frame[frame["first"] | (frame["measure"] == "top1")].drop(columns=["first", "backbone"])
-    frame["measure"] = frame["measure"].replace({"top1": "top-1"}).str.replace("cons", "Cons.")
-    page.table(frame.rename(columns={**names, "low": "95 % low", "high": "95 % high"}), *arguments, workspace=workspace)
+def table(frame, columns, *arguments):
+    """Show top-1 and the main Cons.N of a frame."""
+    frame = frame[frame["main"] | (frame["measure"] == "top1")].drop(columns=["main", "backbone"])
+    frame["measure"] = frame["measure"].map(augshift_claims.measure_name)
+    columns = columns | {"low": "95 % low", "high": "95 % high"}
+    page.table(frame.rename(columns=columns), *arguments, workspace=workspace)
 
 
-table2 = summary[summary["method"].isin([style.NAMES.get(m, m) for m in (*TABLE2, "two crops")])]
+in_table2 = [names.get(method, method) for method in (*augshift.TABLE2_METHODS, "two_crops")]
+table2 = summary[summary["method"].isin(in_table2)]
 table2 = table2[[*keys, "paper", "mean", "low", "high", "n"]]
-table2.insert(6, "reference run", page.reference("05_methods", ["dataset", "method", "measure"], table2))
-tell(table2, {"mean": "this run"}, "05_table2", f"""Table 2, in percent: the paper, the reference run, and this run ({what}; {told}). *Two crops* is AugShift
-     without the term that draws the latents together; the paper does not have it.""")
+table2.insert(6, "reference run", page.reference("05_methods", paper_keys, table2))
+table(table2, {"mean": "this run"}, "05_table2", f"""Table 2, in percent: the paper, the reference run, and this run ({what}; {over_seeds}). *Two crops* is AugShift
+      without the term that draws the latents together; the paper does not have it.""")
 
-PAIRS = [("AugShift", "baseline"), ("AugShift", "BlurPool"), ("two crops", "baseline"), ("two crops", "BlurPool"),
-         ("AugShift", "two crops"), ("AugShift", "baseline, twice as long")]
-one = found.set_index(["dataset", "backbone", "measure", "first", "seed", "method"])["value"].unstack()
-gains = pd.concat([(one[method] - one[other]).dropna().rename("value").reset_index().assign(method=method, against=other)
-                   for method, other in PAIRS])
-gains = records.summarise(gains, ["dataset", "backbone", "method", "against", "measure", "first"], "value")
-values = printed.set_index(["dataset", "measure", "method"])["paper"].unstack()
-gains["paper"] = [values[row.method].sub(values[row.against]).get((row.dataset, row.measure), float("nan"))
-                  if {row.method, row.against} <= set(values) else float("nan") for row in gains.itertuples()]
-tell(gains, {"mean": "points"}, "05_gains", f"What one method gains over another, in points, seed by seed ({what}); {told}.")
+gains = augshift_claims.gains(scores)
+shown = with_names(pd.DataFrame(gains))
+shown["against"] = shown["against"].replace(names)
+table(shown, {"mean": "points"}, "05_gains", f"What one method gains over another, in points, seed by seed ({what}); {over_seeds}.")
 
 # %% [markdown]
 # ## Controls that could overturn the reading
@@ -353,63 +311,57 @@ tell(gains, {"mean": "points"}, "05_gains", f"What one method gains over another
 # :::
 
 # %%
-panels(["baseline", "baseline, twice as long", f"one crop, {side // 8} pixels", "two crops", "AugShift", "MSE without crops",
-        "random padding", "circular padding"], [first], "05_controls",
-       f"Controls: consistency under shifts by up to {N} pixels with a black border, and accuracy ({what}); {told}.",
+panels(["baseline", "baseline_long", "one_crop", "two_crops", "augshift", "mse_only", "random_padding",
+        "circular_padding"], [first], "05_controls",
+       f"Controls: consistency under shifts by up to {N} pixels with a black border, and accuracy ({what}); {over_seeds}.",
        "Dots of consistency and accuracy for eight ways of training.")
-latents = pd.DataFrame([{"dataset": where[r.digest][0], "method": where[r.digest][1], "norm of z": r.results["norm"],
-                         "effective rank": r.results["rank"],
-                         "moved by shifts (%)": r.results["shifts"][str(N)]["moved"],
-                         "agreement where right (%)": r.results["shifts"][str(N)]["agreement_right"],
-                         "top-1, shifted (%)": r.results["shifts"][str(N)]["accuracy"]}
-                        for r in runs if where[r.digest][0] == first])
-latents = latents.assign(**{name: 100 * latents[name].astype(float) for name in latents if "%" in name})
-means = latents.drop(columns="dataset").groupby("method", sort=False).mean().reset_index()
-page.table(means, "05_latents", f"""The pooled latents, means over seeds: their length, in how many directions they spread (of
-           {8 * plain.width} channels), which part of their variance a shift by up to {N} pixels makes; agreement over the images
-           whose class is told right in the middle, and accuracy where they are shifted ({first}).""", workspace=workspace)
+latents = with_names(augshift.latents(runs, plan, first))
+means = latents.groupby("method", sort=False).mean().reset_index()
+columns = {"latent_norm": "norm of z", "effective_rank": "effective rank", "shift_variance": "moved by shifts (%)",
+           "consistency_correct": "agreement where right (%)", "shifted_top1": "top-1, shifted (%)"}
+page.table(means.rename(columns=columns), "05_latents", f"""The pooled latents, means over seeds: their length, in how many directions they spread (of
+           {8 * plain.width} channels), the fraction of their variance due to a shift by up to {N} pixels; agreement over the images
+           whose class is predicted correctly in the middle, and accuracy on the shifted images ({first}).""", workspace=workspace)
 
 # %% [markdown]
 # **How much of the term?** λ = 0 is two crops. If the term did what AugShift says, consistency should rise with λ before accuracy falls. **Which border?** The same networks on
 # a smaller window, filled in four ways: where AugShift's lead is the border's, it shrinks from *black* to *true*. And the bound that follows from the identity above, circular padding under circular fill.
 
 # %%
-lambdas = {0.0: "two crops", plain.weight: "AugShift", **{w: f"AugShift, λ = {w:g}" for w in sweep}}
+lambdas = {0.0: "two_crops", plain.weight: "augshift"}
+lambdas |= {c.weight: method for (_, method), c in plan.items() if method == augshift.sweep_variant(c.weight)}
 order = sorted(lambdas)
-swept = {f"Cons.{N} (%)": (found[found["first"]], "value"), "top-1 (%)": (found[found["measure"] == "top1"], "value"),
-         "latents moved by shifts (%)": (latents, "moved by shifts (%)"), "effective rank of z": (latents, "effective rank")}
+labels = [names.get(lambdas[weight], lambdas[weight]) for weight in order]
+swept = {f"Cons.{N} (%)": (single[(single["dataset"] == first) & single["main"]], "value"),
+         "top-1 (%)": (single[(single["dataset"] == first) & (single["measure"] == "top1")], "value"),
+         "latents moved by shifts (%)": (latents, "shift_variance"),
+         "effective rank of z": (latents, "effective_rank")}
 fig, axes = plt.subplots(1, 4, figsize=(11, 2.8), layout="constrained")
-for (label, (frame, column)), ax in zip(swept.items(), axes, strict=True):
-    picked = frame[(frame["dataset"] == first) & frame["method"].isin(lambdas.values())]
-    points = records.summarise(picked, ["method"], column)
-    points["at"] = [order.index(next(w for w in order if lambdas[w] == m)) for m in points["method"]]
-    show_figures.curves(points.assign(all=""), "at", "all", ax).set(xlabel="λ", ylabel=label)
-    ax.set_xticks(range(len(order)), [f"{w:g}" for w in order])
-page.show(fig, "05_weight", f"The weight λ of the term that draws latents together; 0 is two crops ({first}, {schedule}); {told}.",
+for (ylabel, (frame, column)), ax in zip(swept.items(), axes, strict=True):
+    points = records.summarise(frame[frame["method"].isin(labels)], ["method"], column)
+    points = points.assign(at=points["method"].map(labels.index), all="")
+    show_figures.curves(points, "at", "all", ax).set(xlabel="λ", ylabel=ylabel)
+    ax.set_xticks(range(len(order)), [f"{weight:g}" for weight in order])
+page.show(fig, "05_weight", f"The weight λ of the term that draws latents together; 0 is two crops ({first}, {schedule}); {over_seeds}.",
           "Consistency, accuracy, movement and rank of the latents against lambda.", workspace=workspace)
 
 # %%
-deep = [r for r in runs if "fills" in r.results and where[r.digest][0] == first]
-filled = pd.DataFrame([{"method": where[r.digest][1], "seed": r.seed, "fill": fill.replace("zeros", "black"),
-                        "value": 100 * answer["agreement"]} for r in deep for fill, answer in
-                       (r.results["fills"] | {"identity": r.results["strides"][str(STRIDE)]}).items()])
-wide = filled.set_index(["fill", "seed", "method"])["value"].unstack()
-lead = (wide["AugShift"] - wide["baseline"]).drop("identity")                              # seed by seed
-by_fill = pd.concat([lead, wide.loc[["identity"], "circular padding"]]).rename("value").reset_index()
-by_fill = records.summarise(by_fill, ["fill"], "value")
-filled = records.summarise(filled[filled["fill"] != "identity"], ["fill", "method"], "value")
+fills = augshift.fills(runs, plan, first)
+by_fill = with_names(fills[fills["fill"].isin(canvas.FILLS)])
+by_fill = by_fill.assign(fill=by_fill["fill"].replace(names))
+by_fill = records.summarise(by_fill, ["fill", "method"], "value")
 fig, ax = plt.subplots(figsize=(8, 3.2), layout="constrained")
-few = filled[filled["method"].isin(["baseline", "AugShift", "BlurPool", "circular padding"])]
-show_figures.dots_by_group(few, "fill", "method", ax, floor=0)
+four = [names.get(method, method) for method in ("baseline", "augshift", "blurpool", "circular_padding")]
+show_figures.dots_by_group(by_fill[by_fill["method"].isin(four)], "fill", "method", ax, floor=0)
 ax.set(ylabel=f"Cons.{side // 8} (%)", xlabel="what the shift uncovers is filled by", ylim=(0, 102))
 ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 page.show(fig, "05_fills", f"""Consistency under shifts by up to {side // 8} pixels of a window of {side - 2 * (side // 8)} pixels, by how its border is filled
-          ({first}, {schedule}); {told}.""", "Consistency for four fills, four methods each.", workspace=workspace, data=filled)
-for method in ("baseline", "circular padding"):
-    agreed = {step: [f"{100 * r.results['strides'][step]['agreement']:.1f}" for r in deep if where[r.digest][1] == method]
-              for step in (str(STRIDE), "1")}
-    print(f"circular fill, {method}, percent, a number a seed: shifts by multiples of 8 {', '.join(agreed[str(STRIDE)])}; "
-          f"any {', '.join(agreed['1'])}")
+          ({first}, {schedule}); {over_seeds}.""", "Consistency for four fills, four methods each.", workspace=workspace, data=by_fill)
+for method in ("baseline", "circular_padding"):
+    per_seed = {fill: ", ".join(f"{value:.1f}" for value in rows["value"])
+                for fill, rows in fills[fills["method"] == method].groupby("fill")}
+    print(f"circular fill, {names.get(method, method)}, percent, one number per seed: shifts by multiples of "
+          f"{augshift.TOTAL_STRIDE} {per_seed['identity']}; any {per_seed['any_step']}")
 
 # %% [markdown]
 # ## Does it remove position?
@@ -417,17 +369,15 @@ for method in ("baseline", "circular padding"):
 # If AugShift made the averaged channels forget where, page 03's question, asked of the frozen network, should fall to chance.
 
 # %%
-asked = pd.DataFrame([{"method": label, "value": 100 * value} for r in deep for label, value in
-                      ((where[r.digest][1], r.results["location"]), ("untrained", r.results["location_untrained"]))
-                      if value is not None])
-asked = records.summarise(asked, ["method"], "value")
-order = ["untrained", "baseline", "two crops", "AugShift", "BlurPool", "BlurPool + AugShift", "circular padding"]
-asked = asked.set_index("method").loc[order].reset_index()
+locations = records.summarise(augshift.locations(runs, plan, first), ["method"], "value")
+order = ["untrained", "baseline", "two_crops", "augshift", "blurpool", "blurpool_augshift", "circular_padding"]
+locations = with_names(locations.set_index("method").loc[order].reset_index())
+labels = [label.replace(" ", "\n", 1) for label in locations["method"]]
 fig, ax = plt.subplots(figsize=(8.5, 3.2), layout="constrained")
-show_figures.bars(asked, [label.replace(" ", "\n", 1) for label in order], ax, chance=100 / 9)
-page.show(fig, "05_location", f"""Location told by a linear reader from the pooled latent of each network, frozen (3×3 canvas, {first}, new images in every cell);
-          {told}. *Untrained* is the baseline's network before training.""",
-          "Bars of location accuracy by method, with the chance line.", workspace=workspace, data=asked)
+show_figures.bars(locations, labels, ax, chance=100 / augshift.PROBE_GRID ** 2)
+page.show(fig, "05_location", f"""Accuracy of a linear probe for location on the pooled latent of each network, frozen (3×3 canvas, {first}, new images in every cell);
+          {over_seeds}. *Untrained* is the baseline's network before training.""",
+          "Bars of location accuracy by method, with the chance line.", workspace=workspace, data=locations)
 
 # %% [markdown]
 # ## Against the paper
@@ -436,21 +386,18 @@ page.show(fig, "05_location", f"""Location told by a linear reader from the pool
 # several GPUs, and what it leaves in `records/paper/` is shown here.
 
 # %%
-names = {label: method for method, label in style.NAMES.items()} | {"two crops": "crops"}
-judged = gains.assign(method=gains["method"].replace(names), against=gains["against"].replace(names))
-controls = {claim: claim.control_outcome(by_fill if claim is augshift.AUGSHIFT_SHIFTS else judged) for claim in claims}
-page.against_paper({claim: claim.verdict(judged) for claim in claims}, controls, "05_against_paper",
+fill_gains = augshift_claims.fill_gains(fills)
+controls = {claim: claim.control_outcome(fill_gains if claim is augshift_claims.AUGSHIFT_SHIFTS else gains)
+            for claim in claims}
+page.against_paper({claim: claim.verdict(gains) for claim in claims}, controls, "05_against_paper",
                    f"{what}, n = {len(seeds)} seeds", workspace=workspace)
-imagenet = records.to_frame(records.load(workspace.records("augshift", "paper")))
+imagenet = augshift_imagenet.scores(workspace.records("augshift", "paper"))
 if len(imagenet):
-    kept = {"top1": "top1", "agreement_8_true": "cons8", "agreement_16_true": "cons16"}
-    measures = {name: measure for name, measure in kept.items() if name in imagenet}
-    imagenet = imagenet.melt(["dataset", "backbone", "method", "seed", "recipe.epochs"], [*measures], "measure")
-    imagenet = imagenet.assign(measure=imagenet["measure"].replace(measures), value=100 * imagenet["value"])
-    page.table(imagenet.merge(augshift.TABLE2[augshift.TABLE2["dataset"] == "imagenet"].drop(columns="dataset"), how="left"),
-               "05_imagenet", "ImageNet runs that are kept, in percent, beside the paper's.", workspace=workspace)
+    paper = augshift_claims.TABLE2[augshift_claims.TABLE2["dataset"] == "imagenet"].drop(columns="dataset")
+    page.table(imagenet.merge(paper, how="left"), "05_imagenet",
+               "Recorded ImageNet runs, in percent, beside the paper's.", workspace=workspace)
 else:
-    print("ImageNet: no run is kept in records/paper yet.")
+    print("ImageNet: no run is recorded in records/paper yet.")
 print(page.provenance(workspace, sets[first]))
 
 # %% [markdown]
@@ -495,11 +442,11 @@ print(page.provenance(workspace, sets[first]))
 #
 # ::::{admonition} Exercise 2, in code
 # :class: exercise
-# Train `crops` with half the range, `setting(first, method="crops", shift=side // 8)`, and draw its curve into {numref}`fig-05_shifts`. Does it fall earlier?
+# Train `two_crops` with half the range, `augshift.configure(profile, first, sets[first], method="two_crops", shift=side // 8)`, and draw its curve into {numref}`fig-05_shifts`. Does it fall earlier?
 #
 # :::{admonition} A start
 # :class: dropdown
-# Add the configuration to `rows` under a label of its own; `run_or_load` trains only what is new. The curve's cell needs the label in its list.
+# Add the configuration to `plan` under a key of its own; `run_or_load` trains only what is new. The curve's cell needs the key in its list.
 # :::
 # ::::
 #
@@ -511,7 +458,7 @@ print(page.provenance(workspace, sets[first]))
 # :::{admonition} A hint
 # :class: dropdown
 # Take the cross-entropies over the labelled images of a batch only, the mean squared difference over all, and train two crops on the same 100 images. Where labels are plenty, two crops
-# with one label are already told to agree; where they are few, the term alone says so of the other images. If its gain over two crops has an interval above 0 there, over several seeds,
+# with one label are already trained to agree; where they are few, the term alone says so of the other images. If its gain over two crops has an interval above 0 there, over several seeds,
 # then this page's reading, *the crops do it*, holds only for sets that are labelled throughout.
 # :::
 # ::::

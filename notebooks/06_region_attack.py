@@ -265,7 +265,7 @@ def attacked(c, net, rank, seed):
 
     where = tags.groupby(["kind", "share"]).indices
     gaps = [{"kind": kind, "against": other, "share": share, **between(lost(where[kind, share]) - lost(where[other, share]))}
-            for kind in rank.rules for other in ("random", "matched") for share in c.shares]
+            for kind in rank.rules for other in ("random", "rms_matched") for share in c.shares]
     specific = []
     for at, tag in (tags.dropna(subset="region") if "region" in tags else tags[:0]).iterrows():
         inside, rest, usual = tag["region"], OPPOSITE[tag["region"]], where["random", tag["share"]]
@@ -422,7 +422,7 @@ page.explorer(frames, f"Picture {shown['number'][0]}. Left: label. Middle: witho
 # found the channels that know position, they would also agree with each other.
 
 # %%
-KINDS = {"flip": "flip-ranked", "flip, mean": "flip-ranked, set to mean", "strength": "strongest", "random": "random", "matched": "random, as strong", "lowest": "lowest flip response"}
+KINDS = {"flip": "flip-ranked", "flip, mean": "flip-ranked, set to mean", "rms_activation": "strongest", "random": "random", "rms_matched": "random, as strong", "lowest_flip": "lowest flip response"}
 per_seed = rows[rows["network"] == "plain"].groupby(["kind", "share", "seed"], as_index=False)["miou"].mean()
 nothing = per_seed[per_seed["kind"] == "nothing"]
 per_seed = pd.concat([per_seed[per_seed["kind"].isin(KINDS)], *(nothing.assign(kind=kind) for kind in KINDS)])
@@ -445,7 +445,7 @@ mine = beyond[beyond["network"] == "plain"].drop(columns="network").copy()
 mine["bootstrap"] = [f"{one.loc[key, 'value']:+.1f} [{one.loc[key, 'low']:+.1f}, {one.loc[key, 'high']:+.1f}]"
                      for key in zip(mine["kind"], mine["against"], mine["share"], strict=True)]
 mine["share"] = (100 * mine["share"]).round(1)
-named = {"flip": "flip response", "shift": "shift response", "matched": "random, as strong"}
+named = {"flip": "flip response", "shift": "shift response", "rms_matched": "random, as strong"}
 page.table(mine.replace({"kind": named, "against": named}).rename(columns={"kind": "ranked by", "against": "beyond", "share": "removed (%)", "mean": "points", "low": "95 % low", "high": "95 % high",
                                 "bootstrap": "seed 0, interval over pictures"}), "06_gaps",
            f"""Points of mean IoU that a ranking loses beyond random sets of as many channels, and beyond random sets as strong ({what}); {told}. Last column: one network,
@@ -522,7 +522,7 @@ for kind, rows_of in regional[regional["network"] == "plain"].groupby("kind", so
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
 single = pd.concat([gaps[gaps["kind"] == "flip"], specific[(specific["kind"] == "signed") & specific["region"].isin(["left", "right"])]])
 single = single[single["share"] == SHARE].rename(columns={"value": "mean"}).assign(one=lambda f: f["network"] + " " + f["seed"].astype(str))
-single["against"] = "beyond " + single["against"].replace("matched", "random, as strong")
+single["against"] = "beyond " + single["against"].replace("rms_matched", "random, as strong")
 single = single.sort_values(["network", "seed"], key=lambda f: f.map(list(kinds).index) if f.name == "network" else f)
 for ax, kind in zip(axes, ("against", "region"), strict=True):
     show_figures.dots_by_group(single.dropna(subset=kind), "one", kind, ax, floor=-100)
@@ -599,6 +599,6 @@ print(page.provenance(workspace, splits))
 # :::{admonition} A start
 # :class: dropdown
 # The size of what reads channel *c*, over the convolutions of ASPP: `w = sum(m.weight.square().sum((0, 2, 3)) for m in net.classifier.aspp.convs.modules() if isinstance(m, nn.Conv2d)).sqrt()`. What a channel hands on is about its
-# strength times that. So give `channels.rms_matched_sets` the product `rank.rules["strength"] * w` instead of the strength, and take the gap anew. A gap that is above 0 in every network would overturn this page's reading: then it is neither loudness nor weights.
+# strength times that. So give `channels.rms_matched_sets` the product `rank.rules["rms_activation"] * w` instead of the strength, and take the gap anew. A gap that is above 0 in every network would overturn this page's reading: then it is neither loudness nor weights.
 # :::
 # ::::

@@ -46,7 +46,7 @@ from posenc_lib.measure.canvas import REGIONS, shift
 from posenc_lib.measure.metrics import bootstrap
 from posenc_lib.nets import detectors as detection
 from posenc_lib.nets import pretrained
-from posenc_lib.run import config, records
+from posenc_lib.run import config, inputs, records
 from posenc_lib.run.training import fit
 from posenc_lib.show import figures as show_figures
 from posenc_lib.show import images as figures
@@ -60,7 +60,7 @@ if not detectors:
 kinds = detection.KINDS if detectors == "all" else tuple(checks.check_choice("detectors", d, detection.KINDS) for d in detectors.split(","))
 presets = {kind: experiments_pedestrian_detection.preset(profile, schedule or dataset, kind) for kind in kinds}
 size, = {preset.pop("size") for preset in presets.values()}
-splits = people.load_for(workspace, dataset, size=size)               # nothing is chosen on this page
+splits = inputs.load_for(workspace, dataset, boxes=True, size=size, validation=0.0)
 unit = people.unit(dataset, size[0])
 style.use_style()
 print(page.provenance(workspace, splits))
@@ -199,7 +199,7 @@ def between(tags, found, tried, share, seed):
             matches = miss_rate.match(tried.labels, detections, miss_rate.SETUPS["All"], unit=unit)
             rates.setdefault(tag["kind"], []).append(100 * mean_missed(matches, weights))
     mean = {kind: torch.stack(values).mean(0) for kind, values in rates.items()}
-    for kind, against in ((kind, against) for kind in ("flip", "strength") for against in ("random", "matched")):
+    for kind, against in ((kind, against) for kind in ("flip", "rms_activation") for against in ("random", "rms_matched")):
         points = mean[kind] - mean[against]
         low, high = points[1:].nanquantile(torch.tensor([0.025, 0.975], dtype=points.dtype)).tolist()
         yield {"kind": kind, "against": against, "value": points[0].item(), "low": low, "high": high}
@@ -281,7 +281,7 @@ runs, seeds = records.complete_seeds(runs, list(configs.values()))
 # %% tags=["hide-input"]
 where, first = {config.digest(c): kind for kind, c in configs.items()}, configs[kinds[0]]
 NAMES = pedestrian_detection.DETECTORS
-REMOVED = {"nothing": "nothing", "random": "random", "flip": "flip-ranked", "matched": "random, as strong", "strength": "strongest", "shift": "highest shift response", "lowest": "lowest flip response"}
+REMOVED = {"nothing": "nothing", "random": "random", "flip": "flip-ranked", "rms_matched": "random, as strong", "rms_activation": "strongest", "shift": "highest shift response", "lowest_flip": "lowest flip response"}
 
 
 def gathered(name):
@@ -310,7 +310,7 @@ if not isinstance(splits, imageset.StandIn):
 table_s1 = rows[rows["share"].isin([0.0, MAIN])].melt(["detector", "kind", "seed"], list(miss_rate.SETUPS), "setup").dropna(subset="value")
 table_s1 = over_networks(table_s1.groupby(["detector", "kind", "setup", "seed"], sort=False, as_index=False)["value"].mean(), ["detector", "kind", "setup"], "value")
 table_s1 = table_s1.merge(pedestrian_detection.TABLE_S1, how="left", on=["detector", "kind", "setup"])
-for column, order in (("setup", list(miss_rate.SETUPS)), ("detector", kinds), ("kind", ["nothing", "random", "flip", "matched", "strength", "shift", "decodability", "lowest"])):
+for column, order in (("setup", list(miss_rate.SETUPS)), ("detector", kinds), ("kind", ["nothing", "random", "flip", "rms_matched", "rms_activation", "shift", "decodability", "lowest_flip"])):
     table_s1[column] = pd.Categorical(table_s1[column], order)
 table_s1 = table_s1.sort_values(["detector", "setup", "kind"]).astype({"setup": str, "detector": str, "kind": str})
 table_s1["reference"] = page.reference("07_table_s1", ["detector", "kind", "setup"], table_s1)
@@ -348,8 +348,8 @@ floor["off"] = [abs(value - base_rows.loc[(d, s), setup]) for d, s, setup, value
 floor = floor.groupby(["detector", "setup"])["off"].max()            # points that a slide by one pixel moves, at most
 fig, axes = plt.subplots(1, len(kinds), figsize=(1.5 + 4.2 * len(kinds), 3.8), sharey=True, squeeze=False, layout="constrained")
 for ax, kind in zip(axes[0], kinds, strict=True):
-    drawn = table_s1[(table_s1["detector"] == kind) & table_s1["kind"].isin(["nothing", "random", "flip", "matched"])].copy()
-    drawn["said"] = pd.Categorical(drawn["kind"].map(REMOVED), [REMOVED[k] for k in ("nothing", "random", "flip", "matched")])
+    drawn = table_s1[(table_s1["detector"] == kind) & table_s1["kind"].isin(["nothing", "random", "flip", "rms_matched"])].copy()
+    drawn["said"] = pd.Categorical(drawn["kind"].map(REMOVED), [REMOVED[k] for k in ("nothing", "random", "flip", "rms_matched")])
     drawn = drawn.sort_values("said", kind="stable").astype({"said": str})
     show_figures.dots_by_group(drawn, "setup", "said", ax, floor=0).set(title=f"{NAMES[kind]}, {n_main[kind]} of {total[kind]} channels", ylim=(0, 103))
     off, base = floor[kind], drawn[drawn["kind"] == "nothing"].set_index("setup")["mean"]

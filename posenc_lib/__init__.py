@@ -6,9 +6,9 @@ base         shapes, checks, random numbers, files, progress
 data         image sets: bundled, drawn, or read from files
 nets         padding, hooks, heads, networks, weights
 measure      placements, features, scores, rankings of channels
-run          configuration, training, records, clusters
+run          configuration, training, decoding heads, records, clusters
+probe        position in any network
 experiments  what is trained and measured, one module a page
 claims       what the papers claim, and the rules, one module a page
-probe        the same questions about any network
 show         figures, tables, pages, reports
 """

@@ -1,4 +1,14 @@
-"""Each method sees, classifies and pulls what its row says; consistency is what a pencil makes of the shifts drawn."""
+"""Page 05: each method trains as its row says, consistency agrees with a calculation by hand, and the rules judge rows
+made to meet and to just miss them.
+"""
+import fnmatch
+import json
+import pickle
+import re
+from functools import partial
+from math import isnan
+
+import pandas as pd
 import pytest
 import torch
 from timm.layers import BlurPool2d
@@ -6,11 +16,23 @@ from torch import nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from posenc_lib.base.draws import Draws
+from posenc_lib.claims import augshift as augshift_claims
+from posenc_lib.claims import claim as paper
+from posenc_lib.claims.augshift import (
+    AUGSHIFT_ACCURACY,
+    AUGSHIFT_BLURPOOL,
+    AUGSHIFT_CONSISTENCY,
+    AUGSHIFT_SHIFTS,
+    PAIRS,
+    FillGain,
+    Gain,
+)
+from posenc_lib.data import registry
 from posenc_lib.data.imageset import ImageSet
 from posenc_lib.experiments import augshift
 from posenc_lib.experiments.augshift import (
-    AUGSHIFT,
     METHODS,
+    PRESETS,
     AugShiftConfig,
     build,
     consistency,
@@ -22,12 +44,13 @@ from posenc_lib.experiments.augshift import (
 from posenc_lib.measure import metrics
 from posenc_lib.measure.canvas import FILLS
 from posenc_lib.nets import padding
-from posenc_lib.run.config import digest
+from posenc_lib.run.config import describe, digest
+from posenc_lib.run.records import Record
 
-SEEN = {"baseline": ["whole"], "crop": ["crop"], "crops": ["crop", "crop"], "augshift": ["crop", "crop"],
-        "blurpool": ["whole"], "blurpool+augshift": ["crop", "crop"], "mse-only": ["whole", "crop"],
-        "random-padding": ["whole"], "circular": ["whole"]}
-PULLED = {"augshift", "blurpool+augshift", "mse-only"}
+SEEN = {"baseline": ["whole"], "one_crop": ["crop"], "two_crops": ["crop", "crop"], "augshift": ["crop", "crop"],
+        "blurpool": ["whole"], "blurpool_augshift": ["crop", "crop"], "mse_only": ["whole", "crop"],
+        "random_padding": ["whole"], "circular_padding": ["whole"]}
+LATENT_TERM = {"augshift", "blurpool_augshift", "mse_only"}
 
 
 def experiment(method: str = "augshift", **changes) -> AugShiftConfig:
@@ -121,12 +144,12 @@ def test_what_a_step_of_a_method_sees(method):
 
 
 def test_the_caller_says_what_a_crop_uncovers():
-    c, whole = experiment("crop", shift=3), torch.ones(30, 3, 8, 8)
+    c, whole = experiment("one_crop", shift=3), torch.ones(30, 3, 8, 8)
     assert set(views(c, whole, Draws(seed=0))[0].unique().tolist()) == {0.0, 1.0}
     colours = views(c, whole, Draws(seed=0), colour=torch.tensor([2.0, 3.0, 4.0]))[0]
     assert [set(colour.unique().tolist()) for colour in colours.transpose(0, 1)] == [{1.0, n} for n in (2.0, 3.0, 4.0)]
     assert torch.equal(views(c, whole, Draws(seed=0), fill="circular")[0], whole)
-    for view in views(experiment("mse-only", shift=2), noise(2), Draws(seed=0), fill="true", side=12):
+    for view in views(experiment("mse_only", shift=2), noise(2), Draws(seed=0), fill="true", side=12):
         assert view.shape == (2, 3, 12, 12)
 
 
@@ -137,9 +160,9 @@ def by_hand(method, z, y, labels, weight):
     first = cross_entropy(y[0], labels)
     both = (first + cross_entropy(y[-1], labels)) / 2
     apart = ((z[0] - z[-1]) ** 2).sum() / z[0].numel()
-    return {"baseline": first, "crop": first, "crops": both, "augshift": both + weight * apart, "blurpool": first,
-            "blurpool+augshift": both + weight * apart, "mse-only": first + weight * apart, "random-padding": first,
-            "circular": first}[method]
+    return {"baseline": first, "one_crop": first, "two_crops": both, "augshift": both + weight * apart,
+            "blurpool": first, "blurpool_augshift": both + weight * apart, "mse_only": first + weight * apart,
+            "random_padding": first, "circular_padding": first}[method]
 
 
 @pytest.mark.parametrize("method", SEEN)
@@ -150,7 +173,7 @@ def test_the_loss_of_every_method_by_hand(method):
     z, y = zip(*(net(view) for view in seen), strict=True)
     losses = [objective(experiment(method, weight=w), net, seen, labels) for w in (0.7, 300.0)]
     torch.testing.assert_close(losses, [by_hand(method, z, y, labels, w) for w in (0.7, 300.0)])
-    assert losses[1] > losses[0] + 0.1 if method in PULLED else torch.equal(*losses)   # no pull, no weight
+    assert losses[1] > losses[0] + 0.1 if method in LATENT_TERM else torch.equal(*losses)   # no pull, no weight
 
 
 @pytest.mark.parametrize("method", SEEN)
@@ -163,13 +186,13 @@ def test_all_views_pass_in_one_batch(method):
 
 def test_without_crops_only_the_whole_image_is_asked_for_its_class():
     whole, labels = noise(4), torch.tensor([0, 2, 1, 2])
-    c = experiment("mse-only", weight=0.0)
+    c = experiment("mse_only", weight=0.0)
     losses = [objective(c, Flat(), [whole, noise(4, seed=seed)], labels) for seed in (1, 2)]
     assert losses == [cross_entropy(whole.flatten(1)[:, :3], labels)] * 2
 
 
-@pytest.mark.parametrize("method", sorted(PULLED))
-def test_both_views_are_pulled(method):
+@pytest.mark.parametrize("method", sorted(LATENT_TERM))
+def test_the_latent_term_pulls_both_views(method):
     first, second = (noise(4, 8, seed).requires_grad_() for seed in (1, 2))
     labels = torch.tensor([0, 2, 1, 2])
     grads = [torch.autograd.grad(objective(experiment(method, weight=w), Flat(), [first, second], labels),
@@ -185,14 +208,14 @@ def test_both_views_are_pulled(method):
 def test_a_method_builds_its_network(method):
     net = network(method, width=4)
     convolutions = {name: m for name, m in net.named_modules() if isinstance(m, nn.Conv2d)}
-    assert {m.padding_mode for m in convolutions.values()} == {"circular" if method == "circular" else "zeros"}
+    assert {m.padding_mode for m in convolutions.values()} == {"circular" if method == "circular_padding" else "zeros"}
     own = [name for name, m in convolutions.items() if isinstance(m, padding._RandomlyPadded)]
-    assert own == (["net.conv1"] if method == "random-padding" else [])
+    assert own == (["net.conv1"] if method == "random_padding" else [])
     assert any(isinstance(m, BlurPool2d) for m in net.modules()) == method.startswith("blurpool")
     assert net(noise(2))[0].shape == (2, 32) and net(noise(2))[1].shape == (2, 3)
 
 
-@pytest.mark.parametrize("method", ["augshift", "random-padding", "circular"])
+@pytest.mark.parametrize("method", ["augshift", "random_padding", "circular_padding"])
 def test_methods_that_share_a_network_start_from_the_same_weights(method):
     theirs = network("baseline").state_dict()
     ours = network(method).state_dict()
@@ -224,17 +247,17 @@ def test_consistency_by_hand_from_the_shifts_drawn(fill, reach, step):
     """The class is the column of a bright pixel, so two views agree where both moved equally far to the right."""
     n, tested, net = 60, dots(60, 28 if fill == "true" else 16), Brightest()
     found = consistency(net, tested, reach, fill, side=16 if fill == "true" else None, step=step, seed=3,
-                        right=torch.arange(n) % 3 == 0)
+                        correct=torch.arange(n) % 3 == 0)
     draws = Draws(seed=3)
     first, second = (step * random_shifts(n, reach // step, draws) for _ in range(2))
     assert first.abs().max() == step * (reach // step) and not torch.equal(first, second)
     same = (first[:, 1] == second[:, 1]).double()
     assert 0 < same.mean() < 1 and same.mean() != same[::3].mean()
-    expected = {"agreement": same.mean(), "agreement_right": same[::3].mean(),
+    expected = {"consistency": same.mean(), "consistency_correct": same[::3].mean(),
                 "accuracy": (8 + first[:, 1] == tested.labels).double().mean()}
     both = torch.cat([first, second]).double()
     spread = sum(((column - column.mean()) ** 2).mean() for column in both.T)
-    expected["moved"] = ((first - second).double() ** 2).sum() / n / 2 / spread
+    expected["shift_variance"] = ((first - second).double() ** 2).sum() / n / 2 / spread
     assert found == pytest.approx({name: float(value) for name, value in expected.items()})
     assert torch.equal(torch.stack(net.places), 8 + torch.stack([first, second]))   # shown twice, and no third time
 
@@ -251,39 +274,307 @@ def test_two_networks_are_asked_about_the_same_pairs():
 @pytest.mark.parametrize("label, right", [(1, 1.0), (2, None)])
 def test_a_network_that_says_nothing_agrees_with_itself_and_has_no_rank(label, right):
     tested = images(dots(9).images, torch.full((9,), label))
-    assert consistency(Constant(), tested, 4, right=tested.labels == 1) == {
-        "agreement": 1.0, "agreement_right": right, "accuracy": float(label == 1), "moved": None}
+    assert consistency(Constant(), tested, 4, correct=tested.labels == 1) == {
+        "consistency": 1.0, "consistency_correct": right, "accuracy": float(label == 1), "shift_variance": None}
     assert metrics.effective_rank(predict(Constant(), tested, random_shifts(9, 4, Draws(seed=0)))[1]) == 0
 
 
 def test_a_circular_network_does_not_notice_a_circular_shift_by_its_stride():
     tested = images(torch.randint(0, 256, (24, 3, 16, 16), generator=random(0), dtype=torch.uint8),
                     torch.zeros(24, dtype=torch.long))
-    circular, padded = (network(method, width=4).eval() for method in ("circular", "baseline"))
+    circular, padded = (network(method, width=4).eval() for method in ("circular_padding", "baseline"))
     still = consistency(circular, tested, 8, "circular", step=8)
-    assert still["agreement"] == 1 and still["moved"] < 1e-8
-    assert consistency(padded, tested, 8, "circular", step=8)["moved"] > 1e-4
-    assert consistency(circular, tested, 8, "circular")["moved"] > 1e-4   # in between, every second value is kept
+    assert still["consistency"] == 1 and still["shift_variance"] < 1e-8
+    assert consistency(padded, tested, 8, "circular", step=8)["shift_variance"] > 1e-4
+    still = consistency(circular, tested, 8, "circular")   # in between, other values are kept
+    assert still["shift_variance"] > 1e-4
 
 
-# ---- configurations
+# ---- configurations and runs
 
-@pytest.mark.parametrize("profile, dataset, own", [("smoke", "digits", "digits"), ("smoke", "cifar10", "digits"),
-                                                   ("quick", "digits", "digits"), ("quick", "cifar100", "other"),
-                                                   ("paper", "digits", "other"), ("paper", "cifar10", "other")])
+@pytest.mark.parametrize("profile, dataset, own", [("smoke", "digits", "any"), ("smoke", "cifar10", "any"),
+                                                   ("quick", "digits", "digits"), ("quick", "cifar100", "any"),
+                                                   ("paper", "digits", "any"), ("paper", "cifar10", "any")])
 def test_a_preset_is_a_copy_and_the_network_it_names_can_be_built(profile, dataset, own):
     changes = augshift.preset(profile, dataset)
-    assert changes == AUGSHIFT[profile][own]
-    sweep = changes.pop("sweep")
-    assert "sweep" in augshift.preset(profile, dataset)
+    assert changes == PRESETS[profile][own] and changes is not PRESETS[profile][own]
     c = experiment(**{"profile": profile, **changes})
-    assert c.width == changes["width"] and c.weight not in sweep
-    assert len({digest(experiment(**{"profile": profile, **changes, "weight": w})) for w in sweep}) == len(sweep)
+    assert c.width == changes["width"] and c.weight not in augshift.WEIGHTS[profile]
     assert build(c, 3).eval()(noise(1))[0].shape == (1, 8 * c.width)
+
+
+def test_a_data_set_without_a_preset_is_answered_with_those_there_are(monkeypatch):
+    monkeypatch.setitem(PRESETS, "smoke", {"digits": {}, "cifar10": {}})
+    with pytest.raises(ValueError, match=r"dataset: 'photos' .* 'digits', 'cifar10'"):
+        augshift.preset("smoke", "photos")
 
 
 def test_an_unknown_method_is_answered_with_the_choices():
     with pytest.raises(ValueError) as error:
         experiment("shift")
-    assert str(error.value) == ("method: 'shift' was asked for, but there are only 'baseline', 'crop', 'crops', "
-                                "'augshift', 'blurpool', 'blurpool+augshift', 'mse-only', 'random-padding', 'circular'")
+    assert str(error.value) == ("method: 'shift' was asked for, but there are only 'baseline', 'one_crop', "
+                                "'two_crops', 'augshift', 'blurpool', 'blurpool_augshift', 'mse_only', "
+                                "'random_padding', 'circular_padding'")
+
+
+@pytest.fixture(scope="module")
+def data():
+    digits = registry.load("digits", "", validation=0.0)
+    return {"digits": digits, "cifar10": digits}   # the same images under another name
+
+
+def test_a_configuration_follows_the_side_of_the_images(data):
+    c = augshift.configure("quick", "digits", data["digits"], method="blurpool")
+    assert (c.method, c.shift, c.test_shifts, c.data) == ("blurpool", 4, (4, 2, 6, 8), data["digits"].fingerprint)
+    assert not c.recipe.flip and augshift.configure("quick", "cifar10", data["cifar10"]).recipe.flip
+    recipe = augshift.configure("quick", "digits", data["digits"], steps=9).recipe
+    assert (recipe.epochs, recipe.epoch_steps) == (8, 2)
+    assert augshift.configure("paper", "digits", data["digits"]).recipe.epoch_steps is None
+
+
+def test_the_plan_has_table_2_on_every_set_and_the_controls_on_the_first(data):
+    plan = augshift.plan("quick", data)
+    assert [method for dataset, method in plan if dataset == "cifar10"] == ["baseline", "augshift", "blurpool"]
+    on_first = {method: c for (dataset, method), c in plan.items() if dataset == "digits"}
+    assert set(on_first) == set(METHODS) | {"baseline_long", "augshift_0.01", "augshift_1"}
+    assert len({digest(c) for c in plan.values()}) == len(plan)
+    assert on_first["baseline_long"].recipe.epochs == 2 * on_first["baseline"].recipe.epochs
+    assert on_first["one_crop"].shift == on_first["two_crops"].shift // 2 == 2
+    assert on_first["augshift_1"].weight == 1 and on_first["augshift_1"].method == "augshift"
+    brief = {method for method, c in on_first.items() if c.probe_images == 0}
+    assert brief == {"baseline_long", "one_crop", "mse_only", "random_padding", "augshift_0.01", "augshift_1"}
+    assert all(on_first[method].test_shifts == (4,) for method in brief)
+    swept = augshift.plan("quick", data, weights=[0.5], steps=16)
+    assert swept["digits", "augshift_0.5"].weight == 0.5 and ("digits", "augshift_1") not in swept
+    assert all(c.recipe.epoch_steps == 2 for c in swept.values())
+
+
+def test_a_network_is_initialised_from_its_seed_and_the_callers_generator_is_left_alone():
+    state = torch.get_rng_state()
+    ours = augshift.initialise(experiment(), 3, seed=0).state_dict()
+    assert torch.equal(torch.get_rng_state(), state)
+    theirs = network("augshift").state_dict()   # seeded globally
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_run_is_a_function_of_configuration_and_seed(data):
+    plan = augshift.plan("smoke", data)
+    keys = [("digits", "baseline"), ("digits", "augshift"), ("digits", "circular_padding"), ("digits", "one_crop")]
+    run = pickle.loads(pickle.dumps(partial(augshift.run, data=data, device="cpu")))   # as a worker gets it
+    records = []
+    for key in keys:
+        torch.rand(3)   # whatever else was drawn
+        results = json.loads(json.dumps(run(plan[key], 0, None), allow_nan=False))
+        records.append(Record("augshift", digest(plan[key]), 0, describe(plan[key]), results))
+    again = augshift.run(plan[keys[1]], 0, None, data=data, device="cpu")
+    assert json.loads(json.dumps(again)) == records[1].results
+
+    baseline, one_crop = records[0].results, records[3].results
+    assert set(baseline["shifts"]) == {"4", "2", "6", "8"} and set(baseline["fills"]) == set(FILLS)
+    assert 0 <= baseline["location_untrained"] <= 1 and records[1].results["location_untrained"] is None
+    assert set(one_crop["shifts"]) == {"4"} and "fills" not in one_crop and one_crop["location"] is None
+
+    scores = augshift.scores(records, plan)
+    assert len(scores) == 3 * 5 + 2 and scores["main"].sum() == 4
+    row = scores[(scores["method"] == "augshift") & (scores["measure"] == "cons6")].iloc[0]
+    assert row["value"] == 100 * records[1].results["shifts"]["6"]["consistency"] and row["dataset"] == "digits"
+    latents = augshift.latents(records, plan, "digits").set_index("method")
+    assert latents.loc["one_crop", "shift_variance"] == 100 * one_crop["shifts"]["4"]["shift_variance"]
+    fills = augshift.fills(records, plan, "digits")
+    assert len(fills) == 3 * 6 and set(fills["fill"]) == {*FILLS, "identity", "any_step"}
+    identity = fills[(fills["method"] == "circular_padding") & (fills["fill"] == "identity")]
+    assert identity["value"].tolist() == [100]
+    assert augshift.locations(records, plan, "digits")["method"].tolist() == [
+        "baseline", "untrained", "augshift", "circular_padding"]
+    assert augshift.fills(records, plan, "cifar10").empty and augshift.locations(records, plan, "cifar10").empty
+
+
+# ---- the claims
+
+# Typed a second time: method, then CIFAR-100 top-1 and Cons.8, CIFAR-10 the same, ImageNet top-1, Cons.8 and Cons.16.
+TABLE2 = """
+baseline  72.6  70.1  93.1  90.8  69.7  89.5  87.4
+augshift  72.6  85.6  92.1  94.8  70.1  90.2  88.2
+blurpool  72.4  78.2  92.5  92.5  71.4  90.5  88.8
+"""
+PAPER = augshift_claims.TABLE2.set_index(["dataset", "method", "measure"])["paper"].to_dict()
+NAN = float("nan")
+
+
+def test_table_2_is_the_printed_one():
+    cells = [*((dataset, measure) for dataset in ("cifar100", "cifar10") for measure in ("top1", "cons8")),
+             *(("imagenet", measure) for measure in ("top1", "cons8", "cons16"))]
+    printed = {}
+    for line in TABLE2.split("\n")[1:-1]:
+        method, *numbers = line.split()
+        printed |= {(dataset, method, measure): float(n)
+                    for (dataset, measure), n in zip(cells, numbers, strict=True)}
+    assert printed == PAPER and len(augshift_claims.TABLE2) == 21
+
+
+@pytest.mark.parametrize("claim, measure, methods, datasets", [
+    (AUGSHIFT_CONSISTENCY, "cons8", ("baseline", "augshift"), ("cifar10", "cifar100", "imagenet")),
+    (AUGSHIFT_ACCURACY, "top1", ("baseline", "augshift"), ("cifar10", "cifar100", "imagenet")),
+    (AUGSHIFT_BLURPOOL, "cons8", ("blurpool", "augshift"), ("cifar10", "cifar100")),
+])
+def test_the_headline_numbers_are_those_of_table_2(claim, measure, methods, datasets):
+    assert re.findall(r"\d+\.\d", claim.paper_value) == [
+        str(PAPER[dataset, method, measure]) for dataset in datasets for method in methods]
+
+
+def gains(*changes: tuple[str, float, float | None], half: float = 0.5, **columns) -> list[Gain]:
+    """The paper's own gains on CIFAR as this run's, intervals of `half` on each side; 1 where it has no number.
+
+    changes  "dataset/method/against/measure" (a pattern), mean, paper (None leaves it): what differs
+    columns  set in all rows
+    """
+    rows = {}
+    for dataset in ("cifar10", "cifar100"):
+        for measure in ("top1", "cons8", "cons16"):
+            for method, against in PAIRS:
+                printed = PAPER.get((dataset, method, measure), NAN) - PAPER.get((dataset, against, measure), NAN)
+                mean = 1.0 if isnan(printed) else printed
+                rows["/".join((dataset, method, against, measure))] = Gain(
+                    dataset, "cifar_resnet18", method, against, measure, measure == "cons8", mean, NAN, NAN, 3, printed)
+    for pattern, mean, printed in changes:
+        assert fnmatch.filter(rows, pattern), pattern
+        for name in fnmatch.filter(rows, pattern):
+            paper = rows[name].paper if printed is None else printed
+            rows[name] = rows[name]._replace(mean=mean, paper=paper)
+    return [row._replace(low=row.mean - half, high=row.mean + half, **columns) for row in rows.values()]
+
+
+CONS8, TOP1, BLUR8 = "cifar100/augshift/baseline/cons8", "*/augshift/baseline/top1", "cifar10/augshift/blurpool/cons8"
+BLUR8_100, CONS16 = "cifar100/augshift/blurpool/cons8", "cifar10/augshift/baseline/cons16"
+OVER_BLURPOOL, OF_CROPS = ("*/augshift/blurpool/*", -9, None), ("*/two_crops/*/*", -9, None)
+IMAGENET50 = {"dataset": "imagenet", "backbone": "resnet50"}
+
+
+@pytest.mark.parametrize("claim, changes, columns, verdict", [
+    (AUGSHIFT_CONSISTENCY, [], {}, paper.REPRODUCED),
+    (AUGSHIFT_CONSISTENCY, [(CONS8, 10.6, None)], {}, paper.REPRODUCED),        # 15.5 in the paper
+    (AUGSHIFT_CONSISTENCY, [(CONS8, 10.4, None)], {}, paper.IN_DIRECTION),
+    (AUGSHIFT_CONSISTENCY, [(CONS8, 20.4, None)], {}, paper.REPRODUCED),
+    (AUGSHIFT_CONSISTENCY, [(CONS8, 20.6, None)], {}, paper.IN_DIRECTION),      # far more is not the same result
+    (AUGSHIFT_CONSISTENCY, [(CONS8, 0.6, None)], {}, paper.IN_DIRECTION),
+    (AUGSHIFT_CONSISTENCY, [(CONS8, 0.4, None)], {}, paper.NOT_REPRODUCED),     # the interval reaches -0.1
+    (AUGSHIFT_CONSISTENCY, [(CONS8, 15.5, NAN)], {}, paper.IN_DIRECTION),       # no number to compare with
+    (AUGSHIFT_CONSISTENCY, [("*/cons16", -9, None), ("*/top1", -9, None), OVER_BLURPOOL, OF_CROPS], {},
+     paper.REPRODUCED),
+    (AUGSHIFT_ACCURACY, [], {}, paper.REPRODUCED),
+    (AUGSHIFT_ACCURACY, [(TOP1, -1.4, None)], {}, paper.REPRODUCED),
+    (AUGSHIFT_ACCURACY, [(TOP1, -1.6, None)], {}, paper.IN_DIRECTION),          # down to -2.1
+    (AUGSHIFT_ACCURACY, [(TOP1, -2.1, None)], {}, paper.NOT_REPRODUCED),
+    (AUGSHIFT_ACCURACY, [("cifar10/augshift/baseline/top1", -2.1, NAN)], {}, paper.NOT_REPRODUCED),
+    (AUGSHIFT_ACCURACY, [("*/cons8", -9, None), OVER_BLURPOOL, ("*/baseline_long/*", -9, None), OF_CROPS], {},
+     paper.REPRODUCED),
+    (AUGSHIFT_BLURPOOL, [], {}, paper.REPRODUCED),
+    (AUGSHIFT_BLURPOOL, [(BLUR8_100, 2.5, None)], {}, paper.REPRODUCED),        # 7.4 in the paper
+    (AUGSHIFT_BLURPOOL, [(BLUR8_100, 2.3, None)], {}, paper.IN_DIRECTION),
+    (AUGSHIFT_BLURPOOL, [(BLUR8_100, 12.5, None)], {}, paper.IN_DIRECTION),
+    (AUGSHIFT_BLURPOOL, [(BLUR8, 0.6, None)], {}, paper.REPRODUCED),            # 2.3 in the paper
+    (AUGSHIFT_BLURPOOL, [(BLUR8, 0.6, NAN)], {}, paper.IN_DIRECTION),
+    (AUGSHIFT_BLURPOOL, [(BLUR8, 0.4, None)], {}, paper.NOT_REPRODUCED),
+    (AUGSHIFT_BLURPOOL, [("*/baseline/*", -9, None), ("*/cons16", -9, None)], {}, paper.REPRODUCED),
+    (AUGSHIFT_SHIFTS, [], {}, paper.IN_DIRECTION),
+    (AUGSHIFT_SHIFTS, [], IMAGENET50, paper.REPRODUCED),
+    (AUGSHIFT_SHIFTS, [], {"dataset": "imagenet"}, paper.IN_DIRECTION),
+    (AUGSHIFT_SHIFTS, [], {"backbone": "resnet50"}, paper.IN_DIRECTION),
+    (AUGSHIFT_SHIFTS, [(CONS16, 0.6, None)], IMAGENET50, paper.REPRODUCED),
+    (AUGSHIFT_SHIFTS, [(CONS16, 0.4, None)], IMAGENET50, paper.NOT_REPRODUCED),
+    (AUGSHIFT_SHIFTS, [(CONS8, 0.4, None)], {}, paper.NOT_REPRODUCED),
+    (AUGSHIFT_SHIFTS, [("*/top1", -9, None), OVER_BLURPOOL, OF_CROPS], {}, paper.IN_DIRECTION),
+])
+def test_the_rules_of_table_2(claim, changes, columns, verdict):
+    judged, evidence = claim.judge(gains(*changes, **columns))
+    assert judged == verdict
+    assert re.search(r"[+-]\d+\.\d points \[[+-]\d", evidence) and "n = 3" in evidence and "nan" not in evidence
+
+
+def test_the_gain_of_two_crops_alone_is_reported_beside_that_of_augshift():
+    _, evidence = AUGSHIFT_CONSISTENCY.judge(gains(("cifar10/two_crops/baseline/cons8", 2.5, None)))
+    assert evidence == ("cifar10, Cons.8: +4.0 points [+3.5, +4.5]; cifar100, Cons.8: +15.5 points [+15.0, +16.0], "
+                        "n = 3; two crops alone, cifar10: +2.5 points [+2.0, +3.0]; two crops alone, "
+                        "cifar100: +1.0 points [+0.5, +1.5]")
+
+
+def test_the_least_certain_shift_is_reported():
+    _, evidence = AUGSHIFT_SHIFTS.judge(gains((CONS16, -3.0, None)))
+    assert evidence == "least certain of 4 gains: cifar10, Cons.16: -3.0 points [-3.5, -2.5], n = 3"
+
+
+def control_gains(n: int = 3, **means: float) -> list[Gain]:
+    """Gains on one data set that only the controls look at; everything they must not look at is -9."""
+    means = {"term": 3.0, "crops": 2.0, "compute": -1.0} | means
+    of_control = {("augshift", "two_crops", "cons8"): means["term"], ("two_crops", "blurpool", "cons8"): means["crops"],
+                  ("augshift", "baseline_long", "top1"): means["compute"]}
+    rows = []
+    for method, against in PAIRS:
+        for measure in ("top1", "cons8", "cons16"):
+            mean = of_control.get((method, against, measure), -9.0)
+            rows.append(Gain("cifar10", "cifar_resnet18", method, against, measure, measure == "cons8", mean,
+                             mean - 0.5, mean + 0.5, n, NAN))
+    return rows
+
+
+@pytest.mark.parametrize("claim, means, outcome", [
+    (AUGSHIFT_CONSISTENCY, {}, paper.PASSED),
+    (AUGSHIFT_CONSISTENCY, {"term": 0.51}, paper.PASSED),
+    (AUGSHIFT_CONSISTENCY, {"term": 0.5}, paper.NOT_PASSED),
+    (AUGSHIFT_CONSISTENCY, {"term": -3}, paper.NOT_PASSED),
+    (AUGSHIFT_ACCURACY, {}, paper.PASSED),
+    (AUGSHIFT_ACCURACY, {"compute": -1.49}, paper.PASSED),
+    (AUGSHIFT_ACCURACY, {"compute": -1.5}, paper.NOT_PASSED),
+    (AUGSHIFT_BLURPOOL, {"term": 3.1}, paper.PASSED),        # from 2.6; the crops' lead reaches 2.5
+    (AUGSHIFT_BLURPOOL, {"term": 3.0}, paper.NOT_PASSED),
+    (AUGSHIFT_BLURPOOL, {"term": 0.51, "crops": -3}, paper.PASSED),
+    (AUGSHIFT_BLURPOOL, {"term": 0.5, "crops": -3}, paper.NOT_PASSED),
+])
+def test_crops_and_longer_training_must_not_do_what_augshift_does(claim, means, outcome):
+    judged, evidence = claim.judge_control(control_gains(**means))
+    assert judged == outcome
+    assert re.search(r"[+-]\d\.\d points \[[+-]\d", evidence) and "n = 3" in evidence and "-9.0" not in evidence
+
+
+def control_fills(true: float = 5.0, identity: float = 100.0, n: int = 3) -> list[FillGain]:
+    means = {"constant": 20, "reflect": 9, "circular": 8, "true": true, "identity": identity}
+    return [FillGain(fill, mean, mean - 1, mean + 1, n) for fill, mean in means.items()]
+
+
+@pytest.mark.parametrize("rows, outcome", [
+    (control_fills(1.1), paper.PASSED), (control_fills(1.0), paper.NOT_PASSED), (control_fills(-2), paper.NOT_PASSED),
+    (control_fills(identity=99), paper.PASSED), (control_fills(identity=98.9), paper.NOT_PASSED)])
+def test_augshift_must_gain_with_every_border_fill(rows, outcome):
+    judged, evidence = AUGSHIFT_SHIFTS.judge_control(rows)
+    assert judged == outcome
+    assert "black +20.0 points [+19.0, +21.0]" in evidence and "n = 3" in evidence
+
+
+@pytest.mark.parametrize("claim", augshift_claims.CLAIMS, ids=lambda claim: claim.id)
+def test_a_single_seed_is_not_judged(claim):
+    control = control_fills if claim is AUGSHIFT_SHIFTS else control_gains
+    assert claim.judge_control(control(n=1)) == (paper.NOT_TRIED, "one seed has no interval; run at least two")
+    assert claim.judge_control(control(n=2))[0] in (paper.PASSED, paper.NOT_PASSED)
+    assert claim.verdict(gains(n=1))[0] == claim.verdict([])[0] == paper.NOT_TESTABLE
+
+
+def test_gains_are_paired_by_seed():
+    means = {"baseline": 70.0, "baseline_long": 71.0, "two_crops": 80.0, "augshift": 82.0, "blurpool": 75.0}
+    rows = [{"dataset": "cifar10", "method": method, "backbone": "b", "seed": seed, "measure": measure,
+             "value": mean + 10 * seed + (seed if method == "augshift" else 0), "main": measure == "cons8"}
+            for method, mean in means.items() for seed in (0, 1, 2) for measure in ("top1", "cons8")]
+    made = {(row.method, row.against, row.measure): row for row in augshift_claims.gains(pd.DataFrame(rows))}
+    assert {(method, against) for method, against, _ in made} == set(PAIRS)
+    row = made["augshift", "baseline", "cons8"]
+    assert (row.mean, row.n, row.main) == (13, 3, True) and row.paper == pytest.approx(4.0)
+    assert (row.low, row.high) == pytest.approx(metrics.mean_interval([12.0, 13.0, 14.0])[1:])   # not of 12, 23, 34
+    assert isnan(made["two_crops", "baseline", "top1"].paper) and not made["augshift", "two_crops", "top1"].main
+
+
+def test_fill_gains_are_paired_by_seed_and_have_the_identity():
+    rows = [{"method": method, "seed": seed, "fill": fill, "value": value + seed}
+            for method, value in {"baseline": 60.0, "augshift": 70.0, "circular_padding": 99.0}.items()
+            for seed in (0, 1) for fill in (*FILLS, "identity", "any_step")]
+    made = {row.fill: row for row in augshift_claims.fill_gains(pd.DataFrame(rows))}
+    assert set(made) == {*FILLS, "identity"}
+    assert (made["true"].mean, made["true"].low, made["true"].n) == (10, 10, 2) and made["identity"].mean == 99.5

@@ -74,7 +74,7 @@ def test_the_callers_images_are_untouched():
 @pytest.mark.parametrize("location, sentence", [
     ([1, 9], "place: locations span 1..9, but a 3x3 grid has 0..8"),
     ([-1, 2], "place: locations span -1..2, but a 3x3 grid has 0..8"),
-    ([1], "place: 2 images, but 1 locations; one a image is needed"),
+    ([1], "place: 2 images, but 1 locations; give one location per image"),
 ])
 def test_a_location_that_does_not_fit_is_refused(location, sentence):
     with pytest.raises(ValueError) as error:
@@ -104,7 +104,7 @@ def test_merging_nothing():
 
 @pytest.mark.parametrize("classes", [1, 11])
 def test_merging_into_more_labels_than_there_are_is_refused(classes):
-    with pytest.raises(ValueError, match=rf"merge: {classes} groups were asked of 10 labels; ask for 2..10"):
+    with pytest.raises(ValueError, match=rf"merge: 10 labels cannot form {classes} groups; give classes in 2..10"):
         merge(torch.arange(10), 10, classes)
 
 
@@ -164,7 +164,7 @@ def shifts(draw):
     """(images, offset, fill, side): any sides, odd and even, and any way that the fill reaches, there and back."""
     fill, batch, rgb = draw(st.sampled_from(FILLS)), draw(st.integers(0, 3)), draw(st.integers(1, 3))
     row, col = draw(st.integers(1, 5)), draw(st.integers(1, 5))
-    reach, side = {"zeros": 7, "circular": 7, "reflect": min(row, col) - 1, "true": 0}[fill], None
+    reach, side = {"constant": 7, "circular": 7, "reflect": min(row, col) - 1, "true": 0}[fill], None
     if fill == "true":
         side, reach = draw(st.integers(1, 4)), draw(st.integers(0, 3))
         row, col = (side + 2 * reach + draw(st.integers(0, 2)) for _ in range(2))
@@ -207,7 +207,8 @@ def test_shift_equals_a_double_loop(case, colours, one):
     assert torch.equal(moved, shifted_by_a_loop(images, offset, fill, side, colours.to(images.dtype)))
 
 
-@pytest.mark.parametrize("fill, row", [("zeros", [0, 1, 2, 3]), ("reflect", [2, 1, 2, 3]), ("circular", [4, 1, 2, 3])])
+@pytest.mark.parametrize("fill, row", [("constant", [0, 1, 2, 3]), ("reflect", [2, 1, 2, 3]),
+                                       ("circular", [4, 1, 2, 3])])
 def test_a_row_moved_by_one(fill, row):
     images = torch.tensor([1, 2, 3, 4]).reshape(1, 1, 1, 4).repeat(1, 1, 4, 1)
     assert (shift(images, torch.tensor([[0, 1]]), fill) == torch.tensor(row)).all()
@@ -231,19 +232,20 @@ def test_a_shift_equals_torchs_own_roll_padding_and_slice(down, right):
     images = torch.rand(2, 3, 7, 9, generator=torch.Generator().manual_seed(0))
     way = torch.tensor([[down, right]] * 2)
     assert torch.equal(shift(images, way, "circular"), images.roll((down, right), (2, 3)))
-    for fill, around in (("reflect", pad(images, (2,) * 4, mode="reflect")), ("zeros", pad(images, (2,) * 4))):
+    for fill, around in (("reflect", pad(images, (2,) * 4, mode="reflect")), ("constant", pad(images, (2,) * 4))):
         assert torch.equal(shift(images, way, fill), around[..., 2 - down:9 - down, 2 - right:11 - right])
     assert torch.equal(shift(images, way, "true", side=3), images[..., 2 - down:5 - down, 3 - right:6 - right])
 
 
 @pytest.mark.parametrize("options, way, sentence", [
-    ({"fill": "reflect"}, [-6, 0], "shift: 6 pixels were asked for, but reflect fill on 9x6 images reaches 5; shift by "
-                                   "less, or give larger images"),
-    ({"fill": "true", "side": 4}, [2, 0], "shift: 2 pixels were asked for, but true fill on 9x6 images and a window "
-                                          "of side 4 reaches 1; shift by less, or give larger images"),
-    ({"fill": "true", "side": 10}, [0, 0], "shift: 0 pixels were asked for, but true fill on 9x6 images and a window "
-                                           "of side 10 reaches 0; shift by less, or give larger images"),
-    ({"fill": "black"}, [0, 0], "fill: 'black' was asked for, but there are only 'zeros', 'reflect', 'circular', "
+    ({"fill": "reflect"}, [-6, 0], "shift: a shift of 6 pixels is too large for reflect fill on 9x6 images, which "
+                                   "allows 5; shift by less, or give larger images"),
+    ({"fill": "true", "side": 4}, [2, 0], "shift: a shift of 2 pixels is too large for true fill with a window of "
+                                          "side 4 on 9x6 images, which allows 1; shift by less, or give larger images"),
+    ({"fill": "true", "side": 10}, [0, 0], "shift: a shift of 0 pixels is too large for true fill with a window of "
+                                           "side 10 on 9x6 images, which allows 0; shift by less, or give larger "
+                                           "images"),
+    ({"fill": "black"}, [0, 0], "fill: 'black' was asked for, but there are only 'constant', 'reflect', 'circular', "
                                 "'true'"),
 ])
 def test_a_way_that_a_fill_does_not_reach_is_refused(options, way, sentence):

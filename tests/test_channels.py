@@ -1,4 +1,4 @@
-"""Responses equal plain loops and obey the symmetries of their networks; sets of channels have what was asked for."""
+"""Responses equal plain loops and obey the symmetries of their networks; sets of channels have the requested size."""
 import json
 
 import pytest
@@ -32,13 +32,13 @@ def encode():
 
 
 @pytest.mark.parametrize("change, axis", [(flip_horizontally, -1), (flip_vertically, -2)])
-def test_flips_turn_one_axis_over(change, axis):
+def test_a_flip_reverses_one_axis(change, axis):
     x = noise(2, 3, 4, 5)
     assert torch.equal(change(x), torch.stack(x.unbind(axis)[::-1], axis)) and torch.equal(change(change(x)), x)
 
 
 @pytest.mark.parametrize("cols", [4, 8])
-def test_the_roll_makes_centre_and_periphery_change_places(cols):
+def test_the_circular_shift_swaps_centre_and_periphery(cols):
     numbers = canvas.zones(2, cols).expand(1, 1, 2, cols)
     centre, periphery = (torch.isin(numbers, torch.tensor(canvas.REGIONS[r])).float() for r in ("centre", "periphery"))
     assert torch.equal(roll_half_width(centre), periphery) and torch.equal(
@@ -62,7 +62,7 @@ def test_response_equals_the_equation_by_a_plain_loop(encode, change):
     assert (measured >= 0).all() and (signed < 0).any() and measured.dtype == torch.float64
 
 
-def test_flip_is_the_change_that_is_meant_where_none_is_named(encode):
+def test_the_default_change_is_the_horizontal_flip(encode):
     batches = noise(2, 3, 32, 48).split(2)
     assert torch.equal(
         channels.mean_response(encode, batches), channels.mean_response(encode, batches, flip_horizontally)
@@ -70,7 +70,7 @@ def test_flip_is_the_change_that_is_meant_where_none_is_named(encode):
 
 
 @pytest.mark.parametrize("measure", [channels.mean_response, channels.decodability])
-def test_the_size_of_the_batches_has_no_part(encode, measure):
+def test_the_batch_size_does_not_matter(encode, measure):
     images = noise(7, 3, 48, 48)
     whole = measure(encode, images.split(7))
     assert whole.max() > 0.01
@@ -94,7 +94,7 @@ def test_the_signed_response_of_mirrored_data_is_the_negative(encode):
 
 
 @pytest.mark.parametrize("mode", ["circular", "zeros"])
-def test_the_shift_response_is_zero_where_no_padding_tells_the_column(mode):
+def test_the_shift_response_is_zero_under_circular_padding_only(mode):
     largest = channels.mean_response(latents(network(mode)), [noise(2, 3, 32, 64)], roll_half_width).max()   # stride 16
     assert largest < 1e-6 if mode == "circular" else largest > 1e-3
 
@@ -115,7 +115,7 @@ def test_a_one_sided_edge_detector_answers_to_the_flip_and_knows_no_column():
 def test_no_image_is_refused(encode, batches):
     with pytest.raises(ValueError) as error:
         channels.mean_response(encode, batches)
-    assert str(error.value) == "changes: no image to measure on, `batches` was empty"
+    assert str(error.value) == "response_changes: `batches` is empty; give at least one batch of images"
 
 
 def test_top_is_highest_first_and_equal_ones_in_channel_order():
@@ -130,16 +130,16 @@ def test_top_is_highest_first_and_equal_ones_in_channel_order():
 def test_more_channels_than_the_layer_has_are_refused(n):
     with pytest.raises(ValueError) as error:
         channels.top_channels(noise(512), n)
-    assert str(error.value) == f"top: {n} channels were asked for, but the layer has 512; ask for 0 to 512"
+    assert str(error.value) == f"top_channels: n is {n}, but the layer has 512 channels; give 0 to 512"
 
 
-def test_every_count_is_exactly_what_was_asked_for_whatever_was_asked_before():
+def test_every_set_has_the_requested_size_whatever_was_requested_before():
     """The released code shortens its list from call to call."""
     response = noise(512)
-    asked = (100, 300, 50, 0, 100)
-    sets = [channels.top_channels(response, n) for n in asked]
-    assert [len(chosen.unique()) for chosen in sets] == [len(chosen) for chosen in sets] == list(asked)
-    assert all(torch.equal(chosen, sets[1][:n]) for chosen, n in zip(sets, asked, strict=True))
+    sizes = (100, 300, 50, 0, 100)
+    sets = [channels.top_channels(response, n) for n in sizes]
+    assert [len(chosen.unique()) for chosen in sets] == [len(chosen) for chosen in sets] == list(sizes)
+    assert all(torch.equal(chosen, sets[1][:n]) for chosen, n in zip(sets, sizes, strict=True))
     assert torch.equal(sets[0], sets[4])
 
 
@@ -153,31 +153,31 @@ def test_random_sets_are_distinct_channels_and_come_again():
     assert drawn.min() > 30 and drawn.max() < 90
 
 
-def test_matched_sets_have_as_many_channels_of_every_stratum():
-    strength, like = noise(100).abs(), channels.top_channels(noise(100) + torch.arange(100) / 50, 30)
-    stratum = strength.argsort().argsort() // 10
-    sets = channels.rms_matched_sets(strength, like, 20, seed=0)
+def test_rms_matched_sets_have_as_many_channels_of_every_stratum():
+    rms, targets = noise(100).abs(), channels.top_channels(noise(100) + torch.arange(100) / 50, 30)
+    stratum = rms.argsort().argsort() // 10
+    sets = channels.rms_matched_sets(rms, targets, 20, seed=0)
     for chosen in sets:
         assert len(chosen.unique()) == 30
-        assert torch.equal(stratum[chosen].bincount(minlength=10), stratum[like].bincount(minlength=10))
+        assert torch.equal(stratum[chosen].bincount(minlength=10), stratum[targets].bincount(minlength=10))
     assert len({tuple(chosen.sort().values.tolist()) for chosen in sets}) > 1
-    assert torch.equal(torch.stack(sets), torch.stack(channels.rms_matched_sets(strength, like, 20, seed=0)))
-    halves = channels.rms_matched_sets(strength, like, 1, seed=0, strata=2)[0]
-    assert (stratum[halves] < 5).sum() == (stratum[like] < 5).sum()
+    assert torch.equal(torch.stack(sets), torch.stack(channels.rms_matched_sets(rms, targets, 20, seed=0)))
+    halves = channels.rms_matched_sets(rms, targets, 1, seed=0, strata=2)[0]
+    assert (stratum[halves] < 5).sum() == (stratum[targets] < 5).sum()
 
 
-def test_what_is_matched_to_the_strongest_tenth_is_the_strongest_tenth():
-    strength = noise(100).abs()
-    strongest = channels.top_channels(strength, 10)
-    for chosen in channels.rms_matched_sets(strength, strongest, 20, seed=0):
+def test_sets_matched_to_the_highest_stratum_are_that_stratum():
+    rms = noise(100).abs()
+    strongest = channels.top_channels(rms, 10)
+    for chosen in channels.rms_matched_sets(rms, strongest, 20, seed=0):
         assert channels.overlap(chosen, strongest) == len(chosen) == 10
 
 
-def test_decodability_of_channels_that_read_and_that_ignore_the_cell():
+def test_decodability_of_channels_that_encode_and_that_ignore_the_cell():
     def read(images):
-        there = (images != 0).double().mean(1)                         # (batch, row, col)
-        cols, rows = (torch.arange(there.shape[axis]).double() for axis in (-1, -2))
-        return torch.stack([(there * cols).mean((1, 2)), (there * rows[:, None]).mean((1, 2)),
+        shown = (images != 0).double().mean(1)                         # (batch, row, col)
+        cols, rows = (torch.arange(shown.shape[axis]).double() for axis in (-1, -2))
+        return torch.stack([(shown * cols).mean((1, 2)), (shown * rows[:, None]).mean((1, 2)),
                             images[:, 0].mean((1, 2)), torch.full((len(images),), 0.1, dtype=torch.float64)], 1)
 
     by_channel = channels.decodability(read, noise(5, 3, 12, 21).double().split(2))
@@ -204,7 +204,7 @@ def test_no_cell_is_decodable_under_circular_padding(mode):
     assert by_channel.max() < 1e-9 if mode == "circular" else by_channel.max() > 0.01
 
 
-def test_strength_is_the_root_mean_square():
+def test_rms_activation():
     images = noise(5, 4, 6, 7)
     measured = channels.rms_activation(lambda x: 2 * x, images.split(2))
     assert torch.allclose(measured, (4 * images.double() ** 2).mean((0, 2, 3)).sqrt())
@@ -244,7 +244,7 @@ def ranking():
 
 def test_a_ranking_has_every_rule_and_region(ranking):
     features, images, measured = ranking
-    assert set(measured.rules) == {"flip", "shift", "decodability", "strength"}
+    assert set(measured.rules) == {"flip", "shift", "decodability", "rms_activation"}
     assert set(measured.signed) == set(measured.active) == set(canvas.REGIONS)
     for values in (*measured.rules.values(), *measured.signed.values(), *measured.active.values(), measured.mean):
         assert values.shape == (32,) and values.isfinite().all()
@@ -253,7 +253,7 @@ def test_a_ranking_has_every_rule_and_region(ranking):
     for rule, expected in (("flip", channels.mean_response(encode, batches)),
                            ("shift", channels.mean_response(encode, batches, roll_half_width)),
                            ("decodability", channels.decodability(encode, batches)),
-                           ("strength", channels.rms_activation(features, batches))):
+                           ("rms_activation", channels.rms_activation(features, batches))):
         assert torch.allclose(measured.rules[rule], expected, atol=1e-6), rule
     assert torch.allclose(measured.rules["flip"], measured.flips.abs().mean(0))
 
@@ -279,10 +279,10 @@ def test_the_sets_of_a_ranking(ranking):
     measured = ranking[2]
     sets = measured.sets(6, 3, seed=0)
     assert {name: len(draws) for name, draws in sets.items()} == {
-        "flip": 1, "shift": 1, "decodability": 1, "strength": 1, "lowest": 1, "random": 3, "matched": 3}
+        "flip": 1, "shift": 1, "decodability": 1, "rms_activation": 1, "lowest_flip": 1, "random": 3, "rms_matched": 3}
     assert all(len(chosen.unique()) == len(chosen) == 6 for draws in sets.values() for chosen in draws)
     order = channels.top_channels(measured.rules["flip"], 32)
-    assert torch.equal(sets["flip"][0], order[:6]) and set(sets["lowest"][0].tolist()) == set(order[-6:].tolist())
+    assert torch.equal(sets["flip"][0], order[:6]) and set(sets["lowest_flip"][0].tolist()) == set(order[-6:].tolist())
 
 
 def test_released_lists_are_compared_and_a_missing_one_is_named(tmp_path):

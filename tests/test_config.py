@@ -25,6 +25,7 @@ from posenc_lib.experiments.gapnet_vs_permutenet import PlacementConfig
 from posenc_lib.experiments.padding_artifacts import PaddingConfig
 from posenc_lib.experiments.posenet_readout import ReadoutConfig, ScratchConfig
 from posenc_lib.experiments.pretrained_decoding import DecodingConfig
+from posenc_lib.nets.padding import PADDING_MODES
 from posenc_lib.run import config, records
 from posenc_lib.run.config import PROJECT, CosineRecipe, PolyRecipe, Recipe, SgdRecipe, Workspace, describe, digest
 
@@ -120,7 +121,7 @@ def test_a_configuration_with_nan_has_no_digest():
 
 @pytest.mark.parametrize("field, choices", [("task", "'location', 'image'"), ("head", "'gapnet', 'permutenet'"),
                                             ("fill", "'mean', 'black'"),
-                                            ("padding_mode", "'zeros', 'reflect', 'replicate', 'circular'")])
+                                            ("padding_mode", ", ".join(map(repr, PADDING_MODES)))])
 def test_an_unknown_value_is_answered_with_the_choices(field, choices):
     with pytest.raises(ValueError) as error:
         replace(BASE, **{field: "diagonal"})

@@ -1,9 +1,10 @@
-"""Image sets: splits never overlap, any layout gives the same tensors, what is missing or damaged is told."""
+"""Data sets of images: splits never overlap, every layout gives the same tensors, errors are one clear sentence."""
 import hashlib
 import io
 import os
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from posenc_lib.data import bundled, files, imageset, registry
-from posenc_lib.run import inputs as data
+from posenc_lib.data import bundled, cifar, imageset, people, registry
 from posenc_lib.run.config import Workspace
+from posenc_lib.run.inputs import load_for
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)   # image n has label n % 3
 LABELS = [0, 1, 2, 0, 1, 2]
@@ -47,7 +48,7 @@ def shards(tmp_path):
 
 @pytest.mark.parametrize("name, sizes, side, classes", [("digits", (1167, 130, 500), 16, 10),
                                                         ("photos", (346, 38, 96), 64, 6)])
-def test_the_embedded_sets(name, sizes, side, classes, tmp_path):
+def test_bundled_classes(name, sizes, side, classes, tmp_path):
     splits = registry.load(name, tmp_path / "nowhere")
     assert tuple(map(len, splits)) == sizes
     for part, split in zip(splits, ("train", "validation", "test"), strict=True):
@@ -55,29 +56,56 @@ def test_the_embedded_sets(name, sizes, side, classes, tmp_path):
         assert (part.split, len(part.classes), part.labels.dtype) == (split, classes, torch.int64)
     for other in (splits.test, splits.validation):
         assert not rows(splits.train.images) & rows(other.images)
-    share = splits.test.labels.bincount() / len(splits.test)
-    assert (share - 1 / classes).abs().max() < 0.005   # test labels are balanced
+    fraction = splits.test.labels.bincount() / len(splits.test)
+    assert (fraction - 1 / classes).abs().max() < 0.005   # test labels are balanced
     assert splits.fingerprint == registry.load(name, tmp_path).fingerprint
 
 
-def test_the_door_hands_out_what_image_sets_are():
-    for name in ("IMAGENET", "VOID", "ImageSet", "Samples", "Splits", "Trainable"):
-        assert getattr(files, name) is getattr(imageset, name) and name in files.__all__
-    assert bundled.photographs is bundled.photographs
+ENTRIES = [(name, boxes) for boxes, sets in ((False, registry.SETS), (True, registry.BOX_SETS)) for name in sets]
 
 
-def test_a_pair_of_equal_sides_is_that_square():
-    assert (
-        registry.load("digits_on_photos", "", size=(32, 32)).fingerprint
-        == registry.load("digits_on_photos", "", size=32).fingerprint
-    )
+@pytest.mark.parametrize("name, boxes", [*ENTRIES, ("NAME", False), ("NAME", True)])
+def test_every_entry_of_the_registry(name, boxes, tmp_path, monkeypatch):
+    """A bundled set is as its entry says; without files, another is an error, and has a stand-in like it."""
+    monkeypatch.setattr(bundled, "STREET_SEEDS", bundled.STAND_IN_SEEDS)
+    monkeypatch.setattr(people, "TRAIN_SCENES", range(8))
+    entry = registry.find(name, boxes=boxes)
+    size = entry.size if entry.bundled else (32, 32) if entry.square else (32, 64)
+    if entry.bundled:
+        splits = registry.load(name, tmp_path, boxes=boxes)
+        assert splits.train.name == name
+    else:
+        with pytest.raises(FileNotFoundError, match=str(tmp_path)):
+            registry.load(name, tmp_path, boxes=boxes)
+        splits = registry.stand_in(name, boxes=boxes, size=size)
+    n_people = splits.train.labels.shape[1] if boxes else 0
+    shapes = {"classes": (), "label maps": size, "boxes": (n_people, 6)}
+    for part in (splits.train, splits.test):
+        assert len(part) > 0 and part.images.shape[1] == 3
+        if name != "NAME" or boxes:
+            assert part.images.shape[2:] == size and part.labels.shape[1:] == shapes[entry.labels]
+
+
+def test_the_readme_shows_the_registry():
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    assert registry.table() in readme, f"put this table into README.md:\n{registry.table()}"
+
+
+def test_nothing_stands_in_for_a_bundled_set():
+    with pytest.raises(ValueError, match=r"data: digits is bundled, so nothing stands in for it; load it$"):
+        registry.stand_in("digits")
+
+
+def test_a_size_of_two_equal_sides_is_the_square():
+    pair, side = (registry.load("digits_on_photos", "", size=size) for size in ((32, 32), 32))
+    assert pair.fingerprint == side.fingerprint
 
 
 def test_validation_is_cut_from_train_and_leaves_test_alone():
-    whole, cut = registry.load("digits", "", validation=0.0), registry.load("digits", "", validation=0.25)
-    assert (len(whole.validation), len(whole.train), len(cut.validation)) == (0, 1297, 324)
-    assert rows(cut.train.images) | rows(cut.validation.images) == rows(whole.train.images)
-    assert torch.equal(whole.test.images, cut.test.images)
+    full, cut = registry.load("digits", "", validation=0.0), registry.load("digits", "", validation=0.25)
+    assert (len(full.validation), len(full.train), len(cut.validation)) == (0, 1297, 324)
+    assert rows(cut.train.images) | rows(cut.validation.images) == rows(full.train.images)
+    assert torch.equal(full.test.images, cut.test.images)
 
 
 def test_digits_normalise_to_mean_0_and_deviation_1():
@@ -95,7 +123,7 @@ def test_normalise_is_by_colour_and_black_is_its_value_at_0():
 
 def test_a_photographs_test_crops_lie_to_the_right_of_its_train_crops(monkeypatch):
     col = torch.arange(400).expand(1, 1, 300, 400)
-    photo = torch.cat([col // 256, col % 256, col * 0], dim=1).to(torch.uint8)   # every pixel tells its column
+    photo = torch.cat([col // 256, col % 256, col * 0], dim=1).to(torch.uint8)   # a pixel's value is its column
     monkeypatch.setattr(bundled, "photographs", lambda: {name: photo for name in "abcdef"})
     train, _, test = registry.load("photos", "", validation=0.0)
     columns = [part.images[:, 0].int() * 256 + part.images[:, 1] for part in (train, test)]
@@ -112,15 +140,15 @@ def test_the_fingerprint_changes_with_one_pixel_and_with_one_label():
 
 
 @pytest.mark.parametrize("call, sentence", [
-    ({"name": "digits", "size": 20}, "digits: size 20 was asked for; the images are 8x8, so give a multiple of 8"),
-    ({"name": "digits", "validation": 1.0}, r"data: validation=1.0 of the training images; give a part in \[0, 1\)"),
-    ({"name": "photos", "size": 400}, r"photos: crops of 400 pixels were asked for; the largest that fits is \d+"),
-    *(({"name": name, "size": (16, 32)}, rf"{name}: size \(16, 32\) was asked for; its images are square, so give one")
+    ({"name": "digits", "size": 20}, "digits: size=20, but the images are 8x8; give a multiple of 8"),
+    ({"name": "digits", "validation": 1.0}, r"data: validation=1.0 is not a fraction of .* \[0, 1\)$"),
+    ({"name": "photos", "size": 400}, r"photos: size=400, but the largest crop that fits has \d+"),
+    *(({"name": name, "size": (16, 32)}, rf"{name}: size=\(16, 32\) is not square; give one number of pixels$")
       for name in ("digits", "photos", "digits_on_photos", "cifar10")),
-    *(({"name": "digits", "size": size}, r"digits: size .* was asked for; give a number of pixels, or two as \(row")
+    *(({"name": "digits", "size": size}, r"digits: size=.* is not a size in pixels; give one .*, or \(rows, cols\)$")
       for size in (0, -8, (8, 0), (16, -16))),
 ])
-def test_what_a_set_cannot_give(call, sentence):
+def test_requests_that_a_data_set_cannot_satisfy(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         registry.load(root="", **call)
 
@@ -149,20 +177,20 @@ def spoiled(image: bytes):
 
 
 @pytest.mark.parametrize("damage, error, sentence", [
-    (lambda folder: os.truncate(folder / SECOND, 1000), ValueError, f"{SECOND} is cut off .*; download it again"),
+    (lambda folder: os.truncate(folder / SECOND, 1000), ValueError, f"{SECOND} is truncated or .*; download it again"),
     (lambda folder: (folder / SECOND).unlink(), FileNotFoundError, "cifar10: .* has 1 of 2 train shards; download"),
     (lambda folder: (folder / "test-00000-of-00001.parquet").unlink(), FileNotFoundError, "has 0 of the test shards"),
     (lambda folder: write_shard(folder / SECOND, [b""], ["cat"]), ValueError, "img as struct.* and label as string"),
     (lambda folder: write_shard(folder / SECOND, [b""], [0], "picture", "target"), ValueError,
-     f"{SECOND} has columns picture, target; it needs img or image, and label"),
+     f"{SECOND} has the columns picture, target; it needs img or image, and label"),
     (spoiled(b"no image"), ValueError, "data: image 3 of .*cifar10 cannot be read as an image .*; replace it"),
     (spoiled(encoded(PIXELS[3], "PNG")[:900]), ValueError, "data: image 3 of .*cifar10 cannot be read as an image"),
-], ids=["cut off", "no second shard", "no test shard", "label by name", "other columns", "no image", "half an image"])
-def test_damaged_parquet_is_told_in_one_sentence(shards, damage, error, sentence):
+], ids=["truncated", "no second shard", "no test shard", "label by name", "other columns", "no image", "half an image"])
+def test_damaged_parquet_is_an_error_of_one_sentence(shards, damage, error, sentence):
     damage(shards / "cifar10")
-    with pytest.raises(error, match=sentence) as told:
+    with pytest.raises(error, match=sentence) as raised:
         registry.load("cifar10", shards)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
 
 
 def write_torchvision_layout(root, layout, monkeypatch):
@@ -180,27 +208,27 @@ def write_torchvision_layout(root, layout, monkeypatch):
 
 
 def test_torchvisions_layout_gives_the_same_set_as_parquet(shards, tmp_path, monkeypatch):
-    write_torchvision_layout(tmp_path / "other", files.CIFAR["cifar10"][0], monkeypatch)
+    write_torchvision_layout(tmp_path / "other", cifar.VARIANTS["cifar10"].dataset, monkeypatch)
     for options in ({}, {"size": 16}):
         one, other = (registry.load("cifar10", root, **options) for root in (shards, tmp_path / "other"))
         assert one.fingerprint == other.fingerprint
 
 
-def test_a_wrong_checksum_is_told_in_one_sentence(tmp_path, monkeypatch):
-    folder = write_torchvision_layout(tmp_path, files.CIFAR["cifar10"][0], monkeypatch)
+def test_a_wrong_checksum_is_an_error_of_one_sentence(tmp_path, monkeypatch):
+    folder = write_torchvision_layout(tmp_path, cifar.VARIANTS["cifar10"].dataset, monkeypatch)
     with open(folder / "train_list", "ab") as file:
         file.write(b"one byte more")
-    with pytest.raises(ValueError, match=r"cifar10: files under .*-py are missing or do not have their published"):
+    with pytest.raises(ValueError, match=r"cifar10: files in .*-py are missing or do not have their published"):
         registry.load("cifar10", tmp_path)
 
 
 @pytest.mark.parametrize("name, md5", [("cifar10", "c58f30108f718f92721af3b95e74349a"),
                                        ("cifar100", "eb9058c3a382ffc7106e4002c42a8d85")])
-def test_a_missing_set_names_path_command_and_checksum(tmp_path, name, md5):
+def test_the_error_for_missing_cifar_names_its_path_command_and_checksum(tmp_path, name, md5):
     with pytest.raises(FileNotFoundError) as error:
         registry.load(name, tmp_path)
     assert str(tmp_path / name) in str(error.value) and md5 in str(error.value)
-    assert f"data.download('{name}', '{tmp_path}')" in str(error.value)
+    assert f"cifar.download('{name}', '{tmp_path}')" in str(error.value)
 
 
 @pytest.mark.parametrize("where", ["", "class-of-{n}/"])
@@ -217,10 +245,10 @@ def test_a_folder_of_images_flat_or_by_class(tmp_path, where):
     assert train.classes == (("class-of-0", "class-of-1") if where else ("unlabelled",))
 
 
-@pytest.mark.parametrize("size, row, col", [   # of the middle of a picture of 20 rows and 40 columns, not enlarged
+@pytest.mark.parametrize("size, row, col", [   # the crop at the centre of an image of 20 rows and 40 columns
     ((20, 10), 0, 15), ((6, 40), 7, 0), (20, 0, 10), ((20, 40), 0, 0),
 ])
-def test_a_rectangle_is_the_middle_of_the_picture_scaled_to_cover_it(tmp_path, size, row, col):
+def test_an_image_is_scaled_to_cover_a_rectangle_and_cropped_at_the_centre(tmp_path, size, row, col):
     picture = np.stack(np.broadcast_arrays(np.arange(20)[:, None], np.arange(40), 7), -1).astype(np.uint8)
     for split in ("train", "test"):
         (tmp_path / "mine" / split).mkdir(parents=True)
@@ -228,63 +256,61 @@ def test_a_rectangle_is_the_middle_of_the_picture_scaled_to_cover_it(tmp_path, s
     rows, cols = size if isinstance(size, tuple) else (size, size)
     images = registry.load("mine", tmp_path, size=size).test.images
     assert np.array_equal(images[0].permute(1, 2, 0), picture[row:row + rows, col:col + cols])
-    twice = registry.load("mine", tmp_path, size=(2 * rows, 2 * cols)).test.images   # enlarged, the same part of it
+    twice = registry.load("mine", tmp_path, size=(2 * rows, 2 * cols)).test.images   # enlarged, the same crop
     assert twice.shape == (1, 3, 2 * rows, 2 * cols)
     assert (twice[..., ::2, ::2].int() - images.int()).abs().max() <= 1
 
 
 @pytest.mark.parametrize("stray", ["train/2.png", "test/2.png"])
-def test_an_image_beside_the_folders_of_classes_is_not_given_a_class_in_silence(tmp_path, stray):
+def test_an_image_outside_the_folders_of_classes_is_an_error(tmp_path, stray):
     for file in ("train/cat/0.png", "train/dog/1.png", "test/cat/0.png", stray):
         (tmp_path / "mine" / file).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(PIXELS[0]).save(tmp_path / "mine" / file)
-    with pytest.raises(ValueError, match=r"data: 1 images of .*mine lie beside the folders of classes"):
+    with pytest.raises(ValueError, match=r"data: 1 images in .*mine are not in the folder of a class"):
         registry.load("mine", tmp_path)
 
 
-def test_folders_that_cannot_be_used(tmp_path):
-    with pytest.raises(
-        FileNotFoundError, match="data: no image set 'mine': it is none of digits, photos, digits_on_photos"
-    ):
+def test_folders_that_cannot_be_read(tmp_path):
+    names = ", ".join(registry.SETS)
+    with pytest.raises(FileNotFoundError, match=f"data: 'mine' is not one of {names}, and .* is not a folder; put "):
         registry.load("mine", tmp_path)
     (tmp_path / "mine" / "train").mkdir(parents=True)
-    with pytest.raises(FileNotFoundError, match=r"data: .*train has no image \(.jpg, .*\); put the train images there"):
+    with pytest.raises(FileNotFoundError, match=r"data: .*train has no images \(.jpg, .*\); put the training images"):
         registry.load("mine", tmp_path)
     (tmp_path / "mine" / "train" / "broken.png").write_bytes(b"")
     (tmp_path / "mine" / "val" / "cat").mkdir(parents=True)
     Image.fromarray(PIXELS[0]).save(tmp_path / "mine" / "val" / "cat" / "1.png")
-    with pytest.raises(ValueError, match="classes that train has not: cat"):
+    with pytest.raises(ValueError, match=r"has classes that .*train does not have: cat; remove"):
         registry.load("mine", tmp_path)
     (tmp_path / "mine" / "val" / "cat" / "1.png").rename(tmp_path / "mine" / "val" / "1.png")
     with pytest.raises(ValueError, match=r"broken\.png cannot be read as an image"):
         registry.load("mine", tmp_path)
 
 
-def test_only_where_nothing_is_run_do_embedded_images_stand_in_and_a_line_says_so(tmp_path, monkeypatch, capsys):
+def test_bundled_images_stand_in_only_if_a_page_shows_recorded_results(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     paper = Workspace("paper", data_root=str(tmp_path))
     for name, size, shape, instead in (("cifar10", None, (32, 32), "digits"), ("mine", 48, (48, 48), "photos"),
                                        ("cityscapes", (32, 64), (32, 64), "streets")):
-        splits = data.load_for(paper, name, size=size, validation=0.0)
-        assert (
-            isinstance(splits, imageset.StandIn) and splits.train.images.shape[-2:] == shape and not splits.validation
-        )
-        assert capsys.readouterr().out == (f"{name} is not under {tmp_path}; in the parts by hand, {instead} stand in "
-                                           "for it\n")
-    assert not isinstance(data.load_for(paper, "digits", validation=0.0), imageset.StandIn)
+        splits = load_for(paper, name, size=size, validation=0.0)
+        assert isinstance(splits, imageset.StandIn) and not splits.validation
+        assert splits.train.images.shape[-2:] == shape
+        assert capsys.readouterr().out == (f"{name} is not under {tmp_path}; in the demonstrations, {instead} stand "
+                                           "in for it\n")
+    assert not isinstance(load_for(paper, "digits", validation=0.0), imageset.StandIn)
     (tmp_path / "mine" / "train").mkdir(parents=True)
     (tmp_path / "mine" / "train" / "a.png").write_bytes(b"damaged")
     (tmp_path / "mine" / "test").mkdir()
     (tmp_path / "mine" / "test" / "a.png").write_bytes(b"damaged")
     with pytest.raises(ValueError, match="cannot be read as an image"):
-        data.load_for(paper, "mine", size=48)
+        load_for(paper, "mine", size=48)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     with pytest.raises(FileNotFoundError, match=r"cifar10: neither "):
-        data.load_for(paper, "cifar10")
+        load_for(paper, "cifar10")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(FileNotFoundError, match=r"cifar10: neither "):
-        data.load_for(Workspace("smoke", data_root=str(tmp_path)), "cifar10")
-    assert len(data.load_for(Workspace("smoke"), "digits", validation=0.0).train) == 1297
+        load_for(Workspace("smoke", data_root=str(tmp_path)), "cifar10")
+    assert len(load_for(Workspace("smoke"), "digits", validation=0.0).train) == 1297
 
 
 @pytest.mark.slow
@@ -308,7 +334,7 @@ def digits_on_photos():
     return registry.load("digits_on_photos", "", size=32, validation=0.0)
 
 
-def test_a_stencil_is_a_photographs_negative_inside_a_digit_and_untouched_outside(digits_on_photos):
+def test_a_pasted_digit_is_the_photograph_inverted(digits_on_photos):
     assert digits_on_photos.train.classes == ("photograph", *"0123456789")
     for ours, photos in zip(digits_on_photos, registry.load("photos", "", size=32, validation=0.0), strict=True):
         assert ours.labels.shape == (len(photos), 32, 32) and ours.labels.dtype == torch.int64
@@ -317,7 +343,7 @@ def test_a_stencil_is_a_photographs_negative_inside_a_digit_and_untouched_outsid
     assert digits_on_photos.train.labels.unique().tolist() == list(range(11))
 
 
-def test_every_stencil_is_one_digit_half_as_large_as_its_picture(digits_on_photos):
+def test_a_pasted_digit_is_half_as_large_as_its_image_and_anywhere_in_it(digits_on_photos):
     places = set()
     for labels in digits_on_photos.train.labels:
         assert labels.unique().numel() == 2
@@ -327,19 +353,17 @@ def test_every_stencil_is_one_digit_half_as_large_as_its_picture(digits_on_photo
     assert len(places) > 100
 
 
-def test_stencils_are_the_same_every_time(digits_on_photos):
-    assert (
-        registry.load("digits_on_photos", "elsewhere", size=32, validation=0.0).fingerprint
-        == digits_on_photos.fingerprint
-    )
+def test_digits_on_photos_are_the_same_every_time(digits_on_photos):
+    again = registry.load("digits_on_photos", "elsewhere", size=32, validation=0.0)
+    assert again.fingerprint == digits_on_photos.fingerprint
 
 
-def test_stencils_come_in_multiples_of_16_only():
-    with pytest.raises(ValueError, match=r"digits_on_photos: size 40 was asked for; .* so give a multiple of 16"):
+def test_digits_on_photos_have_multiples_of_16_pixels_a_side():
+    with pytest.raises(ValueError, match=r"digits_on_photos: size=40, but .*; give a multiple of 16"):
         registry.load("digits_on_photos", "", size=40)
 
 
-def test_samples_widen_half_precision_and_keep_the_order_asked_for():
+def test_samples_convert_to_float32_and_keep_the_order_of_indices():
     inputs = torch.arange(24).reshape(6, 4).half()
     samples = imageset.Samples(inputs, torch.arange(6)).to("cpu")
     batch, labels = samples.batch(torch.tensor([4, 0, 5]))

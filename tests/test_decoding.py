@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from posenc_lib.experiments import decoding
+from posenc_lib.run import decoding
 from posenc_lib.run.config import Recipe
 
 RECIPE = Recipe(epochs=1, epoch_steps=120, batch_size=64, learning_rate=3e-2, flip=False)
@@ -30,8 +30,8 @@ def told(**options):
 def test_what_is_there_is_told_in_order_and_lost_by_the_shuffle():
     rows = told(few=3)
     assert list(rows) == [(layer, head) for layer in (1, 2) for head in decoding.HEADS]
-    assert rows[1, "in order"]["accuracy"] > 0.9 > 0.6 > rows[1, "shuffled"]["accuracy"]
-    assert abs(rows[1, "answers permuted"]["accuracy"] - 1 / CELLS) < 0.15
+    assert rows[1, "in_order"]["accuracy"] > 0.9 > 0.6 > rows[1, "shuffled"]["accuracy"]
+    assert abs(rows[1, "permuted_labels"]["accuracy"] - 1 / CELLS) < 0.15
     assert [rows[1, head]["channels"] for head in decoding.HEADS] == [12, 12, 3, 12]
 
 
@@ -41,8 +41,8 @@ def test_where_every_cell_gives_the_same_latent_chance_is_exact():
 
 
 def test_only_the_heads_that_are_asked_for_are_trained():
-    rows = told(heads={"in order": decoding.HEADS["in order"]})
-    assert list(rows) == [(1, "in order"), (2, "in order")]
+    rows = told(heads={"in_order": decoding.HEADS["in_order"]})
+    assert list(rows) == [(1, "in_order"), (2, "in_order")]
 
 
 def test_the_same_seed_gives_the_same_and_the_callers_random_state_stays():

@@ -303,8 +303,8 @@ def test_weights_that_are_not_there_or_not_of_this_network(offline, tmp_path):
         file.parent.mkdir(exist_ok=True)
         save_file(pretrained.untrained(other).net.state_dict(), file)
         before = {name: t.clone() for name, t in net.state_dict().items()}
-        with pytest.raises(ValueError, match=rf"weights: those of {other} lack {lacks} and \d+ more of the backbone's; "
-                                             "give weights of that very network"):
+        with pytest.raises(ValueError, match=rf"weights: those of {other} lack {lacks} and \d+ more tensors of the "
+                                             "backbone; use weights of the same network"):
             detectors.from_imagenet(net, other, tmp_path)
         assert all(torch.equal(t, before[name]) for name, t in net.state_dict().items())
 

@@ -19,12 +19,12 @@ from torch.nn.functional import cross_entropy
 
 from posenc_lib import probe
 from posenc_lib.data.imageset import IMAGENET, VOID, ImageSet
-from posenc_lib.experiments import ablation, augshift, decoding, pedestrian_detection, region_attack
+from posenc_lib.experiments import ablation, augshift, pedestrian_detection, region_attack
 from posenc_lib.measure import canvas, features, metrics, miss_rate
 from posenc_lib.measure import channels as measure_channels
 from posenc_lib.nets import classifiers, detectors, heads, hooks, padding, pretrained, segmenters
 from posenc_lib.nets.padding import PADDING_MODES
-from posenc_lib.run import training
+from posenc_lib.run import decoding, training
 from posenc_lib.run.config import Recipe, Workspace
 
 CPU = torch.device("cpu")
@@ -131,7 +131,8 @@ def test_a_segmenter_learns_and_is_attacked(plus, layer, device):
     )
     sets = rank.sets(2, 1, 0)
     removals = [ablation.Ablation(sets[rule][0], instead, inside) for rule, instead, inside in (
-        ("flip", None, ""), ("strength", rank.mean, ""), ("random", None, "left"), ("matched", rank.mean, "left"))]
+        ("flip", None, ""), ("rms_activation", rank.mean, ""), ("random", None, "left"),
+        ("rms_matched", rank.mean, "left"))]
     counts = region_attack.sweep(net, tried, removals, layer=layer, batch=3)
     weights = torch.cat([torch.ones(1, 4), metrics.bootstrap(4, 5)])
     assert region_attack.region_iou(counts, "left", weights=weights).shape == (len(removals), 6)
@@ -157,7 +158,7 @@ def test_a_detector_learns_and_is_attacked(kind, device):
     rank = measure_channels.rank(lambda x: net.features(x)[0], lambda: (tried.batch(half)[0] for half in halves),
                          stride=max(net.backbone.strides))
     sets = rank.sets(2, 1, 0)
-    removals = [ablation.Ablation(sets[rule][0]) for rule in ("flip", "matched")]
+    removals = [ablation.Ablation(sets[rule][0]) for rule in ("flip", "rms_matched")]
     for found in pedestrian_detection.sweep(net, tried, removals, batch=3):
         matches = miss_rate.match(
             tried.labels, found, miss_rate.SETUPS["All"], unit=0.1, region="left", size=(64, 64)
@@ -181,10 +182,11 @@ def test_a_classifier_learns_to_agree_and_is_asked(method, device):
     for offset_on in (CPU, DEVICE):
         told, z = augshift.predict(net, tried, torch.zeros(4, 2, dtype=torch.long, device=offset_on))
     right = told == tried.labels
-    for fill in canvas.FILLS if method == "baseline" else ("zeros",):
-        found = augshift.consistency(net, tried, 2, fill, side=16 if fill == "true" else None, right=right)
-    augshift.consistency(net, tried, 2, right=right.cpu())
-    assert set(found) == {"agreement", "agreement_right", "accuracy", "moved"} and isfinite(metrics.effective_rank(z))
+    for fill in canvas.FILLS if method == "baseline" else ("constant",):
+        found = augshift.consistency(net, tried, 2, fill, side=16 if fill == "true" else None, correct=right)
+    augshift.consistency(net, tried, 2, correct=right.cpu())
+    assert set(found) == {"consistency", "consistency_correct", "accuracy", "shift_variance"}
+    assert isfinite(metrics.effective_rank(z))
 
 
 def tokens() -> nn.Module:
@@ -199,16 +201,16 @@ def test_a_network_is_probed_with_pictures_of_any_place(build, images_on, device
     net, images = build().eval().to(device), noise(4).to(images_on)
     layer = probe.find_layers(net, size=32)[-1]
     told = probe.probe(net, grid=2, images=images, size=32, folds=2, recipe=RECIPE)
-    assert len(told.accuracy) == len(told.layers) * len(probe.READERS)
+    assert len(told.accuracy) == len(told.layers) * len(probe.HEADS)
     ranked = {rule: probe.rank(net, layer.name, images, rule, batch=3)
-              for rule in ("flip", "shift", "decodability", "strength", "left")}
+              for rule in ("flip", "shift", "decodability", "rms_activation", "left")}
     targets = ranked["flip"][0][:2]
-    for strength in (None, ranked["strength"][1]):
+    for rms_activation in (None, ranked["rms_activation"][1]):
         rows = probe.attack(net, layer.name, targets, lambda net: float(net(images.to(device)).mean()), draws=2,
-                              strength=strength, axis=layer.axis)
-    assert list(rows["removed"]) == ["nothing", "targets", "random", "as strong"]
+                            rms_activation=rms_activation, axis=layer.axis)
+    assert list(rows["ablated"]) == ["none", "targets", "random", "rms_matched"]
     report = probe.padding_report(net, images, modes=("circular",))
-    assert set(report.layers["run with"]) == {"as it is", "circular"}
+    assert set(report.layers["padding_mode"]) == {"as_built", "circular"}
 
 
 @pytest.mark.parametrize("channels_on", [CPU, DEVICE])
@@ -321,7 +323,7 @@ def test_captured_readers_do_not_leave_the_device(captured):
     encoder.net.to(DEVICE)
     samples, _ = features.frozen_features(encoder, pictures().to(DEVICE), side=7)
     targets = torch.rand(2, 16, 16).to(DEVICE)
-    training.fit(heads.Readout(9, 2, size=16), samples.only(torch.arange(9)),
+    training.fit(heads.Readout(9, 2, size=16), samples.select(torch.arange(9)),
                  lambda readout, f, *_: (readout(f) - targets).square().mean(), steps, seed=0)
     assert len(captured) == 2
 

@@ -1,4 +1,4 @@
-"""A frozen network is the one that was asked for, with those weights; its kept features are what it would say again."""
+"""A frozen network is the requested one with the requested weights, and its cached features are what it computes."""
 from collections import OrderedDict
 from dataclasses import replace
 
@@ -18,6 +18,7 @@ from posenc_lib.nets.hooks import layer
 from posenc_lib.nets.padding import set_padding_mode
 from posenc_lib.run import training
 from posenc_lib.run.config import Recipe, SgdRecipe
+from posenc_lib.show import style
 
 RECIPE = Recipe(epochs=1, epoch_steps=2, batch_size=4, flip=False)
 TRAINED = EncoderConfig(source="photos", width=2, crop=32, recipe=RECIPE)
@@ -79,7 +80,7 @@ def test_coordinates_add_the_row_and_the_column_from_minus_1_to_1():
         assert torch.equal(f[1, channel], expected)
 
 
-def test_an_unknown_network_is_answered_with_the_choices():
+def test_an_unknown_network_lists_the_choices():
     with pytest.raises(ValueError, match=r"'resnet99' was asked for, .*'vgg16'.*'mobilenetv2_100'.*'pixels'"):
         pretrained.untrained("resnet99")
     with pytest.raises(ValueError, match="'resnet99' was asked for"):
@@ -111,30 +112,30 @@ def test_weights_come_from_the_data_root_or_from_a_file_that_is_named(squeezenet
 
 
 def test_torchvisions_weights_are_downloaded_where_no_file_lies(squeezenet, offline, monkeypatch, tmp_path):
-    asked = []
+    downloads = []
 
     def download(url, path, hash_prefix, **_):
-        asked.append((url.rpartition("/")[2], hash_prefix))
+        downloads.append((url.rpartition("/")[2], hash_prefix))
         torch.save(squeezenet[0].state_dict(), path)
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     assert same(pretrained.pretrained("squeezenet1_1", tmp_path).net, squeezenet[0])
-    assert asked == [("squeezenet1_1-b8a52dc0.pth", "b8a52dc0")]   # the hash is checked
+    assert downloads == [("squeezenet1_1-b8a52dc0.pth", "b8a52dc0")]   # the hash is checked
 
 
 @pytest.mark.parametrize("name, sentence", [
-    ("mobilenetv2_100", r"weights: .*mobilenetv2_100-imagenet\.safetensors was asked for and is not there; put a "),
-    ("squeezenet1_1", r"weights: .*squeezenet1_1-imagenet\.safetensors is not there, and torchvision's squeezenet1_1 "
-                      r"could not be downloaded \(.*no route.*\); put a \.safetensors state dict of squeezenet1_1 at"),
+    ("mobilenetv2_100", r"weights: .*mobilenetv2_100-imagenet\.safetensors does not exist; put a "),
+    ("squeezenet1_1", r"weights: .*squeezenet1_1-imagenet\.safetensors does not exist, and torchvision's squeezenet1_1 "
+                      r"could not be downloaded \(.*no route.*\); put a \.safetensors state dict of squeezenet1_1 th"),
 ])
-def test_missing_weights_are_told_in_one_sentence(name, sentence, offline, tmp_path):
+def test_missing_weights_are_reported_in_one_sentence(name, sentence, offline, tmp_path):
     with pytest.raises(FileNotFoundError, match=sentence) as error:
         pretrained.pretrained(name, tmp_path)
     assert "\n" not in str(error.value)
 
 
 def test_a_named_file_that_is_missing_is_not_replaced_by_a_download(squeezenet, offline, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"weights: .*mine\.safetensors was asked for and is not there"):
+    with pytest.raises(FileNotFoundError, match=r"weights: .*mine\.safetensors does not exist"):
         pretrained.pretrained("squeezenet1_1", squeezenet[1], tmp_path / "mine.safetensors")
 
 
@@ -143,7 +144,9 @@ def test_another_networks_weights_and_half_a_file_are_refused(squeezenet, tmp_pa
     with pytest.raises(ValueError, match=r"does not fit EfficientNet: it has 52 tensors, the model \d+; they differ"):
         pretrained.pretrained("mobilenetv2_100", "", file)
     (tmp_path / "half.safetensors").write_bytes(file.read_bytes()[:10_000])
-    with pytest.raises(ValueError, match=r"half\.safetensors is damaged or no safetensors file .*; download it again"):
+    with pytest.raises(
+        ValueError, match=r"half\.safetensors is damaged or not a safetensors file .*; download it again"
+    ):
         pretrained.pretrained("squeezenet1_1", "", tmp_path / "half.safetensors")
 
 
@@ -161,9 +164,11 @@ def test_the_fingerprint_is_the_files(tmp_path):
 @pytest.mark.parametrize("c", [EncoderConfig(width=2), EncoderConfig(net="squeezenet1_1"), TRAINED],
                          ids=["small", "squeezenet", "trained"])
 def test_one_seed_makes_one_network_and_another_seed_another(c):
+    state = torch.get_rng_state()
     first = encoders.build_encoder(c, 0, "").net
+    assert torch.equal(torch.get_rng_state(), state)
     encoders._trained.cache_clear()
-    torch.rand(7)   # the caller's randomness has no part in it
+    torch.rand(7)   # the caller's random state has no effect
     assert same(encoders.build_encoder(c, 0, "").net, first)
     assert not same(encoders.build_encoder(c, 1, "").net, first)
 
@@ -177,7 +182,7 @@ def test_every_weight_of_a_trained_network_was_trained():
 
 
 @pytest.mark.parametrize("c", [EncoderConfig(width=2), TRAINED], ids=["random", "trained"])
-def test_running_with_another_padding_leaves_the_weights_and_the_kept_network_alone(c, digits):
+def test_running_with_another_padding_changes_neither_the_weights_nor_the_cached_network(c, digits):
     x, _ = digits.batch(torch.arange(3))
     circular = encoders.build_encoder(replace(c, run_with="circular"), 0, "")
     plain = encoders.build_encoder(c, 0, "")
@@ -222,13 +227,13 @@ def test_stacked_features_equal_resizing_and_joining_by_hand(small, digits, batc
 
 
 @pytest.mark.parametrize("use", [None, torch.tensor([29, 0, 3])], ids=["all", "three"])
-def test_features_read_batch_by_batch_are_the_kept_ones(small, digits, use):
-    kept, channels = measure_features.frozen_features(small, digits, side=7)
+def test_features_computed_per_batch_are_the_cached_ones(small, digits, use):
+    cached, channels = measure_features.frozen_features(small, digits, side=7)
     streamed, same_channels = measure_features.frozen_features(small, digits, side=7, limit=0)
-    assert streamed.kept is None and kept.kept is not None and channels == same_channels == [2, 4, 8, 16]
-    kept, streamed = (r.to("cpu") if use is None else r.only(use).to("cpu") for r in (kept, streamed))
+    assert streamed.cached is None and cached.cached is not None and channels == same_channels == [2, 4, 8, 16]
+    cached, streamed = (r.to("cpu") if use is None else r.select(use).to("cpu") for r in (cached, streamed))
     for index in (torch.tensor([2]), torch.tensor([1, 0])):
-        (f, labels), (g, others) = kept.batch(index), streamed.batch(index)
+        (f, labels), (g, others) = cached.batch(index), streamed.batch(index)
         wanted = measure_features.stacked_features(small, digits, side=7)[0][index].float()
         assert torch.equal(f, wanted if use is None else wanted[:, use]) and f.dtype == g.dtype == torch.float32
         assert torch.allclose(f, g, rtol=1e-3, atol=1e-3) and not g.requires_grad
@@ -236,10 +241,10 @@ def test_features_read_batch_by_batch_are_the_kept_ones(small, digits, use):
 
 
 @pytest.mark.parametrize("beyond", [0, 1])
-def test_features_are_kept_up_to_the_limit_in_bytes(small, digits, beyond):
+def test_features_are_cached_up_to_the_limit_in_bytes(small, digits, beyond):
     size = 2 * 3 * 30 * 7 * 7   # half precision, images, channels, grid
     reading, _ = measure_features.frozen_features(small, digits, side=7, limit=size - beyond)
-    assert len(reading) == 3 and (reading.kept is None) == bool(beyond)
+    assert len(reading) == 3 and (reading.cached is None) == bool(beyond)
 
 
 def test_a_readout_learns_the_same_from_streamed_features(small, digits):
@@ -254,13 +259,13 @@ def test_a_readout_learns_the_same_from_streamed_features(small, digits):
 
 
 @pytest.mark.parametrize("name", ["coordinates", "pixels", "small"])
-def test_features_and_latents_come_where_they_are_wanted(name, small, digits):
+def test_features_and_latents_are_stored_on_the_requested_device(name, small, digits):
     """A network without parameters is on no device.  "meta" stands for a GPU."""
     encoder = small if name == "small" else pretrained.untrained(name)
     f, _ = measure_features.stacked_features(encoder, digits, side=7, device="meta")
     latents, location, number = measure_features.pooled_latents(encoder, digits, 2, device="meta")
     assert {t.device.type for t in (f, *latents, location, number)} == {"meta"}
-    reading = measure_features.frozen_features(encoder, digits, side=7)[0].only(torch.tensor([0])).to("meta")
+    reading = measure_features.frozen_features(encoder, digits, side=7)[0].select(torch.tensor([0])).to("meta")
     features, labels = reading.batch(torch.tensor([1, 2]))
     assert features.shape == (2, 1, 7, 7) and features.device.type == labels.device.type == "meta"
 
@@ -286,7 +291,7 @@ def test_weights_are_checked_without_a_network_being_built(squeezenet, offline, 
             pretrained.check_weights(files, root)
 
 
-def test_the_channels_that_a_readout_is_given():
+def test_the_channels_that_a_readout_reads():
     assert measure_features.select_channels([2, 3, 4]).tolist() == list(range(9))
     assert [measure_features.select_channels([2, 3, 2], stage).tolist() for stage in (1, 2, 3)] == [
         [0, 1],
@@ -360,7 +365,7 @@ def test_only_the_small_network_is_trained_here():
         encoders.build_encoder(EncoderConfig(net="squeezenet1_1", source="photos"), 0, "")
 
 
-def test_a_page_asks_for_networks_by_name_or_file(tmp_path):
+def test_a_page_names_networks_or_their_files(tmp_path):
     assert pretrained.parse_encoders("", tmp_path) == {}
     assert pretrained.parse_encoders("", tmp_path, ["vgg16"]) == {"vgg16": ""}
     file = pretrained.weights_file("squeezenet1_1", tmp_path)
@@ -368,18 +373,19 @@ def test_a_page_asks_for_networks_by_name_or_file(tmp_path):
     file.touch()
     assert pretrained.parse_encoders("", tmp_path) == {"squeezenet1_1": ""}
     assert pretrained.parse_encoders(f"vgg16,resnet18={file}", tmp_path) == {"vgg16": "", "resnet18": str(file)}
-    with pytest.raises(FileNotFoundError, match=r"none\.safetensors was asked for vgg16 and is not there"):
+    with pytest.raises(FileNotFoundError, match=r"none\.safetensors, requested for vgg16, does not exist"):
         pretrained.parse_encoders(f"vgg16={tmp_path}/none.safetensors", tmp_path)
     with pytest.raises(ValueError, match="pretrained: 'vgg17' was asked for, but there are only 'vgg16'"):
         pretrained.parse_encoders("vgg17", tmp_path)
 
 
-def test_labels_say_network_source_and_padding():
-    labels = [EncoderConfig(**c).label for c in (
+def test_keys_name_network_source_and_padding_and_have_display_names():
+    keys = [EncoderConfig(**c).key for c in (
         {"net": "pixels"}, {"source": "photos"}, {"net": "resnet18", "source": "imagenet"},
         {"run_with": "circular"}, {"padding_mode": "none"})]
-    assert labels == ["pixels", "small, photographs", "resnet18, ImageNet", "small, random, circular",
-                      "small, random, none"]
+    assert keys == ["pixels", "small/photos", "resnet18/imagenet", "small/random/circular", "small/random/none"]
+    assert [style.label(key) for key in keys] == [
+        "pixels", "small, photographs", "resnet18, ImageNet", "small, random, circular", "small, random, none"]
 
 
 def test_a_network_to_train_names_its_data():
@@ -388,7 +394,7 @@ def test_a_network_to_train_names_its_data():
     assert c.data == registry.load("photos", "", size=64, validation=0.0).train.fingerprint
 
 
-def test_features_beyond_half_precision_are_kept_whole():
+def test_features_that_overflow_half_precision_are_stored_in_full():
     pictures = registry.load("photos", "", size=64, validation=0.0).test.take(slice(0, 2))
     net = nn.Sequential(OrderedDict(large=nn.Conv2d(3, 2, 1)))
     net.large.weight.data.fill_(1e6)

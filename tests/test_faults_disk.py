@@ -88,7 +88,7 @@ def limited(size: int) -> None:
 def save_too_much(path: Path) -> None:
     limited(100_000)
     with pytest.raises(OSError, match=rf"^checkpoint: {path} cannot be written \(OSError: \[Errno 27\] .+\); "
-                                      r"make room there, .+ and run the same again: it goes on from the last"):
+                                      r"make room there, .+ and run the same again: it resumes from the last"):
         files.save_atomically({"weights": torch.zeros(100_000)}, path)
 
 

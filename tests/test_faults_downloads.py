@@ -1,6 +1,6 @@
-"""Downloads that come in half, changed or with code in them: one sentence, nothing kept, and the next one works.
+"""Downloads that are truncated, corrupted or contain code: one sentence, nothing is kept, and the next attempt works.
 
-From a server on this machine.
+The server runs on this machine.
 """
 import hashlib
 import pickle
@@ -20,12 +20,12 @@ from test_data import write_torchvision_layout
 from test_training import Trap, same
 from torchvision.models import Weights, WeightsEnum
 
-from posenc_lib.data import files, registry
+from posenc_lib.data import cifar, registry
 from posenc_lib.nets import custom, pretrained
 
 
 class Server(ThreadingHTTPServer):
-    """Hands out `content`, damaged as `damage` says, under every name; as a model hub does, with its SHA-256."""
+    """Serves `content` under every name, damaged according to `damage`, with its SHA-256 as a model hub does."""
     damage, content = "", b""
 
     @property
@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    """A server on this machine, and caches of torch's and of the hub's that are empty."""
+    """A server on this machine, with empty caches of torch and of the hub."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("TRAP", str(tmp_path / "sprung"))
     with Server(("127.0.0.1", 0), Handler) as server:
@@ -76,7 +76,7 @@ def server(monkeypatch, tmp_path):
 
 
 def left(folder: Path) -> list[str]:
-    """The files in it, without the hub's own notes."""
+    """The files in a folder, without the hub's own metadata."""
     return [str(path) for path in folder.rglob("*") if path.is_file() and path.name not in ("CACHEDIR.TAG", "main")
             and path.suffix != ".lock"]
 
@@ -84,7 +84,7 @@ def left(folder: Path) -> list[str]:
 @pytest.mark.parametrize("damage, kind", [("nothing", OSError), ("half", ValueError), ("closed early", ValueError),
                                           ("a byte", ValueError)])
 def test_an_image_set_that_comes_damaged_is_told_and_comes_whole_later(server, tmp_path, monkeypatch, damage, kind):
-    layout, root, archive = files.CIFAR["cifar10"][0], tmp_path / "root", tmp_path / "made.tar.gz"
+    layout, root, archive = cifar.VARIANTS["cifar10"].dataset, tmp_path / "root", tmp_path / "made.tar.gz"
     folder = write_torchvision_layout(tmp_path / "made", layout, monkeypatch)
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(folder, folder.name)
@@ -92,25 +92,26 @@ def test_an_image_set_that_comes_damaged_is_told_and_comes_whole_later(server, t
     monkeypatch.setattr(layout, "url", f"{server.url}/{layout.filename}")
     monkeypatch.setattr(layout, "tgz_md5", hashlib.md5(server.content).hexdigest())
     server.damage = damage
-    with pytest.raises(kind, match=rf"^cifar10: {layout.url} could not be fetched whole \(.+; (nothing came|\d+ bytes "
-                                   rf"of MD5 \w+ came), the archive's MD5 is {layout.tgz_md5}\); try again, ") as told:
-        files.download("cifar10", root)
+    received = r"(nothing was|\d+ bytes with MD5 \w+ were) received"
+    with pytest.raises(kind, match=rf"^cifar10: the download of {layout.url} failed \(.+; {received}, but the "
+                                   rf"archive's MD5 is {layout.tgz_md5}\); try again, ") as told:
+        cifar.download("cifar10", root)
     assert "\n" not in str(told.value) and not left(root)
     with pytest.raises(FileNotFoundError, match="cifar10: neither "):
         registry.load("cifar10", root)
     server.damage = ""
-    files.download("cifar10", root)
+    cifar.download("cifar10", root)
     assert len(registry.load("cifar10", root, validation=0.0).train) == 4
 
 
 def test_another_set_than_cifar_is_not_downloaded(tmp_path):
     with pytest.raises(ValueError, match="download: 'digits' was asked for, but there are only 'cifar10', 'cifar100'"):
-        files.download("digits", tmp_path)
+        cifar.download("digits", tmp_path)
 
 
 @pytest.fixture
 def of_torchvision(server, monkeypatch, tmp_path):
-    """squeezenet1_1 as torchvision would publish it; its file in torch's cache."""
+    """squeezenet1_1 as torchvision would publish it, and its path in torch's cache."""
     torch.manual_seed(1)
     net = torchvision.models.squeezenet1_1()
     torch.save(net.state_dict(), tmp_path / "w.pth")
@@ -134,11 +135,12 @@ def publish(server, monkeypatch, file: Path) -> Path:
 def test_torchvisions_weights_that_come_damaged_are_told_and_come_whole_later(of_torchvision, server, tmp_path, damage,
                                                                              kind):
     net, kept = of_torchvision
-    for told, ask in ((kind, lambda: pretrained.pretrained("squeezenet1_1", tmp_path)),
-                      (FileNotFoundError, lambda: custom.load("torchvision:squeezenet1_1", "pretrained"))):
+    loads = {lambda: pretrained.pretrained("squeezenet1_1", tmp_path): kind,
+             lambda: custom.load("torchvision:squeezenet1_1", "pretrained"): FileNotFoundError}
+    for load, expected in loads.items():
         server.damage = damage
-        with pytest.raises(told, match=r"^weights: .+ squeezenet1_1|torchvision:squeezenet1_1 .+\(\w+") as error:
-            ask()
+        with pytest.raises(expected, match=r"^weights: .+ squeezenet1_1|torchvision:squeezenet1_1 .+\(\w+") as error:
+            load()
         assert "\n" not in str(error.value) and not left(kept.parent)
     server.damage = ""
     assert same(pretrained.pretrained("squeezenet1_1", tmp_path).net, net) and kept.is_file()
@@ -152,7 +154,8 @@ def test_weights_that_went_bad_in_the_cache_are_not_read(of_torchvision, tmp_pat
     load(tmp_path)
     content = kept.read_bytes()
     kept.write_bytes(content[:len(content) // 2] + b"\0\0\0\1" + content[len(content) // 2 + 4:])
-    with pytest.raises((ValueError, FileNotFoundError), match=rf"{kept} had the SHA-256 \w+\.\.\., not .+ taken away"):
+    with pytest.raises((ValueError, FileNotFoundError),
+                       match=rf"{kept} had the SHA-256 \w+\.\.\. instead of .+ and was removed"):
         load(tmp_path)
     assert same(load(tmp_path), net)
 
@@ -163,9 +166,9 @@ def test_weights_that_went_bad_in_the_cache_are_not_read(of_torchvision, tmp_pat
 def test_code_in_published_weights_is_not_run(of_torchvision, server, monkeypatch, tmp_path, load, kind):
     torch.save({"features": Trap()}, tmp_path / "trap.pth")
     publish(server, monkeypatch, tmp_path / "trap.pth")
-    with pytest.raises(kind, match=r"^weights: .+ \(UnpicklingError: .+\); ") as told:
+    with pytest.raises(kind, match=r"^weights: .+ \(UnpicklingError: .+\); ") as error:
         load(tmp_path)
-    assert "\n" not in str(told.value) and not (tmp_path / "sprung").exists()
+    assert "\n" not in str(error.value) and not (tmp_path / "sprung").exists()
     pickle.loads(pickle.dumps(Trap()))   # it would have
     assert (tmp_path / "sprung").exists()
 
@@ -183,8 +186,8 @@ def test_timms_weights_that_come_damaged_are_told_and_come_whole_later(server, m
         for name in ("test_resnet", "test_resnet.r160_in1k"):
             monkeypatch.setitem(timm.models._registry._model_pretrained_cfgs, name, published)
     server.damage = damage
-    with pytest.raises(FileNotFoundError, match=r"^weights: those of timm:test_resnet could not be .+\(.+\)") as told:
+    with pytest.raises(FileNotFoundError, match=r"^weights: those of timm:test_resnet could not be .+\(.+\)") as error:
         custom.load("timm:test_resnet", "pretrained")
-    assert "\n" not in str(told.value) and not left(tmp_path / "cache")
+    assert "\n" not in str(error.value) and not left(tmp_path / "cache")
     server.damage = ""
     assert same(custom.load("timm:test_resnet", "pretrained").model, net)

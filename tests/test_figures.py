@@ -8,7 +8,7 @@ from matplotlib.colors import same_color
 from torchvision.datasets import Cityscapes
 
 from posenc_lib.claims import claim, gapnet_vs_permutenet
-from posenc_lib.data import files, imageset, streets
+from posenc_lib.data import camvid, cityscapes, imageset, streets
 from posenc_lib.measure.canvas import POSITION_MAPS
 from posenc_lib.nets.padding import PADDING_MODES
 from posenc_lib.show import figures, images, style
@@ -330,7 +330,7 @@ def test_an_agreement_matrix_shows_its_numbers_on_the_scale_it_is_given(ax, low,
 OF_CITYSCAPES = {c.name: c.color for c in Cityscapes.classes if c.train_id not in (-1, 255)}   # torchvision's list
 
 
-@pytest.mark.parametrize("classes", [streets.CLASSES, files.CITYSCAPES, files.CITYSCAPES[::-1]])
+@pytest.mark.parametrize("classes", [streets.CLASSES, cityscapes.CLASSES, cityscapes.CLASSES[::-1]])
 def test_classes_have_the_colours_of_cityscapes(classes):
     colours = images.class_colours(classes)
     assert colours.shape == (256, 3) and sorted(classes) == sorted(OF_CITYSCAPES)
@@ -342,7 +342,7 @@ def test_classes_have_the_colours_of_cityscapes(classes):
 def test_classes_of_camvid_have_the_colours_of_their_counterparts():
     like = ("sky", "building", "pole", "road", "sidewalk", "vegetation", "traffic sign", "fence", "car", "person",
             "rider")
-    colours = images.class_colours(files.CAMVID)
+    colours = images.class_colours(camvid.CLASSES)
     np.testing.assert_allclose(255 * colours[:11], [OF_CITYSCAPES[name] for name in like])
     assert not colours[imageset.VOID].any()
     np.testing.assert_allclose(images.class_colours(["unknown", "road"])[:2], [

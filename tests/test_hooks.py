@@ -1,4 +1,4 @@
-"""Hooks capture what a layer said, silence channels exactly, and are gone when their block ends."""
+"""Hooks capture a layer's output, ablate channels exactly, and are removed when their block ends."""
 from contextlib import suppress
 
 import pytest
@@ -26,7 +26,7 @@ def hooks(net) -> int:
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in net.modules())
 
 
-def test_hooks_are_there_inside_the_block_only(net):
+def test_hooks_exist_inside_the_block_only(net):
     with captured(net, "0"):
         assert hooks(net) == 1
         with ablated(net, "2", [1]), ablated(net, "2", [2]):
@@ -46,28 +46,28 @@ def test_captured_outputs_are_the_layers_own_clones(net, x):
         net(x)
         net(x[:1])
     assert [len(f) for f in outputs] == [2, 1]
-    assert torch.equal(outputs[0], net[0](x)) and (outputs[0] < 0).any()   # the in-place ReLU behind did not reach it
+    assert torch.equal(outputs[0], net[0](x)) and (outputs[0] < 0).any()  # the in-place ReLU after it did not change it
     assert not outputs[0].requires_grad
 
 
 def test_ablating_equals_zeroing_the_next_layers_input_weights(net, x):
     with ablated(net, "0", [1, 3]):
-        silenced = net(x)
+        logits = net(x)
     net[2].weight.data[:, [1, 3]] = 0
-    assert torch.equal(silenced, net(x))
+    assert torch.equal(logits, net(x))
 
 
 def test_ablating_equals_captums_feature_ablation(net, x):
     mask = torch.arange(5).reshape(1, 5, 1, 1)   # one feature a channel
     theirs = LayerFeatureAblation(net, net[2]).attribute(x, target=1, layer_mask=mask)[:, :, 0, 0]
-    whole = net(x)[:, 1]
+    intact = net(x)[:, 1]
     for channel in range(5):
         with ablated(net, "2", [channel]):
-            assert torch.allclose(whole - net(x)[:, 1], theirs[:, channel])
+            assert torch.allclose(intact - net(x)[:, 1], theirs[:, channel])
 
 
 def test_blocks_nest_and_undo_themselves_in_order(net, x):
-    whole = net(x)
+    intact = net(x)
     with ablated(net, "2", torch.tensor([0, 3])):
         both = net(x)
     with ablated(net, "2", [0]):
@@ -75,13 +75,13 @@ def test_blocks_nest_and_undo_themselves_in_order(net, x):
         with ablated(net, "2", [3]):
             assert torch.equal(net(x), both)
         assert torch.equal(net(x), one)
-    assert torch.equal(net(x), whole) and not torch.equal(one, whole)
+    assert torch.equal(net(x), intact) and not torch.equal(one, intact)
 
 
 def test_ablating_nothing_changes_nothing(net, x):
     with ablated(net, "2", []):
-        silenced = net(x)
-    assert torch.equal(silenced, net(x))
+        logits = net(x)
+    assert torch.equal(logits, net(x))
 
 
 def test_the_callers_tensors_are_untouched(net, x):
@@ -95,18 +95,21 @@ def test_the_callers_tensors_are_untouched(net, x):
 
 
 @pytest.mark.parametrize("channels, span", [([2, 5], "2..5"), ([-1], "-1..-1")])
-def test_a_channel_that_is_not_there_is_refused(net, x, channels, span):
+def test_a_channel_that_does_not_exist_is_refused(net, x, channels, span):
     with pytest.raises(ValueError) as error, ablated(net, "2", channels):
         net(x)
-    assert str(error.value) == f"ablated: channels {span} were asked for, but layer 2 has 0..4"
+    assert str(error.value) == f"ablate: channels {span} were requested, but there are only 0..4"
     assert hooks(net) == 0
 
 
-def test_an_unknown_layer_is_answered_with_the_nearest_names():
+def test_an_unknown_layer_is_an_error_that_lists_similar_names():
     net = nn.ModuleDict({"conv1": nn.Conv2d(1, 1, 1), "layer1": nn.Identity(), "head": nn.Identity()})
-    with pytest.raises(ValueError, match="layer: ModuleDict has no layer 'layer9'; near it are layer1"):
+    with pytest.raises(ValueError, match="layer: ModuleDict has no layer 'layer9'; similar names are layer1"):
         layer(net, "layer9")
-    with pytest.raises(ValueError, match="no layer 'xyz'; near it are conv1, layer1, head"), ablated(net, "xyz", [0]):
+    with (
+        pytest.raises(ValueError, match="no layer 'xyz'; similar names are conv1, layer1, head"),
+        ablated(net, "xyz", [0]),
+    ):
         pass
     with pytest.raises(ValueError, match="has no layer ''"):
         layer(net, "")
@@ -119,17 +122,17 @@ def test_what_is_kept_of_an_output_can_be_chosen(net, x):
     torch.testing.assert_close(outputs[0], net[0](x).mean((-2, -1)))
 
 
-def test_a_layer_that_puts_out_no_tensor_is_told():
+def test_a_layer_whose_output_is_no_tensor_cannot_be_captured():
     net = nn.Sequential()
     net.add_module("pair", nn.LSTM(3, 4))
-    with pytest.raises(ValueError, match="layer pair puts out a tuple; name one that puts out a tensor"), \
+    with pytest.raises(ValueError, match="layer pair outputs a tuple; name a layer that outputs a tensor"), \
             captured(net, "pair"):
         net(torch.randn(5, 2, 3))
     assert hooks(net) == 0
 
 
 @pytest.mark.parametrize("axis, shape", [(None, (2, 7, 5)), (3, (2, 4, 4, 5)), (1, (2, 5, 4, 4)), (None, (2, 5, 4, 4))])
-def test_channels_are_silenced_along_their_own_axis(axis, shape):
+def test_channels_are_ablated_along_their_own_axis(axis, shape):
     net = nn.Sequential(nn.Hardtanh())
     x = torch.rand(shape) + 0.1
     where = axis or (2 if len(shape) == 3 else 1)
@@ -141,12 +144,12 @@ def test_channels_are_silenced_along_their_own_axis(axis, shape):
 @pytest.mark.parametrize("shape, axis", [
     ((2, 8, 7, 7), 1), ((2, 7, 7, 8), 3), ((2, 7, 7, 7), 1), ((2, 49, 8), 2), ((2, 8, 1, 1), None), ((2, 1, 8), None),
     ((2, 8), None), ((2, 3, 4, 5), None), ((2, 1, 1, 8), None), ((2, 8, 8, 1), 3), ((2, 8, 7, 7, 7), None)])
-def test_the_axis_of_channels_is_told_from_the_shape_for_square_images(shape, axis):
+def test_the_channel_axis_is_inferred_from_the_shape_for_square_images(shape, axis):
     assert channel_axis(shape) == axis
 
 
 class Odd(nn.Module):
-    """Counts its calls in a buffer even in evaluation, replaces another, draws, and fails when told to."""
+    """Counts its calls in a buffer even in evaluation, replaces another, draws random numbers, and fails on request."""
     def __init__(self):
         super().__init__()
         self.conv, self.norm, self.fail = nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), None
@@ -194,14 +197,14 @@ def test_a_network_is_as_before_however_the_block_ended(fail):
     assert_untouched(net, before)
 
 
-def test_layers_are_traced_in_the_order_in_which_they_are_done(net, x):
+def test_layers_are_traced_in_the_order_in_which_they_finish(net, x):
     with eval_and_restore(net):
         shapes = trace_feature_maps(net, x)
     assert shapes == {"0": (2, 4, 6, 6), "1": (2, 4, 6, 6), "2": (2, 5, 4, 4)}    # the average has one place
     assert hooks(net) == 0
 
 
-def test_what_holds_no_features_of_its_own_or_of_another_batch_is_not_traced():
+def test_layers_without_features_of_their_own_or_with_another_batch_size_are_not_traced():
     class Windows(nn.Module):
         def __init__(self):
             super().__init__()
@@ -216,7 +219,7 @@ def test_what_holds_no_features_of_its_own_or_of_another_batch_is_not_traced():
     with eval_and_restore(Windows()) as net:
         shapes = trace_feature_maps(net, torch.rand(1, 3, 8, 8))
     assert list(shapes.items()) == [("again", (1, 3, 8, 8)), ("last", (1, 3, 4, 4))]
-    net.last = nn.Sequential(nn.Tanh(), net.again)       # now done last of all
+    net.last = nn.Sequential(nn.Tanh(), net.again)       # now finishes last
     with eval_and_restore(net):
         assert list(trace_feature_maps(net, torch.rand(1, 3, 8, 8))) == ["last.0", "again", "last"]
 

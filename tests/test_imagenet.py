@@ -118,7 +118,7 @@ def test_two_processes_train_what_one_trains(pictures, two, tmp_path, cpu, metho
 
     capsys.readouterr()
     assert main(asked) == 0   # a second call
-    assert "this run is on file in " in capsys.readouterr().out and kept(tmp_path) == [record]
+    assert "already contains this run" in capsys.readouterr().out and kept(tmp_path) == [record]
 
 
 @pytest.mark.slow
@@ -173,8 +173,9 @@ def test_data_are_named_by_their_files_and_labels(pictures, tmp_path):
     assert name(tmp_path) != name(pictures)
 
 
-@pytest.mark.parametrize("method, arch", [("blurpool", "resnet18"), ("random-padding", "resnet18"),
-                                          ("circular", "efficientnet_b0"), ("augshift", "vit_base_patch16_224")])
+@pytest.mark.parametrize("method, arch", [("blurpool", "resnet18"), ("random_padding", "resnet18"),
+                                          ("circular_padding", "efficientnet_b0"),
+                                          ("augshift", "vit_base_patch16_224")])
 def test_networks_are_tried_without_weights(pictures, method, arch):
     c = augshift_imagenet.configure(pictures, replace(CONFIG, method=method, backbone=arch), 2, 8, 0.1)
     assert (c.method, c.backbone) == (method, arch)
@@ -182,7 +183,7 @@ def test_networks_are_tried_without_weights(pictures, method, arch):
 
 def streamed(pictures, method="augshift", **options) -> augshift_imagenet.Streamed:
     return augshift_imagenet.Streamed(
-        augshift_imagenet.opened(pictures, "train"), replace(CONFIG, method=method), **options
+        augshift_imagenet.open_folder(pictures, "train"), replace(CONFIG, method=method), **options
     )
 
 
@@ -199,7 +200,7 @@ def test_what_is_seen_of_an_image_depends_on_its_number_and_the_epochs_seed_alon
     assert torch.equal(state, torch.get_rng_state())   # the caller's randomness is untouched
 
 
-@pytest.mark.parametrize("method, views", [("baseline", 1), ("crop", 1), ("augshift", 2)])
+@pytest.mark.parametrize("method, views", [("baseline", 1), ("one_crop", 1), ("augshift", 2)])
 def test_batches_are_views_of_each_image_normalised(pictures, method, views):
     images, indices = streamed(pictures, method), [torch.tensor([3, 9, 0]), torch.tensor([15])]
     batches = list(images.batches(indices, 7))
@@ -263,8 +264,8 @@ def torn(images):
 
 
 def looked(net, pictures, size, **options) -> dict[str, float]:
-    return augshift_imagenet.examine(
-        net, augshift_imagenet.opened(pictures, "val"), size, torch.device("cpu"), **options
+    return augshift_imagenet.evaluate(
+        net, augshift_imagenet.open_folder(pictures, "val"), size, torch.device("cpu"), **options
     )
 
 
@@ -289,14 +290,14 @@ def test_top_1_counts_the_labels_that_are_told(pictures):
 @pytest.mark.parametrize("size, true", [(32, ()), (112, (8,)), (224, (8, 16))])
 def test_a_constant_network_is_consistent_everywhere(pictures, size, true):
     found = looked(Judge(blue), pictures, size, batch=4)
-    curve = [f"agreement_{n}_zeros" for n in (8, 16, 32, 40, 48, 64)]
-    assert found == {"top1": 0.5, **{f"agreement_{n}_true": 1.0 for n in true}, **dict.fromkeys(curve, 1.0)}
+    curve = [f"consistency_{n}_constant" for n in (8, 16, 32, 40, 48, 64)]
+    assert found == {"top1": 0.5, **{f"consistency_{n}_true": 1.0 for n in true}, **dict.fromkeys(curve, 1.0)}
 
 
 def test_only_shifts_with_a_black_border_uncover_black(pictures):
     found = looked(Judge(torn), pictures, 112)
-    assert found["top1"] == 0.5 and found["agreement_8_true"] == 1.0
-    assert all(found[f"agreement_{n}_zeros"] < 1 for n in augshift_imagenet.CURVE)
+    assert found["top1"] == 0.5 and found["consistency_8_true"] == 1.0
+    assert all(found[f"consistency_{n}_constant"] < 1 for n in augshift_imagenet.CURVE)
 
 
 def test_each_image_is_shown_once_its_middle(pictures):
@@ -305,7 +306,7 @@ def test_each_image_is_shown_once_its_middle(pictures):
     shown = torch.cat(net.shown)
     assert shown.shape == (10, 3, 112, 112)
     folder, (mean, std) = (
-        augshift_imagenet.opened(pictures, "val"),
+        augshift_imagenet.open_folder(pictures, "val"),
         (torch.tensor(n).reshape(3, 1, 1) for n in IMAGENET),
     )
     for one, (image, _) in zip(shown, folder, strict=True):
@@ -337,14 +338,14 @@ ERRORS = {
     "no folder": (["--data", "nowhere"], r"imagenet: nowhere/train does not hold images by class .*; --data names the"),
     "no val": (["--data", "{}/no val"], r"imagenet: .*no val/val does not hold images by class"),
     "an empty class": (["--data", "{}/an empty class"], "classes? green"),
-    "no method": (["--method", "shift"], "method: 'shift' was asked for, but there are only 'baseline', 'crop', "),
+    "no method": (["--method", "shift"], "method: 'shift' was asked for, but there are only 'baseline', 'one_crop', "),
     "no network": (["--arch", "resnet81"], r"backbone: 'resnet81' was asked for.* near it are resnet\d+"),
-    "a batch too large": (["--batch-size", "17"], "a batch of 17 was asked for, of 16 training images; give 1 to 16"),
+    "a batch too large": (["--batch-size", "17"], "a batch size of 17 does not fit 16 training images; give 1 to 16"),
     "blur": (["--method", "blurpool"], "BlurPool was asked for in test_convnext; timm puts it into its ResNets"),
     "a file": (["--data", __file__], "does not hold images by class"),
-    "a batch of none": (["--batch-size", "0"], "a batch of 0 was asked for"),
-    "other classes": (["--data", "{}/other classes"], "not the same classes in train and val; they differ in blue"),
-    "no epoch": (["--epochs", "0"], "0 epochs, shifts of 4 and images of 32 pixels were asked for"),
+    "a batch of none": (["--batch-size", "0"], "a batch size of 0 does not fit"),
+    "other classes": (["--data", "{}/other classes"], "have different classes, such as blue; give both"),
+    "no epoch": (["--epochs", "0"], "0 epochs, shifts of 4 and images of 32 pixels are not possible"),
     "a shift back": (["--shift", "-1"], "shifts of -1"),
     "diverged": (["--learning-rate", "1e30"], "fit: the loss is nan by step .*; lower the learning rate"),
 }

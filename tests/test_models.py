@@ -71,7 +71,7 @@ def test_receptive_field(layer, reach):
 
 @pytest.mark.parametrize("mode", PADDING_MODES)
 def test_averaging_and_a_1x1_convolution_commute_under_any_padding(mode):
-    conv = nn.Conv2d(4, 3, 1, padding_mode=mode).double()
+    conv = set_padding_mode(nn.Conv2d(4, 3, 1), mode).double()
     f = images(2, 4, 5, 6)
     assert torch.allclose(gap(conv(f)), nn.functional.linear(gap(f), conv.weight[..., 0, 0], conv.bias))
 
@@ -79,7 +79,7 @@ def test_averaging_and_a_1x1_convolution_commute_under_any_padding(mode):
 @pytest.mark.parametrize("mode", PADDING_MODES)
 def test_averaging_and_a_3x3_convolution_commute_under_circular_padding_only(mode):
     """So GAPNet's head reads the border, unless it is circular."""
-    conv = nn.Conv2d(4, 3, 3, padding=1, padding_mode=mode).double()
+    conv = set_padding_mode(nn.Conv2d(4, 3, 3, padding=1), mode).double()
     f = images(2, 4, 5, 6)
     linear = nn.functional.linear(gap(f), conv.weight.sum((-2, -1)), conv.bias)
     assert torch.allclose(gap(conv(f)), linear) == (mode == "circular")
@@ -155,7 +155,7 @@ class Trap:
 
 def test_weights_that_cannot_be_used_are_told_in_one_sentence(tmp_path, monkeypatch):
     file = tmp_path / "w.safetensors"
-    with pytest.raises(FileNotFoundError, match=r"weights: .*w\.safetensors was asked for and is not there; put a "):
+    with pytest.raises(FileNotFoundError, match=r"weights: .*w\.safetensors does not exist; put a "):
         load_weights(gapnet(3, width=2), file)
 
     save_file(gapnet(3, width=2).state_dict(), file)
@@ -165,12 +165,12 @@ def test_weights_that_cannot_be_used_are_told_in_one_sentence(tmp_path, monkeypa
         load_weights(gapnet(4, width=2), file)
 
     file.write_bytes(file.read_bytes()[:-10])
-    with pytest.raises(ValueError, match=r"w\.safetensors is damaged or no safetensors file .*; download it again"):
+    with pytest.raises(ValueError, match=r"w\.safetensors is damaged or not a safetensors file .*; download it again"):
         load_weights(gapnet(3, width=2), file)
 
     monkeypatch.setenv("TRAP", str(tmp_path / "sprung"))
     file.write_bytes(pickle.dumps(Trap()))
-    with pytest.raises(ValueError, match="is damaged or no safetensors file"):
+    with pytest.raises(ValueError, match="is damaged or not a safetensors file"):
         load_weights(gapnet(3, width=2), file)
     assert not (tmp_path / "sprung").exists()   # no pickle is read
 

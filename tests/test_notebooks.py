@@ -57,12 +57,12 @@ class Trap:
 @pytest.mark.slow
 @pytest.mark.parametrize("pages, given, sentences", [
     ("02,06,07", {"pretrained": "resnet18=none.safetensors", "layer": "layer9", "detectors": "csp,yolo"}, [
-        "FileNotFoundError: weights: {root}/weights/none.safetensors was asked for resnet18 and is not there",
+        "FileNotFoundError: weights: {root}/weights/none.safetensors, requested for resnet18, does not exist",
         "ValueError: layer: 'layer9' was asked for, but there are only ",
         "ValueError: detectors: 'yolo' was asked for, but there are only 'faster', 'cascade', 'csp'"]),
     ("02,06", {"photos": "empty", "checkpoint": "/nowhere/net.pt"}, [
         "FileNotFoundError: data: {root}/empty/train has no image",
-        "FileNotFoundError: checkpoint: /nowhere/net.pt was asked for and is not there"]),
+        "FileNotFoundError: checkpoint: /nowhere/net.pt does not exist"]),
     ("06", {"checkpoint": "{root}/trap.pt"}, [
         "ValueError: checkpoint: {root}/trap.pt holds more than tensors and plain values"]),
     ("06,07", {"dataset": "empty"}, [

@@ -1,4 +1,4 @@
-"""A padding mode set afterwards is that of a layer built with it; what cannot be set is refused by name."""
+"""A padding mode set on a model equals one it was built with; what cannot be set is an error that names the layer."""
 import copy
 from itertools import combinations, product
 
@@ -11,6 +11,7 @@ from torch.nn.functional import conv2d, pad
 from posenc_lib.nets.padding import (
     PADDING_MODES,
     CopiedPadding,
+    PaddingMode,
     border_fill,
     pad_at_random,
     remove_padding,
@@ -35,6 +36,34 @@ def images(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def built_with(mode: str, **layer) -> nn.Conv2d:
+    """A convolution that pads by `mode`: torch's own, or the mode's function in front of torch's unpadded one."""
+    pad_map = PADDING_MODES[mode].pad
+    if pad_map is None:
+        return nn.Conv2d(2, 4, padding_mode=mode, **layer)
+
+    class Padded(nn.Conv2d):
+        def _conv_forward(self, x, weight, bias):
+            if any(self._reversed_padding_repeated_twice):
+                x = pad_map(x, self._reversed_padding_repeated_twice)
+            return conv2d(x, weight, bias, self.stride, 0, self.dilation, self.groups)
+
+    return Padded(2, 4, **layer)
+
+
+@pytest.fixture
+def mean_padding(monkeypatch):
+    """A custom mode: every channel is padded with its spatial mean."""
+    def pad_with_mean(x, amounts):
+        left, right, top, bottom = amounts
+        rows, cols = x.shape[-2:]
+        out = x.mean((-2, -1), keepdim=True).repeat(1, 1, rows + top + bottom, cols + left + right)
+        out[..., top:top + rows, left:left + cols] = x
+        return out
+
+    monkeypatch.setitem(PADDING_MODES, "mean", PaddingMode(pad_with_mean, spare=0))
+
+
 @pytest.fixture
 def conv():
     torch.manual_seed(0)
@@ -45,11 +74,51 @@ def conv():
 @pytest.mark.parametrize("mode", PADDING_MODES)
 @pytest.mark.parametrize("layer", LAYERS, ids=str)
 def test_setting_a_mode_equals_building_with_it(layer, mode):
-    built = nn.Conv2d(2, 4, padding_mode=mode, **layer)
+    built = built_with(mode, **layer)
     changed = nn.Conv2d(2, 4, **layer)
     changed.load_state_dict(built.state_dict())
     x = images(2, 2, 9, 11)
     assert torch.equal(set_padding_mode(changed, mode)(x), built(x))
+
+
+def test_the_books_modes_in_order():
+    assert list(PADDING_MODES)[:4] == ["zeros", "reflect", "replicate", "circular"]
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize("layer", LAYERS, ids=str)
+def test_a_custom_mode_pads_before_an_unpadded_convolution(layer, mean_padding):
+    changed, built = nn.Conv2d(2, 4, **layer), built_with("mean", **layer)
+    changed.load_state_dict(built.state_dict())
+    x = images(2, 2, 9, 11)
+    assert torch.equal(set_padding_mode(changed, "mean")(x), built(x))
+    with switched(changed, "zeros"):
+        zeros = changed(x)
+    assert torch.equal(changed(x), built(x))
+    padded = any(changed._reversed_padding_repeated_twice)
+    assert torch.equal(changed(x), zeros) != padded
+    assert border_fill(changed) == ("mean" if padded else "")
+    assert torch.equal(copy.deepcopy(changed)(x), built(x))
+
+
+def test_a_custom_mode_by_pencil_and_its_size_check(mean_padding):
+    model = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, bias=False))
+    nn.init.ones_(model[0].weight)
+    out = set_padding_mode(model, "mean")(torch.tensor([[[[0.0, 4.0], [0.0, 4.0]]]]))
+    assert out.tolist() == [[[[18.0] * 2] * 2]]                 # sum of the map, 8, and of five means of 2
+    with pytest.raises(ValueError, match=r"layer 0: mean padding of \(1, 1\) does not fit its 0x3 input"):
+        model(torch.ones(1, 1, 0, 3))
+
+
+def test_a_custom_mode_needs_plain_convolutions(mean_padding):
+    class Own(nn.Conv2d):
+        pass
+
+    model = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), Own(1, 1, 3, padding=1))
+    with pytest.raises(ValueError, match="layer 1 is a Own, which cannot pad by mean; build the model with plain"):
+        set_padding_mode(model, "mean")
+    assert model[0].padding_mode == "zeros"
+    set_padding_mode(model, "circular")                         # torch's own modes are fine
 
 
 def test_every_convolution_of_a_model_is_set_and_the_model_returned():
@@ -92,31 +161,37 @@ def test_a_constant_image_stays_constant_but_under_zero_padding(conv, mode):
 def test_an_edited_padding_is_refused_and_nothing_is_changed():
     model = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.Conv2d(1, 1, 3, padding=1))
     model[1].padding = (2, 2)
-    with pytest.raises(ValueError, match=r"layer 1 was built with another padding than the \(2, 2\) it has now"):
+    with pytest.raises(ValueError, match=r"layer 1 was built with a padding other than its current \(2, 2\)"):
         set_padding_mode(model, "reflect")
     assert model[0].padding_mode == "zeros"
 
 
-def test_a_convolution_that_pads_by_itself_is_refused():
+def test_a_convolution_that_pads_in_its_own_forward_is_refused():
     model = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), Conv2dSame(1, 1, 3, stride=2))
-    with pytest.raises(ValueError, match=r"layer 1 is a Conv2dSame, which pads in its own way whatever"):
+    with pytest.raises(ValueError, match=r"layer 1 is a Conv2dSame, which pads in its own forward"):
         set_padding_mode(model, "circular")
     assert model[0].padding_mode == "zeros"
 
 
-def test_an_unknown_mode_is_answered_with_the_choices(conv):
-    with pytest.raises(ValueError, match="padding_mode: 'reflection' was asked for, but there are only 'zeros'"):
+def test_an_unknown_mode_lists_the_choices(conv):
+    with pytest.raises(ValueError, match=r"^padding_mode: 'reflection' .*'zeros', 'reflect', 'replicate', 'circular'"):
         set_padding_mode(conv, "reflection")
 
 
-@pytest.mark.parametrize("mode, too_small, enough", [("reflect", 3, 4), ("circular", 2, 3)])
+def test_the_modes_whose_padding_is_limited_by_the_map():
+    assert {mode: PADDING_MODES[mode].spare for mode in ("zeros", "reflect", "replicate", "circular")} == {
+        "zeros": None, "reflect": 1, "replicate": None, "circular": 0}
+
+
+@pytest.mark.parametrize("mode, too_small, enough", [(name, 2 + mode.spare, 3 + mode.spare)
+                                                     for name, mode in PADDING_MODES.items() if mode.spare is not None])
 def test_a_map_too_small_to_pad_names_the_layer(mode, too_small, enough):
     model = set_padding_mode(nn.Sequential(nn.Identity(), nn.Conv2d(1, 1, 7, padding=3)), mode)
     assert model(torch.ones(1, 1, enough, enough)).shape[-1] == enough
     with pytest.raises(ValueError) as error:
         model(torch.ones(1, 1, 9, too_small))
-    assert str(error.value) == (f"layer 1: {mode} padding of (3, 3) needs a larger map than the 9x{too_small} it was "
-                                "given; use larger images or another padding mode")
+    assert str(error.value) == (f"layer 1: {mode} padding of (3, 3) does not fit its 9x{too_small} input; "
+                                "use larger images or another padding mode")
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
@@ -128,7 +203,7 @@ def test_removing_padding_equals_building_without_it(layer, mode):
     changed.load_state_dict(built.state_dict())
     x = images(2, 2, 9, 11)
     assert torch.equal(remove_padding(changed)(x), built(x))
-    assert torch.equal(set_padding_mode(changed, "circular")(x), built(x))   # a mode finds nothing left to fill
+    assert torch.equal(set_padding_mode(changed, "circular")(x), built(x))   # nothing left to pad
 
 
 def test_every_convolution_loses_its_padding_and_the_model_is_returned():
@@ -154,9 +229,9 @@ def test_a_randomly_padded_layer_pads_one_corner_in_training_and_as_built_in_eva
         torch.manual_seed(seed)
         out = conv(x)
         assert out.shape == before.shape
-        found = [n for n, corner in enumerate(corners) if torch.equal(corner, out)]
-        assert len(found) == 1
-        drawn += found
+        matching = [n for n, corner in enumerate(corners) if torch.equal(corner, out)]
+        assert len(matching) == 1
+        drawn += matching
         torch.manual_seed(seed)
         assert torch.equal(conv(x), out)
     assert set(drawn) == {0, 1, 2, 3}
@@ -165,34 +240,34 @@ def test_a_randomly_padded_layer_pads_one_corner_in_training_and_as_built_in_eva
     assert all(torch.equal(w, weights[name]) for name, w in conv.state_dict().items())
 
 
-def test_only_the_layers_that_are_named_pad_at_random():
+def test_only_the_named_layers_pad_at_random():
     model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.ReLU()))
     names, kept = list(model.state_dict()), list(model.parameters())
     assert pad_at_random(model, ["1.0"]) is model
     assert [type(m) is nn.Conv2d for m in (model[0], model[1][0])] == [True, False]
     assert list(model.state_dict()) == names
-    assert all(new is old for new, old in zip(model.parameters(), kept, strict=True))   # an optimiser still has them
+    assert all(new is old for new, old in zip(model.parameters(), kept, strict=True))   # an optimiser keeps working
     x = images(1, 1, 6, 6)
     torch.manual_seed(0)
     assert len({model[0](x).detach().numpy().tobytes() for _ in range(20)}) == 1
     assert len({model(x).detach().numpy().tobytes() for _ in range(20)}) == 4
 
 
-@pytest.mark.parametrize("options, name, there", [
-    ({"padding": 1}, "1", "is no convolution of this model"),
-    ({"padding": 1}, "conv9", "is no convolution of this model"),
-    ({"padding": "same"}, "0", "pads same by zeros"),
-    ({"padding": 1, "padding_mode": "circular"}, "0", "pads (1, 1) by circular"),
+@pytest.mark.parametrize("options, name, found", [
+    ({"padding": 1}, "1", "is not a convolution of this model"),
+    ({"padding": 1}, "conv9", "is not a convolution of this model"),
+    ({"padding": "same"}, "0", "has padding same of mode zeros"),
+    ({"padding": 1, "padding_mode": "circular"}, "0", "has padding (1, 1) of mode circular"),
 ])
-def test_a_layer_that_cannot_pad_at_random_is_refused_by_name(options, name, there):
+def test_a_layer_that_cannot_pad_at_random_is_named(options, name, found):
     model = nn.Sequential(nn.Conv2d(1, 1, 3, **options), nn.ReLU())
     with pytest.raises(ValueError) as error:
         pad_at_random(model, [name])
-    assert str(error.value) == (f"pad_at_random: layer {name} {there}; name convolutions with zero padding in numbers")
+    assert str(error.value) == (f"pad_at_random: layer {name} {found}; name convolutions with numeric zero padding")
 
 
-def test_random_padding_beside_a_convolution_that_pads_by_itself_is_refused():
-    with pytest.raises(ValueError, match=r"pad_at_random: layer 1 is a Conv2dSame, which pads in its own way whatever"):
+def test_random_padding_next_to_a_convolution_that_pads_in_its_own_forward_is_refused():
+    with pytest.raises(ValueError, match=r"pad_at_random: layer 1 is a Conv2dSame, which pads in its own forward"):
         pad_at_random(nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), Conv2dSame(1, 1, 3, stride=2)), ["0"])
 
 
@@ -218,23 +293,24 @@ def test_a_refused_switch_changes_nothing():
     assert net[0].padding_mode == "zeros" and not net[0]._forward_pre_hooks
 
 
-@pytest.mark.parametrize("layer, said", [
+@pytest.mark.parametrize("layer, fill", [
     (nn.Conv2d(3, 3, 3, padding=1), "zeros"), (nn.Conv2d(3, 3, 3), ""), (nn.Conv2d(3, 3, 3, padding="same"), "zeros"),
     (nn.Conv2d(3, 3, 1, padding="same"), ""), (nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect"), "reflect"),
-    (Conv2dSame(3, 3, 3), "in its own way"), (nn.MaxPool2d(3, 2, 1), "minus infinity"), (nn.MaxPool2d(2), ""),
-    (nn.MaxPool2d(2, ceil_mode=True), "windows that reach beyond it"), (nn.AvgPool2d(3, 1, 1), "zeros"),
-    (nn.AvgPool2d(3, 1, 1, count_include_pad=False), "nothing, it averages fewer"), (nn.ReflectionPad2d(1), "reflect"),
+    (Conv2dSame(3, 3, 3), "pads in its own forward"), (nn.MaxPool2d(3, 2, 1), "minus infinity"), (nn.MaxPool2d(2), ""),
+    (nn.MaxPool2d(2, ceil_mode=True), "windows that extend past it"), (nn.AvgPool2d(3, 1, 1), "zeros"),
+    (nn.AvgPool2d(3, 1, 1, count_include_pad=False), "nothing, averages fewer pixels"),
+    (nn.ReflectionPad2d(1), "reflect"),
     (nn.ZeroPad2d(0), ""), (nn.CircularPad2d((1, 0, 0, 0)), "circular"), (nn.ConstantPad2d(1, 2.0), "a constant"),
-    (nn.ReplicationPad2d(1), "replicate"), (nn.ConvTranspose2d(3, 3, 3, padding=1), "nothing, it crops"),
+    (nn.ReplicationPad2d(1), "replicate"), (nn.ConvTranspose2d(3, 3, 3, padding=1), "nothing, crops its output"),
     (BlurPool2d(3), "reflect"), (nn.ReLU(), ""), (nn.AdaptiveAvgPool2d(1), "")], ids=str)
-def test_a_layer_says_with_what_it_fills_the_border(layer, said):
-    assert border_fill(layer) == said
+def test_border_fill(layer, fill):
+    assert border_fill(layer) == fill
 
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
 @pytest.mark.parametrize("sides, amount", [((5, 4), (1, 1)), ((8, 8), (3, 3)), ((4, 6), (3, 0)), ((4, 9), (2, 4))])
 def test_padding_by_copies_is_torchs(mode, sides, amount):
-    """Values bit by bit; the gradient but for the order of its sums, and as autograd's own check has it."""
+    """Values bit by bit; gradients up to summation order, and by torch's gradcheck."""
     x = images(2, 3, *sides).contiguous(memory_format=torch.channels_last).requires_grad_()
     y = x.detach().clone().requires_grad_()
     ours, theirs = CopiedPadding.apply(x, mode, amount), pad(y, [amount[1]] * 2 + [amount[0]] * 2, mode)
@@ -249,7 +325,7 @@ def test_padding_by_copies_is_torchs(mode, sides, amount):
 
 
 def test_the_gpu_path_of_a_convolution_is_the_same_convolution():
-    """`is_cuda` is only asked of the input, so the path can be taken on a CPU."""
+    """Only the input's `is_cuda` selects the path, so a CPU can take it."""
     class OnGpu(torch.Tensor):
         is_cuda = True
 

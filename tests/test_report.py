@@ -1,4 +1,4 @@
-"""python -m posenc_lib probe: a report that can be read, and one sentence for everything that is wrong."""
+"""python -m posenc_lib probe: a complete report, or one sentence that says what is wrong."""
 import re
 
 import pandas as pd
@@ -20,14 +20,14 @@ class Dict(nn.Module):
     def forward(self, x):
         return {"answer": x}
 
-def speechless():
+def without_tensor():
     return build(Dict())
 """
 
 
 @pytest.fixture
-def ask(tmp_path, monkeypatch, capsys):
-    """ask(*arguments) -> exit code, what was printed, what was complained of; on a network of this folder."""
+def probe(tmp_path, monkeypatch, capsys):
+    """probe(*arguments) -> exit code, stdout, stderr; of the command, for a network in this folder."""
     (tmp_path / "mine.py").write_text(MINE)
     monkeypatch.chdir(tmp_path)
 
@@ -42,95 +42,97 @@ def headings(text: str) -> list[str]:
     return re.findall(r"^#+ (.*)$", text, re.M)
 
 
-def test_a_report_has_every_answer_with_its_figure_and_numbers(ask, tmp_path):
-    code, said, _ = ask("--size", "48", "--n-images", "12", "--out", "report")
+def test_a_report_has_every_section_with_its_figure_and_numbers(probe, tmp_path):
+    code, stdout, _ = probe("--size", "48", "--n-images", "12", "--out", "report")
     out = tmp_path / "report"
-    assert code == 0 and "report/report.html" in said
+    assert code == 0 and "report/report.html" in stdout
     text, html = (out / "report.md").read_text(), (out / "report.html").read_text()
     assert headings(text) == [
-        "How much position does mine.py:build know?", "Where is it? Location told from the averaged channels",
-        "What marks the place? Layers that meet the border", "Place fields of `3`", "Which channels of `3`?",
-        "What breaks without them?", "What this shows, and what it does not", "How this was made"]
+        "How much position does mine.py:build encode?",
+        "Which layers encode location? Decoding it from the pooled channels",
+        "Where does it come from? Layers that respond to the border", "Place fields of `3`", "Which channels of `3`?",
+        "What breaks without them?", "What this shows, and what it does not", "How this report was made"]
     figures = re.findall(r"!\[.+?\]\((\w+)\.svg\)", text)
-    assert figures == ["location", "border", "place_fields", "removal"]
+    assert figures == ["location", "border", "place_fields", "ablation"]
     for name in figures:
         assert (out / f"{name}.svg").stat().st_size and (out / f"{name}.png").stat().st_size
     assert html.count("data:image/svg+xml;base64,") == 4 and 'src="location.svg"' not in html
     assert re.findall(r'<img[^>]*alt=""', html) == [] and "<table>" in html and "http://" not in html
-    assert "the first layer that feels the border is `0`" in text and "in every convolution it is `1`" in text
+    assert "the first layer that responds to the border is `0`" in text and "in every convolution it is `1`" in text
     assert "python -m posenc_lib probe --model mine.py:build --size 48" in text
     table = pd.read_csv(out / "location.csv")
-    told = table[table["head"] == "in order"].set_index("layer").loc[3]
-    assert f"| 3 | 20 | 11.1 | {told['ceiling']:.1f} | {told['mean']:.1f} [{told['low']:.1f}, " in text
-    removed = pd.read_csv(out / "removal.csv")
-    assert set(removed["removed"]) == {"highest decodability", "highest flip", "random", "as strong"}
-    assert sorted(set(removed["share"])) == [5, 15, 50] and removed["mean"].max() <= 1
+    row = table[table["head"] == "in_order"].set_index("layer").loc[3]
+    assert f"| 3 | 20 | 11.1 | {row['ceiling']:.1f} | {row['mean']:.1f} [{row['low']:.1f}, " in text
+    ablation = pd.read_csv(out / "ablation.csv")
+    assert set(ablation["ablated"]) == {"highest_decodability", "highest_flip", "random", "rms_matched"}
+    assert sorted(set(ablation["percent"])) == [5, 15, 50] and ablation["mean"].max() <= 1
 
 
-def test_the_same_question_has_the_same_answer_and_a_report_is_replaced_only_when_asked(ask, tmp_path):
+def test_a_report_is_reproducible_and_replaced_only_on_request(probe, tmp_path):
     arguments = ("--size", "48", "--n-images", "12", "--layer", "3", "--out", "report")
-    assert ask(*arguments)[0] == 0
+    assert probe(*arguments)[0] == 0
     first = (tmp_path / "report" / "location.csv").read_text()
-    code, _, complaint = ask(*arguments)
-    assert code == 2 and "out: report is not empty; name another folder, or give --overwrite" in complaint
-    assert ask(*arguments, "--overwrite")[0] == 0
+    code, _, stderr = probe(*arguments)
+    assert code == 2 and "out: report is not empty; name another folder, or use --overwrite" in stderr
+    assert probe(*arguments, "--overwrite")[0] == 0
     assert (tmp_path / "report" / "location.csv").read_text() == first
     assert set(pd.read_csv(tmp_path / "report" / "location.csv")["layer"]) == {3}
 
 
-def test_weights_and_pictures_are_those_that_are_given(ask, tmp_path):
+def test_weights_and_images_of_the_reader_are_used(probe, tmp_path):
     save_file({"0.weight": torch.zeros(8, 3, 3, 3), "0.bias": torch.ones(8), "3.weight": torch.zeros(20, 8, 3, 3),
                "3.bias": torch.ones(20)}, tmp_path / "w.safetensors")
     (tmp_path / "photos" / "more").mkdir(parents=True)
     for n in range(13):
         Image.new("RGB", (60, 50), (20 * n, 0, 99)).save(tmp_path / "photos" / ("more" * (n % 2)) / f"{n}.png")
-    code, *_ = ask("--size", "32", "--images", "photos", "--n-images", "12", "--weights", "w.safetensors")
+    code, *_ = probe("--size", "32", "--images", "photos", "--n-images", "12", "--weights", "w.safetensors")
     text = (tmp_path / "probe-mine.py-build" / "report.md").read_text()
-    assert code == 0 and "w.safetensors. Asked with 12 pictures (photos)" in text
-    assert "No layer tells the location beyond chance" in text          # the weights are all zero
-    assert "| flip | – | – | – | – |" in text                           # and all channels alike
+    assert code == 0 and "w.safetensors. Probed with 12 images (photos)" in text
+    assert "Location cannot be decoded from any layer" in text         # the weights are all zero
+    assert "| flip response | – | – | – | – |" in text                  # and all channels equal
 
 
-def test_a_network_that_answers_with_no_tensor_is_told_about_as_far_as_it_goes(ask, tmp_path):
-    code, *_ = ask("--size", "32", "--n-images", "12", "--out", "report", model="mine.py:speechless")
+def test_a_network_without_a_tensor_as_output_gets_a_report_without_ablation(probe, tmp_path):
+    code, *_ = probe("--size", "32", "--n-images", "12", "--out", "report", model="mine.py:without_tensor")
     text = (tmp_path / "report" / "report.md").read_text()
-    assert code == 0 and "The network does not put out one tensor" in text and "removal.svg" not in text
+    assert code == 0 and "The network does not output a single tensor" in text and "ablation.svg" not in text
 
 
 @pytest.mark.parametrize("arguments, model, sentence", [
-    ((), "timm:resnet19", "model: timm:resnet19 was asked for, and timm has no 'resnet19'; near it are "),
-    ((), "none.py:build", "model: none.py was asked for and is not there"),
-    (("--weights", "w.pth"), "mine.py:build", "weights: w.pth was asked for and is not there"),
-    (("--layer", "layer4"), "mine.py:build", "layer: Sequential has no layer 'layer4'; near it are "),
-    (("--layer", "5"), "mine.py:build", "layers: 5 of Sequential puts out no feature map; those that do are, at each"),
-    (("--images", "nowhere"), "mine.py:build", "images: nowhere was asked for and is no folder"),
-    (("--images", "empty"), "mine.py:build", "images: empty has no image (.jpg, "),
-    (("--images", "few"), "mine.py:build", "images: few has 2 images; 12 or more are needed"),
+    ((), "timm:resnet19", "model: timm has no network 'resnet19'; similar names are "),
+    ((), "none.py:build", "model: none.py does not exist; name a network as timm:NAME"),
+    (("--weights", "w.pth"), "mine.py:build",
+     "weights: w.pth does not exist; put a .safetensors state dict of Sequential there"),
+    (("--layer", "layer4"), "mine.py:build", "layer: Sequential has no layer 'layer4'; similar names are "),
+    (("--layer", "5"), "mine.py:build", "layers: 5 of Sequential outputs no feature map; layers that do include "),
+    (("--images", "nowhere"), "mine.py:build", "images: nowhere is not a folder; give "),
+    (("--images", "empty"), "mine.py:build", "images: empty has no images (.jpg, "),
+    (("--images", "few"), "mine.py:build", "images: few has 2 images; at least 12 are needed"),
     (("--images", "broken"), "mine.py:build", "broken/0.png cannot be read as an image"),
-    (("--n-images", "3"), "mine.py:build", "n-images: 3 pictures were asked for; give 12 or more"),
-    (("--grid", "40"), "mine.py:build", "probe: a 40x40 grid was asked for"),
-    (("--size", "0"), "mine.py:build", "size: a canvas of 0 pixels was asked for"),
+    (("--n-images", "3"), "mine.py:build", "n-images: 3 images were requested; use at least 12"),
+    (("--grid", "40"), "mine.py:build", "probe: a 40x40 grid was requested"),
+    (("--size", "0"), "mine.py:build", "size: a canvas of 0 pixels was requested; use at least 16"),
     (("--out", "mine.py"), "mine.py:build", "out: mine.py is a file; name a folder"),
     (("--out", "few", "--overwrite"), "mine.py:build", "out: few is not empty"),
 ])
-def test_what_is_wrong_is_one_sentence_and_leaves_nothing(ask, tmp_path, arguments, model, sentence):
+def test_errors_are_one_sentence_and_leave_no_files(probe, tmp_path, arguments, model, sentence):
     for folder, n in (("empty", 0), ("few", 2)):
         (tmp_path / folder).mkdir()
         for k in range(n):
             Image.new("RGB", (9, 9)).save(tmp_path / folder / f"{k}.png")
     (tmp_path / "broken").mkdir()
     for k in range(12):
-        (tmp_path / "broken" / f"{k}.png").write_bytes(b"no picture")
+        (tmp_path / "broken" / f"{k}.png").write_bytes(b"not an image")
     before = sorted(tmp_path.rglob("*"))
-    code, said, complaint = ask(*arguments, model=model)
-    assert code == 2 and not said and sentence in complaint and complaint.count("\n") == 1
+    code, stdout, stderr = probe(*arguments, model=model)
+    assert code == 2 and not stdout and sentence in stderr and stderr.count("\n") == 1
     assert [f for f in sorted(tmp_path.rglob("*")) if "__pycache__" not in f.parts] == before
 
 
-def test_help_says_what_it_does(capsys):
+def test_help_explains_the_command(capsys):
     with pytest.raises(SystemExit) as ended:
         main(["probe", "--help"])
-    said = capsys.readouterr().out
+    stdout = capsys.readouterr().out
     assert ended.value.code == 0
     for word in ("--model timm:resnet18", "--weights", "--layer", "--images", "--out", "report.html", "Page 08"):
-        assert word in said
+        assert word in stdout

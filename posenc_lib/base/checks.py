@@ -1,15 +1,13 @@
-"""Checks of a caller's arguments, and errors in one line."""
+"""Checks of a caller's arguments, and one-line error messages."""
 
 
-
-
-def check_choice(name: str, asked, choices):
-    """`asked` if it is one of `choices`, else one sentence that says what there is."""
-    if asked not in choices:
-        raise ValueError(f"{name}: {asked!r} was asked for, but there are only {', '.join(map(repr, choices))}")
-    return asked
+def check_choice(name: str, value, choices):
+    """Return `value` if it is one of `choices`; else raise a ValueError that lists them."""
+    if value not in choices:
+        raise ValueError(f"{name}: {value!r} was asked for, but there are only {', '.join(map(repr, choices))}")
+    return value
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, in one line: its kind and its first line."""
+    """Format an exception as its type and the first line of its message."""
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

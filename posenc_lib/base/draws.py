@@ -1,7 +1,8 @@
-"""Random numbers that belong to one run, so that several runs can train side by side and a step can be captured.
+"""Random numbers from a run's own generator, so that runs can train side by side and a step can be captured.
 
-A CUDA graph replays exactly what it captured, so nothing can be drawn inside it.  `Draws` therefore watches one step,
-makes the draws of the next steps ahead of them into tables on the device, and lets the captured step read its row.
+A CUDA graph replays exactly what it captured, so no random number can be drawn inside it.  `Draws` therefore records
+the draws of one step, draws the numbers of the following steps in advance into tables on the device, and lets the
+captured step read its row.
 """
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,21 +12,21 @@ from torch import Tensor, nn
 
 
 class Draws:
-    """Random numbers from a generator of their own, on `device`.
+    """Random numbers on `device`, from a generator of their own.
 
         draws(torch.randint, 9, (48,))      draws(torch.rand, (48, 1))      draws(torch.randperm, 512)
 
-    Any function that takes `generator` and `device` will do.
+    Works with any function that accepts `generator` and `device`.
     """
     def __init__(self, device: torch.device | str = "cpu", seed: int = 0):
         self.generator = torch.Generator(device)
         self.restart(seed)
 
     def restart(self, seed: int) -> None:
-        """Draw from `seed` on; a new step begins."""
+        """Reseed the generator and begin a new step."""
         self.generator.manual_seed(seed)
-        self._calls: list[tuple[Callable, tuple, Tensor]] = []   # what the current step has drawn so far
-        self._rows: Iterator[Tensor] | None = None               # a table's row, where a step reads its draws from one
+        self._calls: list[tuple[Callable, tuple, Tensor]] = []   # the draws of the current step
+        self._rows: Iterator[Tensor] | None = None               # a table row, while a step reads its draws from one
 
     def __call__(self, function: Callable[..., Tensor], *args) -> Tensor:
         if self._rows is not None:
@@ -35,32 +36,33 @@ class Draws:
         return drawn
 
     def new(self, function: Callable[..., Tensor], *args) -> Tensor:
-        """Drawn from the generator now, whatever the step."""
+        """Draw from the generator directly, without recording the draw."""
         return function(*args, generator=self.generator, device=self.generator.device)
 
     def watch(self) -> None:
-        """Begin a step whose draws later ones will repeat."""
+        """Begin a step whose sequence of draws the following steps will repeat."""
         self._calls.clear()
 
     def table(self, steps: int) -> "Table":
-        """Room for the draws of up to `steps` steps like the one just watched."""
+        """Allocate room for the draws of up to `steps` steps like the one just watched."""
         return Table(self, list(self._calls), steps)
 
 
 class Table:
-    """The draws of coming steps, a row a step, in the order in which the steps would make them."""
+    """The draws of the coming steps, one row per step, in the order in which a step makes them."""
     def __init__(self, draws: Draws, calls: list[tuple[Callable, tuple, Tensor]], steps: int):
         self.draws, self.calls = draws, calls
         self.columns = [drawn.new_empty(steps, *drawn.shape) for _, _, drawn in calls]
 
     def fill(self, steps: int) -> None:
+        """Draw the first `steps` rows anew."""
         for row in range(steps):
             for column, (function, args, _) in zip(self.columns, self.calls, strict=True):
                 column[row] = self.draws.new(function, *args)
 
     @contextmanager
     def read(self, row: Tensor) -> Iterator[None]:
-        """Inside the block the draws are those of `row`, a whole number (1,) on the device."""
+        """Take all draws inside the block from `row`, an integer tensor (1,) on the device."""
         self.draws._rows = (column.index_select(0, row)[0] for column in self.columns)
         try:
             yield
@@ -69,7 +71,7 @@ class Table:
 
 
 class Drawing(nn.Module):
-    """A layer that draws: from a run's `Draws` inside `drawing`, else from torch's global generator."""
+    """A layer with random numbers: from a run's `Draws` inside `drawing`, else from torch's global generator."""
     draws: Draws | None = None
 
     def draw(self, function: Callable[..., Tensor], *args, device: torch.device) -> Tensor:
@@ -78,24 +80,24 @@ class Drawing(nn.Module):
 
 @contextmanager
 def drawing(model: nn.Module, draws: Draws) -> Iterator[nn.Module]:
-    """Let every `Drawing` layer of `model` draw from `draws` inside the block."""
-    layers = [(m, m.draws) for m in model.modules() if isinstance(m, Drawing)]
+    """Make every `Drawing` layer of `model` draw from `draws` inside the block."""
+    previous = [(layer, layer.draws) for layer in model.modules() if isinstance(layer, Drawing)]
     try:
-        for layer, _ in layers:
+        for layer, _ in previous:
             layer.draws = draws
         yield model
     finally:
-        for layer, before in layers:
-            layer.draws = before
+        for layer, own in previous:
+            layer.draws = own
 
 
 def keep(like: Tensor, p: float, *, generator: torch.Generator | None = None, device=None) -> Tensor:
-    """1 with probability `p`, else 0, of the shape and memory format of `like`."""
+    """Return a tensor that is 1 with probability `p` and else 0, in the shape and memory format of `like`."""
     return torch.empty_like(like, device=device).bernoulli_(p, generator=generator)
 
 
 class Dropout(Drawing, nn.Dropout):
-    """torch's dropout, bit by bit, that can draw from a run's own generator."""
+    """torch's dropout, bit by bit, with random numbers that may come from a run's own generator."""
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0:
             return x

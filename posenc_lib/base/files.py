@@ -1,4 +1,4 @@
-"""Checkpoints: written atomically, read without running what is in them."""
+"""Checkpoint files: written atomically, and read without executing anything they contain."""
 import io
 import os
 from contextlib import suppress
@@ -13,25 +13,25 @@ from posenc_lib.base.checks import one_line
 
 
 def save_atomically(state: dict, path: Path) -> None:
-    """Write tensors and plain values so that `path` is either the old file or the whole new one.
+    """Write tensors and plain values so that `path` is always either the old file or the complete new one.
 
-    Each writer has a partial file of its own: a page may be begun again while a worker still trains the same run.
-    OSError where it cannot be written, on a full disk say; `path` is then as it was.
+    Each writer has its own partial file, because a page may be restarted while a worker still trains the same run.
+    OSError if the file cannot be written, for example on a full disk; `path` is then unchanged.
     """
     partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
     content = io.BytesIO()
-    torch.save(state, content)   # to a full disk, it would say "unexpected pos"
+    torch.save(state, content)   # straight to a full disk, its error would be "unexpected pos"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as file:
             file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
-        with suppress(FileNotFoundError):   # another writer of this run has ended before, and taken this one's away
+        with suppress(FileNotFoundError):   # another writer of this run finished first and removed this partial file
             os.replace(partial, path)
     except OSError as error:
         raise OSError(f"checkpoint: {path} cannot be written ({one_line(error)}); make room there, or give another "
-                      f"folder, and run the same again: it goes on from the last that was") from None
+                      f"folder, and run the same again: it resumes from the last checkpoint") from None
     finally:
         with suppress(OSError):
             partial.unlink()
@@ -39,10 +39,10 @@ def save_atomically(state: dict, path: Path) -> None:
 
 
 def read(path: Path, device: torch.device | str = "cpu") -> dict:
-    """What torch.save wrote, tensors and plain values only.
+    """Load a file that torch.save wrote, tensors and plain values only.
 
-    ValueError where it is empty, or a checksum in it is wrong (torch.load reads changed bytes without a word); what
-    else torch.load raises depends on the damage.
+    ValueError if it is empty or has a wrong checksum (torch.load reads corrupted bytes silently); other damage raises
+    whatever torch.load raises.
     """
     if not path.stat().st_size:
         raise ValueError("it is empty")
@@ -54,7 +54,7 @@ def read(path: Path, device: torch.device | str = "cpu") -> dict:
 
 
 def discard(path: Path) -> None:
-    """Remove a checkpoint, and what killed writers of it have left."""
+    """Delete a checkpoint, and the partial files of writers that were killed."""
     path.unlink(missing_ok=True)
     _discard_partials(path)
 

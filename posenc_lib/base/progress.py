@@ -1,4 +1,4 @@
-"""A progress bar in JupyterLab and in a terminal, one line when nobody is watching."""
+"""Progress bars in JupyterLab and in a terminal; plain lines of text everywhere."""
 import os
 import sys
 import time
@@ -8,17 +8,21 @@ from tqdm.auto import tqdm
 
 
 def watched() -> bool:
-    """True in JupyterLab and in a terminal; False under papermill (run_all.sh sets POSENC_HEADLESS) and in a pipe."""
+    """Whether to draw bars: in JupyterLab and in a terminal, but not in a pipe or under run_all.sh (POSENC_HEADLESS).
+    """
     return "POSENC_HEADLESS" not in os.environ and ("ipykernel" in sys.modules or sys.stderr.isatty())
 
 
 def bar(items: Iterable, label: str, n: int | None = None) -> Iterable:
-    """Pass `items` (`n` of them, if they cannot say) on under a bar that goes when it is full; headless, nothing."""
+    """Iterate over `items` under a progress bar that disappears at the end; without a bar where nobody watches.
+
+    n  number of items, if they have no length
+    """
     return tqdm(items, desc=label, total=n, leave=False) if watched() else items
 
 
 def counted_bar(items: Iterable, n: int, label: str, note: str = "") -> Iterator:
-    """As `bar`, and then one line that stays: label, how many came, the seconds they took, note."""
+    """Iterate as `bar` does, then print one line: label, number of items, seconds, note."""
     start, ran = time.monotonic(), 0
     for item in bar(items, label, n):
         yield item
@@ -27,5 +31,5 @@ def counted_bar(items: Iterable, n: int, label: str, note: str = "") -> Iterator
 
 
 def log(line: str) -> None:
-    """A line that stays, at once."""
+    """Print a line and flush it."""
     print(line, flush=True)

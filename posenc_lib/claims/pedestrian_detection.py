@@ -42,7 +42,7 @@ def _pedestrians_controls(table: pd.DataFrame) -> tuple[str, str]:
     four sides, changes any of that detector's networks. Else *not passed*.
     """
     flip = table[table["kind"] == "flip"].set_index("detector")
-    mine, strong = flip[flip["against"] == "random"], flip[flip["against"] == "matched"]
+    mine, strong = flip[flip["against"] == "random"], flip[flip["against"] == "rms_matched"]
     told = "; ".join(f"{DETECTORS[name]}: beyond sets as strong {points(strong.loc[name])}, beyond random ones "
                      f"{row['mean']:+.1f}, one pixel moves it by up to {row['pixel']:.1f}"
                      for name, row in mine.iterrows())

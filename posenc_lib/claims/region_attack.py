@@ -65,7 +65,7 @@ def _channels_overall_controls(table: pd.DataFrame) -> tuple[str, str]:
     """
     flip = table[table["kind"] == "flip"]
     mine, blind = flip[flip["network"] == "plain"], flip[flip["network"] == "circular padding"]
-    strong, blind = mine[mine["against"] == "matched"], blind[blind["against"] == "random"]
+    strong, blind = mine[mine["against"] == "rms_matched"], blind[blind["against"] == "random"]
     if blind.empty:
         return NOT_TRIED, "no network with circular padding was attacked"
     pairs = mine[mine["against"] == "random"].merge(blind, on="share", suffixes=("", "_blind"))

@@ -1,1 +1,5 @@
-"""Image sets: what one is, those that come with the book, those read from files, boxes of people, drawn streets."""
+"""Data sets: bundled images, drawn street scenes, and readers of image files and of boxes of people.
+
+registry.py lists every data set and loads one by its name.  To add a data set, write its reader in a file of its own
+and add one entry to the registry.
+"""

@@ -1,9 +1,9 @@
-"""The image sets that are always there: made from what comes with the packages, or drawn; no disk, no network.
+"""Data sets that need no files: made from images that come with installed packages, or drawn.
 
-digits    scikit-learn's handwritten digits, 1,797 real images, 10 classes
-photos    six photographs bundled with scikit-image and scikit-learn, as crops
-digits_on_photos  digits pasted on such crops, with a map that labels every pixel
-streets   drawn street scenes (`posenc_lib.streets`), with a map that labels every pixel
+digits            scikit-learn's handwritten digits, 1,797 images of 10 classes
+photos            crops of six photographs that come with scikit-image and scikit-learn
+digits_on_photos  digits pasted onto such crops, with label maps
+streets           street scenes drawn by `streets`, with label maps
 """
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,28 +16,29 @@ from posenc_lib.base.shapes import Pixels
 from posenc_lib.data import streets
 from posenc_lib.data.imageset import IMAGENET, SPLIT_SEED, ImageSet
 
-FEW = {"train": range(24), "test": range(10_000, 10_012)}        # as a stand-in
-STREETS = {"train": range(400), "test": range(10_000, 10_120)}   # the seeds that the scenes are drawn with
+STREET_SEEDS = {"train": range(400), "test": range(10_000, 10_120)}    # one seed draws one scene
+STAND_IN_SEEDS = {"train": range(24), "test": range(10_000, 10_012)}   # a few scenes, in place of a missing data set
 
 
 def digits(size: int) -> tuple[ImageSet, ImageSet]:
-    """8x8 digits of 17 grey levels, enlarged by repetition; 1,297 train and 500 test, drawn by class."""
+    """Enlarge the 8x8 digits with 17 grey levels by repeating pixels; 1,297 train and 500 test, stratified by class."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
     if size % 8:
-        raise ValueError(f"digits: size {size} was asked for; the images are 8x8, so give a multiple of 8")
+        raise ValueError(f"digits: size={size}, but the images are 8x8; give a multiple of 8")
     grey, labels = load_digits(return_X_y=True)
     grey = (grey.reshape(-1, 1, 8, 8) * (255 / 16)).round().astype(np.uint8)
-    pixels = torch.from_numpy(grey.repeat(size // 8, axis=2).repeat(size // 8, axis=3)).repeat(1, 3, 1, 1)
-    parts = train_test_split(np.arange(len(labels)), test_size=500, stratify=labels, random_state=SPLIT_SEED)
+    images = torch.from_numpy(grey.repeat(size // 8, axis=2).repeat(size // 8, axis=3)).repeat(1, 3, 1, 1)
+    train, test = train_test_split(np.arange(len(labels)), test_size=500, stratify=labels, random_state=SPLIT_SEED)
     mean, std = float(grey.mean() / 255), float(grey.std() / 255)
     labels = torch.from_numpy(labels).long()
-    whole = ImageSet("digits", "", pixels, labels, tuple("0123456789"), (mean,) * 3, (std,) * 3)
-    return tuple(whole.take(torch.from_numpy(np.sort(p)), s) for p, s in zip(parts, ("train", "test"), strict=True))
+    both = ImageSet("digits", "", images, labels, tuple("0123456789"), (mean,) * 3, (std,) * 3)
+    indices = {"train": train, "test": test}
+    return tuple(both.take(torch.from_numpy(np.sort(index)), split) for split, index in indices.items())
 
 
 def photographs() -> dict[str, Pixels]:
-    """The bundled photographs, whole: name -> uint8 (1, 3, row, col), between 300 and 640 pixels a side."""
+    """The six photographs by name, each uint8 (1, 3, row, col) with sides of 300 to 640 pixels."""
     import skimage.data
     from sklearn.datasets import load_sample_images
     china, flower = load_sample_images().images
@@ -47,62 +48,71 @@ def photographs() -> dict[str, Pixels]:
 
 
 def photos(size: int) -> tuple[ImageSet, ImageSet]:
-    """64 train and 16 test crops of each photograph, labelled by photograph.
+    """64 train and 16 test crops of each photograph, whose class is the photograph.
 
-    Train crops lie in the left three quarters of a photograph, test crops in the right quarter, so none overlap.
+    Train crops come from the left three quarters of a photograph and test crops from the right quarter, so they never
+    overlap.
     """
-    draw = torch.Generator().manual_seed(SPLIT_SEED)
-    parts: dict[str, list[Tensor]] = {"train": [], "test": []}
-    for photo in photographs().values():
-        rows, cols = photo.shape[-2:]
+    generator = torch.Generator().manual_seed(SPLIT_SEED)
+    crops: dict[str, list[Tensor]] = {"train": [], "test": []}
+    for photograph in photographs().values():
+        rows, cols = photograph.shape[-2:]
         border = cols * 3 // 4
         if size > min(rows, cols - border):
-            raise ValueError(f"photos: crops of {size} pixels were asked for; the largest that fits is {cols - border}")
-        for split, n, first, end in (("train", 64, 0, border), ("test", 16, border, cols)):
+            raise ValueError(f"photos: size={size}, but the largest crop that fits has {cols - border} pixels a side; "
+                             "give a smaller size")
+        for split, n, start, end in (("train", 64, 0, border), ("test", 16, border, cols)):
             for _ in range(n):
-                row = int(torch.randint(rows - size + 1, (), generator=draw))
-                col = int(torch.randint(first, end - size + 1, (), generator=draw))
-                parts[split].append(photo[0, :, row:row + size, col:col + size])
-    names = tuple(photographs())
-    return tuple(ImageSet("photos", split, torch.stack(crops), torch.arange(6).repeat_interleave(len(crops) // 6),
-                          names, *IMAGENET) for split, crops in parts.items())
-
-
-def digits_on_photos(size: int) -> tuple[ImageSet, ImageSet]:
-    """A digit, half as large, anywhere on a crop of a photograph, in its negative colours; labels 1 + digit, else 0."""
-    if size % 16:
-        raise ValueError(
-            f"digits_on_photos: size {size} was asked for; the digits are 8x8 and half as large, so give a "
-            "multiple of 16"
-        )
-    draw, side = torch.Generator().manual_seed(SPLIT_SEED), size // 2
+                row = int(torch.randint(rows - size + 1, (), generator=generator))
+                col = int(torch.randint(start, end - size + 1, (), generator=generator))
+                crops[split].append(photograph[0, :, row:row + size, col:col + size])
+    classes = tuple(photographs())
     parts = []
-    for crops, written in zip(photos(size), digits(side), strict=True):
-        ink = written.images[:len(crops)] > 127                             # (image, rgb, side, side)
-        pixels, labels = crops.images.clone(), torch.zeros(len(crops), size, size, dtype=torch.long)
-        for n, (row, col) in enumerate(torch.randint(side + 1, (len(crops), 2), generator=draw).tolist()):
-            there = (n, ..., slice(row, row + side), slice(col, col + side))
-            pixels[there] = torch.where(ink[n], 255 - pixels[there], pixels[there])
-            labels[there] = torch.where(ink[n, 0], 1 + written.labels[n], 0)
-        classes = ("photograph", *written.classes)
-        parts.append(replace(crops, name="digits_on_photos", images=pixels, labels=labels, classes=classes))
+    for split, images in crops.items():
+        labels = torch.arange(len(classes)).repeat_interleave(len(images) // len(classes))
+        parts.append(ImageSet("photos", split, torch.stack(images), labels, classes, *IMAGENET))
     return tuple(parts)
 
 
-def scenes_of(rows: int, cols: int, **seeds: range) -> Iterator[tuple[str, list[streets.Scene], Tensor]]:
-    """Of "train" and "test": scenes, each of its own seed, and their pictures (scene, rgb, row, col).
+def digits_on_photos(size: int) -> tuple[ImageSet, ImageSet]:
+    """Invert the colours of a photograph within a digit, half as large as the crop and placed at random.
 
-    seeds  of a split, in place of `STREETS`, which has 400 to train on and 120 to test
+    Label maps have 1 + the digit inside it and 0 outside.
     """
-    for split, of_split in (STREETS | seeds).items():
+    if size % 16:
+        raise ValueError(f"digits_on_photos: size={size}, but the digits are 8x8 and half as large as the images; give "
+                         "a multiple of 16")
+    generator = torch.Generator().manual_seed(SPLIT_SEED)
+    side = size // 2
+    parts = []
+    for crops, pasted in zip(photos(size), digits(side), strict=True):
+        ink = pasted.images[:len(crops)] > 127                              # (image, rgb, side, side)
+        images = crops.images.clone()
+        labels = torch.zeros(len(crops), size, size, dtype=torch.long)
+        corners = torch.randint(side + 1, (len(crops), 2), generator=generator).tolist()
+        for n, (row, col) in enumerate(corners):
+            window = (n, ..., slice(row, row + side), slice(col, col + side))
+            images[window] = torch.where(ink[n], 255 - images[window], images[window])
+            labels[window] = torch.where(ink[n, 0], 1 + pasted.labels[n], 0)
+        classes = ("photograph", *pasted.classes)
+        parts.append(replace(crops, name="digits_on_photos", images=images, labels=labels, classes=classes))
+    return tuple(parts)
+
+
+def draw_streets(rows: int, cols: int, **seeds: range) -> Iterator[tuple[str, list[streets.Scene], Tensor]]:
+    """Draw the scenes of "train", then of "test": (split, scenes, their images as uint8 (scene, rgb, row, col)).
+
+    seeds  of a split, in place of those in `STREET_SEEDS`
+    """
+    for split, of_split in (STREET_SEEDS | seeds).items():
         scenes = [streets.draw(seed, rows, cols) for seed in of_split]
         yield split, scenes, torch.from_numpy(np.stack([s.image for s in scenes])).permute(0, 3, 1, 2).contiguous()
 
 
 def street_scenes(rows: int, cols: int, **seeds: range) -> tuple[ImageSet, ImageSet]:
-    """Scenes of rows x cols pixels with a class or `VOID` for every pixel; `seeds` as in `scenes_of`."""
+    """400 train and 120 test scenes with label maps; `seeds` as in `draw_streets`."""
     parts = []
-    for split, scenes, images in scenes_of(rows, cols, **seeds):
+    for split, scenes, images in draw_streets(rows, cols, **seeds):
         labels = torch.from_numpy(np.stack([scene.labels for scene in scenes])).long()
         parts.append(ImageSet("streets", split, images, labels, streets.CLASSES, *IMAGENET))
     return tuple(parts)

@@ -1,6 +1,6 @@
-"""Image sets as tensors: what a split is, how a batch of it is normalised, and what `training.fit` may train on.
+"""Image sets as tensors: one split, its normalisation, and the interface that `training.fit` trains on.
 
-Nothing here reads a disk; `data.load` makes the sets.
+Nothing here reads a file; `registry.load` builds the sets.
 """
 import hashlib
 from collections.abc import Iterable
@@ -15,31 +15,31 @@ from torch import Tensor
 from posenc_lib.base.shapes import Boxes, Images, LabelMaps, Labels, Pixels
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))   # mean and standard deviation of torchvision's weights
-VOID = 255   # in a label map: not to be learned nor scored
-SPLIT_SEED = 2021   # of the embedded sets' splits and of every validation split
+VOID = 255   # in a label map: excluded from the loss and from scores
+SPLIT_SEED = 2021   # of the splits of bundled sets and of every validation split
 
 
 class Trainable:
-    """What `training.fit` trains on: it has a length, moves to a device, and is read by lists of indices.
+    """Base of what `training.fit` trains on: it has a length, moves to a device, and returns batches by index.
 
-    on_device  whether `batch` reads tensors on the device by indices that lie there, as a captured step has to
+    on_device  whether `batch` takes indices on the device and reads tensors there, as CUDA graph capture requires
     """
     on_device = True
 
     def batches(self, indices: Iterable[Tensor], seed: int) -> Iterable[tuple[Tensor, Tensor]]:
-        """Each list's inputs and labels.  `seed` is the epoch's; tensors draw nothing from it."""
+        """Inputs and labels of each batch of indices; `seed` is the epoch's, and tensors need no random numbers."""
         return map(self.batch, indices)
 
 
 @dataclass(frozen=True)
 class ImageSet(Trainable):
-    """Images of one split, as two tensors on one device; normalised a batch at a time.
+    """Images and labels of one split, on one device; images are stored as uint8 and normalised batch by batch.
 
-    images  uint8 (image, rgb, row, col); never normalised in store
-    labels  int64 (image,), zeros where a set has none; or (image, row, col), one a pixel, `VOID` where it has none;
-            or boxes (image, person, 6), float32, of `people`
-    classes names of the labels
-    mean, std  of each colour on the scale 0..1, what `normalise` takes away and divides by
+    images     uint8 (image, rgb, row, col)
+    labels     int64 class indices (image,), zeros if the set has no classes; or int64 label maps (image, row, col),
+               `VOID` where a pixel has no class; or float32 boxes (image, person, 6), see `people`
+    classes    names of the classes
+    mean, std  per colour channel, for pixel values in 0..1
     """
     name: str
     split: str
@@ -56,26 +56,26 @@ class ImageSet(Trainable):
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
     def take(self, index: Tensor | slice, split: str | None = None) -> "ImageSet":
-        """The images of `index`, in its order."""
+        """Select images and labels by index, in the order of the index."""
         return replace(self, images=self.images[index], labels=self.labels[index], split=split or self.split)
 
     def subsample(self, n: int | None) -> "ImageSet":
-        """`n` of the images, evenly spread over the set; None is all of them, as is more than there are."""
+        """Select `n` images at even spacing.  All if n is None or exceeds len(self)."""
         return self if n is None or n >= len(self) else self.take(torch.arange(n) * len(self) // n)
 
     @cached_property
     def per_colour(self) -> tuple[Tensor, Tensor]:
-        """mean and std on the images' device, (rgb, 1, 1): copied there once, not with every batch."""
+        """`mean` and `std` on the images' device, each (rgb, 1, 1); cached, so that they are copied only once."""
         return tuple(torch.tensor(v, device=self.images.device).reshape(-1, 1, 1) for v in (self.mean, self.std))
 
     def normalise(self, pixels: Pixels) -> Images:
-        """uint8 0..255 -> float, (p / 255 - mean) / std, colour by colour"""
+        """Convert uint8 pixels to float and standardise each colour channel: (p / 255 - mean) / std."""
         mean, std = self.per_colour
         return (pixels.float() / 255 - mean) / std
 
     @cached_property
     def black(self) -> Tensor:
-        """What a black pixel is after `normalise`, shape (rgb,)."""
+        """A black pixel after `normalise`, shape (rgb,)."""
         mean, std = self.per_colour
         return (-mean / std).flatten()
 
@@ -84,7 +84,7 @@ class ImageSet(Trainable):
 
     @cached_property
     def fingerprint(self) -> str:
-        """12 hexadecimal digits of every pixel and label: names the data of a run, wherever they were read."""
+        """The first 12 hex digits of the SHA-256 of all pixels and labels; identifies the data in a configuration."""
         state = hashlib.sha256(self.images.cpu().numpy().tobytes())
         state.update(self.labels.cpu().numpy().tobytes())
         return state.hexdigest()[:12]
@@ -92,10 +92,10 @@ class ImageSet(Trainable):
 
 @dataclass(frozen=True)
 class Samples(Trainable):
-    """Features of a frozen network with their labels, as `training.fit` takes them in an ImageSet's place.
+    """Features of a frozen network with their labels, which `training.fit` accepts in place of an `ImageSet`.
 
-    inputs  (image, ...), of any precision; a batch of them is float32
-    labels  int64 (image,), or (image, answer) for readers that learn different ones
+    inputs  (image, ...), of any floating-point type; batches are converted to float32
+    labels  int64 (image,), or (image, answer) to train several linear heads at once, each on its own labels
     """
     inputs: Tensor
     labels: Int[Tensor, "batch *answer"]
@@ -111,7 +111,7 @@ class Samples(Trainable):
 
 
 class Splits(NamedTuple):
-    """train to fit, validation to choose, test to report: nothing is ever chosen on test."""
+    """Training, validation and test images; hyperparameters are chosen on validation, never on test."""
     train: ImageSet
     validation: ImageSet
     test: ImageSet
@@ -122,4 +122,4 @@ class Splits(NamedTuple):
 
 
 class StandIn(Splits):
-    """Embedded images in the place of a set that is not here; no result is ever computed from them."""
+    """Bundled images in place of a missing data set, for demonstrations only; no result is computed from them."""

@@ -1,67 +1,81 @@
-"""AugShift, and the methods it is compared with: the step they are trained by, and what is asked of them afterwards.
+"""AugShift and the methods it is compared with: training step, runs, and measurements of page 05, which builds the core
+by hand.
 
-Built up by hand in page 05.  Source: Islam et al., ICCV 2021, Sec. 4.1 and Fig. 2.  The text that is public gives no
-equation, weight, crop nor schedule, and no code was released: what is chosen here is chosen, not reproduced.
+Source: Islam et al., ICCV 2021, Sec. 4.1 and Fig. 2.  The public text gives no equation, weight, crop size or schedule,
+and no code was released, so these are our choices.
 """
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
+import pandas as pd
 import torch
 from jaxtyping import Float, Int, Num
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from posenc_lib.base.checks import check_choice
 from posenc_lib.base.draws import Draws
 from posenc_lib.base.shapes import Images, Labels, Latents
-from posenc_lib.data.imageset import ImageSet
-from posenc_lib.measure import canvas, metrics
+from posenc_lib.data.imageset import ImageSet, Splits
+from posenc_lib.measure import canvas, features, metrics
 from posenc_lib.nets import classifiers
 from posenc_lib.nets.padding import pad_at_random, set_padding_mode
-from posenc_lib.run.config import CosineRecipe, Recipe
+from posenc_lib.nets.pretrained import Encoder
+from posenc_lib.run import training
+from posenc_lib.run.config import CosineRecipe, Recipe, digest
+from posenc_lib.run.records import Record
+
+TOTAL_STRIDE = 8   # of cifar_resnet18
+PROBE_GRID = 3     # cells on each side of the canvas for the location probe
 
 
 @dataclass(frozen=True)
 class Method:
-    """How a classifier is taught to say the same wherever the image lies: a row of Table 2 (ICCV 2021), or a control.
+    """How a classifier is trained: a row of Table 2 (ICCV 2021), or a control.
 
-    views       what one step sees of each image: "whole", the image as it is, or "crop", moved at random
-    classified  how many of the views, from the first, are asked for the class
-    pulled      whether the pooled latents of the two views are drawn together
-    blur        BlurPool at every stride
-    padding     "zeros", "circular", or "random": that of the first convolution (`padding.pad_at_random`)
+    views        what a training step sees of each image: "whole", the image itself, or "crop", the image randomly
+                 shifted
+    classified   number of views, counted from the first, that enter the cross-entropy
+    latent_term  whether the loss penalises the distance between the pooled latents of the two views
+    blur         BlurPool at every stride
+    padding      "zeros", "circular", or "random", of the first convolution only (`padding.pad_at_random`)
     """
     views: tuple[str, ...] = ("whole",)
     classified: int = 1
-    pulled: bool = False
+    latent_term: bool = False
     blur: bool = False
     padding: str = "zeros"
 
 
 METHODS = {
     "baseline": Method(),
-    "crop": Method(("crop",)),
-    "crops": Method(("crop", "crop"), 2),
-    "augshift": Method(("crop", "crop"), 2, pulled=True),
+    "one_crop": Method(("crop",)),
+    "two_crops": Method(("crop", "crop"), 2),
+    "augshift": Method(("crop", "crop"), 2, latent_term=True),
     "blurpool": Method(blur=True),
-    "blurpool+augshift": Method(("crop", "crop"), 2, pulled=True, blur=True),
-    "mse-only": Method(("whole", "crop"), 1, pulled=True),
-    "random-padding": Method(padding="random"),
-    "circular": Method(padding="circular"),
+    "blurpool_augshift": Method(("crop", "crop"), 2, latent_term=True, blur=True),
+    "mse_only": Method(("whole", "crop"), 1, latent_term=True),
+    "random_padding": Method(padding="random"),
+    "circular_padding": Method(padding="circular"),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class AugShiftConfig:
-    """One network of page 05, trained by a method of `METHODS`.  The paper states no weight, crop nor schedule.
+    """One network of page 05, trained by a method of `METHODS`.
 
-    data      fingerprint of the image set
-    backbone  see `models.Classifier`; width is the channels of its first stage (64 in the paper)
-    shift     the most pixels that a crop is moved by, up, down, left or right
-    weight    lambda, of the mean squared difference of the latents; it has a meaning for methods that pull
-    tested    the shifts N, in pixels, that consistency is measured for; the first is the one of the tables
-    test_images, probe_images  how many are tried; on how many a reader of location learns, half as many test it.
-                None is all of them, 0 leaves the question out
+    data          fingerprint of the image set
+    backbone      see `classifiers.Classifier`; width is the number of channels of its first stage (64 in the paper)
+    shift         largest shift of a crop, in pixels, vertically and horizontally
+    weight        lambda, the weight of the latent term, for methods that have one
+    test_shifts   the shifts N, in pixels, for which consistency is measured; tables show the first
+    test_images   number of test images; all if None
+    probe_images  number of training images of the location probe, which is tested on half as many test images; all if
+                  None, no probe if 0
     """
     profile: str
     dataset: str
@@ -71,7 +85,7 @@ class AugShiftConfig:
     width: int | None = 64
     shift: int = 8
     weight: float = 0.1
-    tested: tuple[int, ...] = (8, 16)
+    test_shifts: tuple[int, ...] = (8, 16)
     test_images: int | None = None
     probe_images: int | None = None
     recipe: Recipe = field(default_factory=CosineRecipe)
@@ -81,28 +95,76 @@ class AugShiftConfig:
         check_choice("method", self.method, tuple(METHODS))
 
 
-# What a profile changes, for digits and for other sets; "sweep" is the other weights tried.  0.1 was settled on
-# beforehand, on digits that were held out: 0.01 and 0.1 did alike there, and 1 slowed a short training down.
-AUGSHIFT = {
-    "smoke": {"digits": {"width": 2, "test_images": 12, "probe_images": 9, "sweep": (1.0,),
-                         "recipe": CosineRecipe(epochs=2, epoch_steps=1, batch_size=8)}},
-    "quick": {"digits": {"width": 8, "test_images": 250, "probe_images": 24, "sweep": (0.01, 1.0),
+# What each profile changes in the configuration, by data set; "any" applies to every data set without its own entry.
+PRESETS = {
+    "smoke": {"any": {"width": 2, "test_images": 12, "probe_images": 9,
+                      "recipe": CosineRecipe(epochs=2, epoch_steps=1, batch_size=8)}},
+    "quick": {"digits": {"width": 8, "test_images": 250, "probe_images": 24,
                          "recipe": CosineRecipe(epochs=8, epoch_steps=10, batch_size=64, warmup=1)},
-              "other": {"width": 8, "test_images": 1000, "probe_images": 40, "sweep": (0.01, 1.0),
-                        "recipe": CosineRecipe(epochs=8, epoch_steps=80, batch_size=64, warmup=1)}},
-    "paper": {"other": {"width": 64, "probe_images": 1000, "sweep": (0.01, 1.0, 10.0),
-                        "recipe": CosineRecipe(warmup=5)}},
+              "any": {"width": 8, "test_images": 1000, "probe_images": 40,
+                      "recipe": CosineRecipe(epochs=8, epoch_steps=80, batch_size=64, warmup=1)}},
+    "paper": {"any": {"width": 64, "probe_images": 1000, "recipe": CosineRecipe(warmup=5)}},
 }
+# The other values of lambda that each profile sweeps.  The default, 0.1, was chosen before these runs on held-out
+# digits, where 0.01 and 0.1 performed alike and 1 slowed down a short training.
+WEIGHTS = {"smoke": (1.0,), "quick": (0.01, 1.0), "paper": (0.01, 1.0, 10.0)}
+TABLE2_METHODS = ("baseline", "augshift", "blurpool")
 
 
 def preset(profile: str, dataset: str) -> dict:
-    """What `AUGSHIFT` has for an image set; the only one there is where it has nothing of its own."""
-    sets = AUGSHIFT[profile]
-    return dict(sets[dataset if dataset in sets else list(sets)[-1]])
+    """The entry of `PRESETS` for a data set; ValueError if there is neither one of its own nor one for any."""
+    entries = PRESETS[profile]
+    name = dataset if dataset in entries or "any" not in entries else "any"
+    return dict(entries[check_choice("dataset", name, tuple(entries))])
+
+
+def configure(profile: str, dataset: str, splits: Splits, *, steps: int = 0, **changes) -> AugShiftConfig:
+    """The configuration of one network on a data set, `changes` over the profile's preset.
+
+    steps  number of optimiser steps in 8 epochs; the preset's schedule if 0
+    Crops move by up to a quarter of the side; consistency is measured up to half of it, in steps of an eighth.
+    """
+    values = preset(profile, dataset)
+    recipe = replace(values["recipe"], flip=dataset != "digits")   # a mirrored digit is no longer that digit
+    if steps:
+        recipe = replace(recipe, epochs=8, epoch_steps=-(-steps // 8))
+    side = splits.train.images.shape[-1]
+    values |= {"shift": side // 4, "test_shifts": tuple(side * n // 8 for n in (2, 1, 3, 4)), "recipe": recipe}
+    return AugShiftConfig(**{"profile": profile, "dataset": dataset, "data": splits.fingerprint, **values, **changes})
+
+
+def plan(profile: str, data: Mapping[str, Splits], *, weights: Sequence[float] = (),
+         steps: int = 0) -> dict[tuple[str, str], AugShiftConfig]:
+    """The runs of page 05 by (data set, variant): Table 2 on every data set, everything else on the first.
+
+    weights  values of lambda to sweep; the profile's if empty
+    A variant is a method, "baseline_long" (twice the epochs), or "augshift_<lambda>" of the sweep.
+    """
+    make = {name: partial(configure, profile, name, splits, steps=steps) for name, splits in data.items()}
+    runs = {(name, method): make[name](method=method) for name in data for method in TABLE2_METHODS}
+    first = next(iter(data))
+    baseline, side = runs[first, "baseline"], data[first].train.images.shape[-1]
+    for method in ("two_crops", "blurpool_augshift", "circular_padding"):
+        runs[first, method] = make[first](method=method)
+
+    brief = partial(make[first], probe_images=0, test_shifts=baseline.test_shifts[:1])   # measured in Cons.N only
+    longer = replace(baseline.recipe, epochs=2 * baseline.recipe.epochs)
+    runs[first, "baseline_long"] = brief(method="baseline", recipe=longer)
+    runs[first, "one_crop"] = brief(method="one_crop", shift=side // 8)
+    runs[first, "mse_only"] = brief(method="mse_only")
+    runs[first, "random_padding"] = brief(method="random_padding")
+    for weight in weights or WEIGHTS[profile]:
+        runs[first, sweep_variant(weight)] = brief(method="augshift", weight=weight)
+    return runs
+
+
+def sweep_variant(weight: float) -> str:
+    """The variant name, in `plan`, of AugShift with another lambda."""
+    return f"augshift_{weight:g}"
 
 
 def build(c: AugShiftConfig, num_classes: int) -> classifiers.Classifier:
-    """The network of a configuration, with random weights from torch's global generator."""
+    """Build the network of a configuration, with random weights from torch's global generator."""
     method = METHODS[c.method]
     net = classifiers.Classifier(c.backbone, num_classes, width=c.width, blur=method.blur)
     if method.padding == "random":
@@ -110,63 +172,202 @@ def build(c: AugShiftConfig, num_classes: int) -> classifiers.Classifier:
     return set_padding_mode(net, method.padding) if method.padding != "zeros" else net
 
 
+def initialise(c: AugShiftConfig, num_classes: int, seed: int) -> classifiers.Classifier:
+    """Build the network with random weights from `seed`; torch's global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build(c, num_classes)
+
+
 def random_shifts(n: int, reach: int, draws: Draws) -> Int[Tensor, "{n} 2"]:
-    """`n` shifts, down and right, each uniform over the whole numbers -reach .. reach."""
+    """Draw `n` shifts, down and right, each uniform over the integers -reach .. reach."""
     return draws(torch.randint, -reach, reach + 1, (n, 2))
 
 
-def views(c: AugShiftConfig, images: Num[Tensor, "batch rgb row col"], draws: Draws,
-          **border) -> list[Tensor]:
-    """What one step of a method sees of each image; `border` says what a crop uncovers, see `canvas.shift`."""
+def views(c: AugShiftConfig, images: Num[Tensor, "batch rgb row col"], draws: Draws, **border) -> list[Tensor]:
+    """The views of each image in one training step; `border` says what a crop shows at its border (`canvas.shift`)."""
     reach = {"whole": 0, "crop": c.shift}
     return [canvas.shift(images, random_shifts(len(images), reach[view], draws), **border)
             for view in METHODS[c.method].views]
 
 
 def objective(c: AugShiftConfig, net: nn.Module, seen: Sequence[Images], labels: Labels) -> Float[Tensor, ""]:
-    """Both views through one network, asked for the same class, and drawn to the same latent:
+    """The loss of the views `seen` of a batch: cross-entropy, plus the latent term for methods that have it.
 
-        L  =  mean over views of CE(y_v, label)  +  weight * MSE(z_1, z_2)          the mean over channels and images
+        L  =  mean over classified views of CE(y_v, label)  +  weight * MSE(z_1, z_2)     MSE over channels and images
 
-    The views go through in one batch, so batch normalisation takes its statistics over both.  A method that does not
-    pull has no second term; one that classifies the first view only has no second cross-entropy.
+    All views pass through the network in one batch, so batch normalisation computes its statistics over all of them.
     """
     method = METHODS[c.method]
     z, logits = (out.chunk(len(seen)) for out in net(torch.cat(list(seen))))
     loss = torch.stack([cross_entropy(y, labels) for y in logits[:method.classified]]).mean()
-    return loss + c.weight * mse_loss(z[0], z[1]) if method.pulled else loss
+    return loss + c.weight * mse_loss(z[0], z[1]) if method.latent_term else loss
+
+
+def batch_loss(c: AugShiftConfig, black: Float[Tensor, " rgb"], net: nn.Module, images: Images, labels: Labels,
+               draws: Draws) -> Float[Tensor, ""]:
+    """The loss of a batch for `training.fit`: `objective` on random views with a black border."""
+    return objective(c, net, views(c, images, draws, colour=black), labels)
 
 
 @torch.no_grad()
-def predict(net: nn.Module, images: ImageSet, offset: Int[Tensor, "image 2"], fill: str = "zeros", *,
+def predict(net: nn.Module, images: ImageSet, offset: Int[Tensor, "image 2"], fill: str = "constant", *,
             side: int | None = None, batch: int = 250) -> tuple[Labels, Latents]:
-    """Class and pooled latent of every image, moved by `offset` (see `canvas.shift`; zeros are black)."""
-    found = []
+    """Predicted class and pooled latent of every image, shifted by `offset`; "constant" fill is black."""
+    outputs = []
     for index in torch.arange(len(images), device=images.images.device).split(batch):
         pixels = images.batch(index)[0]
         z, logits = net(canvas.shift(pixels, offset[index.to(offset.device)], fill, side=side, colour=images.black))
-        found.append((logits.argmax(1), z))
-    classes, latents = zip(*found, strict=True)
+        outputs.append((logits.argmax(1), z))
+    classes, latents = zip(*outputs, strict=True)
     return torch.cat(classes), torch.cat(latents)
 
 
-def consistency(net: nn.Module, images: ImageSet, reach: int, fill: str = "zeros", *, side: int | None = None,
-                step: int = 1, seed: int = 0, right: Tensor | None = None) -> dict[str, float | None]:
-    """How often a network gives an image the same class in two places, each a random shift by up to `reach` pixels.
+def consistency(net: nn.Module, images: ImageSet, reach: int, fill: str = "constant", *, side: int | None = None,
+                step: int = 1, seed: int = 0, correct: Tensor | None = None) -> dict[str, float | None]:
+    """Measure how often a network gives an image the same class under two random shifts by up to `reach` pixels.
 
-    step    only shifts by multiples of it; seed draws the shifts, so that networks are asked about the same pairs
-    right   (image,) bool, of which images the class is told in the middle
-    Returns "agreement", the consistency of the tables; "agreement_right", the same over the images of `right`, where
-    it is given; "accuracy" of the shifted images; and "moved", the share of the latents' variance that the shift
-    makes: half the mean squared distance of the two over the variance of all.
+    step     only shifts by multiples of it
+    seed     of the shifts, the same pairs for every network
+    correct  (image,) bool, whether the unshifted image is classified correctly
+    Returns "consistency", Cons.N; "consistency_correct", the same over the images of `correct`, None without them;
+    "accuracy" on the shifted images; and "shift_variance", the fraction of the latents' variance due to the shift:
+    half the mean squared distance between an image's two latents over the variance of all latents.
     """
     draws = Draws(images.images.device, seed)
     offsets = [step * random_shifts(len(images), reach // step, draws) for _ in range(2)]
     (first, z), (second, z_second) = (predict(net, images, offset, fill, side=side) for offset in offsets)
     variance = torch.cat([z, z_second]).double().var(0, correction=0).sum()
-    moved = (z.double() - z_second.double()).square().sum(1).mean() / 2
-    return {"agreement": metrics.agreement(first, second),
-            "agreement_right": metrics.agreement(first[right], second[right])
-            if right is not None and right.any() else None,
+    due_to_shift = (z.double() - z_second.double()).square().sum(1).mean() / 2
+    some_correct = correct is not None and correct.any()
+    return {"consistency": metrics.agreement(first, second),
+            "consistency_correct": metrics.agreement(first[correct], second[correct]) if some_correct else None,
             "accuracy": metrics.agreement(first, images.labels),
-            "moved": float(moved / variance) if variance > 0 else None}
+            "shift_variance": float(due_to_shift / variance) if variance > 0 else None}
+
+
+@torch.no_grad()
+def location_accuracy(c: AugShiftConfig, net: classifiers.Classifier, splits: Splits,
+                      device: torch.device | str) -> float:
+    """Accuracy of a linear probe that predicts the location (3x3 canvas) from the pooled latents of new images."""
+    train, test = splits.train, splits.test
+    encoder = Encoder(net, ("net.layer4",), train.mean, train.std)
+    samples = []
+    for part, n in ((train, c.probe_images), (test, c.probe_images and c.probe_images // 2)):
+        (z,), location, _ = features.pooled_latents(encoder, part.subsample(n).to(device), PROBE_GRID)
+        samples.append((z.cpu().numpy(), location.cpu().numpy()))
+    probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500)).fit(*samples[0])
+    return float(probe.score(*samples[1]))
+
+
+@torch.no_grad()
+def evaluate(c: AugShiftConfig, net: nn.Module, test: ImageSet, device: torch.device | str) -> dict:
+    """Accuracy, consistency and latents of a network on test images.
+
+    "fills" and "steps" are measured only where `c` tests several shifts.  "fills" compares the ways to fill the border
+    on a smaller window, so that every image has true surroundings; "steps" has circular shifts by multiples of 1 and of
+    the total stride, under which a network with circular padding does not change its output.
+    """
+    test = test.subsample(c.test_images).to(device)
+    classes, z = predict(net, test, torch.zeros(len(test), 2, dtype=torch.long, device=device))
+    correct = classes == test.labels
+    results = {"top1": float(correct.double().mean()), "latent_norm": float(z.norm(dim=1).mean()),
+               "effective_rank": metrics.effective_rank(z),
+               "shifts": {n: consistency(net, test, n, correct=correct) for n in c.test_shifts}}
+    if len(c.test_shifts) > 1:
+        side = test.images.shape[-1]
+        margin = side // 8
+        window = replace(test, images=test.images[..., margin:-margin, margin:-margin])
+        results["fills"] = {fill: consistency(net, test if fill == "true" else window, margin, fill,
+                                              side=side - 2 * margin) for fill in canvas.FILLS}
+        results["steps"] = {step: consistency(net, test, TOTAL_STRIDE, "circular", step=step)
+                            for step in (1, TOTAL_STRIDE)}
+    return results
+
+
+def run(c: AugShiftConfig, seed: int, checkpoint: training.Checkpoint | None, *, data: Mapping[str, Splits],
+        device: torch.device | str) -> dict:
+    """Train and evaluate one network on `data[c.dataset]`."""
+    splits = data[c.dataset]
+    net = initialise(c, len(splits.train.classes), seed).to(device).eval()
+    probed = c.probe_images != 0
+    untrained = location_accuracy(c, net, splits, device) if probed and c.method == "baseline" else None
+    loss = partial(batch_loss, c, splits.train.black.to(device))
+    history = training.fit(net, splits.train, loss, c.recipe, seed=seed, checkpoint=checkpoint)
+    trained = location_accuracy(c, net, splits, device) if probed else None
+    return {**evaluate(c, net, splits.test, device), "loss": history[-1]["loss"], "location": trained,
+            "location_untrained": untrained}
+
+
+# ---- the results as tables, in percent, one row per run
+
+def scores(runs: Sequence[Record], planned: Mapping[tuple[str, str], AugShiftConfig]) -> pd.DataFrame:
+    """Top-1 accuracy and Cons.N of every run of `plan`.
+
+    Columns: dataset, method (the variant), backbone, seed, measure ("top1" or "cons<N>"), value, and main, true for the
+    Cons.N that tables show.
+    """
+    rows = []
+    for (dataset, method), run in _with_keys(runs, planned):
+        values = {"top1": run.results["top1"]}
+        values |= {f"cons{n}": result["consistency"] for n, result in run.results["shifts"].items()}
+        main = f"cons{run.config['test_shifts'][0]}"
+        rows += [{"dataset": dataset, "method": method, "backbone": run.config["backbone"], "seed": run.seed,
+                  "measure": measure, "value": 100 * value, "main": measure == main}
+                 for measure, value in values.items()]
+    return pd.DataFrame(rows)
+
+
+def latents(runs: Sequence[Record], planned: Mapping[tuple[str, str], AugShiftConfig], dataset: str) -> pd.DataFrame:
+    """The pooled latents of every run on one data set, and what shifts by up to the first of `test_shifts` change.
+
+    Columns: method (the variant), latent_norm, effective_rank, shift_variance, consistency_correct, shifted_top1.
+    """
+    rows = []
+    for (name, method), run in _with_keys(runs, planned):
+        if name == dataset:
+            shifted = run.results["shifts"][str(run.config["test_shifts"][0])]
+            rows.append({"method": method, "latent_norm": run.results["latent_norm"],
+                         "effective_rank": run.results["effective_rank"],
+                         "shift_variance": shifted["shift_variance"],
+                         "consistency_correct": shifted["consistency_correct"], "shifted_top1": shifted["accuracy"]})
+    frame = pd.DataFrame(rows)
+    percent = ["shift_variance", "consistency_correct", "shifted_top1"]
+    return frame.assign(**{name: 100 * frame[name].astype(float) for name in percent})
+
+
+def fills(runs: Sequence[Record], planned: Mapping[tuple[str, str], AugShiftConfig], dataset: str) -> pd.DataFrame:
+    """Consistency on one data set by how the border is filled: method (the variant), seed, fill, value.
+
+    fill is one of `canvas.FILLS`; or "identity", circular shifts by multiples of the total stride; or "any_step",
+    circular shifts by any step.
+    """
+    rows = []
+    for (name, method), run in _with_keys(runs, planned):
+        if name == dataset and "fills" in run.results:
+            steps = run.results["steps"]
+            results = {**run.results["fills"], "identity": steps[str(TOTAL_STRIDE)], "any_step": steps["1"]}
+            rows += [{"method": method, "seed": run.seed, "fill": fill, "value": 100 * result["consistency"]}
+                     for fill, result in results.items()]
+    return pd.DataFrame(rows)
+
+
+def locations(runs: Sequence[Record], planned: Mapping[tuple[str, str], AugShiftConfig], dataset: str) -> pd.DataFrame:
+    """Accuracy of the location probe on one data set: method (the variant), value.
+
+    "untrained" is the baseline's network before training.
+    """
+    rows = []
+    for (name, method), run in _with_keys(runs, planned):
+        if name == dataset:
+            accuracies = {method: run.results["location"], "untrained": run.results["location_untrained"]}
+            rows += [{"method": label, "value": 100 * value} for label, value in accuracies.items()
+                     if value is not None]
+    return pd.DataFrame(rows)
+
+
+def _with_keys(runs: Sequence[Record], planned: Mapping[tuple[str, str], AugShiftConfig]
+               ) -> list[tuple[tuple[str, str], Record]]:
+    """Each run with its data set and variant in the plan."""
+    keys = {digest(c): key for key, c in planned.items()}
+    return [(keys[run.digest], run) for run in runs]

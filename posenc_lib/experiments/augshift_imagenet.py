@@ -1,11 +1,12 @@
-"""Page 05's methods on ImageNet, or on any folder of images by class, read as they are needed; over as many processes
-as torchrun starts.  `python -m posenc_lib augshift --help` says how it is run.
+"""Page 05's methods on ImageNet, or on any folder of images by class, streamed from disk, in as many processes as
+torchrun starts.  `python -m posenc_lib augshift --help` says how to run it.
 """
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
+import pandas as pd
 import torch
 from torch import Tensor, distributed
 from torch.utils.data import DataLoader, Dataset
@@ -17,25 +18,25 @@ from posenc_lib.data import imageset
 from posenc_lib.data.imageset import IMAGENET, ImageSet
 from posenc_lib.experiments import augshift
 from posenc_lib.experiments.augshift import AugShiftConfig
-from posenc_lib.run import training
+from posenc_lib.run import records, training
 from posenc_lib.run.config import CosineRecipe
 
-CURVE = (8, 16, 32, 40, 48, 64)   # of supplement S2, in pixels
-MARGIN = 16                       # true pixels on each side of a test image of 224, as antialiased-cnns has them
+CURVE = (8, 16, 32, 40, 48, 64)   # the shifts of supplement S2, in pixels
+MARGIN = 16                       # true pixels on each side of a test image of 224, as in antialiased-cnns
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageNetConfig(AugShiftConfig):
-    """As on page 05; size is the pixels a side of what the network sees."""
+    """As on page 05, with the side of the network's input in pixels."""
     size: int = 224
 
 
 @dataclass(frozen=True)
 class Streamed(imageset.Trainable, Dataset):
-    """Images read from files as they are needed, by `workers` processes; what a method sees of them, as one tensor.
+    """Images that `workers` processes read from files as needed, with the views of a method stacked into one tensor.
 
-    A batch is (image, view, rgb, row, col), normalised, and labels (image,).  The random scale, the mirror and the
-    windows of an image depend on the epoch's seed and its number alone, not on which process or worker reads it.
+    A batch is (image, view, rgb, row, col), normalised, and labels (image,).  The random scale, mirroring and shifts of
+    an image depend only on the epoch's seed and the image's index, not on the process or worker that reads it.
     """
     on_device = False
 
@@ -54,7 +55,7 @@ class Streamed(imageset.Trainable, Dataset):
         number, seed = key
         image, label = self.folder[number]
         size, reach = self.config.size, self.config.shift
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]):   # torchvision's transforms draw from the global generator
             torch.manual_seed(seed * len(self) + number)
             pixels = v2.Compose([v2.RandomResizedCrop(size + 2 * reach, antialias=True), v2.RandomHorizontalFlip(),
                                  v2.PILToTensor()])(image)[None]
@@ -73,39 +74,41 @@ class Streamed(imageset.Trainable, Dataset):
 
 
 @torch.no_grad()
-def examine(net: torch.nn.Module, folder: ImageFolder, size: int, device: torch.device, *, workers: int = 0,
-            batch: int = 250, everything: bool = True) -> dict[str, float]:
-    """Top-1 of the middle of every test image, and consistency; each process takes its part, the sums are shared.
+def evaluate(net: torch.nn.Module, folder: ImageFolder, size: int, device: torch.device, *, workers: int = 0,
+             batch: int = 250, everything: bool = True) -> dict[str, float]:
+    """Top-1 accuracy on the centre crops of all test images, and consistency; each process evaluates its part, and the
+    sums are added up.
 
-    everything  Cons.8 and Cons.16 between true windows of a larger image, as antialiased-cnns (Zhang, 2019) has them,
-                and the curve of supplement S2 with black where nothing is known; else top-1 alone
+    everything  Cons.8 and Cons.16 between true windows of a larger image, as in antialiased-cnns (Zhang, 2019), and the
+                curve of supplement S2 with a black border; top-1 alone if False
     """
     margin = MARGIN * size // 224
     folder.transform = v2.Compose([v2.Resize(size + 2 * margin, antialias=True), v2.CenterCrop(size + 2 * margin),
                                    v2.PILToTensor()])
-    asked = [(n, "true") for n in (8, 16) if n <= margin] + [(n, "zeros") for n in CURVE] if everything else []
+    shifts = [(n, "true") for n in (8, 16) if n <= margin] + [(n, "constant") for n in CURVE] if everything else []
     rank, processes = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
-    mine = list(range(rank, len(folder), processes))
-    loader = DataLoader(torch.utils.data.Subset(folder, mine), batch, num_workers=workers)
-    totals = torch.zeros(2 + len(asked), dtype=torch.float64, device=device)
+    own = list(range(rank, len(folder), processes))
+    loader = DataLoader(torch.utils.data.Subset(folder, own), batch, num_workers=workers)
+    totals = torch.zeros(2 + len(shifts), dtype=torch.float64, device=device)
     for number, (pixels, labels) in enumerate(loader):
         part = ImageSet("", "", pixels, labels, (), *IMAGENET).to(device)
-        middle = replace(part, images=part.images[..., margin:margin + size, margin:margin + size])
-        still = torch.zeros(len(part), 2, dtype=torch.long, device=device)
-        scores = [1, (augshift.predict(net, middle, still)[0] == part.labels).double().mean()]
-        for reach, fill in asked:
-            seen = part if fill == "true" else middle
-            scores.append(augshift.consistency(net, seen, reach, fill, side=size if fill == "true" else None,
-                                               seed=number * processes + rank)["agreement"])
+        centre = replace(part, images=part.images[..., margin:margin + size, margin:margin + size])
+        unshifted = torch.zeros(len(part), 2, dtype=torch.long, device=device)
+        scores = [1, (augshift.predict(net, centre, unshifted)[0] == part.labels).double().mean()]
+        for reach, fill in shifts:
+            images, side = (part, size) if fill == "true" else (centre, None)
+            seed = number * processes + rank
+            scores.append(augshift.consistency(net, images, reach, fill, side=side, seed=seed)["consistency"])
         totals += len(part) * torch.tensor(scores, dtype=torch.float64, device=device)
     if processes > 1:
         distributed.all_reduce(totals)
-    top1, *agreements = (totals[1:] / totals[0]).tolist()
-    return {"top1": top1, **{f"agreement_{n}_{fill}": a for (n, fill), a in zip(asked, agreements, strict=True)}}
+    top1, *consistencies = (totals[1:] / totals[0]).tolist()
+    return {"top1": top1, **{f"consistency_{n}_{fill}": value
+                             for (n, fill), value in zip(shifts, consistencies, strict=True)}}
 
 
-def opened(root: Path, split: str) -> ImageFolder:
-    """torchvision's ImageFolder; FileNotFoundError in one sentence when there is none, or a class without an image."""
+def open_folder(root: Path, split: str) -> ImageFolder:
+    """Open torchvision's ImageFolder; FileNotFoundError in one sentence if there is none or a class has no image."""
     try:
         return ImageFolder(root / split)
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -114,44 +117,59 @@ def opened(root: Path, split: str) -> ImageFolder:
 
 
 def configure(root: Path, c: ImageNetConfig, epochs: int, batch_size: int, learning_rate: float) -> ImageNetConfig:
-    """`c` for the images under `root`: their fingerprint (of names and labels) and a recipe of whole batches.
+    """Complete `c` for the images under `root`: their fingerprint (of names and labels) and a recipe of full batches.
 
-    FileNotFoundError or ValueError in one sentence for images, numbers, a method or a network that cannot be.
+    FileNotFoundError or ValueError, in one sentence, for images, numbers, a method or a network that cannot work.
     """
-    train, test = opened(root, "train"), opened(root, "val")
+    train, test = open_folder(root, "train"), open_folder(root, "val")
     if train.classes != test.classes:
-        odd = sorted(set(train.classes) ^ set(test.classes))
-        raise ValueError(f"imagenet: {root} has not the same classes in train and val; they differ in "
-                         f"{', '.join(odd[:3])}")
+        differing = sorted(set(train.classes) ^ set(test.classes))
+        raise ValueError(f"imagenet: train and val in {root} have different classes, such as "
+                         f"{', '.join(differing[:3])}; give both the same class folders")
     if not 1 <= batch_size <= len(train):
-        raise ValueError(f"imagenet: a batch of {batch_size} was asked for, of {len(train)} training images; give "
-                         f"1 to {len(train)}")
+        raise ValueError(f"imagenet: a batch size of {batch_size} does not fit {len(train)} training images; give 1 to "
+                         f"{len(train)}")
     if epochs < 1 or c.shift < 0 or c.size < 1:
-        raise ValueError(f"imagenet: {epochs} epochs, shifts of {c.shift} and images of {c.size} pixels were asked "
-                         "for; give at least 1, 0 and 1")
+        raise ValueError(f"imagenet: {epochs} epochs, shifts of {c.shift} and images of {c.size} pixels are not "
+                         "possible; give at least 1, 0 and 1")
     names = sorted((split, Path(file).name, label) for split, part in (("train", train), ("val", test))
                    for file, label in part.samples)
     recipe = CosineRecipe(epochs=epochs, epoch_steps=len(train) // batch_size, batch_size=batch_size, weight_decay=1e-4,
                           learning_rate=learning_rate, warmup=min(5, epochs - 1), flip=False)
     c = replace(c, data=sha256(repr(names).encode()).hexdigest()[:12], recipe=recipe)
     with torch.device("meta"):
-        augshift.build(c, len(train.classes))
+        augshift.build(c, len(train.classes))   # raises here, not hours later
     return c
 
 
 def run(c: ImageNetConfig, seed: int, root: Path, workers: int, checkpoint: Path) -> dict:
-    """Train and examine one network; every process returns the same results."""
-    train, test = opened(root, "train"), opened(root, "val")
-    torch.manual_seed(seed)
-    net = augshift.build(c, len(train.classes))
+    """Train and evaluate one network; every process returns the same results."""
+    train, test = open_folder(root, "train"), open_folder(root, "val")
+    net = augshift.initialise(c, len(train.classes), seed)
 
     def loss(net, images, labels, _):
         return augshift.objective(c, net, images.unbind(1), labels)
 
-    def look(net, everything=False):
+    def score(net, everything=False):
         device = next(net.parameters()).device
-        return examine(net, test, c.size, device, workers=workers, everything=everything)
+        return evaluate(net, test, c.size, device, workers=workers, everything=everything)
 
-    history = training.fit(net, Streamed(train, c, workers), loss, c.recipe, seed=seed, evaluate=look,
+    history = training.fit(net, Streamed(train, c, workers), loss, c.recipe, seed=seed, evaluate=score,
                            checkpoint=checkpoint)
-    return {**look(net, everything=True), "losses": [h["loss"] for h in history]}
+    return {**score(net, everything=True), "losses": [h["loss"] for h in history]}
+
+
+def scores(path: Path) -> pd.DataFrame:
+    """Top-1, Cons.8 and Cons.16 (true surroundings), in percent, of the runs of `run` in a records file.
+
+    Columns: dataset, backbone, method, seed, recipe.epochs, measure ("top1", "cons8", "cons16"), value.  Page 05's own
+    runs are in the same file and are skipped.
+    """
+    runs = [record for record in records.load(path) if record.config["class"] == ImageNetConfig.__name__]
+    if not runs:
+        return pd.DataFrame()
+    names = {"top1": "top1", "consistency_8_true": "cons8", "consistency_16_true": "cons16"}
+    frame = records.to_frame(runs)
+    keys = ["dataset", "backbone", "method", "seed", "recipe.epochs"]
+    frame = frame.melt(keys, [name for name in names if name in frame], "measure")
+    return frame.assign(measure=frame["measure"].replace(names), value=100 * frame["value"])

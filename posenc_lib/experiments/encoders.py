@@ -1,4 +1,6 @@
-"""Frozen encoders of pages 02 and 04."""
+"""Frozen encoders of pages 02 and 04: their configuration, and how they are built and trained."""
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -20,15 +22,15 @@ from posenc_lib.run.config import Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """A frozen network to read from (pages 02 and 04); `encoders.build_encoder` builds it.
+    """A frozen network whose features are read (pages 02 and 04); `build_encoder` builds it.
 
-    net           "pixels", "coordinates", "small" (`models.vgg`), or a name of `encoders.KNOWN`
-    source        where its weights come from: "random", "imagenet", or the image set that it is trained on here
-    data          fingerprint of that set, or of the file of weights
-    width         channels of the first block of the small network (64 in VGG-16)
-    padding_mode  of its convolutions, also while it is trained; "none" is without padding
-    run_with      another padding mode, or "none", that its frozen weights are run with; None is its own
-    crop          pixels a side of the pictures that it is trained on
+    net           "pixels", "coordinates", "small" (`classifiers.vgg`), or a key of `pretrained.KNOWN`
+    source        origin of its weights: "random", "imagenet", or the name of the image set it is trained on here
+    data          fingerprint of that image set, or of the weights file
+    width         channels of the small network's first block (64 in VGG-16)
+    padding_mode  padding mode of its convolutions, also during training; "none" is no padding
+    run_with      padding mode, or "none", in which the frozen network runs instead; None keeps `padding_mode`
+    crop          side in pixels of the images it is trained on
     """
     net: str = "small"
     source: str = "random"
@@ -44,55 +46,63 @@ class EncoderConfig:
         check_choice("run_with", self.run_with, (*PADDING_MODES, "none", None))
 
     @property
-    def label(self) -> str:
-        """What figures and tables call it: "small, photographs", "resnet18, ImageNet", "small, random, circular"."""
+    def key(self) -> str:
+        """Short name in rows of results: "small/photos", "small/random/circular", "resnet18/imagenet", "pixels"."""
         if self.net in ("pixels", "coordinates"):
             return self.net
-        source = {"imagenet": "ImageNet", "photos": "photographs"}.get(self.source, self.source)
         mode = self.run_with or self.padding_mode
-        return f"{self.net}, {source}" + (f", {mode}" if mode != "zeros" else "")
+        return "/".join([self.net, self.source] + ([mode] if mode != "zeros" else []))
 
 
 def imagenet_configs(files: dict[str, str], root: Path | str) -> list[EncoderConfig]:
-    """The networks of `asked`, to be frozen with their weights."""
+    """Return the configuration of each ImageNet network in `files`, architecture -> weights file (`parse_encoders`)."""
     return [EncoderConfig(net=name, source="imagenet", data=fingerprint(name, root, file))
             for name, file in files.items()]
 
 
 def trained_config(source: str, root: Path | str, *, width: int, crop: int, recipe: Recipe) -> EncoderConfig:
-    """A small network that is trained on image set `source` before it is frozen."""
+    """Return the configuration of a small network trained on image set `source` before it is frozen."""
     images = registry.load(source, root, size=crop, validation=0.0).train
     return EncoderConfig(source=source, data=images.fingerprint, width=width, crop=crop, recipe=recipe)
 
 
-def build_encoder(c: EncoderConfig, seed: int, root: Path | str, file: Path | str = "") -> Encoder:
-    """The network that `c` describes, frozen; random starts and training draw from `seed`.
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch's global CPU generator inside the block and restore its state afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
-    root, file   where weights and image sets lie, see `pretrained`
-    A network made here learns to classify the images of its set, or to segment them where it has label maps.
+
+def build_encoder(c: EncoderConfig, seed: int, root: Path | str, file: Path | str = "") -> Encoder:
+    """Build the frozen network that `c` describes; initial weights and training draw from `seed`.
+
+    root, file   where weights and image sets are, see `pretrained`
+    The small network learns to classify the images of its set, or to segment them if the set has label maps.
     """
-    torch.manual_seed(seed)
-    if c.net != "small":
-        check_choice(f"source of {c.net}", c.source, ("random", "imagenet"))
-        encoder = pretrained(c.net, root, file) if c.source == "imagenet" else untrained(c.net)
-    else:
-        encoder = small_vgg(classifiers.vgg(1, c.width or 64) if c.source == "random" else deepcopy(
-            _trained(replace(c, run_with=None), seed, root)))
+    with seeded(seed):
+        if c.net != "small":
+            check_choice(f"source of {c.net}", c.source, ("random", "imagenet"))
+            encoder = pretrained(c.net, root, file) if c.source == "imagenet" else untrained(c.net)
+        elif c.source == "random":
+            encoder = small_vgg(classifiers.vgg(1, c.width or 64))
+        else:
+            encoder = small_vgg(deepcopy(_trained(replace(c, run_with=None), seed, root)))
     mode = c.run_with or c.padding_mode
-    if mode != "zeros" or c.net == "small":   # as they come, others have zeros, those too that cannot be switched
-        _padded(encoder.net, mode)
+    if mode != "zeros" or c.net == "small":   # other networks come with zero padding, which some cannot switch
+        _set_padding(encoder.net, mode)
     return encoder
 
 
-@lru_cache(maxsize=8)   # one network is read under several paddings
+@lru_cache(maxsize=8)   # one network is read under several padding modes
 def _trained(c: EncoderConfig, seed: int, root: Path | str) -> nn.Module:
     train = registry.load(c.source, root, size=c.crop, validation=0.0).train
     net = classifiers.vgg(len(train.classes), c.width or 64, task="classify" if train.labels.ndim == 1 else "segment")
-    training.fit(_padded(net, c.padding_mode), train, _cross_entropy, c.recipe or Recipe(), seed=seed)
+    training.fit(_set_padding(net, c.padding_mode), train, _cross_entropy, c.recipe or Recipe(), seed=seed)
     return net
 
 
-def _padded(net: nn.Module, mode: str) -> nn.Module:
+def _set_padding(net: nn.Module, mode: str) -> nn.Module:
     return remove_padding(net) if mode == "none" else set_padding_mode(net, mode)
 
 

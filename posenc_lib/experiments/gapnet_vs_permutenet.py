@@ -1,26 +1,46 @@
-"""What a network of Table 1 is: its task, head, padding and schedule."""
-from dataclasses import dataclass
+"""GAPNet and PermuteNet trained on canvases: configuration, training and test, and the list of runs."""
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from posenc_lib.base.checks import check_choice
+from posenc_lib.base.draws import Draws, drawing
+from posenc_lib.base.shapes import Images, Labels, Latents
+from posenc_lib.data.imageset import ImageSet, Splits
+from posenc_lib.measure import canvas, metrics
+from posenc_lib.nets import classifiers, heads
 from posenc_lib.nets.padding import PADDING_MODES
-from posenc_lib.run.config import Recipe
+from posenc_lib.run import training
+from posenc_lib.run.config import Recipe, digest
+from posenc_lib.run.records import Record, to_frame
+
+PADDED = ("zeros", "reflect", "replicate")   # padding modes of Table 1
+PERMUTATIONS = ("none", "fixed", "batch", "sample", "test")   # of the controls, see `heads.Shuffle`
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlacementConfig:
     """One cell of Table 1 (ICCV 2021), or of one of page 03's controls.  Defaults are the authors' protocol.
 
-    data         fingerprint of the image set, so that other data are another experiment
-    task         "location": in which cell was the image placed?  "image": what does it show?
-    head         "gapnet": 3x3 convolution, then GAP.  "permutenet": GAP, shuffle, linear
-    permutation  of the channels, see `models.Shuffle`; it has no meaning for "gapnet"
-    width        channels of the first stage; None is the network's own (ResNet-18: 64, and 8 times as many at its end;
-                 NIN: 192)
-    fill         colour of the empty canvas: "mean" is 0 after normalisation, as in the authors' code; "black" is black
-    classes      labels left after merging neighbours (see `canvas.merge`); None merges nothing
-    test_images  how many test images are tried, each in every cell; None is all of them
-    revision     raised by hand when a change changes this experiment's numbers.  2: tested in one random cell an image
-                 after each epoch, in all cells at the end; images outside the merged classes are left out of the set
+    data         fingerprint of the image set, so that other images are another experiment
+    task         "location": in which cell of the canvas is the image?  "image": what does it show?
+    head         "gapnet": 3x3 convolution, then GAP.  "permutenet": GAP, shuffle, linear layer
+    permutation  of the channels, see `heads.Shuffle`; ignored by "gapnet"
+    backbone     a key of `classifiers.BACKBONES`
+    width        channels of the first stage; None is the backbone's default (ResNet-18: 64, and 8 times that in its
+                 last stage; NIN: 192)
+    fill         colour of the empty cells: "mean" is 0 after normalisation, as in the authors' code; "black" is black
+    classes      number of labels after merging neighbours (see `canvas.merge`); None merges nothing
+    test_images  number of test images, each of which is placed in every cell; None is all of them
+    revision     raised by hand whenever a change alters this experiment's numbers.  2: evaluates in one random cell per
+                 image after each epoch and in all cells at the end; drops images whose class is not in a merged group
     """
     profile: str
     dataset: str
@@ -47,10 +67,247 @@ class PlacementConfig:
             object.__setattr__(self, "classes", None)
 
 
-# What a profile changes of the authors' protocol.  One seed is one initialisation and one order of the images.
+# What each profile changes in the authors' protocol.  A seed determines the initial weights and the order of images.
 PLACEMENT = {
     "smoke": {"width": 8, "test_images": 6, "recipe": Recipe(epochs=2, epoch_steps=1, batch_size=8)},
     "quick": {"width": 8, "test_images": 100,
               "recipe": Recipe(epochs=2, epoch_steps=100, batch_size=24, learning_rate=2e-3)},
     "paper": {},
 }
+# What an image set changes in the recipe of any profile.  "max_epoch_steps" caps the steps of an epoch that has a fixed
+# number of them.  A mirrored digit is another sign, and digits are learned in fewer steps.
+IMAGE_SETS = {"digits": {"flip": False, "max_epoch_steps": 40}, "any": {}}
+REFERENCE_EPOCHS, REFERENCE_EPOCH_STEPS = (20, 18), 1041   # of the first runs in records/paper: whole batches only
+PADDING_ORDER = ("zeros", "circular", "reflect", "replicate")   # the most informative runs first
+
+
+class Plan(NamedTuple):
+    """The runs of page 03, by what they are for.  A configuration may serve several purposes."""
+    table1: list[PlacementConfig]      # padded networks, as in the paper
+    circular: list[PlacementConfig]    # the same under circular padding, location only
+    shuffles: list[PlacementConfig]    # GAPNet, every permutation, and a black canvas
+    matched: list[PlacementConfig]     # both tasks with the same number of labels
+
+    def all(self) -> list[PlacementConfig]:
+        """Every configuration once, the most informative first."""
+        main = [*self.table1, *self.circular]
+        backbones = list(dict.fromkeys(c.backbone for c in main))
+        return sorted(dict.fromkeys([*main, *self.shuffles, *self.matched]), key=lambda c: (
+            backbones.index(c.backbone), c.grid, c not in main, PADDING_ORDER.index(c.padding_mode)))
+
+    def reference(self) -> dict[PlacementConfig, PlacementConfig]:
+        """Earlier runs that may stand in for a cell of Table 1, each with the configuration that it stands in for."""
+        return {replace(c, recipe=replace(c.recipe, epochs=epochs, epoch_steps=REFERENCE_EPOCH_STEPS)): c
+                for c in self.table1 for epochs in REFERENCE_EPOCHS}
+
+
+def recipe_for(profile: str, dataset: str, steps: int = 0) -> Recipe:
+    """Return the training recipe of a profile on an image set; `steps` other than 0 is the total number of steps."""
+    recipe = PLACEMENT[profile].get("recipe", Recipe())
+    changes = dict(IMAGE_SETS.get(dataset, IMAGE_SETS["any"]))
+    limit = changes.pop("max_epoch_steps", None)
+    if limit and recipe.epoch_steps:
+        changes["epoch_steps"] = min(recipe.epoch_steps, limit)
+    recipe = replace(recipe, **changes)
+    return replace(recipe, epochs=2, epoch_steps=-(-steps // 2)) if steps else recipe
+
+
+def plan(profile: str, dataset: str, data: str, *, grids: Sequence[int], backbones: Sequence[str],
+         steps: int = 0) -> Plan:
+    """List the runs of page 03.
+
+    data   fingerprint of the image set
+    steps  optimiser steps of each training; 0 is the profile's number
+    """
+    preset = {**PLACEMENT[profile], "recipe": recipe_for(profile, dataset, steps)}
+
+    def pair(**options) -> list[PlacementConfig]:
+        return [permutenet(permutation="batch", **options), gapnet(**options)]
+
+    def gapnet(**options) -> PlacementConfig:
+        return PlacementConfig(profile=profile, dataset=dataset, data=data, head="gapnet", **preset, **options)
+
+    def permutenet(**options) -> PlacementConfig:
+        return PlacementConfig(profile=profile, dataset=dataset, data=data, head="permutenet", **preset, **options)
+
+    return Plan(
+        table1=[c for k in grids for b in backbones for mode in PADDED for task in ("location", "image")
+                for c in pair(backbone=b, padding_mode=mode, grid=k, task=task)],
+        circular=[c for k in grids for b in backbones for c in pair(backbone=b, padding_mode="circular", grid=k)],
+        shuffles=[gapnet(), *(permutenet(permutation=order) for order in PERMUTATIONS),
+                  permutenet(permutation="batch", fill="black"), gapnet(fill="black")],
+        matched=[c for n in (3, 9) for task in ("location", "image") for c in pair(task=task, classes=n)])
+
+
+def n_labels(c: PlacementConfig, images: ImageSet) -> int:
+    """Number of labels of the task before merging."""
+    return c.grid ** 2 if c.task == "location" else len(images.classes)
+
+
+def n_outputs(c: PlacementConfig, images: ImageSet) -> int:
+    """Number of labels of the task after merging: the logits of the network."""
+    return c.classes or n_labels(c, images)
+
+
+def group_size(c: PlacementConfig, images: ImageSet) -> int:
+    """Number of neighbouring labels that are merged into one."""
+    return n_labels(c, images) // n_outputs(c, images)
+
+
+def n_cells(c: PlacementConfig, images: ImageSet) -> int:
+    """Number of cells that images are placed in: all, unless merging locations leaves some out."""
+    return c.classes * group_size(c, images) if c.task == "location" and c.classes else c.grid ** 2
+
+
+def labelled(c: PlacementConfig, images: ImageSet) -> ImageSet:
+    """Return the images that have a label: all, unless merging image classes leaves some out."""
+    if c.task == "location" or c.classes is None:
+        return images
+    _, kept = canvas.merge(images.labels, n_labels(c, images), c.classes)
+    return images.take(kept)
+
+
+def build(c: PlacementConfig, images: ImageSet) -> nn.Module:
+    """Build the untrained network, drawing from torch's global generator."""
+    if c.head == "gapnet":
+        return classifiers.gapnet(n_outputs(c, images), c.backbone, c.padding_mode, width=c.width)
+    return classifiers.permutenet(n_outputs(c, images), c.backbone, c.padding_mode, permutation=c.permutation,
+                                  width=c.width)
+
+
+class Evaluation(NamedTuple):
+    """Per canvas: whether its label is predicted correctly, its pooled latent, and the cell that holds its image."""
+    correct: Bool[Tensor, " canvas"]
+    z: Float[Tensor, "canvas channel"]
+    location: Int[Tensor, " canvas"]
+
+
+class CanvasTask:
+    """The canvases and labels of a configuration on one image set.
+
+    images  any split; what counts are its classes and its normalisation
+    """
+    def __init__(self, c: PlacementConfig, images: ImageSet, device: torch.device | str = "cpu"):
+        self.config = c
+        self.cells, self.group = n_cells(c, images), group_size(c, images)
+        self.fill = 0.0 if c.fill == "mean" else images.black.to(device)
+
+    def canvases(self, images: Images, labels: Labels, location: Labels) -> tuple[Tensor, Tensor]:
+        """Place each image at its location.  -> canvases, and the task's labels after merging"""
+        target = location if self.config.task == "location" else labels
+        return canvas.place(images, location, self.config.grid, self.fill), target // self.group
+
+    def loss(self, net: nn.Module, images: Images, labels: Labels, draws: Draws) -> Tensor:
+        """Cross-entropy of a batch, each image in a random cell, for `training.fit`."""
+        location = draws(torch.randint, self.cells, labels.shape)
+        canvases, target = self.canvases(images, labels, location)
+        return cross_entropy(net(canvases), target)
+
+    @torch.no_grad()
+    def evaluate(self, net: nn.Module, images: ImageSet, *, all_cells: bool = True) -> Evaluation:
+        """Classify every image on a canvas.
+
+        all_cells  place each image in every cell, in a fixed shuffled order; otherwise in one random cell
+        As in the authors' code, a permutation is drawn anew for each 100 canvases.
+        """
+        device = next(net.parameters()).device
+        images, generator = images.to(device), torch.Generator().manual_seed(0)
+        if all_cells:
+            pairs = torch.cartesian_prod(torch.arange(len(images)), torch.arange(self.cells))
+            pairs = pairs[torch.randperm(len(pairs), generator=generator)]
+        else:
+            location = torch.randint(self.cells, (len(images),), generator=generator)
+            pairs = torch.stack([torch.arange(len(images)), location], 1)
+        batch = 100 if device.type == "cpu" else 100 * max(1, 180 // self.config.grid ** 2)
+        correct, latents = [], []
+        for part in pairs.to(device).split(batch):
+            number, location = part.unbind(1)
+            canvases, target = self.canvases(*images.batch(number), location)
+            f = net.features(canvases)
+            logits = torch.cat([net.head(chunk) for chunk in f.split(100)])
+            correct.append(logits.argmax(1) == target)
+            latents.append(heads.gap(f.float()))
+        return Evaluation(torch.cat(correct), torch.cat(latents), pairs[:, 1].to(device))
+
+
+def selectivity(c: PlacementConfig, z: Latents, location: Labels) -> dict[str, list]:
+    """Place fields of the eight channels with the largest eta2, and the deciles of eta2 over all channels.
+
+    eta2 is the fraction of a channel's variance that the cell explains (`metrics.place_fields`).  Empty for merged
+    labels.
+    """
+    if c.classes is not None:
+        return {}
+    fields, eta2 = metrics.place_fields(z, location, c.grid)
+    eta2 = eta2.nan_to_num(0)   # a constant channel has no variance to explain
+    top = eta2.argsort(descending=True)[:8]
+    return {"fields": fields[top].tolist(), "eta2": eta2[top].tolist(),
+            "eta2_deciles": [eta2.quantile(q / 10).item() for q in range(11)]}
+
+
+def run(c: PlacementConfig, seed: int, checkpoint: training.Checkpoint | Path | None = None, *, splits: Splits,
+        device: torch.device) -> dict:
+    """Train and test one network.  -> results of the record (accuracies in 0..1)
+
+    accuracy         after the last epoch, every test image in every cell
+    chance           accuracy of always guessing the most frequent label
+    best_test_epoch  the paper's rule: best of all epochs, each test image in one random cell
+    by_epoch         loss and accuracy_one_cell after each epoch
+    fields, eta2, eta2_deciles, eta2_untrained   see `selectivity`
+    """
+    torch.manual_seed(seed)
+    net = build(c, splits.train).to(device)
+    task = CanvasTask(c, splits.train, device)
+    test = labelled(c, splits.test.take(slice(c.test_images)))
+    untrained = {}
+    if c.head == "gapnet" and c.task == "location":
+        with training.autocast(device):
+            before = task.evaluate(net.eval(), test.subsample(2000))
+        untrained = selectivity(c, before.z, before.location)
+
+    def accuracy_one_cell(net: nn.Module) -> dict[str, float]:
+        correct = task.evaluate(net, test, all_cells=False).correct
+        return {"accuracy_one_cell": correct.double().mean().item()}
+
+    history = training.fit(net, labelled(c, splits.train), task.loss, c.recipe, seed=seed, checkpoint=checkpoint,
+                           evaluate=accuracy_one_cell)
+    with drawing(net, Draws(device, seed)), training.autocast(device):
+        after = task.evaluate(net, test)
+    labels = (after.location if c.task == "location" else test.labels) // task.group
+    return {
+        "accuracy": after.correct.double().mean().item(),
+        "chance": metrics.chance(labels),
+        "loss": history[-1]["loss"],
+        "best_test_epoch": max(h["accuracy_one_cell"] for h in history),
+        "by_epoch": [{"epoch": n, **h} for n, h in enumerate(history, start=1)],
+        **selectivity(c, after.z, after.location),
+        "eta2_untrained": untrained.get("eta2_deciles"),
+    }
+
+
+
+def frame(runs: Sequence[Record], earlier: Sequence[Record] = (),
+          reference: Mapping[PlacementConfig, PlacementConfig] | None = None) -> pd.DataFrame:
+    """Tabulate runs, one row each, with accuracies and chance in percent.
+
+    earlier    runs of `Plan.reference`, used for the configurations in place of which none of `runs` exists
+    reference  `Plan.reference()`
+    The column "digest" is that of the configuration that a run counts for, see `select`.
+    """
+    stands_in_for = {digest(old): digest(c) for old, c in (reference or {}).items()}
+    finished = {run.digest for run in runs}
+    used = [*runs, *(run for run in earlier if stands_in_for[run.digest] not in finished)]
+    table = to_frame(used).assign(digest=[stands_in_for.get(run.digest, run.digest) for run in used])
+    table[["accuracy", "best_test_epoch", "chance"]] *= 100
+    return table
+
+
+def select(frame: pd.DataFrame, configs: Sequence[PlacementConfig]) -> pd.DataFrame:
+    """Return the rows of a `frame` that belong to some configurations."""
+    return frame[frame["digest"].isin([digest(c) for c in configs])]
+
+
+def is_table1_permutenet(record: Record) -> bool:
+    """Whether a record is PermuteNet's in a 3x3 cell of Table 1, on ResNet-18."""
+    expected = {"head": "permutenet", "permutation": "batch", "backbone": "resnet18", "grid": 3, "classes": None}
+    return all(record.config[name] == value for name, value in expected.items())

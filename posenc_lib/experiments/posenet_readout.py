@@ -1,19 +1,40 @@
-"""Position maps read out of frozen features, and networks trained from scratch."""
-from dataclasses import dataclass
+"""Position maps read out of frozen features (PosENet), and networks trained from scratch with and without padding."""
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
 
-from posenc_lib.experiments.encoders import EncoderConfig
-from posenc_lib.run.config import Recipe, SgdRecipe
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, interpolate
+
+from posenc_lib.base.draws import Draws
+from posenc_lib.base.shapes import Features, LabelMaps, Maps, Pixels
+from posenc_lib.data.imageset import VOID, ImageSet, Splits
+from posenc_lib.experiments.encoders import EncoderConfig, build_encoder, imagenet_configs, seeded, trained_config
+from posenc_lib.measure import canvas, metrics
+from posenc_lib.measure.features import FrozenFeatures, frozen_features, select_channels
+from posenc_lib.nets import classifiers, heads, padding
+from posenc_lib.run import training
+from posenc_lib.run.config import Recipe, SgdRecipe, Workspace, digest
+from posenc_lib.run.records import Record
+
+TARGETS = (*canvas.POSITION_MAPS, "shuffled_H")
+RECORDED_SIDE = 28   # side of the predicted maps that a record holds
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadoutConfig:
     """Readouts of all target maps from one frozen network: a cell of the ICLR 2020 paper's tables, or a control.
 
-    data      fingerprint of the pictures read
-    size      pixels a side of the pictures, and of the maps drawn
-    stage     read this stage of the network alone, counted from 1; None is all of them
-    channels  read so many of its channels, drawn at random; None is all of them
-    kernel, depth, padding, hidden   see `models.Readout`
+    data      fingerprint of the training and test images
+    size      side in pixels of the images and of the predicted maps
+    stage     read this stage of the network only, counted from 1; None is all stages
+    channels  read a random subset of this many channels; None is all channels
+    kernel, depth, padding, hidden   see `heads.Readout`
     """
     profile: str
     dataset: str
@@ -34,10 +55,10 @@ class ReadoutConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ScratchConfig:
-    """A small network trained from scratch to label pixels: ICLR 2020, Table 5.  The paper states no schedule.
+    """A small network trained from scratch to segment images: ICLR 2020, Table 5.  The paper states no schedule.
 
-    network  source, its fingerprint, width, padding mode, crop and recipe
-    window   trained on the window that a map without padding covers; else its map is resized to the whole picture
+    network  image set and its fingerprint, width, padding mode, crop and recipe
+    window   train on the window that an unpadded map covers; otherwise a smaller map is resized to the whole image
     """
     profile: str
     network: EncoderConfig
@@ -45,21 +66,379 @@ class ScratchConfig:
     revision: int = 1
 
 
-# What a profile changes of the released protocol.  "small" is the network made here: its width, crops and schedule are
-# choices of this book, and so are those of "scratch", for Table 5.  A folder of pictures is read at the paper's size.
+# What each profile changes in the released protocol.  "images" has the scale of each image set, "any" that of every
+# other set: a folder is read at the paper's size.  Width, crop and schedule of the network trained here ("small") and
+# of those of Table 5 ("scratch") are choices of this book.
 _FOLDER = {"size": 224, "train_images": 128, "test_images": 64}
 READOUT = {
-    "smoke": {"photos": {"size": 80, "train_images": 8, "test_images": 4}, "folder": _FOLDER, "hidden": 2,
-              "recipe": SgdRecipe(epochs=1, batch_size=8),
-              "small": {"width": 2, "crop": 80, "recipe": Recipe(epochs=1, epoch_steps=1, batch_size=8, flip=False)},
-              "scratch": {"width": 2, "crop": 96, "recipe": Recipe(epochs=1, epoch_steps=1, batch_size=4, flip=False)}},
-    "quick": {"photos": {"size": 80, "train_images": 64, "test_images": 40}, "folder": _FOLDER, "hidden": 8,
-              "recipe": SgdRecipe(batch_size=8),
-              "small": {"width": 8, "crop": 80, "recipe": Recipe(epochs=1, epoch_steps=60, batch_size=16, flip=False)},
-              "scratch": {"width": 8, "crop": 96, "recipe": Recipe(epochs=1, epoch_steps=40, batch_size=8,
-                                                                   learning_rate=4e-3, flip=False)}},
-    "paper": {"photos": {"size": 112}, "folder": {"size": 224}, "hidden": None, "recipe": SgdRecipe(),
-              "small": {"width": 64, "crop": 112, "recipe": Recipe(epochs=20, epoch_steps=100, flip=False)},
-              "scratch": {"width": 64, "crop": 224, "recipe": Recipe(epochs=20, epoch_steps=100, batch_size=16,
-                                                                     flip=False)}},
+    "smoke": {
+        "images": {"photos": {"size": 80, "train_images": 8, "test_images": 4}, "any": _FOLDER},
+        "hidden": 2,
+        "recipe": SgdRecipe(epochs=1, batch_size=8),
+        "small": {"width": 2, "crop": 80, "recipe": Recipe(epochs=1, epoch_steps=1, batch_size=8, flip=False)},
+        "scratch": {"width": 2, "crop": 96, "recipe": Recipe(epochs=1, epoch_steps=1, batch_size=4, flip=False)},
+    },
+    "quick": {
+        "images": {"photos": {"size": 80, "train_images": 64, "test_images": 40}, "any": _FOLDER},
+        "hidden": 8,
+        "recipe": SgdRecipe(batch_size=8),
+        "small": {"width": 8, "crop": 80, "recipe": Recipe(epochs=1, epoch_steps=60, batch_size=16, flip=False)},
+        "scratch": {"width": 8, "crop": 96,
+                    "recipe": Recipe(epochs=1, epoch_steps=40, batch_size=8, learning_rate=4e-3, flip=False)},
+    },
+    "paper": {
+        "images": {"photos": {"size": 112}, "any": {"size": 224}},
+        "hidden": None,
+        "recipe": SgdRecipe(),
+        "small": {"width": 64, "crop": 112, "recipe": Recipe(epochs=20, epoch_steps=100, flip=False)},
+        "scratch": {"width": 64, "crop": 224, "recipe": Recipe(epochs=20, epoch_steps=100, batch_size=16, flip=False)},
+    },
 }
+
+
+def image_scale(profile: str, dataset: str) -> dict[str, int]:
+    """Return size, train_images and test_images of `dataset`, where the profile limits them."""
+    scales = READOUT[profile]["images"]
+    return scales.get(dataset, scales["any"])
+
+
+def target_maps(size: int) -> Float[Tensor, "map {size} {size}"]:
+    """Return the maps of `TARGETS`: the paper's five, and H cut into 64 blocks in a fixed random order."""
+    maps = torch.stack([canvas.position_map(name, size) for name in canvas.POSITION_MAPS])
+    return torch.cat([maps, canvas.shuffle_blocks(maps[0], 8, seed=0)[None]])
+
+
+# The readouts of frozen features.
+
+@dataclass(frozen=True, eq=False)
+class ReadoutInputs:
+    """What all readouts of a page share; `readout_inputs` builds it.
+
+    tests  test sets by name: "natural", "black", "white" and "noise"
+    files  weights file of each ImageNet network, see `pretrained.parse_encoders`
+    """
+    train: ImageSet
+    tests: dict[str, ImageSet]
+    files: dict[str, str]
+    workspace: Workspace
+
+    @property
+    def fingerprint(self) -> str:
+        return self.train.fingerprint + self.tests["natural"].fingerprint
+
+
+def readout_inputs(
+    splits: Splits, workspace: Workspace, files: dict[str, str], *,
+    size: int, train_images: int | None = None, test_images: int | None = None
+) -> ReadoutInputs:
+    """Subsample training and test images and add the black, white and noise test sets."""
+    natural = splits.test.subsample(test_images)
+    noise = 128 + 64 * torch.randn(8, 3, size, size, generator=torch.Generator().manual_seed(0))
+    pixels = {"black": torch.zeros(1, 3, size, size), "white": torch.full((1, 3, size, size), 255.0),
+              "noise": noise.clamp(0, 255)}
+    tests = {"natural": natural} | {name: _unlabelled(natural, name, x.to(torch.uint8)) for name, x in pixels.items()}
+    return ReadoutInputs(splits.train.subsample(train_images), tests, files, workspace)
+
+
+def _unlabelled(like: ImageSet, name: str, pixels: Pixels) -> ImageSet:
+    return replace(like, name=name, images=pixels, labels=torch.zeros(len(pixels), dtype=torch.long))
+
+
+def compute_features(
+    c: EncoderConfig, seed: int, inputs: ReadoutInputs
+) -> tuple[FrozenFeatures, dict[str, FrozenFeatures], list[int]]:
+    """Return the stacked features of the training images and of each test set, and the channels per stage."""
+    encoder = build_encoder(c, seed, inputs.workspace.data, inputs.files.get(c.net, ""))
+    device = inputs.workspace.device
+    encoder.net.to(device)
+    train, channels = frozen_features(encoder, inputs.train.to(device))
+    tests = {name: frozen_features(encoder, images.to(device))[0] for name, images in inputs.tests.items()}
+    return train, tests, channels
+
+
+_recent_features = lru_cache(maxsize=4)(compute_features)        # of networks that each seed builds anew
+_imagenet_features = lru_cache(maxsize=None)(compute_features)   # of networks that all seeds share
+
+
+def readout_loss(readout: nn.Module, features: Features, targets: Tensor) -> Tensor:
+    """Sum over the target maps of each map's mean squared error: every map has a readout of its own."""
+    return (readout(features) - targets).square().mean((0, 2, 3)).sum()
+
+
+def map_metrics(maps: Maps, targets: Tensor, images: str) -> Iterator[dict]:
+    """Yield SPC and MAE of each target map, averaged over the images; SPC is None if no predicted map has one.
+
+    images  name of the test set.  `undefined` counts the images whose predicted map is constant.
+    """
+    for name, target, predicted in zip(TARGETS, targets.to(maps.device), maps.unbind(1), strict=True):
+        spc = metrics.spearman(predicted, target)
+        mae = (predicted - target).abs().mean((-2, -1))
+        defined = [s for s in spc if s is not None]
+        yield {"target": name, "images": images, "n_images": len(spc), "mae": mae.mean().item(),
+               "spc": sum(defined) / len(defined) if defined else None, "undefined": len(spc) - len(defined)}
+
+
+def run_readout(
+    c: ReadoutConfig, seed: int, checkpoint: training.Checkpoint | Path | None, *, inputs: ReadoutInputs
+) -> dict:
+    """Fit one readout per target map to frozen features and score the maps that they predict.
+
+    -> maps   rows of `map_metrics`; test set "first" is the first natural image alone, for Fig. 6
+       loss   of the last epoch
+       predicted   for seed 0, the maps predicted from the first natural image in percent, (target, 28, 28)
+    """
+    if c.encoder.source == "imagenet":
+        train, tests, channels = _imagenet_features(c.encoder, 0, inputs)
+    else:
+        train, tests, channels = _recent_features(c.encoder, seed, inputs)
+    selected = select_channels(channels, c.stage, c.channels, seed=seed)
+    targets = target_maps(c.size).to(inputs.workspace.device)
+    with seeded(seed):
+        readout = heads.Readout(len(selected), len(TARGETS), kernel=c.kernel, depth=c.depth, padding=c.padding,
+                                hidden=c.hidden, size=c.size)
+
+    def loss(readout: nn.Module, features: Tensor, _: Tensor, __: Draws) -> Tensor:
+        return readout_loss(readout, features, targets)
+
+    history = training.fit(readout, train.select(selected), loss, c.recipe, seed=seed, checkpoint=checkpoint)
+    maps = {name: _predict(readout, features.select(selected)) for name, features in tests.items()}
+    rows = [row for name, predicted in maps.items() for row in map_metrics(predicted, targets, name)]
+    rows += map_metrics(maps["natural"][:1], targets, "first")
+    results = {"maps": rows, "loss": history[-1]["loss"]}
+    if seed == 0:
+        coarse = adaptive_avg_pool2d(maps["natural"][0], RECORDED_SIDE)
+        results["predicted"] = coarse.mul(100).round().int().tolist()
+    return results
+
+
+@torch.no_grad()
+def _predict(readout: nn.Module, features: FrozenFeatures) -> Tensor:
+    return torch.cat([readout(features.batch(index)[0]) for index in torch.arange(len(features)).split(50)])
+
+
+def predicted_maps(record: Record) -> dict[str, np.ndarray]:
+    """Return the maps that a record of seed 0 holds, 0 to 1, by target."""
+    return dict(zip(TARGETS, torch.tensor(record.results["predicted"]).div(100).numpy(), strict=True))
+
+
+# The readouts to fit: the cells of the paper's tables, and the controls.
+
+class Cell(NamedTuple):
+    """One cell of a table and the configuration whose runs fill it; two tables may share a configuration.
+
+    table    "1", "2a", "2b", "3", "4", "6", "fig6", or a control: "matched_channels", "untrained", "trained",
+             "untrained_imagenet", "coordinates"
+    variant  row of the table: the paper's network and, after a slash, what varies; of a control, what varies
+    """
+    table: str
+    variant: str
+    config: ReadoutConfig
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """The frozen networks of a page; `make_encoders` builds it.
+
+    trained    small network that classifies photographs
+    segmenter  small network that segments digits pasted on photographs
+    random     small network before training
+    """
+    imagenet: tuple[EncoderConfig, ...]
+    trained: EncoderConfig
+    segmenter: EncoderConfig
+    random: EncoderConfig
+
+    @property
+    def main(self) -> EncoderConfig:
+        """The network of Tables 2 and 3: the first ImageNet network if there is one."""
+        return self.imagenet[0] if self.imagenet else self.trained
+
+    @property
+    def vgg(self) -> EncoderConfig:
+        """The network of Table 4: VGG-16 if its weights are there, else the small VGG.  Both run without padding."""
+        return next((c for c in self.imagenet if c.net == "vgg16"), self.trained)
+
+    @property
+    def matched(self) -> int:
+        """Number of channels that every stage of the main network has."""
+        return 8 if self.main.net == "small" else 16
+
+
+def make_encoders(profile: str, files: dict[str, str], root: Path | str) -> Encoders:
+    """Return the networks to read: those of `files` (`pretrained.parse_encoders`), and the small ones."""
+    small = READOUT[profile]["small"]
+    return Encoders(tuple(imagenet_configs(files, root)), trained_config("photos", root, **small),
+                    trained_config("digits_on_photos", root, **small), EncoderConfig(width=small["width"]))
+
+
+def plan(profile: str, dataset: str, inputs: ReadoutInputs, encoders: Encoders) -> list[Cell]:
+    """Return every cell of Tables 1 to 4 and 6, of Fig. 6, and of the controls."""
+    preset = READOUT[profile]
+    shared = {"profile": profile, "dataset": dataset, "data": inputs.fingerprint, "recipe": preset["recipe"],
+              **image_scale(profile, dataset)}
+    cells: list[Cell] = []
+
+    def add(table: str, variant: str, encoder: EncoderConfig, **settings) -> None:
+        cells.append(Cell(table, variant, ReadoutConfig(encoder=encoder, **shared, **settings)))
+
+    pixels, coordinates = (EncoderConfig(net=net) for net in ("pixels", "coordinates"))
+    main, trained = encoders.main, encoders.trained
+    for c in (pixels, trained, *encoders.imagenet):
+        add("1", {"pixels": "posenet", "resnet": "resnet"}.get(c.net[:6], "vgg"), c)
+    for name, c in (("posenet", pixels), ("vgg", main)):
+        for depth in (1, 2, 3):
+            add("2a", f"{name}/depth_{depth}", c, depth=depth, hidden=preset["hidden"] if depth > 1 else None)
+        for kernel in (1, 3, 7):
+            add("2b", f"{name}/kernel_{kernel}", c, kernel=kernel)
+    stages = build_encoder(replace(main, source="random"), 0, inputs.workspace.data).stages
+    for stage in range(1, len(stages) + 1):
+        add("3", f"vgg/stage_{stage}", main, stage=stage)
+        add("matched_channels", f"vgg/stage_{stage}", main, stage=stage, channels=encoders.matched)
+    add("3", "vgg/all_stages", main)
+    for table in ("4", "fig6"):
+        for n in (0, 1, 2):
+            add(table, f"posenet/padding_{n}" if n else "posenet", pixels, padding=n)
+        add(table, "vgg", encoders.vgg)
+        add(table, "vgg/padding_removed", replace(encoders.vgg, run_with="none"))
+    add("6", "vgg", trained)
+    add("6", "vgg/segmentation", encoders.segmenter)
+
+    for mode in (*padding.PADDING_MODES, "none"):
+        add("untrained", mode, replace(encoders.random, padding_mode=mode))
+    for mode in ("zeros", "none"):
+        add("trained", mode, replace(trained, padding_mode=mode))
+    for c in encoders.imagenet:
+        add("untrained_imagenet", c.net, EncoderConfig(net=c.net))
+    add("coordinates", "depth_1", coordinates)
+    add("coordinates", "depth_3", coordinates, depth=3, hidden=16)
+    return cells
+
+
+def configs(cells: Sequence[Cell], table: str | None = None) -> list[ReadoutConfig]:
+    """Return the distinct configurations of all cells, network by network; of one `table`, in its order."""
+    if table is not None:
+        return [cell.config for cell in cells if cell.table == table]
+    networks = list(dict.fromkeys(cell.config.encoder for cell in cells))
+    return sorted({cell.config for cell in cells}, key=lambda c: (networks.index(c.encoder), str(c)))
+
+
+class MapScore(NamedTuple):
+    """SPC and MAE of one predicted map: a cell, target, test set and seed.
+
+    network       `EncoderConfig.key`, and `architecture` its `net`
+    images        "natural", "black", "white" or "noise"
+    spc           mean over the images whose predicted map is not constant; None if all are
+    undefined     number of images whose predicted map is constant
+    """
+    table: str
+    variant: str
+    network: str
+    architecture: str
+    seed: int
+    target: str
+    images: str
+    n_images: int
+    mae: float
+    spc: float | None
+    undefined: int
+
+
+def map_scores(cells: Sequence[Cell], runs: Sequence[Record], seeds: Sequence[int]) -> list[MapScore]:
+    """Return the scores of every cell in `seeds`; Table 1 has all seeds that were run.
+
+    In Fig. 6 "natural" is the first natural image alone.
+    """
+    scores = []
+    for table, variant, c in cells:
+        name = digest(c)
+        for run in sorted((run for run in runs if run.digest == name), key=lambda run: run.seed):
+            if run.seed not in seeds and table != "1":
+                continue
+            for row in run.results["maps"]:
+                if (row["images"] == "first") == (table == "fig6"):
+                    values = {**row, "images": "natural" if table == "fig6" else row["images"]}
+                    scores.append(MapScore(table, variant, c.encoder.key, c.encoder.net, run.seed, **values))
+    return scores
+
+
+# Table 5: networks trained from scratch.  An unpadded 3x3 convolution crops one pixel of its own map on every side, the
+# eight of the small network two at each stride.  OFFSET pixels are cut off the left and top of the unpadded network's
+# image, so that its map lies on the grid of the padded one.
+OFFSET = 2
+WINDOW_START = OFFSET + 2 * (1 + 2 + 4 + 8)
+
+
+@lru_cache
+def window_side(crop: int) -> int:
+    """Return the side in pixels of the window that the unpadded network's map covers in an image of side `crop`."""
+    with torch.device("meta"):
+        net = padding.remove_padding(classifiers.vgg(1, 1, task="segment")).eval()
+        return net(torch.zeros(1, 3, crop - OFFSET, crop - OFFSET)).shape[-1]
+
+
+def crop_to_window(logits: Float[Tensor, "batch label y x"], labels: LabelMaps) -> tuple[Tensor, Tensor]:
+    """Crop both to the window that an unpadded map covers; unpadded logits are that window already."""
+    side = window_side(labels.shape[-1])
+    window = slice(WINDOW_START, WINDOW_START + side)
+    return logits if logits.shape[-1] == side else logits[..., window, window], labels[:, window, window]
+
+
+def resize_to_image(logits: Float[Tensor, "batch label y x"], labels: LabelMaps) -> tuple[Tensor, Tensor]:
+    """Resize smaller logits to the whole image."""
+    size = labels.shape[1:]
+    return logits if logits.shape[-2:] == size else interpolate(logits, size, mode="bilinear"), labels
+
+
+SCORED_ON = {"picture": resize_to_image, "window": crop_to_window}
+
+
+def run_scratch(
+    c: ScratchConfig, seed: int, checkpoint: training.Checkpoint | Path | None, *, splits: Splits, workspace: Workspace
+) -> dict:
+    """Train a small network from scratch to segment images.  -> mean IoU, 0 to 1, on whole images and on the window."""
+    mode = c.network.padding_mode
+    with seeded(seed):
+        net = classifiers.vgg(len(splits.train.classes), c.network.width, task="segment")
+    net = padding.remove_padding(net) if mode == "none" else padding.set_padding_mode(net, mode)
+    first = OFFSET if mode == "none" else 0
+    fitted = SCORED_ON["window" if c.window else "picture"]
+
+    def loss(net: nn.Module, images: Tensor, labels: Tensor, _: Draws) -> Tensor:
+        return cross_entropy(*fitted(net(images[..., first:, first:]), labels), ignore_index=VOID)
+
+    training.fit(net, splits.train, loss, c.network.recipe, seed=seed, checkpoint=checkpoint)
+    test = splits.test.to(workspace.device)
+    counts = dict.fromkeys(SCORED_ON, 0)
+    for images, labels in map(test.batch, torch.arange(len(test), device=workspace.device).split(40)):
+        with torch.no_grad():
+            logits = net(images[..., first:, first:])
+        for name, resize in SCORED_ON.items():
+            resized, target = resize(logits, labels)
+            counts[name] += metrics.confusion(resized.argmax(1), target, len(test.classes)).sum((0, 1))
+    return {name: metrics.mean_iou(metrics.class_counts(count)).item() for name, count in counts.items()}
+
+
+def scratch_configs(profile: str, dataset: str, splits: Splits) -> list[ScratchConfig]:
+    """Return zero, reflect and no padding on whole images, and no padding on the window."""
+    base = EncoderConfig(source=dataset, data=splits.train.fingerprint, **READOUT[profile]["scratch"])
+    return [ScratchConfig(profile=profile, network=replace(base, padding_mode=mode), window=window)
+            for mode, window in (("zeros", False), ("reflect", False), ("none", False), ("none", True))]
+
+
+class MiouScore(NamedTuple):
+    """Mean IoU, in percent, of one network trained from scratch; scored_on is "picture" or "window"."""
+    padding_mode: str
+    scored_on: str
+    seed: int
+    miou: float
+
+
+def scratch_scores(runs: Sequence[Record]) -> list[MiouScore]:
+    """Return the scores of networks trained from scratch; an unpadded one is scored only where it was trained."""
+    scores = []
+    for run in runs:
+        mode = run.config["network"]["padding_mode"]
+        trained_on = "window" if run.config["window"] else "picture"
+        scores += [MiouScore(mode, scored_on, run.seed, 100 * miou) for scored_on, miou in run.results.items()
+                   if mode != "none" or scored_on == trained_on]
+    return scores

@@ -1,8 +1,8 @@
-"""Place an image in one cell of a grid, read it back, merge cells (page 03); the five target maps (page 02); move an
-image by a few pixels (page 05); part it into regions (page 06).
+"""Placing an image in one cell of a canvas (page 03), target maps (page 02), shifts by a few pixels (page 05), regions
+(page 06).
 
-Source: Islam et al., ICCV 2021, Sec. 3 and Fig. 1: a k x k grid of cells as large as the image; one holds it.
-Islam et al., ICLR 2020, Sec. 3.2: the target maps.
+Sources: Islam et al., ICCV 2021, Sec. 3 and Fig. 1, for the k x k canvas, whose cells are as large as the image;
+Islam et al., ICLR 2020, Sec. 3.2, for the target maps.
 """
 import torch
 from jaxtyping import Float, Int, Num
@@ -12,10 +12,10 @@ from posenc_lib.base.checks import check_choice
 from posenc_lib.base.shapes import Labels
 
 POSITION_MAPS = ("H", "V", "G", "HS", "VS")
-# Zones of `zones`, by region.  Left and right, top and bottom, centre and periphery each part the image in two.
+# The zones (see `zones`) of each region.  Left and right, top and bottom, centre and periphery each split the image.
 REGIONS = {"left": (0, 1, 4, 5), "right": (2, 3, 6, 7), "top": (0, 1, 2, 3), "bottom": (4, 5, 6, 7),
            "centre": (1, 2, 5, 6), "periphery": (0, 3, 4, 7)}
-FILLS = ("zeros", "reflect", "circular", "true")
+FILLS = ("constant", "reflect", "circular", "true")
 
 
 def place(images: Num[Tensor, "batch rgb row col"], location: Labels, k: int,
@@ -27,15 +27,15 @@ def place(images: Num[Tensor, "batch rgb row col"], location: Labels, k: int,
                            . . .
 
     images    (batch, rgb, row, col)
-    location  (batch,) whole numbers in 0 .. k*k-1
-    fill      value of the empty cells: one number, or one a colour, shape (rgb,).  The default, 0, is black only
-              before normalisation; after it, it is the mean colour of the set (as in the authors' code).
-    One indexed assignment on the images' device.  ValueError for a location outside the grid; on a GPU it is the
-    device's own error, because to look would make the GPU wait.
+    location  (batch,) integers in 0 .. k*k-1
+    fill      value of the empty cells: a number, or one value per colour, shape (rgb,).  The default, 0, is black
+              before normalisation; after normalisation it is the data set's mean colour, as in the authors' code.
+    A single indexed assignment on the images' device.  ValueError for a location outside the grid; on a GPU the error
+    is the device's own, because checking would force a synchronisation.
     """
     batch, rgb, row, col = images.shape
     if len(location) != batch:
-        raise ValueError(f"place: {batch} images, but {len(location)} locations; one a image is needed")
+        raise ValueError(f"place: {batch} images, but {len(location)} locations; give one location per image")
     if location.device.type == "cpu" and batch:
         low, high = int(location.min()), int(location.max())
         if low < 0 or high >= k * k:
@@ -48,40 +48,40 @@ def place(images: Num[Tensor, "batch rgb row col"], location: Labels, k: int,
 
 def patch(canvas: Num[Tensor, "batch rgb row col"], location: Labels,
           k: int) -> Num[Tensor, "batch rgb row//{k} col//{k}"]:
-    """What stands in cell `location[n]` of canvas n: the inverse of `place`.  (batch, rgb, row / k, col / k)"""
+    """Read back cell `location[n]` of canvas n, the inverse of `place`: (batch, rgb, row / k, col / k)."""
     batch, rgb, row, col = canvas.shape
     cells = canvas.reshape(batch, rgb, k, row // k, k, col // k)
     return cells[torch.arange(batch, device=canvas.device), :, location // k, :, location % k]
 
 
 def merge(labels: Labels, n: int, classes: int | None) -> tuple[Int[Tensor, " kept"], Int[Tensor, " kept"]]:
-    """Merge `n` labels into `classes` groups of equally many neighbours; labels that fill no group are left out.
+    """Merge `n` labels into `classes` groups of neighbouring labels, all of the same size; drop leftover labels.
 
-        n = 10, classes = 3:   0 1 2 -> 0    3 4 5 -> 1    6 7 8 -> 2    9 left out
+        n = 10, classes = 3:   0 1 2 -> 0    3 4 5 -> 1    6 7 8 -> 2    9 dropped
 
-    Returns the merged labels of what is kept, and its indices.  None merges nothing.  With it location and image
-    class are asked with the same number of answers (page 03's matched control).
+    Returns the merged labels and the indices of those kept; classes = None merges nothing.  It gives the location task
+    and the image task the same number of classes (page 03's matched control).
     """
     if classes is None:
         return labels, torch.arange(len(labels), device=labels.device)
     if not 2 <= classes <= n:
-        raise ValueError(f"merge: {classes} groups were asked of {n} labels; ask for 2..{n}")
+        raise ValueError(f"merge: {n} labels cannot form {classes} groups; give classes in 2..{n}")
     size = n // classes
     kept = torch.nonzero(labels < classes * size).flatten()
     return labels[kept] // size, kept
 
 
 def position_map(kind: str, size: int) -> Float[Tensor, "{size} {size}"]:
-    """One of the five maps that a readout has to draw whatever the image shows, from 0 to 1.
+    """Return one of the five maps, from 0 to 1, that a readout is trained to predict regardless of the image.
 
-        H   u               left to right               u, v = 0 .. 1 across and down, at the centres of the pixels
+        H   u               left to right               u, v = 0 .. 1, rightwards and downwards, at pixel centres
         V   v               top to bottom
-        G   exp(-((2u - 1)^2 + (2v - 1)^2) / 2)         a Gaussian, half the image is one sigma
+        G   exp(-((2u - 1)^2 + (2v - 1)^2) / 2)         Gaussian, sigma is half the image
         HS  cos(5 pi v)     horizontal stripes, two and a half periods
         VS  cos(5 pi u)     vertical stripes
 
-    each then moved and scaled so that it spans 0..1.  The text gives no formula; these are fitted to the authors'
-    released 256 x 256 pictures, with which they agree to 4 of 255 grey levels.
+    each rescaled to span 0..1.  The paper gives no formula; these are fitted to the released 256 x 256 pictures and
+    agree with them to within 4 of 255 grey levels.
     """
     check_choice("position_map", kind, POSITION_MAPS)
     u = ((torch.arange(size, dtype=torch.float64) + 0.5) / size).expand(size, size)
@@ -92,7 +92,7 @@ def position_map(kind: str, size: int) -> Float[Tensor, "{size} {size}"]:
 
 
 def shuffle_blocks(target: Float[Tensor, "row col"], k: int, seed: int) -> Float[Tensor, "row col"]:
-    """Cut a map into k x k blocks and lay them out anew, in an order drawn from `seed`: the same values elsewhere."""
+    """Permute the k x k blocks of a map at random, seeded by `seed`: the same values in other places."""
     row, col = target.shape
     if row % k or col % k:
         raise ValueError(f"shuffle_blocks: a {row}x{col} map cannot be cut into {k}x{k} equal blocks")
@@ -102,52 +102,69 @@ def shuffle_blocks(target: Float[Tensor, "row col"], k: int, seed: int) -> Float
 
 
 def zones(rows: int, cols: int) -> Int[Tensor, "{rows} {cols}"]:
-    """The number of each pixel's zone: a quarter of the columns in the upper or the lower half.
+    """Return the zone of each pixel: one quarter of the columns, in the upper or the lower half of the image.
 
         0 1 2 3
-        4 5 6 7         their sums are REGIONS: left is the left half, centre the two quarters in the middle
+        4 5 6 7         REGIONS are unions of zones: left is the left half, centre the two middle quarters
 
-    Source: the released ICCV 2021 code, which parts 2048 columns at 512, 1024 and 1536.
+    Source: the released ICCV 2021 code, which splits 2048 columns at 512, 1024 and 1536.
     """
     row, col = torch.arange(rows) >= rows // 2, torch.arange(cols)
     quarter = (col[:, None] >= torch.tensor([cols // 4, cols // 2, cols - cols // 4])).sum(1)
     return 4 * row[:, None].long() + quarter
 
 
-def shift(images: Num[Tensor, "batch rgb row col"], offset: Int[Tensor, "batch 2"], fill: str = "zeros", *,
+def shift(images: Num[Tensor, "batch rgb row col"], offset: Int[Tensor, "batch 2"], fill: str = "constant", *,
           side: int | None = None, colour: float | Tensor = 0.0) -> Num[Tensor, "batch rgb shown_row shown_col"]:
-    """Move image n by `offset[n]` pixels, down and right; `fill` says what comes into view behind it.
+    """Shift image n by `offset[n]` pixels, down and right; `fill` says what appears at the border.
 
-        1234 one to the right:   zeros 0123    reflect 2123    circular 4123    true ?123, whatever was there
+        1234 one to the right:   constant 0123    reflect 2123    circular 4123    true ?123, the real surroundings
 
-    offset  (batch, 2) whole numbers, rows then columns
-    fill    "zeros" shows `colour`, one number or one a colour (rgb,), as in `place`.  "true" invents nothing: the
-            result is the window of `side` x `side` at the centre of a larger image, which moves under it
-    One indexed read on the images' device.  ValueError when the image is too small for the way: "reflect" reaches one
-    pixel less than its side, "true" half of what it is larger than `side`.
+    offset  (batch, 2) integers, rows then columns
+    fill    "constant" fills with `colour`, a number or one value per colour (rgb,).  "true" invents nothing: `images`
+            are larger, and the result is the `side` x `side` window at their centre, under which they move
+    A single indexed read on the images' device.  ValueError for a shift too large for the image: "reflect" allows its
+    side minus one pixel, "true" half of what it exceeds `side` by.
     """
     check_choice("fill", fill, FILLS)
-    row, col = images.shape[-2:]
-    if fill == "true" and not side:
-        raise ValueError("shift: true fill shows a window of a larger image; give its side")
-    shown = (side, side) if fill == "true" else (row, col)
-    margins = [(n - m) // 2 for n, m in zip((row, col), shown, strict=True)]
-    reach = {"reflect": min(row, col) - 1, "true": min(margins)}.get(fill)
-    furthest = int(offset.abs().max()) if reach is not None and len(offset) else 0   # asking makes a GPU wait
-    if reach is not None and furthest > reach:
-        window = f" and a window of side {side}" if fill == "true" else ""
-        raise ValueError(f"shift: {furthest} pixels were asked for, but {fill} fill on {row}x{col} images{window} "
-                         f"reaches {max(reach, 0)}; shift by less, or give larger images")
-    seen, inside = [], []
-    for n, m, margin, moved in zip((row, col), shown, margins, offset.to(images.device).T, strict=True):
-        at = torch.arange(margin, margin + m, device=images.device) - moved[:, None]   # (batch, shown), may lie outside
-        inside.append((at >= 0) & (at < n))
-        seen.append({"circular": at % n, "reflect": n - 1 - (n - 1 - at.abs()).abs()}.get(fill, at.clamp(0, n - 1)))
-    batch, rgb = (torch.arange(n, device=images.device) for n in images.shape[:2])
-    pixels = images[batch[:, None, None, None], rgb[:, None, None], seen[0][:, None, :, None], seen[1][:, None, None]]
-    if fill != "zeros":
-        return pixels
-    there = inside[0][:, None, :, None] & inside[1][:, None, None, :]
+    rows, cols = images.shape[-2:]
+    if fill == "true":
+        if not side:
+            raise ValueError("shift: true fill shows a window of a larger image; give its side")
+        margin_row, margin_col = (rows - side) // 2, (cols - side) // 2
+        _check_reach(images, offset, min(margin_row, margin_col), f"true fill with a window of side {side}")
+        row = torch.arange(margin_row, margin_row + side, device=images.device)
+        col = torch.arange(margin_col, margin_col + side, device=images.device)
+    else:
+        row, col = torch.arange(rows, device=images.device), torch.arange(cols, device=images.device)
+    down, right = offset.to(images.device).T
+    row, col = row - down[:, None], col - right[:, None]   # (batch, shown), where each pixel is read; may lie outside
+
+    if fill == "true":
+        return _read(images, row, col)
+    if fill == "circular":
+        return _read(images, row % rows, col % cols)
+    if fill == "reflect":
+        _check_reach(images, offset, min(rows, cols) - 1, "reflect fill")
+        return _read(images, rows - 1 - (rows - 1 - row.abs()).abs(), cols - 1 - (cols - 1 - col.abs()).abs())
+    pixels = _read(images, row.clamp(0, rows - 1), col.clamp(0, cols - 1))
+    row_inside, col_inside = (row >= 0) & (row < rows), (col >= 0) & (col < cols)
+    inside = row_inside[:, None, :, None] & col_inside[:, None, None, :]
     if isinstance(colour, Tensor):
-        return torch.where(there, pixels, colour.to(images).reshape(-1, 1, 1))
-    return pixels.masked_fill(~there, colour)
+        return torch.where(inside, pixels, colour.to(images).reshape(-1, 1, 1))
+    return pixels.masked_fill(~inside, colour)
+
+
+def _check_reach(images: Tensor, offset: Tensor, reach: int, fill: str) -> None:
+    """Refuse a shift beyond `reach`.  Reading the offsets synchronises a GPU, so other fills skip this."""
+    largest = int(offset.abs().max()) if len(offset) else 0
+    if largest > reach:
+        row, col = images.shape[-2:]
+        raise ValueError(f"shift: a shift of {largest} pixels is too large for {fill} on {row}x{col} images, which "
+                         f"allows {max(reach, 0)}; shift by less, or give larger images")
+
+
+def _read(images: Tensor, row: Tensor, col: Tensor) -> Tensor:
+    """images[n, :, row[n], col[n]] for every image n: (batch, rgb, shown_row, shown_col)."""
+    batch, rgb = (torch.arange(n, device=images.device) for n in images.shape[:2])
+    return images[batch[:, None, None, None], rgb[:, None, None], row[:, None, :, None], col[:, None, None]]

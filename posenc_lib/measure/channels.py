@@ -1,6 +1,6 @@
-"""Which channels of a pooled latent answer to position, by several rankings; sets of channels to compare them with.
+"""Rankings of the channels of a pooled latent by their response to position, and control sets to compare them with.
 
-Built up by hand in page 06.  Source: Islam et al., ICCV 2021, Sec. 4.2 and Eq. 2; released code for the regions.
+Built by hand in page 06.  Source: Islam et al., ICCV 2021, Sec. 4.2 and Eq. 2; their released code for the regions.
 """
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -22,24 +22,24 @@ Change = Callable[[Tensor], Tensor]   # images -> images
 
 
 def flip_horizontally(images: Images) -> Images:
-    """Left and right change places."""
+    """Swap left and right."""
     return images.flip(-1)
 
 
 def flip_vertically(images: Images) -> Images:
-    """Top and bottom change places."""
+    """Swap top and bottom."""
     return images.flip(-2)
 
 
 def roll_half_width(images: Images) -> Images:
-    """Centre and periphery change places: the columns move on by half the width, around the edge.
+    """Swap centre and periphery: a circular shift by half the width.
 
-    Nothing is turned over and nothing lost, but a seam runs down the middle.
+    Nothing is mirrored or lost, but a seam runs down the middle.
     """
     return images.roll(images.shape[-1] // 2, -1)
 
 
-# What makes a region and the rest change places, and the sign with which the region's channels come first.
+# The change that swaps a region with the rest of the image, and the sign that ranks the region's channels first.
 REGIONS: dict[str, tuple[Change, int]] = {
     "left": (flip_horizontally, 1),
     "right": (flip_horizontally, -1),
@@ -54,28 +54,27 @@ REGIONS: dict[str, tuple[Change, int]] = {
 def response_changes(
     encode: Encode, batches: Iterable[Tensor], change: Change = flip_horizontally
 ) -> Float[Tensor, "image channel"]:
-    """z(x) - z(change(x)) of every image, float64.
+    """z(x) - z(change(x)) of every image, in float64.
 
-    batches  image tensors; the last one may be smaller.  ValueError without images
+    batches  image tensors of any size.  ValueError without images
     """
-    rows = [encode(images).double() - encode(change(images)).double() for images in batches]
-    if not rows:
-        raise ValueError("changes: no image to measure on, `batches` was empty")
-    return torch.cat(rows)
+    changes = [encode(images).double() - encode(change(images)).double() for images in batches]
+    if not changes:
+        raise ValueError("response_changes: `batches` is empty; give at least one batch of images")
+    return torch.cat(changes)
 
 
 def mean_response(encode: Encode, batches: Iterable[Tensor], change: Change = flip_horizontally, *,
-             signed: bool = False) -> Float[Tensor, " channel"]:
-    """Mean change of each channel when its image is changed.
+                  signed: bool = False) -> Float[Tensor, " channel"]:
+    """Mean absolute response of each channel to a change of its image, in units of z, the pooled activation.
 
-        r_c = 1/N sum_n |z_c(x_n) - z_c(change(x_n))|          signed: without the bars
+        r_c = 1/N sum_n |z_c(x_n) - z_c(change(x_n))|          signed: without the absolute value
 
-    change  `flip_horizontally` gives Eq. 2, the flip response.  `roll_half_width` gives the shift response,
-            which is exactly 0 where a network cannot know the column: under circular
-            padding, if its stride divides half the width
-    Unit: that of z, the pooled activation; >= 0 unless signed.  The size of the batches has no part in it.
-
-    Named for what is measured: a one-sided edge detector has a high flip response too, even under circular padding.
+    change  `flip_horizontally` gives the flip response (Eq. 2).  `roll_half_width` gives the shift response, the
+            sensitivity to a circular shift: exactly 0 where the network cannot encode the column, which is under
+            circular padding if its stride divides half the width
+    Independent of the batch size.  A high flip response does not imply a code of position: a one-sided edge detector
+    has one too, even under circular padding.
     """
     difference = response_changes(encode, batches, change)
     return (difference if signed else difference.abs()).mean(0)
@@ -83,89 +82,96 @@ def mean_response(encode: Encode, batches: Iterable[Tensor], change: Change = fl
 
 @torch.no_grad()
 def decodability(encode: Encode, batches: Iterable[Tensor], k: int = 3, stride: int = 16) -> Float[Tensor, " channel"]:
-    """Page 03's question to each channel: the share of its variance, 0..1, that the cell of a canvas explains.
+    """Fraction of each channel's variance, 0..1, that is explained by the cell of a k x k canvas; 0 if it is constant.
 
-    The middle of each image, about a k-th as high and wide, is placed in every cell of an empty k x k canvas
-    (`metrics.place_fields`).  Cells measure multiples of `stride`, the network's, so that a circular one can tell none
-    from another.  A channel that never changes has 0.
+    A central patch of each image, about 1/k as high and wide, is placed in every cell of an empty canvas, as in page 03
+    (`metrics.place_fields`).  The sides of a cell are multiples of `stride`, that of the network, so that under
+    circular padding no two cells are distinguishable.
     """
     z, location = [], []
     for images in batches:
         rows, cols = (max(stride, side // k // stride * stride) for side in images.shape[-2:])
-        top, left = ((side - part) // 2 for side, part in zip(images.shape[-2:], (rows, cols), strict=True))
+        top, left = (images.shape[-2] - rows) // 2, (images.shape[-1] - cols) // 2
         patch = images[..., top:top + rows, left:left + cols]
         for cell in range(k * k):
-            location.append(torch.full((len(images),), cell, device=images.device))
-            z.append(encode(place(patch, location[-1], k)))
+            cells = torch.full((len(images),), cell, device=images.device)
+            location.append(cells)
+            z.append(encode(place(patch, cells, k)))
     explained = metrics.place_fields(torch.cat(z), torch.cat(location), k)[1]
     return explained.nan_to_num(0.0, posinf=0.0).clamp(0, 1)
 
 
 @torch.no_grad()
 def rms_activation(features: Callable[[Tensor], Tensor], batches: Iterable[Tensor]) -> Float[Tensor, " channel"]:
-    """Root mean square of each channel over images and space: how much is missing where it is zero.
+    """RMS activation of each channel over images and space: the size of the change when it is ablated to zero.
 
     features  images -> f (batch, channel, row, col)
     """
     total, count = 0.0, 0
     for images in batches:
         f = features(images).double()
-        total, count = total + f.square().sum((0, 2, 3)), count + f[:, 0].numel()
+        total = total + f.square().sum((0, 2, 3))
+        count += f[:, 0].numel()
     return (total / count).sqrt()
 
 
 def top_channels(response: Num[Tensor, " channel"], n: int) -> Int[Tensor, " {n}"]:
-    """The n channels of highest response, highest first; equal ones in channel order.  ValueError beyond the layer."""
+    """The n channels of highest response, descending, ties in channel order.  ValueError if n exceeds the layer."""
     if not 0 <= n <= len(response):
-        raise ValueError(f"top: {n} channels were asked for, but the layer has {len(response)}; ask for 0 to "
+        raise ValueError(f"top_channels: n is {n}, but the layer has {len(response)} channels; give 0 to "
                          f"{len(response)}")
     return response.argsort(descending=True, stable=True)[:n]
 
 
-def random_sets(channels: int, n: int, draws: int, seed: int) -> list[Int[Tensor, " {n}"]]:
-    """`draws` sets of n of the layer's channels, each drawn without replacement."""
+def random_sets(channels: int, n: int, n_sets: int, seed: int) -> list[Int[Tensor, " {n}"]]:
+    """`n_sets` random sets of n of the layer's `channels`, each without replacement."""
     generator = torch.Generator().manual_seed(seed)
-    return [top_channels(torch.rand(channels, generator=generator), n) for _ in range(draws)]
+    return [top_channels(torch.rand(channels, generator=generator), n) for _ in range(n_sets)]
 
 
-def rms_matched_sets(strength: Float[Tensor, " channel"], like: Int[Tensor, " n"], draws: int, seed: int, *,
-            strata: int = 10) -> list[Int[Tensor, " n"]]:
-    """`draws` random sets of channels as strong as those of `like`: as many from each stratum of strength.
+def rms_matched_sets(rms: Float[Tensor, " channel"], targets: Int[Tensor, " n"], n_sets: int, seed: int, *,
+                     strata: int = 10) -> list[Int[Tensor, " n"]]:
+    """`n_sets` random sets of channels, RMS-matched to `targets` by stratified sampling.
 
-    strength  (channel,) any measure; its order parts the channels into `strata` of equal size
-    A channel of `like` may be drawn again: where `like` is simply the strongest stratum, so is every matched set.
+    rms     RMS activation, or any measure to match; the channels, ordered by it, are divided into `strata` equal parts
+    Each set has as many channels of each stratum as `targets`, and may share channels with it: if `targets` is the
+    uppermost stratum, so is every set.
     """
     generator = torch.Generator().manual_seed(seed)
-    parts = [(stratum, int(torch.isin(stratum, like.cpu()).sum()))
-             for stratum in strength.cpu().argsort(stable=True).tensor_split(strata)]
+    parts = []
+    for stratum in rms.cpu().argsort(stable=True).tensor_split(strata):
+        parts.append((stratum, int(torch.isin(stratum, targets.cpu()).sum())))
     return [torch.cat([stratum[torch.randperm(len(stratum), generator=generator)[:n]] for stratum, n in parts])
-            for _ in range(draws)]
+            for _ in range(n_sets)]
 
 
 def overlap(first: Int[Tensor, " n"], second: Int[Tensor, " n"]) -> int:
-    """How many channels two lists share.  Two random lists of n out of C share n * n / C on average."""
+    """Number of channels in both lists.  For two random lists of n out of C it is n * n / C on average."""
     return int(torch.isin(first, second).sum())
 
 
 def rank_correlation(first: Num[Tensor, " channel"], second: Num[Tensor, " channel"]) -> float:
-    """Spearman's rank correlation of two responses, -1..1; nan where one of them is constant."""
+    """Spearman's rank correlation of two responses, -1..1; nan if one of them is constant."""
     if first.min() == first.max() or second.min() == second.max():
         return float("nan")
     return float(stats.spearmanr(first.cpu(), second.cpu()).statistic)
 
 
 def compare_released_lists(folder: Path | str) -> Iterator[dict]:
-    """What two of the authors' released lists share, and their rank correlation: a row each, as in `paper.RELEASED`.
+    """Overlap and rank correlation of each pair of the authors' released lists, a row each.
 
-    folder  position_attack/targeted_neurons/deeplabv3_resnet50 of a clone of their code.  FileNotFoundError without it
+    folder  position_attack/targeted_neurons/deeplabv3_resnet50 in a clone of their code.  FileNotFoundError if a list
+            is missing there
     """
-    files = {name: sorted(Path(folder).glob(f"{prefix}ordered*.json"))
-             for name, prefix in (("left", "left_"), ("right", "right_"), ("overall", ""))}
-    if not all(files.values()):
-        raise FileNotFoundError(f"released: {folder} lacks the list {next(n for n, f in files.items() if not f)}; give "
-                                "the folder position_attack/targeted_neurons/deeplabv3_resnet50 of a clone of the "
-                                "authors' code")
-    lists = {name: torch.tensor(next(iter(json.loads(found[0].read_text()).values()))) for name, found in files.items()}
+    lists = {}
+    for name, prefix in (("left", "left_"), ("right", "right_"), ("overall", "")):
+        files = sorted(Path(folder).glob(f"{prefix}ordered*.json"))
+        if not files:
+            raise FileNotFoundError(f"released: {folder} lacks the list {name}; give the folder "
+                                    "position_attack/targeted_neurons/deeplabv3_resnet50 of a clone of the authors' "
+                                    "code")
+        content = json.loads(files[0].read_text())
+        lists[name] = torch.tensor(next(iter(content.values())))
     for a, b in (("left", "right"), ("left", "overall"), ("right", "overall")):
         yield {"first": a, "second": b,
                **{f"shared of {n}": overlap(lists[a][:n], lists[b][:n]) for n in (100, 300)},
@@ -174,24 +180,25 @@ def compare_released_lists(folder: Path | str) -> Iterator[dict]:
 
 def stability(changes: Float[Tensor, "image channel"], n: int, weights: Float[Tensor, "draw image"]
               ) -> Float[Tensor, " draw"]:
-    """The share of the top n channels by |change| that stay among them when the images are drawn anew.
+    """Fraction of the top n channels by mean |change| that remain so in each bootstrap draw of the images.
 
     weights  how often each image counts in each draw, see `metrics.bootstrap`
     """
-    size = changes.abs()
-    kept = top_channels(size.mean(0), n)
-    return torch.tensor([overlap(top_channels(row, n), kept) / n for row in weights.to(size) @ size])
+    magnitude = changes.abs()
+    top = top_channels(magnitude.mean(0), n)
+    return torch.tensor([overlap(top_channels(resampled, n), top) / n
+                         for resampled in weights.to(magnitude) @ magnitude])
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """What every channel of a layer answered, measured on one split; an attack is scored on another.
+    """Responses of every channel of a layer, measured on one split, for an attack that is scored on another.
 
-    flips   (image, channel) z(x) - z(mirror(x))
-    rules   what ranks channels overall: flip (Eq. 2), shift, decodability, strength; (channel,) each, highest first
-    signed  region -> the signed response to the change that takes the region elsewhere, as in the released code
-    active  region -> the mean activation inside it minus that outside, on images as they are
-    mean    (channel,) the pooled latent, averaged over images
+    flips   (image, channel) z(x) - z(flip(x))
+    rules   what ranks channels over the whole image: flip (Eq. 2), shift, decodability, rms_activation; (channel,)
+    signed  region -> signed response to the change that swaps it with the rest, as in the released code
+    active  region -> mean activation inside it minus that outside, without any change
+    mean    (channel,) mean of the pooled latent over images
     """
     flips: Float[Tensor, "image channel"]
     rules: dict[str, Tensor]
@@ -199,15 +206,15 @@ class Ranking:
     active: dict[str, Tensor]
     mean: Float[Tensor, " channel"]
 
-    def sets(self, n: int, draws: int, seed: int) -> dict[str, list[Tensor]]:
-        """n channels by every rule, those of lowest flip response, and `draws` random sets, as they come and matched
-        in strength to the flip-ranked.
+    def sets(self, n: int, n_sets: int, seed: int) -> dict[str, list[Tensor]]:
+        """Sets of n channels to ablate: one per rule, that of lowest flip response, and `n_sets` each of random
+        channels and of random channels RMS-matched to the flip-ranked ones.
         """
-        flip = top_channels(self.rules["flip"], n)
+        flip = self.rules["flip"]
         return {**{rule: [top_channels(response, n)] for rule, response in self.rules.items()},
-                "lowest": [top_channels(-self.rules["flip"], n)],
-                "random": random_sets(len(self.mean), n, draws, seed),
-                "matched": rms_matched_sets(self.rules["strength"], flip, draws, seed)}
+                "lowest_flip": [top_channels(-flip, n)],
+                "random": random_sets(len(self.mean), n, n_sets, seed),
+                "rms_matched": rms_matched_sets(self.rules["rms_activation"], top_channels(flip, n), n_sets, seed)}
 
 
 @torch.no_grad()
@@ -215,31 +222,31 @@ def rank(features: Callable[[Tensor], Tensor], batches: Callable[[], Iterable[Te
          stride: int = 16) -> Ranking:
     """Rank the channels of a layer by every rule.
 
-    features  images -> f (batch, channel, row, col), what the layer puts out
-    batches   gives the image tensors, anew each time it is called
-    stride    see `decodability`
+    features  images -> f (batch, channel, row, col), the output of the layer
+    batches   returns a new iterable of image tensors at every call
+    stride    of the network, see `decodability`
     """
     def encode(images: Tensor) -> Tensor:
         return gap(features(images))
 
-    moved = {
-        change: response_changes(encode, batches(), change)
-        for change in (flip_horizontally, flip_vertically, roll_half_width)
-    }
+    changes = {change: response_changes(encode, batches(), change)
+               for change in (flip_horizontally, flip_vertically, roll_half_width)}
     rules = {
-        "flip": moved[flip_horizontally].abs().mean(0),
-        "shift": moved[roll_half_width].abs().mean(0),
+        "flip": changes[flip_horizontally].abs().mean(0),
+        "shift": changes[roll_half_width].abs().mean(0),
         "decodability": decodability(encode, batches(), stride=stride),
-        "strength": rms_activation(features, batches()),
+        "rms_activation": rms_activation(features, batches()),
     }
-    signed = {region: sign * moved[change].mean(0) for region, (change, sign) in REGIONS.items()}
+    signed = {region: sign * changes[change].mean(0) for region, (change, sign) in REGIONS.items()}
     active, mean, count = dict.fromkeys(REGIONS, 0.0), 0.0, 0
-    for f in map(features, batches()):
-        part = zones(*f.shape[-2:]).to(f.device)
-        inside = {region: torch.isin(part, torch.tensor(numbers, device=f.device))
-                  for region, numbers in canvas.REGIONS.items()}
-        for region, there in inside.items():
-            active[region] = active[region] + (f[..., there].mean(-1) - f[..., ~there].mean(-1)).double().sum(0)
-        mean, count = mean + gap(f).double().sum(0), count + len(f)
+    for images in batches():
+        f = features(images)
+        zone = zones(*f.shape[-2:]).to(f.device)
+        for region, numbers in canvas.REGIONS.items():
+            inside = torch.isin(zone, torch.tensor(numbers, device=f.device))
+            contrast = f[..., inside].mean(-1) - f[..., ~inside].mean(-1)
+            active[region] = active[region] + contrast.double().sum(0)
+        mean = mean + gap(f).double().sum(0)
+        count += len(f)
     active = {region: total / count for region, total in active.items()}
-    return Ranking(moved[flip_horizontally], rules, signed, active, mean / count)
+    return Ranking(changes[flip_horizontally], rules, signed, active, mean / count)

@@ -1,9 +1,9 @@
-"""How many people a detector misses: the log-average miss rate of CityPersons, and average precision (page 07).
+"""Log-average miss rate of pedestrian detectors, as in CityPersons, and average precision.  Used on page 07.
 
-Source: Dollar, Wojek, Schiele, Perona, "Pedestrian Detection", TPAMI 2012, for the measure; Zhang, Benenson, Schiele,
-"CityPersons", CVPR 2017, for set-ups and rules of counting, which are those of its evaluation script.
+Sources: Dollar, Wojek, Schiele, Perona, "Pedestrian Detection", TPAMI 2012, for the measure; Zhang, Benenson, Schiele,
+"CityPersons", CVPR 2017, for the set-ups and the matching rules, which are those of its evaluation script.
 """
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf, isfinite, nan
 
@@ -17,17 +17,18 @@ from posenc_lib.base.checks import check_choice
 from posenc_lib.base.shapes import Boxes, Detections
 from posenc_lib.measure.canvas import REGIONS, zones
 
-OVERLAP = 0.5       # a detection with as much of it finds a person
-MOST = 1000         # detections of an image that count, the best ones
-EXPANDED = 1.25     # detections count to a fourth beyond the heights of the people looked for
+MIN_OVERLAP = 0.5        # IoU of a true positive
+MAX_DETECTIONS = 1000    # per image, those of highest score
+HEIGHT_MARGIN = 1.25     # detections count up to this factor outside the set-up's heights
 FPPI = (0.0100, 0.0178, 0.0316, 0.0562, 0.1000, 0.1778, 0.3162, 0.5623, 1.0000)   # as rounded in the script
-CHUNK = 64          # draws of a bootstrap that are scored at once
-ROUNDING = 1e-12    # a miss rate below it is 0, but for sums of fractional weights
+CHUNK = 64               # bootstrap draws that are scored at once
+ROUNDING = 1e-12         # a smaller miss rate is the rounding error of fractional weights
+UNMATCHED, IGNORED = -1, -2
 
 
 @dataclass(frozen=True)
 class Setup:
-    """Lowest and highest height, in the benchmark's pixels, and share of the body seen, 0..1, of people looked for."""
+    """Which people are evaluated: (lowest, highest) height in benchmark pixels, and visible fraction of the body."""
     height: tuple[float, float]
     visible: tuple[float, float]
 
@@ -38,8 +39,12 @@ SETUPS = {"Reasonable": Setup((50.0, inf), (0.65, inf)), "Small": Setup((50.0, 7
 
 @dataclass(frozen=True)
 class Matches:
-    """The detections that count, those of all images together, best first: the number of the image each is in, its
-    score, and whether it found a person, else it is a false positive.  people: how many each image has to be found.
+    """True and false positives of all images, by descending score.
+
+    image   index of the image
+    score   of the detection
+    right   whether it is a true positive
+    people  number of people to be detected in each image
     """
     image: Int[Tensor, " n"]
     score: Float[Tensor, " n"]
@@ -49,225 +54,257 @@ class Matches:
 
 def match(people: Boxes, detections: Sequence[Detections], setup: Setup, *, unit: float = 1.0, region: str = "",
             size: tuple[int, int] | None = None) -> Matches:
-    """Tell for every detection whether it found a person that the set-up looks for.
+    """Greedy matching of detections to people by descending score, as in COCO.
 
-        people    A 100 high, B 40 high      Reasonable looks for A and ignores B
-        .9 on A -> right    .8 on A -> false, A is taken    .7 and .6 on B -> left out    .5 on neither -> false
+        people    A 100 high, B 40 high      Reasonable evaluates A and ignores B
+        .9 on A -> true     .8 on A -> false, A is taken     .7 and .6 on B -> ignored     .5 on neither -> false
 
-    people      (image, person, 6) rows of left, top, width, height, visible 0..1, ignore 0 or 1; in pixels, rows of
-                nan for nobody.  A row with ignore, or outside the set-up, is ignored.
-    detections  one of each image
-    unit        pixels of the picture to one of the benchmark's: 0.5 for pictures of half its size
-    region      a key of `canvas.REGIONS`, with the pictures' size (rows, cols): count only there
+    people      (image, person, 6) rows of left, top, width, height, visible 0..1, ignore 0 or 1; in pixels, unused rows
+                nan.  People with ignore, or outside the set-up, are ignored
+    detections  one `Detections` per image
+    unit        image pixels per benchmark pixel: 0.5 for images of half the size
+    region      a key of `canvas.REGIONS`, with the images' size (rows, cols): count only inside it
 
-    The best detection chooses first, equal ones in their order: of the people not yet taken the one with which it
-    has the largest intersection over union, at least 1/2, the later of two alike; only when there is none, an ignored
-    one that covers 1/2 of its own area, then it is left out.  Heights a fourth beyond the set-up's are left out first.
-    A region leaves this as it is and counts its part: people and those who found them by the person's centre, false
-    positives by their own.  So left and right add up to the whole.  A box without area overlaps nothing.
-    ValueError for a score or a box that is not finite, negative sides, and what does not fit together.
+    Detections match in descending score, ties in their order.  Each takes the free person of highest IoU, at least 0.5,
+    the last of ties.  Without one, it is ignored if an ignored person covers half of its area, else a false positive.
+    Detections outside the set-up's heights by more than a factor of 1.25 are dropped first.
+    A region does not change the matching.  It counts people and true positives by the person's centre, false positives
+    by their own, so that left and right add up to the whole image.  A box without area overlaps nothing.
+    ValueError for scores and boxes that are not finite, negative sides, and arguments that do not fit each other.
     """
     _check(people, detections)
     if not (isfinite(unit) and unit > 0):
-        raise ValueError(f"matched: unit is {unit}; give the positive number of pixels to one of the benchmark's")
-    regular = people[..., 5] == 0
-    for values, (low, high) in ((people[..., 3] / unit, setup.height), (people[..., 4], setup.visible)):
-        regular &= (values >= low) & (values <= high)    # in the boxes' own precision: 0.65 is within its bound
-    nobody = ((0, 0), (0, 1))                            # a last row, which a person numbered -1 is
-    regular = np.pad(regular.cpu().numpy(), nobody)
-    truth = np.pad(people[..., :4].double().cpu().numpy(), (*nobody, (0, 0)), constant_values=nan)
+        raise ValueError(f"match: unit is {unit}; give a positive number, the image pixels per benchmark pixel")
+    # Compared in the boxes' own precision, in which a visible fraction of 0.65 lies within its bound.
+    height, visible = people[..., 3] / unit, people[..., 4]
+    evaluated = people[..., 5] == 0
+    evaluated &= (height >= setup.height[0]) & (height <= setup.height[1])
+    evaluated &= (visible >= setup.visible[0]) & (visible <= setup.visible[1])
+    evaluated = evaluated.cpu().numpy()                                     # (image, person)
+    truth = people[..., :4].double().cpu().numpy()                          # (image, person, 4)
 
-    counts = [len(found.scores) for found in detections]
+    counts = [len(scores) for _, scores in detections]
     boxes, scores = (torch.cat(parts).double().cpu().numpy() for parts in zip(*detections, strict=True))
-    image = np.repeat(np.arange(len(counts)), counts)
-    order = np.lexsort((-scores, image))                 # by image, best first, equal ones as they come
-    rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-    height = boxes[order, 3] / unit
-    order = order[(rank < MOST) & (height >= setup.height[0] / EXPANDED) & (height < setup.height[1] * EXPANDED)]
-    image, scores, boxes = image[order], scores[order], boxes[order]
-    start = np.searchsorted(image, np.arange(len(counts) + 1))
-    person = np.array([p for n in range(len(counts))
-                       for p in _choices(boxes[start[n]:start[n + 1]], truth[n], regular[n])], dtype=int)
+    heights = boxes[:, 3] / unit
+    fits = (heights >= setup.height[0] / HEIGHT_MARGIN) & (heights < setup.height[1] * HEIGHT_MARGIN)
+    kept, person = [], []
+    for n, index in enumerate(np.split(np.arange(len(scores)), np.cumsum(counts)[:-1])):
+        index = index[np.argsort(-scores[index], kind="stable")][:MAX_DETECTIONS]
+        index = index[fits[index]]
+        kept.append(index)
+        person += _assign(boxes[index], truth[n], evaluated[n])
+    kept, person = np.concatenate(kept), np.array(person, dtype=int)
+    image, boxes, scores = np.repeat(np.arange(len(counts)), counts)[kept], boxes[kept], scores[kept]
 
-    right = regular[image, person]
-    counted = right | (person == -1)
+    right, counted = person >= 0, person != IGNORED
     if region:
-        counted &= _inside(np.where(right[:, None], truth[image, person], boxes), region, size)
-        regular &= _inside(truth, region, size)
-    counted = np.flatnonzero(counted)
-    counted = counted[np.argsort(-scores[counted], kind="stable")]
-    return Matches(*(torch.from_numpy(values) for values in
-                     (image[counted], scores[counted], right[counted], regular.sum(1))))
+        boxes[right] = truth[image[right], person[right]]
+        counted &= _inside(boxes, region, size)
+        evaluated &= _inside(truth, region, size)
+    order = np.flatnonzero(counted)
+    order = order[np.argsort(-scores[order], kind="stable")]
+    columns = image[order], scores[order], right[order], evaluated.sum(1)
+    return Matches(*map(torch.from_numpy, columns))
 
 
 def _check(people: Tensor, detections: Sequence[Detections]) -> None:
-    """One sentence for what cannot be scored."""
+    """ValueError for what cannot be scored."""
     if len(detections) != len(people) or not len(people):
-        raise ValueError(f"missrate: there are {len(people)} images and detections of {len(detections)}; give one "
-                         f"`Detections` for each of at least one image")
-    whole = people.isfinite().all(-1) & (people[..., 2:4] >= 0).all(-1) | people.isnan().all(-1)
-    if not whole.all():
-        raise ValueError(f"missrate: image {int((~whole).nonzero()[0, 0])} has a person with a negative side or a "
-                         f"value that is not finite; only a row of nothing but nan is nobody")
+        raise ValueError(f"miss_rate: people of {len(people)} images and detections of {len(detections)} were given; "
+                         f"give one `Detections` per image, for at least one image")
+    valid = people.isfinite().all(-1) & (people[..., 2:4] >= 0).all(-1) | people.isnan().all(-1)
+    if not valid.all():
+        raise ValueError(f"miss_rate: image {int((~valid).nonzero()[0, 0])} has a person with a negative side or a "
+                         f"value that is not finite; fill only whole unused rows with nan")
     for n, (boxes, scores) in enumerate(detections):
-        fault = (f"{len(scores)} scores for boxes of shape {tuple(boxes.shape)}" if boxes.shape != (len(scores), 4) else
-                 "a score that is not finite" if not scores.isfinite().all() else
-                 "a box with a negative side or a value that is not finite" if not (
-                     boxes.isfinite().all() and (boxes[:, 2:] >= 0).all()) else "")
-        if fault:
-            raise ValueError(f"missrate: the detections of image {n} have {fault}; give n finite scores and (n, 4) "
-                             f"boxes of left, top, width, height")
+        if boxes.shape != (len(scores), 4):
+            fault = f"{len(scores)} scores for boxes of shape {tuple(boxes.shape)}"
+        elif not scores.isfinite().all():
+            fault = "a score that is not finite"
+        elif not (boxes.isfinite().all() and (boxes[:, 2:] >= 0).all()):
+            fault = "a box with a negative side or a value that is not finite"
+        else:
+            continue
+        raise ValueError(f"miss_rate: the detections of image {n} have {fault}; give n finite scores and (n, 4) "
+                         f"boxes of left, top, width, height")
 
 
-def _choices(boxes: np.ndarray, people: np.ndarray, regular: np.ndarray) -> list[int]:
-    """The person that each box of an image, best first, chooses; -1 where there is none."""
-    order = [*np.flatnonzero(regular).tolist(), *np.flatnonzero(~regular & ~np.isnan(people[:, 0])).tolist()]
-    ignored = int(regular.sum())                                            # where they start
-    one, other = boxes[:, None], people[None, order]                        # (detection, person, 4)
-    shared = (np.minimum(one[..., :2] + one[..., 2:], other[..., :2] + other[..., 2:])
-              - np.maximum(one[..., :2], other[..., :2])).clip(0).prod(-1)
-    areas = one[..., 2:].prod(-1), other[..., 2:].prod(-1)
-    whole = np.where(np.arange(len(order)) < ignored, areas[0] + areas[1] - shared, areas[0])
-    chosen, free = [], list(range(len(order)))
-    for overlaps in (shared / np.where(shared > 0, whole, 1)).tolist():
-        best, choice = OVERLAP, -1
-        for p in free:
-            if p >= ignored and choice != -1:
-                break
-            if overlaps[p] >= best:
-                best, choice = overlaps[p], p
-        if 0 <= choice < ignored:
-            free.remove(choice)
-        chosen.append(-1 if choice == -1 else order[choice])
-    return chosen
+def _assign(boxes: np.ndarray, people: np.ndarray, evaluated: np.ndarray) -> list[int]:
+    """The person whom each detection of an image, by descending score, takes; else UNMATCHED or IGNORED."""
+    targets = np.flatnonzero(evaluated)
+    ignored = people[~evaluated & ~np.isnan(people[:, 0])]
+    area = boxes[:, None, 2:].prod(-1)                                      # (detection, 1)
+    shared = _intersection(boxes, people[targets])                          # (detection, target)
+    union = area + people[targets, 2:].prod(-1) - shared
+    iou = shared / np.where(shared > 0, union, 1)
+    shared = _intersection(boxes, ignored)                                  # (detection, ignored person)
+    on_ignored = (shared / np.where(shared > 0, area, 1) >= MIN_OVERLAP).any(1)
+    free, assigned = set(range(len(targets))), []
+    for overlaps, is_ignored in zip(iou.tolist(), on_ignored, strict=True):
+        best, target = max(((overlaps[k], k) for k in free), default=(0.0, -1))
+        if best >= MIN_OVERLAP:
+            free.remove(target)
+            assigned.append(int(targets[target]))
+        else:
+            assigned.append(IGNORED if is_ignored else UNMATCHED)
+    return assigned
+
+
+def _intersection(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(n, m) areas that n boxes share with m others."""
+    boxes, others = boxes[:, None], others[None]
+    start = np.maximum(boxes[..., :2], others[..., :2])
+    end = np.minimum(boxes[..., :2] + boxes[..., 2:], others[..., :2] + others[..., 2:])
+    return (end - start).clip(0).prod(-1)
 
 
 def _inside(boxes: np.ndarray, region: str, size: tuple[int, int] | None) -> np.ndarray:
-    """Whether the centre of each box lies in the region, or is nearest to it from outside the picture."""
+    """Whether the centre of each box, moved to the nearest pixel of the image, lies in the region."""
     check_choice("region", region, REGIONS)
     if size is None:
-        raise ValueError(f"matched: region {region!r} was asked for without a size; give the pictures' (rows, cols)")
-    col, row = np.moveaxis(np.nan_to_num(boxes[..., :2] + boxes[..., 2:] / 2), -1, 0)
-    row, col = (np.clip(at, 0, n - 1).astype(int) for at, n in zip((row, col), size, strict=True))
+        raise ValueError(f"match: region {region!r} needs the size of the images; give size=(rows, cols)")
+    centre = np.nan_to_num(boxes[..., :2] + boxes[..., 2:] / 2)
+    col = centre[..., 0].clip(0, size[1] - 1).astype(int)
+    row = centre[..., 1].clip(0, size[0] - 1).astype(int)
     return np.isin(zones(*size).numpy()[row, col], REGIONS[region])
 
 
 def miss_rate_curve(matches: Matches, weights: Float[Tensor, "draw image"] | None = None
           ) -> tuple[Float[Tensor, "draw point"], Float[Tensor, "draw point"]]:
-    """False positives per image, and miss rate 0..1: before the first detection (0 and 1), and after each.
+    """False positives per image and miss rate 0..1, before the first detection (0 and 1) and after each.
 
-    weights  how often each image counts, as of `metrics.bootstrap`; None is one draw, where all count once
-    Images without people count as images.  The miss rate is nan where there are no people.
-    ValueError for weights that are negative or not one an image.
+    weights  how often each image counts, as `metrics.bootstrap` draws them; None counts each once, in one draw
+    Images without people count as images.  Without people at all, the miss rate is nan.
+    ValueError for weights that are negative or not one per image.
     """
     n = len(matches.people)
     weights = torch.ones(1, n) if weights is None else weights
     if weights.shape[1:] != (n,) or not (weights.isfinite() & (weights >= 0)).all():
-        raise ValueError(f"curve: weights are {tuple(weights.shape)} and {n} images were matched; give (draw, {n}) "
-                         f"numbers that are finite and not negative")
+        raise ValueError(f"miss_rate_curve: weights of shape {tuple(weights.shape)} were given for {n} images; give "
+                         f"(draw, {n}) numbers that are finite and not negative")
     weights = weights.double().cpu()
-    each = weights[:, matches.image]                                        # (draw, detection)
-    false, found = (pad(each * part, (1, 0)).cumsum(1) for part in (~matches.right, matches.right))
-    return false / weights.sum(1, keepdim=True), 1 - found / (weights @ matches.people.double())[:, None]
+    weight = weights[:, matches.image]                                      # (draw, detection)
+    false_positives = pad(weight * ~matches.right, (1, 0)).cumsum(1)        # (draw, 1 + detection)
+    true_positives = pad(weight * matches.right, (1, 0)).cumsum(1)
+    people = (weights @ matches.people.double())[:, None]                   # (draw, 1)
+    return false_positives / weights.sum(1, keepdim=True), 1 - true_positives / people
 
 
 def log_average(matches: Matches, weights: Float[Tensor, "draw image"] | None = None, *,
                 official_script: bool = True, least: float = 0.0) -> Float[Tensor, " draw"]:
-    """MR^-2, 0..1: the geometric mean of the miss rates at the nine points of false positives per image, `FPPI`.
+    """MR^-2, 0..1: the geometric mean of the miss rates at the nine false positives per image of `FPPI`.
 
-    weights  as for `miss_rate_curve`: one value a draw; None gives one value, where all images count once
-    At a point the miss rate is that after the last detection with no more false positives per image, wherever the
-    curve ends, and 1 where even the first is beyond it.  1 without detections; 0 where one of the nine is 0; nan where
-    there are no people.  A draw of as many images as there are is scored as the set in which they are repeated.
+    At each of them, the miss rate is that after the last detection with no more false positives per image, even where
+    the curve ends before, and 1 if the first detection already has more.  So it is 1 without detections, 0 if any of
+    the nine is 0, and nan without people.
 
-    quirk    whether to do as the script does, where of fewer than 100 images the best detection is false: beyond the
-             first points, it is looked up at index -1 of the list, so they get the miss rate of the curve's end.
-             With few images this can make 0 of a bad detector.  None of the peers' cases tells: it is by the letter.
-    least    people who count as missed at a point where nobody is: 0 in the script, where one such point makes 0 of
-             the mean.  0.5 is half of what can be told apart, so that easy sets can be compared
+    weights          as in `miss_rate_curve`: one value per draw, or a single one for None.  A bootstrap draw is scored
+                     as the set that repeats its images
+    official_script  whether to reproduce an index error of the script.  With fewer than 100 images and a false positive
+                     of highest score, it looks up the points before the first detection at index -1, the end of the
+                     curve, and so can give 0 to a bad detector of a small set.  No test case of the script covers it;
+                     it is implemented from its text
+    least            number of missed people that counts as the minimum at each point.  In the script it is 0, and one
+                     point without a miss makes the mean 0; half a person, 0.5, keeps easy sets comparable
     """
     n = len(matches.people)
-    points, scores = torch.tensor(FPPI, dtype=torch.float64), []
+    points, averages = torch.tensor(FPPI, dtype=torch.float64), []
     for chunk in (torch.ones(1, n) if weights is None else weights).split(CHUNK):
-        false, miss = miss_rate_curve(matches, chunk)
-        within = torch.searchsorted(false, points.repeat(len(chunk), 1), right=True) - 1   # (draw, point)
-        rates = miss.gather(1, within.clamp(min=0))
+        false_positives, miss = miss_rate_curve(matches, chunk)
+        last = torch.searchsorted(false_positives, points.repeat(len(chunk), 1), right=True) - 1   # (draw, point)
+        rates = miss.gather(1, last.clamp(min=0))
         if official_script and len(matches.right):
-            first = (chunk.cpu()[:, matches.image] > 0).int().argmax(1)     # the best detection of those drawn
-            rates = torch.where(~matches.right[first][:, None] & (points < 1 / n), miss[:, -1:], rates)
-        floor = least / (chunk.double().cpu() @ matches.people.double())[:, None]
-        scores.append(rates.masked_fill(rates < ROUNDING, 0).maximum(floor).log().mean(1).exp())
-    return torch.cat(scores)
+            first = (chunk.cpu()[:, matches.image] > 0).int().argmax(1)     # the best detection of the drawn images
+            starts_false = ~matches.right[first][:, None]
+            rates = torch.where(starts_false & (points < 1 / n), miss[:, -1:], rates)
+        people = (chunk.double().cpu() @ matches.people.double())[:, None]  # (draw, 1)
+        rates = rates.masked_fill(rates < ROUNDING, 0).maximum(least / people)
+        averages.append(rates.log().mean(1).exp())
+    return torch.cat(averages)
 
 
 def false_positives(matches: Matches, threshold: float) -> Int[Tensor, " image"]:
-    """How many false positives of at least this score each image has."""
+    """Number of false positives of each image with a score of at least `threshold`."""
     counted = ~matches.right & (matches.score >= threshold)
     return matches.image[counted].bincount(minlength=len(matches.people))
 
 
 def average_precision(people: Boxes, detections: Sequence[Detections]) -> float:
-    """Area under precision over recall, 0..1, as COCO takes it: at 101 recalls, of the 100 best detections an image.
+    """COCO's average precision at IoU 0.5, 0..1: over 101 recalls, of the 100 best detections per image.
 
-    people, detections  as for `match`.  Everybody counts, whatever their height and how much is seen, but for the
-    ignored: a detection that covers one by half is neither right nor false.  nan where nobody counts.
+    people, detections  as in `match`.  People of any height and visibility count, unless they have ignore, in which
+    case detections on them are neither true nor false positives.  nan if nobody counts.
     """
     from torchmetrics.detection import MeanAveragePrecision  # takes seconds
 
     _check(people, detections)
-    metric = MeanAveragePrecision("xywh", iou_thresholds=[OVERLAP])
+    metric = MeanAveragePrecision("xywh", iou_thresholds=[MIN_OVERLAP])
     metric.warn_on_many_detections = False
-    for found, truth in zip(detections, people, strict=True):
-        truth = truth[~truth.isnan().all(-1)].cpu()
-        metric.update([{"boxes": found.boxes.cpu(), "scores": found.scores.cpu(),
-                        "labels": torch.zeros(len(found.scores), dtype=torch.long)}],
-                      [{"boxes": truth[:, :4], "labels": torch.zeros(len(truth), dtype=torch.long),
-                        "iscrowd": (truth[:, 5] != 0).long()}])
-    area = float(metric.compute()["map"])
-    return nan if area == -1 else area
+    for (boxes, scores), rows in zip(detections, people, strict=True):
+        rows = rows[~rows.isnan().all(-1)].cpu()
+        prediction = {"boxes": boxes.cpu(), "scores": scores.cpu(),
+                      "labels": torch.zeros(len(scores), dtype=torch.long)}
+        truth = {"boxes": rows[:, :4], "labels": torch.zeros(len(rows), dtype=torch.long),
+                 "iscrowd": (rows[:, 5] != 0).long()}
+        metric.update([prediction], [truth])
+    value = float(metric.compute()["map"])
+    return nan if value == -1 else value
 
 
 def miss_rate(ground_truth: dict, detections: list[dict], setup: str) -> float:
     """MR^-2 in percent, from the contents of the benchmark's own files.
 
-    ground_truth  images with id; annotations with image_id and bbox, and, if known, height, vis_ratio (else 1) and
-                  ignore (else iscrowd, else 0)
-    detections    with image_id, bbox and score, and height if known
+    ground_truth  images with id; annotations with image_id, bbox and optionally height, vis_ratio (default 1), ignore
+                  (default iscrowd, else 0)
+    detections    with image_id, bbox, score and optionally height
     setup         a key of `SETUPS`
-    Boxes are (left, top, width, height) in the benchmark's pixels.  What has a category_id other than 1, pedestrian,
-    is left out.  ValueError for a missing key, an image that is not there, a height that is not that of the box, no
-    images, and where the set-up leaves nobody to be found.
+    Boxes are (left, top, width, height) in benchmark pixels.  Entries of a category_id other than 1, pedestrian, are
+    skipped.  ValueError for a missing key, an unknown image, a height that is not its box's, no images, and a set-up
+    under which nobody is evaluated.
     """
     check_choice("setup", setup, SETUPS)
-    images, annotations = _read("the ground truth", ground_truth, "images", "annotations")
-    number = {image: n for n, image in enumerate(sorted({_read("an image", i, "id")[0] for i in images}))}
+    _require("the ground truth", ground_truth, "images", "annotations")
+    for image in ground_truth["images"]:
+        _require("an image", image, "id")
+    number = {image: n for n, image in enumerate(sorted({image["id"] for image in ground_truth["images"]}))}
     if not number:
-        raise ValueError("miss_rate: the ground truth has no image; give those that the detector has seen")
-    truth, found = ([[] for _ in number] for _ in range(2))
-    for kind, rows, into in (("annotation", annotations, truth), ("detection", detections, found)):
-        for at, row in enumerate(rows):
-            image, box, *score = _read(f"{kind} {at}", row, "image_id", "bbox", *["score"] * (into is found))
-            if image not in number:
-                raise ValueError(f"miss_rate: {kind} {at} is of image {image!r}, which the ground truth does not have; "
-                                 f"its {len(number)} images go from {min(number)!r} to {max(number)!r}")
-            if abs(row.get("height", box[3]) - box[3]) > 1e-3:
-                raise ValueError(f"miss_rate: {kind} {at} has height {row['height']} and a box {box[3]} high; "
-                                 f"give the same number twice, or only the box")
-            rest = score or (row.get("vis_ratio", 1), row.get("ignore", row.get("iscrowd", 0)))
-            if row.get("category_id", 1) == 1:
-                into[number[image]].append([*box, *rest])
-    people = torch.full((len(number), max(map(len, truth)), 6), nan, dtype=torch.float64)
-    for n, rows in enumerate(truth):
-        people[n, :len(rows)] = torch.tensor(rows, dtype=torch.float64).reshape(-1, 6)
-    tables = [torch.tensor(rows, dtype=torch.float64).reshape(-1, 5) for rows in found]
-    matches = match(people, [Detections(table[:, :4], table[:, 4]) for table in tables], SETUPS[setup])
+        raise ValueError("miss_rate: the ground truth has no image; give those that the detector was run on")
+    people, boxes, scores = ([[] for _ in number] for _ in range(3))
+    for n, entry in _pedestrians("annotation", ground_truth["annotations"], number, "image_id", "bbox"):
+        ignore = entry.get("ignore", entry.get("iscrowd", 0))
+        people[n].append([*entry["bbox"], entry.get("vis_ratio", 1), ignore])
+    for n, entry in _pedestrians("detection", detections, number, "image_id", "bbox", "score"):
+        boxes[n].append(entry["bbox"])
+        scores[n].append(entry["score"])
+
+    truth = torch.full((len(number), max(map(len, people)), 6), nan, dtype=torch.float64)
+    for n, rows in enumerate(people):
+        truth[n, :len(rows)] = torch.tensor(rows, dtype=torch.float64).reshape(-1, 6)
+    predicted = [Detections(torch.tensor(box, dtype=torch.float64).reshape(-1, 4),
+                            torch.tensor(score, dtype=torch.float64))
+                 for box, score in zip(boxes, scores, strict=True)]
+    matches = match(truth, predicted, SETUPS[setup])
     if not matches.people.any():
-        raise ValueError(f"miss_rate: none of the {sum(map(len, truth))} people is one that {setup} looks for; take "
+        raise ValueError(f"miss_rate: none of the {sum(map(len, people))} people is evaluated under {setup}; choose "
                          f"another set-up or more images")
     return 100 * log_average(matches).item()
 
 
-def _read(name: str, of: dict, *keys: str) -> list:
-    if missing := [key for key in keys if key not in of]:
-        raise ValueError(f"miss_rate: {name} has no {' and no '.join(missing)}; it needs {', '.join(keys)}")
-    return [of[key] for key in keys]
+def _pedestrians(kind: str, entries: list[dict], number: dict, *keys: str) -> Iterator[tuple[int, dict]]:
+    """(index of its image, entry) of every pedestrian; ValueError for an entry that cannot be used."""
+    for n, entry in enumerate(entries):
+        _require(f"{kind} {n}", entry, *keys)
+        image, height = entry["image_id"], entry["bbox"][3]
+        if image not in number:
+            raise ValueError(f"miss_rate: {kind} {n} has image_id {image!r}, which the ground truth does not have; the "
+                             f"ids of its {len(number)} images range from {min(number)!r} to {max(number)!r}")
+        if abs(entry.get("height", height) - height) > 1e-3:
+            raise ValueError(f"miss_rate: {kind} {n} has height {entry['height']} and a box of height {height}; make "
+                             f"them equal, or leave height out")
+        if entry.get("category_id", 1) == 1:
+            yield number[image], entry
+
+
+def _require(name: str, entry: dict, *keys: str) -> None:
+    if missing := [key for key in keys if key not in entry]:
+        raise ValueError(f"miss_rate: {name} lacks {' and '.join(missing)}; it needs {', '.join(keys)}")

@@ -1,4 +1,4 @@
-"""A network that a reader brings, by what names it: timm:resnet18, torchvision:vgg11, my_file.py:build."""
+"""Load a network of the reader's own by name: timm:resnet18, torchvision:vgg11, my_file.py:build."""
 import importlib.util
 import inspect
 import re
@@ -20,15 +20,17 @@ from posenc_lib.data.imageset import IMAGENET
 from posenc_lib.nets import pretrained
 
 FORMS = "timm:NAME, torchvision:NAME or FILE.py:FUNCTION"
-SIZE = 224
+SIZE = 224   # side of the images in pixels, for a network that does not state its own
 
 
 @dataclass(frozen=True)
 class Network:
-    """name     as it was asked for, "timm:resnet18"
-    weights  where they come from, in words
-    size     pixels a side of the square images that it takes
-    mean, std  of each colour on the scale 0..1, as it was trained
+    """A network and how to use it.
+
+    name     as requested, "timm:resnet18"
+    weights  their source, in words
+    size     side of the square input images in pixels
+    mean, std  of each colour on the scale 0..1, for normalisation
     """
     model: nn.Module
     name: str
@@ -39,84 +41,89 @@ class Network:
 
 
 def load(name: str, weights: Path | str = "", *, seed: int = 0) -> Network:
-    """The network that `name` says, in evaluation mode.
+    """Load the network `name`, in evaluation mode.
 
     name     timm:NAME, torchvision:NAME, or FILE.py:FUNCTION, a function without arguments that returns an nn.Module
-    weights  a .safetensors state dict that fits it; "pretrained" downloads the library's own; "" leaves the random
-             weights that it is built with, from `seed`, or those that the function gives it
-    FileNotFoundError or ValueError in one sentence when there is no such network, function or file, or it does not fit.
+    weights  a matching .safetensors state dict; "pretrained" downloads the library's own; "" keeps the initial weights:
+             random from `seed`, or those that the function sets
+    FileNotFoundError or ValueError if the network, the function or the file does not exist, or the weights do not fit.
     """
     library, _, rest = name.rpartition(":")
     if not rest or (library not in ("timm", "torchvision") and not library.endswith(".py")):
-        raise ValueError(f"model: {name!r} was asked for; name it as {FORMS}")
+        raise ValueError(f"model: {name!r} does not name a network; use {FORMS}")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         if library == "timm":
-            model = timm.create_model(_known(library, rest, timm.list_models()))
+            model = timm.create_model(_check_name(library, rest, timm.list_models()))
         elif library == "torchvision":
-            model = _bare(_known(library, rest, torchvision.models.list_models()))
+            model = _from_torchvision(_check_name(library, rest, torchvision.models.list_models()))
         else:
             model = _from_file(Path(library), rest)
     model.eval()
-    told = f"random weights, seed {seed}" if library in ("timm", "torchvision") else f"the weights that {rest}() gives"
     if str(weights) == "pretrained":
-        told = _download(model, library, rest)
+        source = _download(model, library, rest)
     elif weights:
         pretrained.load_weights(model, weights)
-        told = Path(weights).name
-    about = getattr(model, "pretrained_cfg", None) or {}
-    mean, std = (tuple(about.get(key, value)) for key, value in zip(("mean", "std"), IMAGENET, strict=True))
-    size = getattr(model, "image_size", about.get("input_size", (3, SIZE, SIZE))[-1])
-    return Network(model, name, told, size if isinstance(size, int) else SIZE, mean, std)
+        source = Path(weights).name
+    elif library in ("timm", "torchvision"):
+        source = f"random weights, seed {seed}"
+    else:
+        source = f"weights set by {rest}()"
+    cfg = getattr(model, "pretrained_cfg", None) or {}
+    mean, std = (tuple(cfg.get(key, default)) for key, default in zip(("mean", "std"), IMAGENET, strict=True))
+    size = getattr(model, "image_size", cfg.get("input_size", (3, SIZE, SIZE))[-1])
+    return Network(model, name, source, size if isinstance(size, int) else SIZE, mean, std)
 
 
-def _known(library: str, name: str, there: Sequence[str]) -> str:
-    if name not in there:
-        near = ", ".join(get_close_matches(name, there, n=3)) or ", ".join(get_close_matches(name, there, 3, cutoff=0))
-        raise ValueError(f"model: {library}:{name} was asked for, and {library} has no {name!r}; near it are {near}")
+def _check_name(library: str, name: str, known: Sequence[str]) -> str:
+    if name not in known:
+        similar = get_close_matches(name, known, n=3) or get_close_matches(name, known, n=3, cutoff=0)
+        raise ValueError(f"model: {library} has no network {name!r}; similar names are {', '.join(similar)}")
     return name
 
 
-def _bare(name: str) -> nn.Module:
-    """torchvision's network without any download, be it of its backbone."""
+def _from_torchvision(name: str) -> nn.Module:
+    """Build torchvision's network without downloading anything, including the weights of its backbone."""
     build = torchvision.models.get_model_builder(name)
-    bare = {"weights": None, "weights_backbone": None, "init_weights": True}
-    return build(**{key: value for key, value in bare.items() if key in inspect.signature(build).parameters})
+    options = {"weights": None, "weights_backbone": None, "init_weights": True}
+    parameters = inspect.signature(build).parameters
+    return build(**{key: value for key, value in options.items() if key in parameters})
 
 
 def _from_file(path: Path, function: str) -> nn.Module:
     if not path.is_file():
-        raise FileNotFoundError(f"model: {path} was asked for and is not there; name it as {FORMS}")
-    module = _imported(path)
-    functions = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+        raise FileNotFoundError(f"model: {path} does not exist; name a network as {FORMS}")
+    module = _import(path)
     if not callable(getattr(module, function, None)):
-        raise ValueError(f"model: {path} has no function {function!r}; it has {', '.join(functions) or 'none'}")
+        defined = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
+        raise ValueError(f"model: {path} has no function {function!r}; it defines {', '.join(defined) or 'none'}")
     try:
         model = getattr(module, function)()
     except Exception as error:
-        raise ValueError(f"model: {function}() of {path} fails with {one_line(error)}; it is called without "
+        raise ValueError(f"model: {function}() of {path} fails with {one_line(error)}; it must run without "
                          "arguments") from error
     if not isinstance(model, nn.Module):
-        raise ValueError(f"model: {function}() of {path} gives a {type(model).__name__}; let it return an nn.Module")
+        raise ValueError(f"model: {function}() of {path} returns a {type(model).__name__}; it must return an nn.Module")
     return model
 
 
-def _imported(path: Path) -> ModuleType:
-    """The file, imported under a name that no library has; what lies beside it can be imported from it."""
+def _import(path: Path) -> ModuleType:
+    """Import a file under a name that no library has; it can import modules from its own folder."""
     spec = importlib.util.spec_from_file_location(f"network_of_{path.stem}", path)
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)   # dataclasses look themselves up there
-    beside = str(path.parent.resolve())
-    sys.path.insert(0, beside)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)   # dataclasses look their module up there
+    folder = str(path.parent.resolve())
+    sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise ValueError(f"model: {path} cannot be imported, {one_line(error)}") from error
+        raise ValueError(f"model: {path} cannot be imported ({one_line(error)}); make it run by itself") from error
     finally:
-        sys.path.remove(beside)
+        sys.path.remove(folder)
     return module
 
 
 def _download(model: nn.Module, library: str, name: str) -> str:
+    """Fill the model with the library's own weights; returns their source, in words."""
     try:
         if library == "timm":
             model.load_state_dict(_from_timm(name, model.pretrained_cfg).state_dict())
@@ -125,31 +132,31 @@ def _download(model: nn.Module, library: str, name: str) -> str:
             weights = torchvision.models.get_model_weights(name).DEFAULT
             model.load_state_dict(pretrained.download_weights(weights))
             return f"torchvision's own, {weights.name}"
-    except Exception as error:  # each library has its own for a missing network, a missing file, no weights at all
+    except Exception as error:  # the libraries raise different errors for a missing network, file, or weights
         raise FileNotFoundError(
-            f"weights: those of {library}:{name} could not be downloaded ({one_line(error)}); give a "
-            ".safetensors state dict, or none for random weights"
+            f"weights: those of {library}:{name} could not be downloaded ({one_line(error)}); provide a .safetensors "
+            "state dict, or omit them for random weights"
         ) from None
-    raise ValueError(f"weights: nobody has pretrained weights of {library}:{name}; give a .safetensors state dict, or "
-                     f"let {name}() load them")
+    raise ValueError(f"weights: no pretrained weights are published for {library}:{name}; provide a .safetensors state "
+                     f"dict, or load them in {name}()")
 
 
-def _from_timm(name: str, about: dict) -> nn.Module:
-    """timm's network with its weights.  None stay in the cache damaged: timm itself checks their size at most."""
+def _from_timm(name: str, cfg: dict) -> nn.Module:
+    """Create timm's network with its weights.  Remove damaged files: timm checks their size at most."""
     try:
         return timm.create_model(name, pretrained=True)
     finally:
-        for file, promised in _kept(about):
-            pretrained.refuse_damaged(file, promised)
+        for file, sha256 in _cached_weights(cfg):
+            pretrained.refuse_damaged(file, sha256)
 
 
-def _kept(about: dict) -> Iterator[tuple[Path, str]]:
-    """The files that timm reads weights from, and how their SHA-256 begins."""
-    if not about.get("hf_hub_id"):
-        yield pretrained.cached_download(about.get("url", ""))
+def _cached_weights(cfg: dict) -> Iterator[tuple[Path, str]]:
+    """The files from which timm reads weights, and the beginning of their SHA-256."""
+    if not cfg.get("hf_hub_id"):
+        yield pretrained.cached_download(cfg.get("url", ""))
         return
-    for name in (about.get("hf_hub_filename") or "model.safetensors", "pytorch_model.bin"):
-        link = try_to_load_from_cache(about["hf_hub_id"], name)
+    for name in (cfg.get("hf_hub_filename") or "model.safetensors", "pytorch_model.bin"):
+        link = try_to_load_from_cache(cfg["hf_hub_id"], name)
         blob = Path(link).resolve() if isinstance(link, str) else Path()
         if re.fullmatch("[0-9a-f]{64}", blob.name):   # the hub names a large file by its SHA-256
             yield blob, blob.name

@@ -1,4 +1,4 @@
-"""Find layers, capture what they say, silence some of their channels.  Every hook is gone when its block ends."""
+"""Find layers, capture their outputs, ablate their channels.  Every hook is removed when its block ends."""
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -8,66 +8,72 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-Keep = Callable[[Tensor], Tensor]   # what of a layer's output is kept
+Keep = Callable[[Tensor], Tensor]   # layer output -> what is kept of it
 
 
 def layer(model: nn.Module, name: str) -> nn.Module:
-    """The submodule called `name` ("layer4", "layer3.0.conv1").  ValueError that lists the nearest names."""
+    """Look up the submodule `name` ("layer4", "layer3.0.conv1").  ValueError that lists similar names."""
     modules = dict(model.named_modules())
     if not name or name not in modules:
         near = difflib.get_close_matches(name, modules, n=5, cutoff=0.3) or [n for n, _ in model.named_children()]
-        raise ValueError(f"layer: {type(model).__name__} has no layer {name!r}; near it are {', '.join(near)}")
+        raise ValueError(f"layer: {type(model).__name__} has no layer {name!r}; similar names are {', '.join(near)}")
     return modules[name]
 
 
 @contextmanager
 def captured(model: nn.Module, name: str, keep: Keep = Tensor.clone) -> Iterator[list[Tensor]]:
-    """Collect what layer `name` puts out, one tensor a forward pass, detached.
+    """Collect the outputs of layer `name`, one detached tensor per forward pass.
 
         with captured(model, "layer4") as outputs:
             model(images)
         f = outputs[-1]                                     # (batch, channel, row, col)
 
-    keep  what is kept of each output; all of it is cloned, for an in-place ReLU behind the layer would overwrite it
+    keep  what to keep of each output.  By default a clone: an in-place ReLU after the layer would overwrite the output
     """
     outputs: list[Tensor] = []
 
-    def note(_, __, out) -> None:
-        if not isinstance(out, Tensor):
-            raise ValueError(f"captured: layer {name} puts out a {type(out).__name__}; name one that puts out a tensor")
-        outputs.append(keep(out.detach()))
+    def capture(_, __, output) -> None:
+        if not isinstance(output, Tensor):
+            raise ValueError(f"captured: layer {name} outputs a {type(output).__name__}; name a layer that outputs a "
+                             "tensor")
+        outputs.append(keep(output.detach()))
 
-    handle = layer(model, name).register_forward_hook(note)
+    handle = layer(model, name).register_forward_hook(capture)
     try:
         yield outputs
     finally:
         handle.remove()
 
 
+def ablate(f: Tensor, channels: Tensor, axis: int = 1) -> Tensor:
+    """Return a copy of `f` with exact zeros in `channels` of `axis`.  ValueError for a channel that does not exist."""
+    n = f.shape[axis]
+    if len(channels) and not 0 <= int(channels.min()) <= int(channels.max()) < n:
+        raise ValueError(f"ablate: channels {int(channels.min())}..{int(channels.max())} were requested, but there are "
+                         f"only 0..{n - 1}")
+    return f.index_fill(axis, channels.to(f.device), 0)
+
+
 @contextmanager
 def ablated(model: nn.Module, name: str, channels: Iterable[int] | Tensor, axis: int | None = None
             ) -> Iterator[nn.Module]:
-    """Let layer `name` put out exact zeros in `channels`, inside the block only.
+    """Ablate `channels` of layer `name`: inside the block it outputs exact zeros there.
 
         with ablated(model, "layer4", [3, 17]):
             logits = model(images)
 
-    channels  numbers of channels; none is allowed, one beyond the layer a ValueError
-    axis      of the output that counts channels; None is the last of (batch, token, channel), else 1
-    The output is replaced, never written into, so tensors the caller holds stay as they are.  Blocks nest.
+    channels  indices of channels, possibly none.  ValueError for a channel that does not exist
+    axis      of the output that counts channels; if None, the last of (batch, token, channel), otherwise 1
+    The output is replaced, not modified in place, so the caller's tensors do not change.  Blocks can be nested.
     Source: ICCV 2021, Sec. 4.2 (the authors set the channels of the pooled layer to 0).
     """
     channels = torch.as_tensor(channels if isinstance(channels, Tensor) else list(channels), dtype=torch.long)
 
-    def silence(_, __, out: Tensor) -> Tensor:
+    def zero(_, __, out: Tensor) -> Tensor:
         along = axis if axis is not None else 2 if out.ndim == 3 else 1
-        n = out.shape[along]
-        if len(channels) and (channels.min() < 0 or channels.max() >= n):
-            raise ValueError(f"ablated: channels {int(channels.min())}..{int(channels.max())} were asked for, but "
-                             f"layer {name} has 0..{n - 1}")
-        return out.index_fill(along, channels.to(out.device), 0)
+        return ablate(out, channels, along)
 
-    handle = layer(model, name).register_forward_hook(silence)
+    handle = layer(model, name).register_forward_hook(zero)
     try:
         yield model
     finally:
@@ -76,23 +82,23 @@ def ablated(model: nn.Module, name: str, channels: Iterable[int] | Tensor, axis:
 
 @contextmanager
 def eval_and_restore(model: nn.Module) -> Iterator[nn.Module]:
-    """Evaluation mode and no gradients inside the block; after it the model is as before, however the block ended.
+    """Run the block in evaluation mode without gradients, then restore the model, also after an error.
 
-    What every submodule had is put back: its training flag and its buffers, the same tensors with the same bits, for
-    some networks count in them even in evaluation.  What is drawn inside leaves torch's random state as it was.
-    Inside, cuDNN's convolutions of float32 do not round to TF32 (see `config.Workspace.device`).
+    Restores every submodule's training flag and buffers (the same tensors with the same bits: some networks update them
+    even in evaluation mode), and torch's random state.  Inside, cuDNN's float32 convolutions do not round to TF32 (see
+    `config.Workspace.device`).
     """
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(module, key, buffer, None if buffer is None else buffer.clone())
                for module in model.modules() for key, buffer in module._buffers.items()]
     devices = {tensor.device for tensor in chain(model.parameters(), model.buffers()) if tensor.is_cuda}
-    rounds = torch.backends.cudnn.allow_tf32
+    allow_tf32 = torch.backends.cudnn.allow_tf32
     try:
         torch.backends.cudnn.allow_tf32 = False
         with torch.random.fork_rng(devices=list(devices)), torch.no_grad():
             yield model.eval()
     finally:
-        torch.backends.cudnn.allow_tf32 = rounds
+        torch.backends.cudnn.allow_tf32 = allow_tf32
         with torch.no_grad():
             for module, key, buffer, before in buffers:
                 module._buffers[key] = buffer if before is None else buffer.copy_(before)
@@ -101,10 +107,10 @@ def eval_and_restore(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def channel_axis(shape: tuple[int, ...]) -> int | None:
-    """Which axis counts channels in what a layer puts out for square images; None where it is no feature map.
+    """Infer from a layer's output shape for square images which axis counts channels; None if it is no feature map.
 
     (batch, channel, n, n) -> 1     (batch, n, n, channel) -> 3     (batch, token, channel) -> 2
-    A map has more than one place.
+    A feature map has more than one position.
     """
     if len(shape) == 3:
         return 2 if shape[1] > 1 else None
@@ -116,54 +122,62 @@ def channel_axis(shape: tuple[int, ...]) -> int | None:
 
 
 def trace_feature_maps(model: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]]:
-    """The layers that put out feature maps when `images` (batch, rgb, row, col), square, go through: name -> shape.
+    """Run square `images` (batch, rgb, row, col) and return the layers that output feature maps: name -> shape.
 
-    In the order in which they are done, so a block comes after its parts.  Left out are what has no name or holds no
-    features of its own (`nn.Identity`, `nn.Dropout`, `nn.Softmax`), and what does not put out one tensor of the batch.
+    In the order in which they finish, so a block follows its parts.  Left out are the model itself, layers without
+    features of their own (`nn.Identity`, `nn.Dropout`, `nn.Softmax`), and those whose output is not one tensor with the
+    same batch size.
     """
     shapes: dict[str, tuple[int, ...]] = {}
 
-    def note(name: str, out) -> None:
-        if isinstance(out, Tensor) and len(out) == len(images) and channel_axis(tuple(out.shape)):
-            shapes.pop(name, None)   # one that runs twice counts where it is done
-            shapes[name] = tuple(out.shape)
+    def record(name: str, output) -> None:
+        if isinstance(output, Tensor) and len(output) == len(images) and channel_axis(tuple(output.shape)):
+            shapes.pop(name, None)   # a layer that runs twice counts where it last finishes
+            shapes[name] = tuple(output.shape)
 
     with ExitStack() as stack:
         for name, module in model.named_modules():
             if name and not isinstance(module, (nn.Identity, nn.Dropout, nn.Softmax)):
-                handle = module.register_forward_hook(lambda _, __, out, name=name: note(name, out))
+                handle = module.register_forward_hook(lambda _, __, output, name=name: record(name, output))
                 stack.callback(handle.remove)
         model(images)
     return shapes
 
 
 def stages(model: nn.Module, shapes: dict[str, tuple[int, ...]], *, at_most: int = 4) -> list[str]:
-    """Of traced layers, those to look at when none is named, shallow to deep: the last at each resolution.
+    """Choose among traced layers those to examine by default, shallow to deep: the last one at each resolution.
 
-    A layer inside a block that ends at another resolution should not stand for its own, so names of at most two parts
-    come first ("layer1", "stages.0"), then those of fewest.  What is called a classifier or a head comes only where
-    there is nothing else: its channels are answers, not features.
+    Outer layers are preferred, since a layer inside a block that ends at another resolution is no stage: names of up to
+    two parts ("layer1", "stages.0"), then those with the fewest parts.  Classifiers and heads are used only if there is
+    nothing else: their channels are predictions, not features.
 
-    A network that keeps one resolution, as vision transformers do, has instead `at_most` of its blocks, evenly spread:
-    of the longest row of layers that are told apart by a number at the end of their names.
+    A network that keeps one resolution, such as a vision transformer, has no such stages; it gets up to `at_most`
+    blocks, evenly spread over its longest series of layers of one shape whose names differ in a final number only.
     """
-    pooling = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
-    maps = {name: shape for name, shape in shapes.items() if not isinstance(layer(model, name), pooling)}
-    maps = {name: shape for name, shape in maps.items() if not re.match(r"\w*(classifier|head)", name)} or maps
-    inmost_first = sorted(maps.items(), key=lambda item: -max(item[0].count("."), 1))
-    last = {_places(shape): name for name, shape in inmost_first}
-    if len(last) > 2:
-        kept = set(last.values())
-        return [name for name in maps if name in kept]
-    rows: dict[tuple, list[str]] = {}
-    for name, shape in maps.items():
-        if numbered := re.fullmatch(r"(.*?)\d+", name):
-            rows.setdefault((numbered[1], shape), []).append(name)
-    blocks = max(rows.values(), key=len, default=list(maps))
+    features = {name: shape for name, shape in shapes.items() if _has_features(layer(model, name))}
+    without_heads = {name: shape for name, shape in features.items() if not re.match(r"\w*(classifier|head)", name)}
+    candidates = without_heads or features
+    innermost_first = sorted(candidates, key=lambda name: -max(name.count("."), 1))
+    last_at_resolution = {_n_positions(candidates[name]): name for name in innermost_first}
+    if len(last_at_resolution) > 2:
+        return [name for name in candidates if name in last_at_resolution.values()]
+    blocks = _longest_series(candidates)
     n = min(at_most, len(blocks))
     return [blocks[(i + 1) * len(blocks) // n - 1] for i in range(n)]
 
 
-def _places(shape: tuple[int, ...]) -> int:
-    axis = channel_axis(shape)
-    return torch.Size(shape).numel() // (shape[0] * shape[axis])
+def _has_features(module: nn.Module) -> bool:
+    return not isinstance(module, (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d))
+
+
+def _longest_series(shapes: dict[str, tuple[int, ...]]) -> list[str]:
+    """The most layers of one shape whose names differ in a final number only; all layers if no name ends in one."""
+    series: dict[tuple, list[str]] = {}
+    for name, shape in shapes.items():
+        if numbered := re.fullmatch(r"(.*?)\d+", name):
+            series.setdefault((numbered[1], shape), []).append(name)
+    return max(series.values(), key=len, default=list(shapes))
+
+
+def _n_positions(shape: tuple[int, ...]) -> int:
+    return torch.Size(shape[1:]).numel() // shape[channel_axis(shape)]

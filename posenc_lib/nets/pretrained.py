@@ -1,8 +1,4 @@
-"""Frozen networks to read from: what there is, its weights, and the features of an image set (pages 02 and 04).
-
-Many readouts are fitted to the features of one frozen network, so these are kept where they are few.  Where they would
-take more memory than `KEPT`, the network computes them anew for every batch (`reading`).
-"""
+"""Frozen encoders (pages 02 and 04): the known architectures and their pretrained weights."""
 import hashlib
 import re
 import warnings
@@ -25,19 +21,18 @@ from posenc_lib.base.checks import check_choice, one_line
 from posenc_lib.base.shapes import Features, Images
 from posenc_lib.data.imageset import IMAGENET, ImageSet
 from posenc_lib.nets import hooks
-from posenc_lib.nets import pretrained as models
 
 SYMMETRIC = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))   # to -1..1
-UNIT = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))        # 0..1 as it is
+UNIT = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))        # unchanged, 0..1
 RESNET = ("layer1", "layer2", "layer3", "layer4")
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """A network, the layers that are read, and how it wants its pictures.
+    """A frozen network, the layers whose features are used, and its normalisation.
 
     stages  names of the layers, shallow to deep
-    mean, std  of each colour, what `ImageSet.normalise` takes away and divides by
+    mean, std  of each colour on the scale 0..1, for `ImageSet.normalise`
     """
     net: nn.Module
     stages: tuple[str, ...]
@@ -46,19 +41,19 @@ class Encoder:
 
     @torch.no_grad()
     def __call__(self, images: Images) -> list[Tensor]:
-        """f (batch, channel, row, col) of each stage"""
+        """Compute the feature maps f (batch, channel, row, col) of each stage."""
         with ExitStack() as stack:
             outputs = [stack.enter_context(hooks.captured(self.net, stage)) for stage in self.stages]
             self.net(images)
         return [output[0] for output in outputs]
 
     def view(self, images: ImageSet) -> ImageSet:
-        """The same pictures, to be normalised as this network was trained."""
+        """The same images, with this network's normalisation."""
         return replace(images, mean=self.mean, std=self.std)
 
 
 class Coordinates(nn.Module):
-    """The image, and on two more channels the row and the column of each pixel, -1..1: position given, not found."""
+    """Append two channels to the image: row and column of each pixel, -1..1.  A control that is given the position."""
     def forward(self, images: Images) -> Features:
         batch, _, rows, cols = images.shape
         row, col = (torch.linspace(-1, 1, n, device=images.device) for n in (rows, cols))
@@ -68,12 +63,13 @@ class Coordinates(nn.Module):
 
 @dataclass(frozen=True)
 class Known:
+    """A known architecture: its constructor, its stages, and the normalisation (mean, std) of its weights."""
     build: Callable[[], nn.Module]
     stages: tuple[str, ...]
     normalisation: tuple = IMAGENET
 
 
-# The stages of VGG-16 and the ResNets are the paper's and the released code's; the others' end where a stride begins.
+# The stages of VGG-16 and the ResNets are those of the paper and its released code; the others end before a stride.
 KNOWN = {
     "vgg16": Known(torchvision.models.vgg16, tuple(f"features.{n}" for n in (3, 8, 15, 22, 29))),
     "resnet18": Known(torchvision.models.resnet18, RESNET),
@@ -88,9 +84,9 @@ KNOWN = {
 
 
 def untrained(name: str) -> Encoder:
-    """An ImageNet architecture as it is built, with random weights from torch's global generator.
+    """Build an ImageNet architecture with random weights from torch's global generator.
 
-    "pixels" is the image itself and "coordinates" the image with its rows and columns: nothing there is learned.
+    "pixels" is the image itself, "coordinates" the image with its row and column channels: both have no weights.
     """
     if name in ("pixels", "coordinates"):
         net = nn.Sequential(OrderedDict(image=nn.Identity() if name == "pixels" else Coordinates()))
@@ -100,15 +96,15 @@ def untrained(name: str) -> Encoder:
 
 
 def small_vgg(net: nn.Module) -> Encoder:
-    """A `models.vgg` to read from, after the ReLU that ends each block."""
+    """Wrap a `classifiers.vgg` as an encoder; a stage is the ReLU that ends a block."""
     return Encoder(net.eval(), tuple(f"features.{n}" for n in (5, 12, 19, 26)), *IMAGENET)
 
 
 def parse_encoders(pretrained: str, root: Path | str, otherwise: Sequence[str] = ()) -> dict[str, str]:
-    """What a page is asked to read: "resnet18,vgg16=FILE.safetensors" -> architecture: file, "" for `weights_file`.
+    """Parse the encoders of a page, "resnet18,vgg16=FILE.safetensors" -> architecture: file, "" for `weights_file`.
 
-    FILE lies under the data root's weights/, or is an absolute path.  Asked for nothing, it is `otherwise`; without
-    that, the architectures whose weights lie under the data root.
+    FILE is an absolute path or relative to weights/ under the data root.  An empty string gives `otherwise`; if that is
+    empty too, the architectures whose weights are under the data root.
     """
     if not pretrained:
         return dict.fromkeys(otherwise or [name for name in KNOWN if weights_file(name, root).is_file()], "")
@@ -117,119 +113,119 @@ def parse_encoders(pretrained: str, root: Path | str, otherwise: Sequence[str] =
         name, _, file = entry.partition("=")
         path = Path(root) / "weights" / file
         if file and not path.is_file():
-            raise FileNotFoundError(f"weights: {path} was asked for {name} and is not there; give the path of a "
+            raise FileNotFoundError(f"weights: {path}, requested for {name}, does not exist; give the path of a "
                                     f".safetensors state dict, or {name} alone for its ImageNet weights")
         files[check_choice("pretrained", name, tuple(KNOWN))] = str(path) if file else ""
     return files
 
 
 def weights_file(name: str, root: Path | str) -> Path:
-    """Where the ImageNet weights of an architecture lie under the data root."""
+    """Path of an architecture's ImageNet weights under the data root."""
     return Path(root) / "weights" / f"{name}-imagenet.safetensors"
 
 
 def pretrained(name: str, root: Path | str, file: Path | str = "") -> Encoder:
-    """An architecture of `KNOWN` with its ImageNet weights, or with those of `file`, a .safetensors state dict.
+    """Load an architecture of `KNOWN` with its ImageNet weights, or with those of `file`, a .safetensors state dict.
 
-    The weights are read from `weights_file`; where that is not there, torchvision downloads its own and checks their
-    hash.  FileNotFoundError when neither is to be had, ValueError for a damaged file or another architecture's.
+    The ImageNet weights are those of `weights_file`; if it does not exist, torchvision's own, downloaded and checked by
+    their hash.  FileNotFoundError if neither is available, ValueError for a damaged file or another architecture's.
     """
-    return _filled(untrained(name), name, root, file)
+    return _load(untrained(name), name, root, file)
 
 
 def check_weights(files: dict[str, str], root: Path | str) -> None:
-    """Raise now what `pretrained` would raise later, for each architecture: its file ("" is `weights_file`).
+    """Raise now what `pretrained` would raise later, for each architecture: its file ("" for `weights_file`).
 
-    Every file is read, compared with its architecture, and let go; what has to be downloaded is downloaded, into
-    torch's cache.  No network is built but on the meta device, where it has shapes and no values.
+    Reads every file, compares it with its architecture and discards it; downloads go to torch's cache.  Networks are
+    built on the meta device only, with shapes and no values.
     """
     for name, file in files.items():
         with torch.device("meta"):
             encoder = untrained(name)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*copying from a non-meta parameter")   # which is the point here
-            _filled(encoder, name, root, file)
+            warnings.filterwarnings("ignore", ".*copying from a non-meta parameter")   # intended here
+            _load(encoder, name, root, file)
 
 
-def _filled(encoder: Encoder, name: str, root: Path | str, file: Path | str) -> Encoder:
+def _load(encoder: Encoder, name: str, root: Path | str, file: Path | str) -> Encoder:
     path = Path(file) if file else weights_file(name, root)
-    if not file and not path.is_file() and name in torchvision.models.list_models():
-        try:
-            encoder.net.load_state_dict(download_weights(torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]))
-        except (OSError, HTTPException) as error:   # no network is an OSError
-            raise FileNotFoundError(f"weights: {path} is not there, and torchvision's {name} could not be downloaded "
-                                    f"({error}); put a .safetensors state dict of {name} at that path") from None
-        except (RuntimeError, ValueError, UnpicklingError) as error:   # the last for one that holds code
-            raise ValueError(f"weights: torchvision's {name} came damaged ({one_line(error)}); try again, or put a "
-                             f".safetensors state dict of it at {path}") from None
+    if file or path.is_file() or name not in torchvision.models.list_models():
+        load_weights(encoder.net, path)
         return encoder
-    models.load_weights(encoder.net, path)
+    try:
+        encoder.net.load_state_dict(download_weights(torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]))
+    except (OSError, HTTPException) as error:   # without a network, an OSError
+        raise FileNotFoundError(f"weights: {path} does not exist, and torchvision's {name} could not be downloaded "
+                                f"({error}); put a .safetensors state dict of {name} there") from None
+    except (RuntimeError, ValueError, UnpicklingError) as error:   # the last for a file that contains code
+        raise ValueError(f"weights: the download of torchvision's {name} is damaged ({one_line(error)}); try again, or "
+                         f"put a .safetensors state dict of {name} at {path}") from None
     return encoder
 
 
 def load_imagenet_backbone(backbone: nn.Module, name: str, root: Path | str) -> None:
-    """Fill the backbone of a larger network with the ImageNet weights of an architecture (`pretrained`).
+    """Fill the backbone of a larger network with an architecture's ImageNet weights (`pretrained`).
 
-    ValueError where those lack a tensor of the backbone's or have another shape; the backbone is then as it was.
+    ValueError if they lack a tensor of the backbone or its shape differs; the backbone is then unchanged.
     """
     state = pretrained(name, root).net.state_dict()
     missing = [layer for layer, tensor in backbone.state_dict().items()
                if layer not in state or state[layer].shape != tensor.shape]
     if missing:
-        raise ValueError(f"weights: those of {name} lack {missing[0]} and {len(missing) - 1} more of the backbone's; "
-                         "give weights of that very network")
+        raise ValueError(f"weights: those of {name} lack {missing[0]} and {len(missing) - 1} more tensors of the "
+                         "backbone; use weights of the same network")
     backbone.load_state_dict(state, strict=False)
 
 
 def download_weights(weights: torchvision.models.WeightsEnum) -> dict[str, Tensor]:
-    """torchvision's own weights, from the network or from torch's cache, whose file is checked as the download is.
+    """Load torchvision's own weights, downloaded or from torch's cache; both are checked by their hash.
 
-    OSError or HTTPException when they do not come, RuntimeError or ValueError when they come or lie there damaged; a
-    damaged file is taken away.
+    OSError or HTTPException if the download fails; RuntimeError or ValueError if the file is damaged, which is then
+    removed from the cache.
     """
     refuse_damaged(*cached_download(weights.url))
     return weights.get_state_dict(check_hash=True, weights_only=True, progress=False)
 
 
 def cached_download(url: str) -> tuple[Path, str]:
-    """The file that torch.hub makes of a download, and how its SHA-256 begins by its name ("": that does not say)."""
+    """The file in torch.hub's cache for a URL, and the beginning of its SHA-256 as the name states it ("" if not)."""
     file = Path(torch.hub.get_dir(), "checkpoints", Path(url).name)
-    promised = re.search(r"-([0-9a-f]{8,})\.", file.name)
-    return file, promised[1] if promised else ""
+    stated = re.search(r"-([0-9a-f]{8,})\.", file.name)
+    return file, stated[1] if stated else ""
 
 
-def refuse_damaged(file: Path, promised: str) -> None:
-    """Take a file away, with a ValueError, if it is there and its SHA-256 does not begin as promised."""
-    if file.is_file() and not (found := hashlib.sha256(file.read_bytes()).hexdigest()).startswith(promised):
+def refuse_damaged(file: Path, sha256: str) -> None:
+    """Remove a file, with a ValueError, if it exists and its SHA-256 does not begin with `sha256`."""
+    if file.is_file() and not (actual := hashlib.sha256(file.read_bytes()).hexdigest()).startswith(sha256):
         file.unlink()
-        raise ValueError(f"{file} had the SHA-256 {found[:12]}..., not {promised[:12]}..., and was taken away")
+        raise ValueError(f"{file} had the SHA-256 {actual[:12]}... instead of {sha256[:12]}..., and was removed")
 
 
 def fingerprint(name: str, root: Path | str, file: Path | str = "") -> str:
-    """12 hexadecimal digits of the file that `pretrained` would read; of torchvision's own weights, their name."""
+    """12 hexadecimal digits of the file that `pretrained` would read; for torchvision's own weights, their name."""
     path = Path(file) if file else weights_file(name, root)
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else "IMAGENET1K_V1"
 
 
 def load_weights(model: nn.Module, path: Path | str) -> nn.Module:
-    """Fill `model` from a .safetensors file of its own architecture; returns the model, in evaluation mode.
+    """Load a .safetensors state dict of the model's own architecture; returns the model, in evaluation mode.
 
-    FileNotFoundError when the file is missing; ValueError when it is cut off or fits another architecture.
+    FileNotFoundError if the file does not exist; ValueError if it is damaged or of another architecture.
     Half-precision weights are widened.  No pickle is read.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"weights: {path} was asked for and is not there; put a .safetensors state dict of "
-                                f"{type(model).__name__} at that path")
+        raise FileNotFoundError(f"weights: {path} does not exist; put a .safetensors state dict of "
+                                f"{type(model).__name__} there")
     try:
         weights = load_file(path)
     except SafetensorError as error:
-        raise ValueError(f"weights: {path} is damaged or no safetensors file ({error}); download it again") from None
+        raise ValueError(f"weights: {path} is damaged or not a safetensors file ({error}); download it again") from None
     try:
         model.load_state_dict(weights)
     except RuntimeError:
-        there, wanted = set(weights), set(model.state_dict())
-        odd = sorted(there ^ wanted)[:3] or ["the shapes of its tensors"]
-        raise ValueError(f"weights: {path} does not fit {type(model).__name__}: it has {len(there)} tensors, the model "
-                         f"{len(wanted)}; they differ in {', '.join(odd)}") from None
+        expected = model.state_dict()
+        differing = sorted(set(weights) ^ set(expected))[:3] or ["the shapes of its tensors"]
+        raise ValueError(f"weights: {path} does not fit {type(model).__name__}: it has {len(weights)} tensors, the "
+                         f"model {len(expected)}; they differ in {', '.join(differing)}") from None
     return model.eval()

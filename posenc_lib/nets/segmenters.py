@@ -9,62 +9,62 @@ import timm
 import torch
 from jaxtyping import Float
 from safetensors.torch import load_file
-from timm.models.resnet import ResNet
+from timm.models.resnet import BasicBlock, ResNet
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
-from torchvision.models.resnet import BasicBlock
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
 from posenc_lib.base import files
 from posenc_lib.base.checks import check_choice
 from posenc_lib.base.draws import Dropout
 from posenc_lib.base.shapes import Features, Images
-from posenc_lib.nets.pretrained import pretrained
+from posenc_lib.nets.pretrained import load_imagenet_backbone
 
-Low = Float[Tensor, "batch low_channel low_row low_col"]   # layer1's map, beside the deeper f
+Low = Float[Tensor, "batch low_channel low_row low_col"]   # layer1's feature map
 BACKBONES = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
 STAGES = ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3", "layer4")
-# The released code keeps its best score as a NumPy number beside the weights.
+# The released code saves its best score, a NumPy scalar, along with the weights.
 _SCALARS = [(np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
             np._core.multiarray.scalar, np.dtype, type(np.dtype(np.float64)), codecs.encode]
 
 
 def _aspp(channels: int, rates: Sequence[int], head: int) -> ASPP:
-    """torchvision's, with a dropout that draws from the run's own generator."""
+    """torchvision's ASPP, with a dropout that draws from the run's own generator."""
     aspp = ASPP(channels, list(rates), head)
     aspp.project[-1] = Dropout(aspp.project[-1].p)
     return aspp
 
 
 class _Plus(nn.Module):
-    """The head of DeepLabv3+: ASPP enlarged to an early map, beside a few channels of that map."""
+    """The head of DeepLabv3+: ASPP upsampled to layer1's map, concatenated with a few channels of that map."""
     def __init__(self, channels: int, low_channels: int, num_classes: int, rates: Sequence[int], head: int):
         super().__init__()
-        low = min(48, low_channels)
-        self.project = nn.Sequential(nn.Conv2d(low_channels, low, 1, bias=False), nn.BatchNorm2d(low), nn.ReLU())
+        projected = min(48, low_channels)
+        self.project = nn.Sequential(nn.Conv2d(low_channels, projected, 1, bias=False), nn.BatchNorm2d(projected),
+                                     nn.ReLU())
         self.aspp = _aspp(channels, rates, head)
-        self.classifier = nn.Sequential(nn.Conv2d(head + low, head, 3, padding=1, bias=False), nn.BatchNorm2d(head),
-                                        nn.ReLU(), nn.Conv2d(head, num_classes, 1))
+        self.classifier = nn.Sequential(
+            nn.Conv2d(head + projected, head, 3, padding=1, bias=False), nn.BatchNorm2d(head), nn.ReLU(),
+            nn.Conv2d(head, num_classes, 1))
 
     def forward(self, f: Features, low: Low) -> Tensor:
-        enlarged = interpolate(self.aspp(f), tuple(low.shape[-2:]), mode="bilinear", align_corners=False)
-        return self.classifier(torch.cat([self.project(low), enlarged], 1))
+        upsampled = interpolate(self.aspp(f), tuple(low.shape[-2:]), mode="bilinear", align_corners=False)
+        return self.classifier(torch.cat([self.project(low), upsampled], 1))
 
 
 class Segmenter(nn.Module):
-    """DeepLabv3: a dilated ResNet, atrous spatial pyramid pooling (ASPP), logits enlarged to the image.
+    """DeepLabv3: a dilated ResNet, atrous spatial pyramid pooling (ASPP), logits upsampled to the image.
 
         images (batch, rgb, row, col) -> f (batch, channel, f_row, f_col) -> logits (batch, label, row, col)
 
     name           "resnet18", "resnet34" or "resnet50"
-    width          channels of the first stage, 64 in the source.  Given one, the network is a small one of basic
-                   blocks without max-pool, so that a circular network stays exactly shift-invariant.  None is the
-                   source's own network
-    output_stride  pixels of the image a pixel of f, 8 or 16; the authors' is 16, torchvision's 8
-    rates          dilations of ASPP: the authors' at stride 16; (12, 24, 36) is torchvision's, at 8
+    width          channels of the first stage, for a small network of basic blocks, without max pool so that it is
+                   exactly shift-invariant under circular padding.  None is the published network, which has 64
+    output_stride  total stride of f, 8 or 16; the authors use 16, torchvision 8
+    rates          dilation rates of ASPP: the authors' for stride 16; torchvision has (12, 24, 36) for stride 8
     head           channels of ASPP, 256 in the source
-    plus           DeepLabv3+: the head also reads layer1, for what is thin; one of the networks of the released code
-    Parameters are named and ordered as torchvision's.  Random weights, from torch's global generator.
+    plus           DeepLabv3+, also in the released code: the head has layer1 as a second input, for thin objects
+    Parameters have torchvision's names and order.  Weights are random, from torch's global generator.
     """
     def __init__(self, name: str, num_classes: int, *, width: int | None = None, output_stride: int = 16,
                  rates: tuple[int, ...] = (6, 12, 18), head: int = 256, plus: bool = False):
@@ -74,21 +74,24 @@ class Segmenter(nn.Module):
         if width is None:
             self.backbone = timm.create_model(name, output_stride=output_stride, num_classes=0, global_pool="")
         elif width % 2:
-            raise ValueError(f"segmenter: width {width} was asked for; give an even number")
-        else:   # timm counts the stride of the max-pool that is taken out here
+            raise ValueError(f"segmenter: width {width} is odd; give an even number")
+        else:   # timm's output stride includes the max pool, which is removed below
             self.backbone = ResNet(BasicBlock, blocks, output_stride=2 * output_stride, num_classes=0, global_pool="",
                                    zero_init_last=False, stem_type="deep", stem_width=width // 2,
                                    channels=tuple(width * n for n in (1, 2, 4, 8)))
             self.backbone.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
             nn.init.kaiming_normal_(self.backbone.conv1.weight, mode="fan_out", nonlinearity="relu")
             self.backbone.maxpool = nn.Identity()
-        channels, low = (self.backbone.feature_info[n]["num_chs"] for n in (-1, 1))
-        self.classifier = _Plus(channels, low, num_classes, rates, head) if plus else nn.Sequential(
-            _aspp(channels, rates, head), nn.Conv2d(head, head, 3, padding=1, bias=False), nn.BatchNorm2d(head),
-            nn.ReLU(), nn.Conv2d(head, num_classes, 1))
+        channels, low_channels = (self.backbone.feature_info[n]["num_chs"] for n in (-1, 1))
+        if plus:
+            self.classifier = _Plus(channels, low_channels, num_classes, rates, head)
+        else:
+            self.classifier = nn.Sequential(
+                _aspp(channels, rates, head), nn.Conv2d(head, head, 3, padding=1, bias=False), nn.BatchNorm2d(head),
+                nn.ReLU(), nn.Conv2d(head, num_classes, 1))
 
     def features(self, images: Images, layer: str = "layer4") -> tuple[Features, Low | None]:
-        """f, what `layer` of the backbone puts out (ASPP reads the last one's), and layer1's map if it is passed."""
+        """f, the output of `layer` (ASPP takes layer4's), and layer1's map, None if `layer` comes before it."""
         x, low = images, None
         for stage in STAGES[:STAGES.index(check_choice("layer", layer, STAGES)) + 1]:
             x = getattr(self.backbone, stage)(x)
@@ -96,8 +99,8 @@ class Segmenter(nn.Module):
         return x, low
 
     def decode(self, f: Features, low: Low | None, size: tuple[int, int],
-               layer: str = "layer4") -> Float[Tensor, "batch label shown_row shown_col"]:
-        """The rest of the way: logits of `size` from what `features` gave, f changed or not."""
+               layer: str = "layer4") -> Float[Tensor, "batch label out_row out_col"]:
+        """Logits of `size` (rows, cols) from what `features` returned for `layer`, with f intact or ablated."""
         low = f if layer == "layer1" else low
         for stage in STAGES[STAGES.index(check_choice("layer", layer, STAGES)) + 1:]:
             f = getattr(self.backbone, stage)(f)
@@ -110,23 +113,25 @@ class Segmenter(nn.Module):
 
 
 def from_imagenet(net: Segmenter, name: str, root: Path | str) -> Segmenter:
-    """Fill the backbone with ImageNet weights (`encoders.fill`); returns the network."""
-    pretrained.fill(net.backbone, name, root)
+    """Load ImageNet weights into the backbone and return the network."""
+    load_imagenet_backbone(net.backbone, name, root)
     return net
 
 
 def load_checkpoint(net: Segmenter, path: Path | str) -> Segmenter:
-    """Fill `net` from a user's file: .safetensors, or what torch.save wrote of a state dict, bare or in a dictionary
-    under "model_state" (as the authors' code does), "state_dict" or "model".  Returns it, in evaluation mode.
+    """Load a user's weights into `net` and return it in evaluation mode.
 
-    Names of DataParallel ("module.") and of the authors' code ("classifier.classifier.") are understood; torchvision's
-    auxiliary classifier is left out.  Only tensors and plain values are read (weights_only): a file that holds code
-    is refused with a ValueError, as is one that is damaged, or of other classes or another architecture.
+    path  .safetensors, or a torch.save file of a state dict, bare or in a dictionary under "model_state" (the authors'
+          code), "state_dict" or "model"
+    Prefixes of DataParallel ("module.") and of the authors' code ("classifier.classifier.") are converted;
+    torchvision's auxiliary classifier is dropped.  Files are read with weights_only, so that none can run code.
+    FileNotFoundError without a file.  ValueError if it is damaged, holds anything but tensors and plain values, or has
+    other classes or another architecture.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"checkpoint: {path} was asked for and is not there; give the path of a state dict, "
-                                ".safetensors or torch.save's")
+        raise FileNotFoundError(f"checkpoint: {path} does not exist; give the path of a state dict, .safetensors or "
+                                "saved by torch.save")
     try:
         if path.suffix == ".safetensors":
             state = load_file(path)
@@ -134,26 +139,27 @@ def load_checkpoint(net: Segmenter, path: Path | str) -> Segmenter:
             with torch.serialization.safe_globals(_SCALARS):
                 state = files.read(path)
     except UnpicklingError:
-        raise ValueError(f"checkpoint: {path} holds more than tensors and plain values, or is no checkpoint, and is "
-                         "refused: reading it could run what is in it; save net.state_dict() alone") from None
-    except Exception as error:   # what torch raises on a damaged file depends on where it is damaged
+        raise ValueError(f"checkpoint: {path} holds more than tensors and plain values, or is not a checkpoint; it was "
+                         "not loaded, because that could run code in it; save net.state_dict() alone") from None
+    except Exception as error:   # the type depends on where the file is damaged
         reason = str(error).splitlines()[0] if str(error) else "it ends too early"
-        raise ValueError(f"checkpoint: {path} is damaged or no checkpoint ({reason}); copy it again") from None
-    for name in ("model_state", "state_dict", "model"):
-        state = state.get(name, state) if isinstance(state, dict) else {}
-    state = {name: value for name, value in state.items() if isinstance(name, str) and isinstance(value, Tensor)}
-    wanted = net.state_dict()
-    weights = {name.removeprefix("module."): tensor for name, tensor in state.items() if "aux_classifier." not in name}
-    weights = {name if name in wanted else name.replace("classifier.classifier.", "classifier."): tensor
-               for name, tensor in weights.items()}
-    last = list(wanted)[-1]
-    if last in weights and weights[last].ndim == 1 and weights[last].shape != wanted[last].shape:
-        raise ValueError(f"checkpoint: {path} tells {len(weights[last])} classes apart, and the image set has "
-                         f"{len(wanted[last])}; give one that was trained on these classes")
+        raise ValueError(f"checkpoint: {path} is damaged or not a checkpoint ({reason}); copy it again") from None
+    for key in ("model_state", "state_dict", "model"):
+        state = state.get(key, state) if isinstance(state, dict) else {}
+    expected, weights = net.state_dict(), {}
+    for name, tensor in state.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor) or "aux_classifier." in name:
+            continue
+        name = name.removeprefix("module.")
+        weights[name if name in expected else name.replace("classifier.classifier.", "classifier.")] = tensor
+    last = list(expected)[-1]   # the classifier's bias
+    if last in weights and weights[last].ndim == 1 and weights[last].shape != expected[last].shape:
+        raise ValueError(f"checkpoint: {path} has {len(weights[last])} classes, but the image set has "
+                         f"{len(expected[last])}; give one that was trained on these classes")
     try:
         net.load_state_dict(weights)
     except RuntimeError:
-        odd = sorted(set(weights) ^ set(wanted))[:3] or ["the shapes of its tensors"]
+        differing = sorted(set(weights) ^ set(expected))[:3] or ["the shapes of its tensors"]
         raise ValueError(f"checkpoint: {path} does not fit this network: it has {len(weights)} tensors, the network "
-                         f"{len(wanted)}; they differ in {', '.join(odd)}") from None
+                         f"{len(expected)}; they differ in {', '.join(differing)}") from None
     return net.eval()

@@ -1,24 +1,24 @@
-"""The data of a page."""
-from collections.abc import Callable
-
+"""The images that a page shows and computes with."""
 from posenc_lib.base import progress
-from posenc_lib.data.imageset import Splits, StandIn
-from posenc_lib.data.registry import load, stand_in
+from posenc_lib.data import registry
+from posenc_lib.data.files import Rectangle
+from posenc_lib.data.imageset import Splits
 from posenc_lib.run.config import Workspace
 
 
-def load_for(workspace: Workspace, name: str, *, loader: Callable[..., Splits] = load,
-             instead: Callable[..., StandIn] = stand_in, **options) -> Splits:
-    """`loader` for a page.
+def load_for(workspace: Workspace, name: str, *, boxes: bool = False, size: int | Rectangle | None = None,
+             validation: float = 0.1) -> Splits:
+    """Load a data set from the workspace's data root, see `registry.load`.
 
-    Where the page only shows what is on file (`Workspace.on_file`), a set that is not here is no error: `instead`
-    makes what the page's parts by hand need, and a line says so.
+    If the page only shows recorded results (`Workspace.on_file`), a missing data set is no error: bundled images stand
+    in for it in the demonstrations, and a line says so.
     """
     try:
-        return loader(name, workspace.data, **options)
+        return registry.load(name, workspace.data, boxes=boxes, size=size, validation=validation)
     except FileNotFoundError:
         if not workspace.on_file:
             raise
-        splits = instead(name, **options)
-        progress.log(f"{name} is not under {workspace.data}; in the parts by hand, {splits.train.name} stand in for it")
+        splits = registry.stand_in(name, boxes=boxes, size=size)
+        progress.log(f"{name} is not under {workspace.data}; in the demonstrations, {splits.train.name} stand in for "
+                     "it")
         return splits

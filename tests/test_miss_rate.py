@@ -1,4 +1,4 @@
-"""Miss rates against the benchmark's own script, cases by pencil, and what may not change them."""
+"""Miss rates against the benchmark's own script, worked cases, and invariances."""
 import json
 from math import exp, log, nan
 
@@ -12,12 +12,12 @@ from posenc_lib.measure.miss_rate import SETUPS, Matches
 
 BOX = (100.0, 100.0, 41.0, 100.0)                # a person 100 high
 SMALL = (400.0, 100.0, 16.0, 40.0)               # and one 40 high
-FAR = (800.0, 500.0, 41.0, 100.0)                # where nobody is
+FAR = (800.0, 500.0, 41.0, 100.0)                # nobody is here
 ALL, REASONABLE = SETUPS["All"], SETUPS["Reasonable"]
 
 
 def crowd(*images, dtype=torch.float32) -> torch.Tensor:
-    """People of each image; a row may stop short of visible (1) and ignore (0)."""
+    """People of each image; rows may leave out visible (1) and ignore (0)."""
     people = torch.full((len(images), max(map(len, images)), 6), nan, dtype=dtype)
     for n, rows in enumerate(images):
         for at, row in enumerate(rows):
@@ -42,7 +42,7 @@ def listed(matches: Matches) -> list[tuple]:
 
 
 def street(n: int = 100, seed: int = 0) -> tuple[torch.Tensor, list[Detections]]:
-    """Pictures of 512x1024 with four people or nobody, most of them found, some twice, and many false positives."""
+    """Images of 512x1024 with four people or none; most are detected, some twice, with many false positives."""
     draw = torch.Generator().manual_seed(seed)
 
     def boxes(count):
@@ -52,11 +52,11 @@ def street(n: int = 100, seed: int = 0) -> tuple[torch.Tensor, list[Detections]]
 
     people, detections = torch.full((n, 5, 6), nan), []
     for at in range(n):
-        there = boxes(4 if at % 5 else 0)
-        people[at, :len(there), :4] = there
-        people[at, :len(there), 4] = torch.rand(len(there), generator=draw).sqrt()
-        people[at, :len(there), 5] = (torch.rand(len(there), generator=draw) < 0.15).float()
-        near = there + torch.randn(there.shape, generator=draw)
+        true = boxes(4 if at % 5 else 0)
+        people[at, :len(true), :4] = true
+        people[at, :len(true), 4] = torch.rand(len(true), generator=draw).sqrt()
+        people[at, :len(true), 5] = (torch.rand(len(true), generator=draw) < 0.15).float()
+        near = true + torch.randn(true.shape, generator=draw)
         found = torch.cat([near, near[:2] + 2, boxes(3)])
         detections.append(Detections(found, torch.rand(len(found), generator=draw)))
     return people, detections
@@ -76,12 +76,12 @@ def test_miss_rates_are_the_benchmarks_own(case, data_root):
 def test_the_nine_points_are_rounded_as_the_scripts(n):
     people, detections = crowd([], [BOX, FAR], []), seen([(*FAR, 0.9)] * 2, [(*BOX, 0.8)], [])
     matches, point = miss_rate.match(people, detections, REASONABLE), round(10 ** (n / 4 - 2), 4)
-    for false, low in ((point - 1e-6, 9 - n), (point + 1e-6, 8 - n)):        # at so many points one is found, of two
+    for false, low in ((point - 1e-6, 9 - n), (point + 1e-6, 8 - n)):        # one of two is found at `low` points
         weights = torch.tensor([[false / 2, 0.1, 0.9 - false / 2]], dtype=torch.float64)
         assert miss_rate.log_average(matches, weights, official_script=False).item() == pytest.approx(0.5 ** (low / 9))
 
 
-def test_the_miniature_of_the_docstring():
+def test_the_example_of_the_docstring():
     people = crowd([BOX, SMALL])
     before = people.clone()
     detections = seen([(*BOX, 0.9), (*BOX, 0.8), (*SMALL, 0.7), (*SMALL, 0.6), (*FAR, 0.5)])
@@ -109,14 +109,14 @@ def test_curve_and_log_average_by_pencil():
 
 
 @pytest.mark.parametrize(("images", "lower"), [(3, 8), (99, 8), (100, 7)])
-def test_a_false_best_detection_is_read_as_the_script_reads_it(images, lower):
+def test_a_false_positive_of_highest_score_is_scored_as_in_the_script(images, lower):
     people = crowd([BOX, (*SMALL[:3], 50.0)], *[[]] * (images - 1))
     detections = seen([(*FAR, 0.9), (*FAR, 0.8), (*BOX, 0.7)], *[[]] * (images - 1))
     assert rate(people, detections) == pytest.approx(0.5 ** (lower / 9))   # of 3: 1/2 seven times, 1, 1/2
     assert rate(people, detections, official_script=False) == pytest.approx(0.5 ** (1 / 9 if images == 3 else 7 / 9))
-    detections[0].boxes[0, :2] = torch.tensor(BOX[:2])                     # the best is right, nothing is read at -1
+    detections[0].boxes[0, :2] = torch.tensor(BOX[:2])                     # a true positive: no lookup at -1
     assert rate(people, detections) == rate(people, detections, official_script=False) < 0.51
-    assert rate(crowd([BOX]), seen([(*FAR, 0.9)])) == 1                    # nothing is found later either
+    assert rate(crowd([BOX]), seen([(*FAR, 0.9)])) == 1                    # nor is anybody found later
 
 
 def test_in_a_draw_the_best_detection_is_the_best_of_those_drawn():
@@ -126,7 +126,7 @@ def test_in_a_draw_the_best_detection_is_the_best_of_those_drawn():
     assert drawn.tolist() == pytest.approx([0.5 ** (8 / 9), (2 / 3) ** (7 / 9) * (1 / 3) ** (2 / 9)])
 
 
-def test_the_greedy_choice():
+def test_greedy_matching():
     one, two = (100.0, 100.0, 40.0, 100.0), (110.0, 100.0, 40.0, 100.0)
     between, nearer = (105.0, 100.0, 40.0, 100.0), (107.0, 100.0, 40.0, 100.0)
     people = crowd([one, two])
@@ -160,7 +160,7 @@ def test_a_regular_person_comes_before_an_ignored_one():
     moved = (105.0, 100.0, 40.0, 100.0)                    # 7/9 of the person's union, all of itself in the ignored
     for rows in ([person, around], [around, person]):
         matches = miss_rate.match(crowd(rows), seen([(*moved, 0.9), (*moved, 0.8)]), REASONABLE)
-        assert listed(matches) == [(0, 0.9, True)]         # the second goes to the ignored one
+        assert listed(matches) == [(0, 0.9, True)]         # the second is ignored
 
 
 @pytest.mark.parametrize(("name", "height", "visible", "regular"), [
@@ -170,7 +170,7 @@ def test_a_regular_person_comes_before_an_ignored_one():
     ("Heavy", 60, 0.19, False), ("Heavy", 49, 0.5, False), ("All", 20, 0.2, True), ("All", 19.9, 1, False),
     ("All", 60, 0.19, False), ("All", 300, 1, True)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_who_is_looked_for(name, height, visible, regular, dtype):
+def test_who_is_evaluated(name, height, visible, regular, dtype):
     for unit in (1.0, 0.5):
         people = crowd([(10, 10, 20, height * unit, visible)], dtype=dtype)
         assert miss_rate.match(people, seen([]), SETUPS[name], unit=unit).people.tolist() == [int(regular)]
@@ -187,8 +187,8 @@ def test_which_detections_count_by_their_height(name, height, counts):
         assert len(miss_rate.match(crowd([]), detections, SETUPS[name], unit=unit).right) == counts
 
 
-def test_only_the_thousand_best_of_an_image_are_looked_at():
-    people, low = crowd([BOX], [BOX]), (*FAR[:3], 10.0)    # those too low count among the thousand
+def test_only_the_thousand_best_of_an_image_count():
+    people, low = crowd([BOX], [BOX]), (*FAR[:3], 10.0)    # low ones take their place among the thousand
     for others, found in ((999, [True, True]), (1000, [True])):
         detections = seen([(*BOX, 0.1)] + [(*low, 0.9)] * others, [(*BOX, 0.05)])
         assert miss_rate.match(people, detections, REASONABLE).right.tolist() == found

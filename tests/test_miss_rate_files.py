@@ -1,4 +1,4 @@
-"""Miss rates against plain loops, average precision, the benchmark's files, and what cannot be scored."""
+"""Miss rates against plain loops, average precision, the benchmark's files, and invalid input."""
 from inspect import unwrap
 from math import exp, inf, log, nan
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_missrate import ALL, BOX, FAR, SMALL, crowd, rate, seen
+from test_miss_rate import ALL, BOX, FAR, SMALL, crowd, rate, seen
 
 from posenc_lib.base import shapes
 from posenc_lib.base.shapes import Detections
@@ -23,7 +23,7 @@ def overlap(one, other, by_first: bool) -> float:
 
 
 def by_plain_loops(pictures, setup, official_script=True) -> float:
-    """The miss rate of [(people, detections)], rows as of `crowd` and `seen`, the way the rules are told."""
+    """The miss rate of [(people, detections)], rows as in `crowd` and `seen`, directly from the rules."""
     entries, total = [], 0
     for people, detections in pictures:
         regular = [not row[5] and setup.height[0] <= row[3] <= setup.height[1]
@@ -55,7 +55,7 @@ def by_plain_loops(pictures, setup, official_script=True) -> float:
 
 @st.composite
 def scenes(draw):
-    """A few pictures with people close to each other, and detections of them, of one another's, and of nobody."""
+    """A few images with people close to each other, and detections on, between and away from them."""
     coordinate, height = st.integers(0, 6).map(lambda n: 10 * n), st.sampled_from([16, 20, 40, 50, 60, 75, 90, 95])
     visible = st.sampled_from([0.1, 0.2, 0.5, 0.65, 0.7, 1.0])
     person = st.tuples(coordinate, coordinate, st.sampled_from([20, 30, 40]), height, visible,
@@ -104,14 +104,14 @@ def test_average_precision_by_pencil(capsys):
     assert type(value) is float and value == pytest.approx((51 + 50 * 2 / 3) / 101)
     people[1, 0, 5] = 0                                              # .95 right, .9 right, .85 and .8 false, .7 right
     assert miss_rate.average_precision(people, detections) == pytest.approx((67 + 34 * 3 / 5) / 101)
-    for height, expected in ((55.0, 1), (45.0, 0)):                  # their share of the union is .55 and .45
+    for height, expected in ((55.0, 1), (45.0, 0)):                  # IoU .55 and .45
         part = seen([(*BOX[:3], height, 0.9)], [])
         assert miss_rate.average_precision(crowd([BOX], []), part) == pytest.approx(expected)
     assert miss_rate.average_precision(crowd([BOX], []), seen([], [])) == 0
     assert capsys.readouterr().out == ""
 
 
-def test_average_precision_looks_at_a_hundred_detections_of_an_image(recwarn):
+def test_average_precision_counts_a_hundred_detections_per_image(recwarn):
     for others, expected in ((99, 0.01), (100, 0)):
         value = miss_rate.average_precision(crowd([BOX]), seen([(*BOX, 0.1)] + [(*FAR, 0.9)] * others))
         assert value == pytest.approx(expected)
@@ -163,53 +163,54 @@ def test_files_that_cannot_be_scored():
     truth, found = files()
     rows, d = truth["annotations"], found[0]
     for given_, detections, setup, sentence in (
-            (truth, found, "Easy", "setup: 'Easy' was asked for, but there are only 'Reasonable', 'Small', 'Heavy', "
-                                   "'All'"),
-            ({"annotations": []}, found, "All", "miss_rate: the ground truth has no images; it needs images, "
+            ({"annotations": []}, found, "All", "miss_rate: the ground truth lacks images; it needs images, "
                                                 "annotations"),
-            ({}, found, "All", "miss_rate: the ground truth has no images and no annotations; it needs images, "
+            ({}, found, "All", "miss_rate: the ground truth lacks images and annotations; it needs images, "
                                "annotations"),
             (files(images=[])[0], found, "All", "miss_rate: the ground truth has no image; give those that the "
-                                                "detector has seen"),
-            (files(images=[{}])[0], found, "All", "miss_rate: an image has no id; it needs id"),
+                                                "detector was run on"),
+            (files(images=[{}])[0], found, "All", "miss_rate: an image lacks id; it needs id"),
             (files(annotations=[rows[0], without(rows[1], "bbox")])[0], found, "All",
-             "miss_rate: annotation 1 has no bbox; it needs image_id, bbox"),
+             "miss_rate: annotation 1 lacks bbox; it needs image_id, bbox"),
             (truth, [without(d, "score")], "All",
-             "miss_rate: detection 0 has no score; it needs image_id, bbox, score"),
+             "miss_rate: detection 0 lacks score; it needs image_id, bbox, score"),
             (truth, [d, {**d, "image_id": 7}], "All",
-             "miss_rate: detection 1 is of image 7, which the ground truth does not have; its 2 images go from 4 to 9"),
-            (files(annotations=[{**rows[0], "image_id": "x"}])[0], found, "All", "miss_rate: annotation 0 is of image "
-             "'x', which the ground truth does not have; its 2 images go from 4 to 9"),
-            (truth, [{**d, "height": 50}], "All", "miss_rate: detection 0 has height 50 and a box 100.0 high; give the "
-                                                  "same number twice, or only the box"),
-            (files(annotations=[])[0], found, "All", "miss_rate: none of the 0 people is one that All looks for; take "
+             "miss_rate: detection 1 has image_id 7, which the ground truth does not have; the ids of its 2 images "
+             "range from 4 to 9"),
+            (files(annotations=[{**rows[0], "image_id": "x"}])[0], found, "All", "miss_rate: annotation 0 has "
+             "image_id 'x', which the ground truth does not have; the ids of its 2 images range from 4 to 9"),
+            (truth, [{**d, "height": 50}], "All", "miss_rate: detection 0 has height 50 and a box of height "
+                                                  "100.0; make them equal, or leave height out"),
+            (files(annotations=[])[0], found, "All", "miss_rate: none of the 0 people is evaluated under All; choose "
                                                      "another set-up or more images"),
-            (truth, found, "Small", "miss_rate: none of the 2 people is one that Small looks for; take another set-up "
+            (truth, found, "Small", "miss_rate: none of the 2 people is evaluated under Small; choose another set-up "
                                     "or more images")):
         with pytest.raises(ValueError) as error:
             miss_rate.miss_rate(given_, detections, setup)
         assert str(error.value) == sentence
+    with pytest.raises(ValueError, match=r"^setup: 'Easy' .*'Reasonable', 'Small', 'Heavy', 'All'"):
+        miss_rate.miss_rate(truth, found, "Easy")
 
 
 @pytest.mark.parametrize("score", [miss_rate.average_precision, lambda p, d: miss_rate.match(p, d, ALL)],
-                         ids=["average_precision", "matched"])
+                         ids=["average_precision", "match"])
 def test_what_cannot_be_scored(score):
     people, good = crowd([BOX], [BOX]), (*BOX, 0.5)
     found = seen([], [good])
     end = "; give n finite scores and (n, 4) boxes of left, top, width, height"
-    side = "missrate: the detections of image 1 have a box with a negative side or a value that is not finite" + end
-    person = ("missrate: image 1 has a person with a negative side or a value that is not finite; only a row of "
-              "nothing but nan is nobody")
+    side = "miss_rate: the detections of image 1 have a box with a negative side or a value that is not finite" + end
+    person = ("miss_rate: image 1 has a person with a negative side or a value that is not finite; fill only whole "
+              "unused rows with nan")
     for p, d, sentence in (
-            (people, found[:1], "missrate: there are 2 images and detections of 1; give one `Detections` for each of "
-                                "at least one image"),
-            (people[:0], [], "missrate: there are 0 images and detections of 0; give one `Detections` for each of at "
-                             "least one image"),
-            *((people, seen([], [good, (*BOX, bad)]), "missrate: the detections of image 1 have a score that is not "
+            (people, found[:1], "miss_rate: people of 2 images and detections of 1 were given; give one `Detections` "
+                                "per image, for at least one image"),
+            (people[:0], [], "miss_rate: people of 0 images and detections of 0 were given; give one `Detections` per "
+                             "image, for at least one image"),
+            *((people, seen([], [good, (*BOX, bad)]), "miss_rate: the detections of image 1 have a score that is not "
                "finite" + end) for bad in (nan, inf, -inf)),
             *((people, seen([], [good, (*row, 0.5)]), side) for row in (
                 (1, 1, -1, 5), (1, 1, 5, -1), (1, 1, nan, 5), (nan, 1, 5, 5), (1, 1, 5, inf))),
-            (people, [found[0], Detections(torch.ones(2, 4), torch.ones(3))], "missrate: the detections of image 1 "
+            (people, [found[0], Detections(torch.ones(2, 4), torch.ones(3))], "miss_rate: the detections of image 1 "
              "have 3 scores for boxes of shape (2, 4)" + end),
             *((crowd([BOX], [row]), found, person) for row in (
                 (1, 1, -1, 5), (1, 1, 5, -1), (1, nan, 5, 5), (1, 1, inf, 5), (1, 1, 5, 5, nan)))):
@@ -221,22 +222,21 @@ def test_what_cannot_be_scored(score):
 def test_regions_units_and_weights_that_do_not_fit():
     people, found = crowd([BOX]), seen([(*BOX, 0.5)])
     for options, sentence in (
-            ({"region": "middle", "size": (9, 9)}, "region: 'middle' was asked for, but there are only 'left', "
-             "'right', 'top', 'bottom', 'centre', 'periphery'"),
-            ({"region": "left"}, "matched: region 'left' was asked for without a size; give the pictures' (rows, "
-                                 "cols)"),
-            *(({"unit": unit}, f"matched: unit is {unit}; give the positive number of pixels to one of the benchmark's")
+            ({"region": "left"}, "match: region 'left' needs the size of the images; give size=(rows, cols)"),
+            *(({"unit": unit}, f"match: unit is {unit}; give a positive number, the image pixels per benchmark pixel")
               for unit in (0.0, -1.0, nan, inf))):
         with pytest.raises(ValueError) as error:
             miss_rate.match(people, found, ALL, **options)
         assert str(error.value) == sentence
+    with pytest.raises(ValueError, match=r"^region: 'middle' .*'left', 'right', 'top', 'bottom', 'centre', 'periph"):
+        miss_rate.match(people, found, ALL, region="middle", size=(9, 9))
     matches = miss_rate.match(people, found, ALL)
     for weights in (torch.ones(2, 3), torch.tensor([[-1.0]]), torch.tensor([[nan]]), torch.tensor([[inf]]),
                     torch.ones(1)):
         with pytest.raises(ValueError) as error:
             unwrap(miss_rate.miss_rate_curve)(matches, weights)       # without the tests' own shape check
-        assert str(error.value) == (f"curve: weights are {tuple(weights.shape)} and 1 images were matched; give "
-                                    "(draw, 1) numbers that are finite and not negative")
+        assert str(error.value) == (f"miss_rate_curve: weights of shape {tuple(weights.shape)} were given for 1 "
+                                    "images; give (draw, 1) numbers that are finite and not negative")
 
 
 def test_nobody_missed_can_count_as_half_a_person():

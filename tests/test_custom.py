@@ -1,4 +1,4 @@
-"""Networks by name: timm's, torchvision's, a reader's own file; and one sentence for everything that is wrong."""
+"""Networks by name: timm's, torchvision's, those in a reader's file; errors are one sentence."""
 import pytest
 import timm
 import torch
@@ -53,15 +53,15 @@ def test_a_librarys_network_has_random_weights_of_the_seed(name, kind, offline):
 @pytest.mark.parametrize("name, size, mean", [
     ("timm:vit_tiny_patch16_224", 224, (0.5, 0.5, 0.5)), ("timm:vit_tiny_patch16_384", 384, (0.5, 0.5, 0.5)),
     ("torchvision:vgg11", 224, (0.485, 0.456, 0.406))])
-def test_a_network_says_how_it_wants_its_pictures(name, size, mean):
+def test_a_network_states_its_input_size_and_normalisation(name, size, mean):
     network = custom.load(name)
     assert (network.size, network.mean, network.weights) == (size, mean, "random weights, seed 0")
 
 
-def test_a_readers_file_may_import_what_lies_beside_it(mine):
+def test_a_readers_file_can_import_from_its_folder(mine):
     network = custom.load(f"{mine}:build")
     assert network.model[0].out_channels == 5 and network.size == 224
-    assert network.weights == "the weights that build() gives"
+    assert network.weights == "weights set by build()"
 
 
 def test_weights_are_read_from_safetensors(mine, tmp_path):
@@ -72,28 +72,32 @@ def test_weights_are_read_from_safetensors(mine, tmp_path):
 
 
 @pytest.mark.parametrize("name, weights, error, sentence", [
-    ("resnet18", "", ValueError, "model: 'resnet18' was asked for; name it as timm:NAME, torchvision:NAME or FILE"),
-    ("keras:vgg", "", ValueError, "model: 'keras:vgg' was asked for; name it as timm:NAME"),
-    ("timm:", "", ValueError, "model: 'timm:' was asked for; name it as"),
-    ("timm:resnet19", "", ValueError, "timm has no 'resnet19'; near it are resnet1"),
-    ("torchvision:zzz", "", ValueError, "torchvision has no 'zzz'; near it are "),
-    ("{there}/none.py:build", "", FileNotFoundError, "model: {there}/none.py was asked for and is not there"),
-    ("{there}/mine.py:make", "", ValueError, "mine.py has no function 'make'; it has Width, build, broken, number"),
-    ("{there}/mine.py:broken", "", ValueError, "broken() of {there}/mine.py fails with OSError: no such disk"),
-    ("{there}/mine.py:number", "", ValueError, "number() of {there}/mine.py gives a int; let it return an nn.Module"),
-    ("{there}/bad.py:build", "", ValueError, "bad.py cannot be imported, ModuleNotFoundError: No module named"),
-    ("{there}/mine.py:build", "{there}/w.safetensors", FileNotFoundError,
-     "weights: {there}/w.safetensors was asked for and is not there"),
-    ("{there}/mine.py:build", "{there}/mine.py", ValueError, "is damaged or no safetensors file"),
-    ("{there}/mine.py:build", "pretrained", ValueError, "nobody has pretrained weights of {there}/mine.py:build"),
+    ("resnet18", "", ValueError, "model: 'resnet18' does not name a network; use timm:NAME, torchvision:NAME or FILE"),
+    ("keras:vgg", "", ValueError, "model: 'keras:vgg' does not name a network; use timm:NAME"),
+    ("timm:", "", ValueError, "model: 'timm:' does not name a network; use"),
+    ("timm:resnet19", "", ValueError, "timm has no network 'resnet19'; similar names are resnet1"),
+    ("torchvision:zzz", "", ValueError, "torchvision has no network 'zzz'; similar names are "),
+    ("{folder}/none.py:build", "", FileNotFoundError,
+     "model: {folder}/none.py does not exist; name a network as timm:NAME"),
+    ("{folder}/mine.py:make", "", ValueError,
+     "mine.py has no function 'make'; it defines Width, build, broken, number"),
+    ("{folder}/mine.py:broken", "", ValueError, "broken() of {folder}/mine.py fails with OSError: no such disk"),
+    ("{folder}/mine.py:number", "", ValueError,
+     "number() of {folder}/mine.py returns a int; it must return an nn.Module"),
+    ("{folder}/bad.py:build", "", ValueError, "bad.py cannot be imported (ModuleNotFoundError: No module named"),
+    ("{folder}/mine.py:build", "{folder}/w.safetensors", FileNotFoundError,
+     "weights: {folder}/w.safetensors does not exist; put a .safetensors state dict of Sequential there"),
+    ("{folder}/mine.py:build", "{folder}/mine.py", ValueError, "is damaged or not a safetensors file"),
+    ("{folder}/mine.py:build", "pretrained", ValueError,
+     "no pretrained weights are published for {folder}/mine.py:build"),
     ("torchvision:resnet18", "pretrained", FileNotFoundError,
      "weights: those of torchvision:resnet18 could not be downloaded (URLError"),
 ])
-def test_what_is_wrong_is_one_sentence(mine, offline, name, weights, error, sentence):
-    there = mine.parent
+def test_errors_are_one_sentence(mine, offline, name, weights, error, sentence):
+    folder = mine.parent
     with pytest.raises(error) as raised:
-        custom.load(name.format(there=there), weights.format(there=there))
-    assert sentence.format(there=there) in str(raised.value) and "\n" not in str(raised.value)
+        custom.load(name.format(folder=folder), weights.format(folder=folder))
+    assert sentence.format(folder=folder) in str(raised.value) and "\n" not in str(raised.value)
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path):

@@ -19,8 +19,8 @@ from posenc_lib.run.config import Recipe
 
 # Name of a head: how its channels are shuffled first (`models.Shuffle`), and which answer it learns: 0 the location, 1
 # the locations of other canvases, which z cannot hold.  "few" heads read as many channels of every layer.
-HEADS = {"in order": ("none", 0), "shuffled": ("batch", 0), "in order, few channels": ("none", 0),
-         "answers permuted": ("none", 1)}
+HEADS = {"in_order": ("none", 0), "shuffled": ("batch", 0), "few_channels": ("none", 0),
+         "permuted_labels": ("none", 1)}
 SAME_LATENT = 1e-5   # latents closer than this part of the longest are the same, but for float32
 
 
@@ -85,4 +85,4 @@ def _channels(widths: Sequence[int], heads: Mapping[str, tuple[str, int]], few: 
     draw = torch.Generator().manual_seed(seed)
     for stage in torch.arange(sum(widths)).split(list(widths)):
         drawn = stage[torch.randperm(len(stage), generator=draw)[:few]]
-        yield from (drawn if name.endswith("few channels") else stage for name in heads)
+        yield from (drawn if name == "few_channels" else stage for name in heads)

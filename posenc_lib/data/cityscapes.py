@@ -1,0 +1,47 @@
+"""Cityscapes (Cordts et al., CVPR 2016): 19 classes, fine annotations, listed by torchvision.
+
+Its validation images are the test set here, since the labels of its own test set are not public.  At the default size
+of 512x1024, half of the original, its 3,475 images take 5.5 GB of memory and their label maps 14.6 GB; at full size
+they take 22 GB and 58 GB.
+"""
+from pathlib import Path
+
+from torchvision.datasets import Cityscapes
+
+from posenc_lib.data.files import Rectangle
+from posenc_lib.data.imageset import VOID, ImageSet
+from posenc_lib.data.label_maps import Pair, read_pairs
+
+URL = "https://www.cityscapes-dataset.com"
+_EVALUATED = sorted((c for c in Cityscapes.classes if c.train_id not in (-1, 255)), key=lambda c: c.train_id)
+CLASSES = tuple(c.name for c in _EVALUATED)   # in the order of their train_id
+LABELS = {c.id % 256: c.train_id if c in _EVALUATED else VOID for c in Cityscapes.classes}   # by the id in a file
+
+
+def read(root: Path, size: Rectangle) -> tuple[ImageSet, ImageSet]:
+    """Training and test images, labelled by train_id; ids that Cityscapes does not evaluate are `VOID`."""
+    pairs = {split: _list_pairs(root / "cityscapes", split) for split in ("train", "val")}
+    return read_pairs("cityscapes", pairs, size, LABELS, CLASSES)
+
+
+def _list_pairs(folder: Path, split: str) -> list[Pair]:
+    """The image and label map files of a split, sorted by path."""
+    advice = (f"register at {URL}, and unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip in {folder}")
+    for part in ("leftImg8bit", "gtFine"):   # if one is missing, torchvision would try to unpack it
+        if not (folder / part / split).is_dir():
+            raise FileNotFoundError(f"cityscapes: {folder / part / split} is not a folder; {advice}")
+    try:
+        dataset = Cityscapes(folder, split=split, mode="fine", target_type="semantic")
+    except NotADirectoryError as error:
+        raise ValueError(f"cityscapes: {error.filename} is not the folder of a city; remove it") from None
+    pairs = sorted((Path(image), Path(label_map))
+                   for image, (label_map,) in zip(dataset.images, dataset.targets, strict=True)
+                   if image.endswith("_leftImg8bit.png"))
+    if not pairs:
+        raise FileNotFoundError(f"cityscapes: {folder / 'leftImg8bit' / split} has no CITY/*_leftImg8bit.png; "
+                                f"{advice}")
+    missing = [label_map for _, label_map in pairs if not label_map.is_file()]
+    if missing:
+        raise FileNotFoundError(f"cityscapes: {len(missing)} of {len(pairs)} {split} images have no label map, the "
+                                f"first is {missing[0]}; {advice}")
+    return pairs

@@ -1,0 +1,178 @@
+"""Page 01: its rules on rows at and just beyond their thresholds, and the experiment that the page runs."""
+import pickle
+from collections.abc import Iterable
+from functools import partial
+
+import pytest
+import torch
+
+from posenc_lib.claims import claim as paper
+from posenc_lib.claims import padding_artifacts
+from posenc_lib.claims.gapnet_vs_permutenet import PADDED
+from posenc_lib.claims.padding_artifacts import Excess, SeedExcess
+from posenc_lib.data import registry
+from posenc_lib.experiments import padding_artifacts as experiments
+from posenc_lib.experiments.padding_artifacts import ExcessScore, PaddingConfig, PaddingInputs
+from posenc_lib.measure import metrics
+from posenc_lib.nets import classifiers
+from posenc_lib.nets.padding import PADDING_MODES, set_padding_mode
+from posenc_lib.run import records
+from posenc_lib.run.config import Recipe, Workspace
+
+SEEDS = (-1, 0, 1)   # a seed's number, and its sign in every spread below
+CLAIM = padding_artifacts.PADDING_ARTIFACTS
+
+
+def excess(zeros: float, reflect: float, replicate: float) -> list[Excess]:
+    """Excess border energy of trained networks; that of random ones is 1, and -1 under circular padding."""
+    rows = [Excess(net, mode, float(mean), mean - 0.1, mean + 0.1, 3)
+            for net, means in (("random", (1, 1, 1)), ("trained", (zeros, reflect, replicate)))
+            for mode, mean in zip(PADDED, means, strict=True)]
+    return rows + [Excess(net, "circular", -1.0, -1.1, -0.9, 3) for net in ("random", "trained")]
+
+
+@pytest.mark.parametrize("means, verdict", [
+    ((1, 0.2, 0.2), paper.REPRODUCED),
+    ((1, 0.2, 0.05), paper.IN_DIRECTION),       # one interval reaches 0
+    ((1, -1, -1), paper.IN_DIRECTION),
+    ((0.05, 0.2, 0.2), paper.NOT_REPRODUCED),
+])
+def test_the_judge(means, verdict):
+    result, numbers = CLAIM.judge(excess(*means))
+    assert result == verdict
+    assert "n = 3" in numbers and "circular" not in numbers
+
+
+def crossed(
+    run_with: float, trained: float, spread: float = 0.0, seeds: Iterable[int] = SEEDS, line: float = 1.0
+) -> list[SeedExcess]:
+    """Excess of trained networks by the mode they were trained with and the mode they run with.
+
+    `line` everywhere, `run_with` more when run with zeros and `trained` more when trained with zeros; the excess under
+    zeros has a `spread` over seeds.
+    """
+    return [SeedExcess("trained", was, mode, seed, line + run_with * (mode == "zeros") + trained * (was == "zeros")
+                       + spread * seed * (mode == "zeros"))
+            for was in PADDING_MODES for mode in PADDING_MODES for seed in seeds]
+
+
+@pytest.mark.parametrize("changes, outcome", [
+    ({"run_with": 1, "trained": 0.2}, paper.PASSED),
+    ({"run_with": 1, "trained": 0.99}, paper.PASSED),
+    ({"run_with": 1, "trained": 1.01}, paper.NOT_PASSED),                      # the weights do as much
+    ({"run_with": -1, "trained": 0.2, "line": 1.01}, paper.PASSED),            # run with zeros: 0.01
+    ({"run_with": -1, "trained": 0.2, "line": 0.99}, paper.NOT_PASSED),        # trained without zeros: no line
+    ({"run_with": 1, "trained": 0.8, "line": 9, "spread": 0.07}, paper.PASSED),      # 0.20 +- 0.17
+    ({"run_with": 1, "trained": 0.8, "line": 9, "spread": 0.09}, paper.NOT_PASSED),  # 0.20 +- 0.22
+    ({"run_with": 1, "trained": 0, "seeds": (0,)}, paper.NOT_TRIED),
+])
+def test_the_line_must_go_with_the_padding_and_not_with_the_weights(changes, outcome):
+    result, numbers = CLAIM.judge_control(crossed(**changes))
+    assert result == outcome
+    assert outcome == paper.NOT_TRIED or ("n = 3" in numbers and "nan" not in numbers)
+
+
+def test_excess_is_averaged_over_crops_then_over_layers():
+    scores = [ExcessScore("trained", "zeros", seed, mode, layer, value + (mode == "reflect"))
+              for seed in (0, 1) for mode in ("zeros", "reflect")
+              for layer, values in (("conv1", [1.0, 3.0]), ("layer1", [5.0 + seed])) for value in values]
+    scores.append(ExcessScore("trained", "zeros", 0, "zeros", "conv1", None))   # an undefined crop is left out
+    rows = padding_artifacts.excess_by_seed(scores)
+    assert {(row.padding_mode, row.seed): row.excess for row in rows} == {
+        ("zeros", 0): 3.5, ("zeros", 1): 4.0, ("reflect", 0): 4.5, ("reflect", 1): 5.0}
+    summary, = padding_artifacts.summarise(rows)   # a trained network counts in its own mode
+    assert (summary.padding_mode, summary.mean, summary.n) == ("zeros", 3.75, 2)
+    table = experiments.excess_by_layer(scores)
+    assert table[["layer", "mean", "n"]].to_numpy().tolist() == [["conv1", 2.0, 2], ["layer1", 5.5, 2]]
+
+
+def test_random_networks_count_in_every_mode():
+    scores = [ExcessScore("random", None, seed, mode, "conv1", 1.0) for seed in (0, 1) for mode in PADDING_MODES]
+    summary = padding_artifacts.summarise(padding_artifacts.excess_by_seed(scores))
+    assert [(row.net, row.padding_mode, row.n) for row in summary] == [("random", mode, 2) for mode in PADDING_MODES]
+    assert all(row.trained is None for row in padding_artifacts.excess_by_seed(scores))
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory) -> PaddingInputs:
+    workspace = Workspace("smoke", out=str(tmp_path_factory.mktemp("out")))
+    splits = registry.load("photos", "", size=48, validation=0.0)
+    return experiments.padding_inputs("photos", splits._replace(test=splits.test.subsample(6)), workspace)
+
+
+def test_a_piece_is_the_crop_with_its_context(inputs):
+    assert inputs.pieces.images.shape[1:] == (3, 64 + 2 * 112, 64 + 2 * 112) and len(inputs.pieces) >= 2
+    assert inputs.fingerprint.startswith(inputs.pieces.fingerprint)
+
+
+def test_the_maps_in_true_surroundings_do_not_depend_on_the_padding_of_the_piece(inputs):
+    torch.manual_seed(0)
+    net = classifiers.gapnet(6, width=4).eval()
+    piece = inputs.pieces.normalise(inputs.pieces.images[:1])
+    truth = [experiments.crop_window(experiments.feature_maps(set_padding_mode(net, mode), piece, ["layer4"])["layer4"],
+                                     4, 4, 112 // 16) for mode in ("zeros", "circular")]
+    torch.testing.assert_close(*truth, rtol=1e-4, atol=1e-5)
+
+
+def test_the_comparison_is_that_of_its_parts(inputs):
+    torch.manual_seed(0)
+    net, layers = classifiers.gapnet(6, width=4).eval(), experiments.LAYERS["resnet"]
+    piece = inputs.pieces.normalise(inputs.pieces.images[:2])
+    rows, examples = experiments.compare_modes(net, piece, layers, 112)
+    assert [(row["padding_mode"], row["layer"]) for row in rows] == [
+        (mode, layer) for mode in PADDING_MODES for layer in layers]
+    assert set(examples) == {*PADDING_MODES, experiments.TRUTH}
+    f = experiments.feature_maps(set_padding_mode(net, "reflect"), piece[..., 112:-112, 112:-112], ["layer2"])["layer2"]
+    truth = experiments.feature_maps(net, piece, ["layer2"])["layer2"][..., 28:44, 28:44]
+    row, = (row for row in rows if (row["padding_mode"], row["layer"]) == ("reflect", "layer2"))
+    expected = metrics.border_energy(f) - metrics.border_energy(truth)
+    assert row["excess"] == pytest.approx(expected.tolist(), abs=1e-3)
+    assert row["error"] == pytest.approx(metrics.padding_error(f, truth).tolist(), abs=1e-6)
+
+
+def test_an_undefined_excess_is_none():
+    net = classifiers.gapnet(6, width=4).eval()
+    rows, _ = experiments.compare_modes(net, torch.zeros(1, 3, 288, 288), {"conv1": 2}, 112)
+    assert all(row["excess"] == [None] for row in rows)
+
+
+def test_the_channel_that_is_shown_is_the_one_that_the_mode_changes_most():
+    truth = torch.zeros(3, 2, 2)
+    changed = truth.clone()
+    changed[1] = 0.12345
+    shown = experiments.most_changed_channel({"zeros": changed, experiments.TRUTH: truth}, "zeros")
+    assert shown == {"zeros": [[0.123, 0.123]] * 2, experiments.TRUTH: [[0.0, 0.0]] * 2}
+
+
+@pytest.mark.parametrize("settings", [
+    {}, {"net": "trained", "trained": "reflect", "recipe": Recipe(epochs=1, epoch_steps=1, batch_size=4)}])
+def test_a_run_is_a_function_of_its_configuration_and_seed(settings, inputs):
+    c = PaddingConfig(profile="smoke", dataset="photos", data="x", width=4, crop=64, **settings)
+    state = torch.get_rng_state()
+    run = pickle.loads(pickle.dumps(partial(experiments.run, inputs=inputs)))   # as it goes to a worker
+    first = run(c, 0, None)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(3)   # the caller's random state has no effect
+    assert run(c, 0, None) == first
+    other = run(c, 1, None)
+    assert other["maps"] != first["maps"] and "example" not in other
+    assert set(first["example"]) == {*PADDING_MODES, experiments.TRUTH}
+    assert ("accuracy" in first) == (c.net == "trained")
+
+
+def test_the_configurations_are_a_random_network_and_one_trained_with_each_mode(inputs):
+    configs = experiments.configs(inputs)
+    assert [(c.net, c.trained) for c in configs] == [("random", None), *(("trained", mode) for mode in PADDING_MODES)]
+    assert {(c.width, c.crop, c.data) for c in configs} == {(16, 64, inputs.fingerprint)}
+
+
+def test_padding_errors_are_read_by_distance_in_pixels_of_the_image():
+    maps = [{"padding_mode": mode, "layer": "layer2", "excess": [0.5, None], "error": [0.4, 0.1]}
+            for mode in ("zeros", "reflect")]
+    runs = [records.Record("padding_artifacts", "", 0, {"net": net, "trained": trained}, {"maps": maps})
+            for net, trained in (("random", None), ("trained", "reflect"), ("imagenet", "zeros"))]
+    errors = experiments.error_scores(runs)
+    assert {(score.net, score.padding_mode) for score in errors} == {
+        ("random", "zeros"), ("random", "reflect"), ("trained", "reflect")}
+    assert [(score.distance, score.error) for score in errors[:2]] == [(0, 0.4), (4, 0.1)]
+    assert [score.excess for score in experiments.excess_scores(runs)[:2]] == [0.5, None]
