@@ -60,14 +60,6 @@ def label(key: Hashable) -> Hashable:
     return ", ".join(NAMES.get(part, part) for part in key.split("/")) if isinstance(key, str) else key
 
 
-NAMES |= {"true_surroundings": "true surroundings"}   # page 01
-
-
-def label(key: str) -> str:
-    """Return the display name of a key of results: its parts between slashes by `NAMES`, "small, photographs"."""
-    return ", ".join(NAMES.get(part, part) for part in key.split("/"))
-
-
 def use_style() -> None:
     """Set the book's matplotlib style; the first cell of every page calls this."""
     sns.set_theme(style="ticks", palette="colorblind", context="notebook", font_scale=0.9)
