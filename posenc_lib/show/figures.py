@@ -207,7 +207,7 @@ def excess_by_depth(summary: pd.DataFrame, ax: Axes) -> Axes:
     summary  layer (in order of depth), padding_mode, mean, low, high
     """
     ax.axhline(0, color="0.25", linestyle="-.", linewidth=1.2, label="true surroundings")
-    for _, mode, rows, x in _dodged(summary, "layer", "padding_mode", 0.12, centre=1.5):
+    for _, mode, rows, x in _dodged(summary, "layer", "padding_mode", 0.12):
         _estimates(ax, x, rows, "o-", PADDING_COLOURS[mode], mode, alpha=0.7)
     layers = summary["layer"].unique()
     ax.set_xticks(range(len(layers)), layers, rotation=30)
@@ -308,7 +308,7 @@ def border_by_layer(rows: pd.DataFrame, value: str, ax: Axes) -> Axes:
            from below at the rounding error
     """
     rounding = 1e-8
-    for _, mode, line, x in _dodged(rows, "layer", "padding_mode", 0.08, centre=2):
+    for _, mode, line, x in _dodged(rows, "layer", "padding_mode", 0.08):
         colour, fmt = (PADDING_COLOURS[mode], "o-") if mode in PADDING_COLOURS else ("black", "s--")
         if value == "energy":
             _estimates(ax, x, line.assign(mean=line["energy"]), fmt, colour, mode, linewidth=1.6, alpha=0.7)
@@ -342,12 +342,13 @@ def dots_by_network(rows: pd.DataFrame, ax: Axes) -> Axes:
 
 
 def _dodged(summary: pd.DataFrame, category: str, kind: str, step: float,
-            centre: int | float) -> Iterator[tuple[int, Hashable, pd.DataFrame, np.ndarray]]:
+            centre: int | float | None = None) -> Iterator[tuple[int, Hashable, pd.DataFrame, np.ndarray]]:
     """Yield each kind's number, label, rows and positions: its categories, `step` apart from the next kind's.
 
-    centre  number of the kind that is drawn at the categories themselves
+    centre  number of the kind drawn at the category itself; by default the kinds are centred on it
     """
     categories = pd.Index(summary[category].unique())
+    centre = (summary[kind].nunique() - 1) / 2 if centre is None else centre
     for n, (label, rows) in enumerate(summary.groupby(kind, sort=False)):
         yield n, label, rows, categories.get_indexer(rows[category]) + step * (n - centre)
 
