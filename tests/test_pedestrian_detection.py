@@ -155,7 +155,8 @@ def test_a_miss_rate_by_hand():
     assert pedestrian_detection.missed_in(two, one, "Heavy", 1.0) is None
 
 
-def test_a_run_is_the_seeds_and_its_tables_come_from_its_record(tmp_path):
+@pytest.mark.slow
+def test_the_tables_of_two_runs_come_from_their_records(tmp_path):
     splits = people.load("streets", "", size=pedestrian_detection.SMOKE["csp"].size)
     c = pedestrian_detection.configs("smoke", "streets", splits.fingerprint, ["csp"], tmp_path)["csp"]
     run = partial(pedestrian_detection.run, splits=splits, workspace=Workspace("smoke", out=str(tmp_path)))
