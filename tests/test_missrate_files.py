@@ -163,7 +163,7 @@ def test_files_that_cannot_be_scored():
     truth, found = files()
     rows, d = truth["annotations"], found[0]
     for given_, detections, setup, sentence in (
-            (truth, found, "Easy", "setup: 'Easy' was asked for, but there are only 'Reasonable', 'Small', 'Heavy', "
+            (truth, found, "Easy", "setup: 'Easy' is not supported; choose from 'Reasonable', 'Small', 'Heavy', "
                                    "'All'"),
             ({"annotations": []}, found, "All", "miss_rate: the ground truth has no images; it needs images, "
                                                 "annotations"),
@@ -221,7 +221,7 @@ def test_what_cannot_be_scored(score):
 def test_regions_units_and_weights_that_do_not_fit():
     people, found = crowd([BOX]), seen([(*BOX, 0.5)])
     for options, sentence in (
-            ({"region": "middle", "size": (9, 9)}, "region: 'middle' was asked for, but there are only 'left', "
+            ({"region": "middle", "size": (9, 9)}, "region: 'middle' is not supported; choose from 'left', "
              "'right', 'top', 'bottom', 'centre', 'periphery'"),
             ({"region": "left"}, "matched: region 'left' was asked for without a size; give the pictures' (rows, "
                                  "cols)"),

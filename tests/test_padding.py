@@ -105,7 +105,7 @@ def test_a_convolution_that_pads_by_itself_is_refused():
 
 
 def test_an_unknown_mode_is_answered_with_the_choices(conv):
-    with pytest.raises(ValueError, match="padding_mode: 'reflection' was asked for, but there are only 'zeros'"):
+    with pytest.raises(ValueError, match="padding_mode: 'reflection' is not supported; choose from 'zeros'"):
         set_padding_mode(conv, "reflection")
 
 

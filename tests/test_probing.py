@@ -255,7 +255,7 @@ def test_a_network_that_is_interrupted_is_as_before(ask, fail):
     (lambda net: probe.probe(net, size=32, images=torch.zeros(5, 3, 8, 8), folds=1), "1 folds of 5"),
     (lambda net: probe.find_layers(nn.Linear(7, 2)), "Linear cannot take images of shape "),
     (lambda net: probe.find_layers(nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), size=8), "no layer of Sequ"),
-    (lambda net: probe.rank(net, "5", torch.zeros(2, 3, 32, 32), "size"), "rule: 'size' was asked for, but there"),
+    (lambda net: probe.rank(net, "5", torch.zeros(2, 3, 32, 32), "size"), "rule: 'size' is not supported"),
     (lambda net: probe.attack(net, "5", [0], lambda net: 1.0), "`evaluate` did not run layer 5"),
     (lambda net: probe.attack(net, "5", [99], lambda net: float(net(torch.zeros(1, 3, 8, 8)).sum())),
      r"channels 99..99 were asked for, but layer 5 has 0..31"),
