@@ -312,7 +312,7 @@ def test_a_data_set_without_a_preset_is_answered_with_those_there_are(monkeypatc
 def test_an_unknown_method_is_answered_with_the_choices():
     with pytest.raises(ValueError) as error:
         experiment("shift")
-    assert str(error.value) == ("method: 'shift' was asked for, but there are only 'baseline', 'one_crop', "
+    assert str(error.value) == ("method: 'shift' is not supported; choose from 'baseline', 'one_crop', "
                                 "'two_crops', 'augshift', 'blurpool', 'blurpool_augshift', 'mse_only', "
                                 "'random_padding', 'circular_padding'")
 

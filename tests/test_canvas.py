@@ -135,7 +135,7 @@ def test_directions_and_symmetries_of_the_target_maps():
 
 
 def test_an_unknown_target_map_is_answered_with_the_choices():
-    with pytest.raises(ValueError, match="position_map: 'D' was asked for, but there are only 'H', 'V', 'G', 'HS', 'V"):
+    with pytest.raises(ValueError, match="position_map: 'D' is not supported; choose from 'H', 'V', 'G', 'HS', 'V"):
         position_map("D", 8)
 
 
@@ -245,7 +245,7 @@ def test_a_shift_equals_torchs_own_roll_padding_and_slice(down, right):
     ({"fill": "true", "side": 10}, [0, 0], "shift: a shift of 0 pixels is too large for true fill with a window of "
                                            "side 10 on 9x6 images, which allows 0; shift by less, or give larger "
                                            "images"),
-    ({"fill": "black"}, [0, 0], "fill: 'black' was asked for, but there are only 'constant', 'reflect', 'circular', "
+    ({"fill": "black"}, [0, 0], "fill: 'black' is not supported; choose from 'constant', 'reflect', 'circular', "
                                 "'true'"),
 ])
 def test_a_way_that_a_fill_does_not_reach_is_refused(options, way, sentence):

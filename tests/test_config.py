@@ -125,13 +125,13 @@ def test_a_configuration_with_nan_has_no_digest():
 def test_an_unknown_value_is_answered_with_the_choices(field, choices):
     with pytest.raises(ValueError) as error:
         replace(BASE, **{field: "diagonal"})
-    assert str(error.value) == f"{field}: 'diagonal' was asked for, but there are only {choices}"
+    assert str(error.value) == f"{field}: 'diagonal' is not supported; choose from {choices}"
 
 
 @pytest.mark.parametrize("field", ["padding_mode", "run_with"])
 def test_a_network_to_read_from_may_also_be_without_padding(field):
     assert getattr(EncoderConfig(**{field: "none"}), field) == "none"
-    with pytest.raises(ValueError, match=f"{field}: 'valid' was asked for, but there are only 'zeros', 'reflect'"):
+    with pytest.raises(ValueError, match=f"{field}: 'valid' is not supported; choose from 'zeros', 'reflect'"):
         EncoderConfig(**{field: "valid"})
 
 
@@ -157,14 +157,14 @@ def test_every_profile_says_what_it_changes():
         padding_artifacts.PADDING,
         posenet_readout.READOUT,
         pretrained_decoding.DECODING,
-        augshift.AUGSHIFT,
+        augshift.PRESETS,
         config.SEEDS,
     ):
         assert set(changes) == set(config.PROFILES)
 
 
 def test_a_workspace_refuses_an_unknown_profile():
-    with pytest.raises(ValueError, match="profile: 'fast' was asked for, but there are only 'smoke', 'quick', 'paper'"):
+    with pytest.raises(ValueError, match="profile: 'fast' is not supported; choose from 'smoke', 'quick', 'paper'"):
         Workspace("fast")
 
 

@@ -236,7 +236,7 @@ def test_every_preset_builds(profile, dataset, schedule):
 
 
 def test_an_unknown_detector_is_refused():
-    with pytest.raises(ValueError, match=r"^detector: 'yolo' was asked for, but there are only 'faster', 'casc"):
+    with pytest.raises(ValueError, match=r"^detector: 'yolo' is not supported; choose from 'faster', 'casc"):
         replace(CONFIG, detector="yolo")
 
 

@@ -81,9 +81,9 @@ def test_coordinates_add_the_row_and_the_column_from_minus_1_to_1():
 
 
 def test_an_unknown_network_lists_the_choices():
-    with pytest.raises(ValueError, match=r"'resnet99' was asked for, .*'vgg16'.*'mobilenetv2_100'.*'pixels'"):
+    with pytest.raises(ValueError, match=r"'resnet99' is not supported; .*'vgg16'.*'mobilenetv2_100'.*'pixels'"):
         pretrained.untrained("resnet99")
-    with pytest.raises(ValueError, match="'resnet99' was asked for"):
+    with pytest.raises(ValueError, match="'resnet99' is not supported"):
         encoders.build_encoder(EncoderConfig(net="resnet99", source="imagenet"), 0, "")
 
 
@@ -361,7 +361,7 @@ def test_padding_modes_reach_every_network_or_are_refused():
 
 
 def test_only_the_small_network_is_trained_here():
-    with pytest.raises(ValueError, match="source of squeezenet1_1: 'photos' was asked for, but there are only"):
+    with pytest.raises(ValueError, match="source of squeezenet1_1: 'photos' is not supported; choose from"):
         encoders.build_encoder(EncoderConfig(net="squeezenet1_1", source="photos"), 0, "")
 
 
@@ -375,7 +375,7 @@ def test_a_page_names_networks_or_their_files(tmp_path):
     assert pretrained.parse_encoders(f"vgg16,resnet18={file}", tmp_path) == {"vgg16": "", "resnet18": str(file)}
     with pytest.raises(FileNotFoundError, match=r"none\.safetensors, requested for vgg16, does not exist"):
         pretrained.parse_encoders(f"vgg16={tmp_path}/none.safetensors", tmp_path)
-    with pytest.raises(ValueError, match="pretrained: 'vgg17' was asked for, but there are only 'vgg16'"):
+    with pytest.raises(ValueError, match="pretrained: 'vgg17' is not supported; choose from 'vgg16'"):
         pretrained.parse_encoders("vgg17", tmp_path)
 
 

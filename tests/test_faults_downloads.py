@@ -105,7 +105,7 @@ def test_an_image_set_that_comes_damaged_is_told_and_comes_whole_later(server, t
 
 
 def test_another_set_than_cifar_is_not_downloaded(tmp_path):
-    with pytest.raises(ValueError, match="download: 'digits' was asked for, but there are only 'cifar10', 'cifar100'"):
+    with pytest.raises(ValueError, match="download: 'digits' is not supported; choose from 'cifar10', 'cifar100'"):
         cifar.download("digits", tmp_path)
 
 

@@ -338,7 +338,7 @@ ERRORS = {
     "no folder": (["--data", "nowhere"], r"imagenet: nowhere/train does not hold images by class .*; --data names the"),
     "no val": (["--data", "{}/no val"], r"imagenet: .*no val/val does not hold images by class"),
     "an empty class": (["--data", "{}/an empty class"], "classes? green"),
-    "no method": (["--method", "shift"], "method: 'shift' was asked for, but there are only 'baseline', 'one_crop', "),
+    "no method": (["--method", "shift"], "method: 'shift' is not supported; choose from 'baseline', 'one_crop', "),
     "no network": (["--arch", "resnet81"], r"backbone: 'resnet81' was asked for.* near it are resnet\d+"),
     "a batch too large": (["--batch-size", "17"], "a batch size of 17 does not fit 16 training images; give 1 to 16"),
     "blur": (["--method", "blurpool"], "BlurPool was asked for in test_convnext; timm puts it into its ResNets"),

@@ -129,9 +129,9 @@ def test_a_fixed_permutation_travels_with_the_weights():
 
 
 @pytest.mark.parametrize("call, sentence", [
-    (lambda: gapnet(9, "resnet50"), "backbone: 'resnet50' was asked for, but there are only 'resnet18', 'nin'"),
-    (lambda: gapnet(9, padding_mode="zero", width=1), "padding_mode: 'zero' was asked for"),
-    (lambda: permutenet(9, permutation="random", width=1), "permutation: 'random' was asked for, but there are"),
+    (lambda: gapnet(9, "resnet50"), "backbone: 'resnet50' is not supported; choose from 'resnet18', 'nin'"),
+    (lambda: gapnet(9, padding_mode="zero", width=1), "padding_mode: 'zero' is not supported"),
+    (lambda: permutenet(9, permutation="random", width=1), "permutation: 'random' is not supported; choose from"),
 ])
 def test_unknown_variants_are_answered_with_the_choices(call, sentence):
     with pytest.raises(ValueError, match=sentence):
@@ -277,7 +277,7 @@ def test_without_padding_the_small_vgg_says_the_same_where_no_unit_feels_the_bor
 
 
 def test_an_unknown_task_is_answered_with_the_choices():
-    with pytest.raises(ValueError, match="task: 'detect' was asked for, but there are only 'classify', 'segment'"):
+    with pytest.raises(ValueError, match="task: 'detect' is not supported; choose from 'classify', 'segment'"):
         vgg(5, 2, task="detect")
 
 

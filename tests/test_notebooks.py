@@ -58,8 +58,8 @@ class Trap:
 @pytest.mark.parametrize("pages, given, sentences", [
     ("02,06,07", {"pretrained": "resnet18=none.safetensors", "layer": "layer9", "detectors": "csp,yolo"}, [
         "FileNotFoundError: weights: {root}/weights/none.safetensors, requested for resnet18, does not exist",
-        "ValueError: layer: 'layer9' was asked for, but there are only ",
-        "ValueError: detectors: 'yolo' was asked for, but there are only 'faster', 'cascade', 'csp'"]),
+        "ValueError: layer: 'layer9' is not supported; choose from ",
+        "ValueError: detectors: 'yolo' is not supported; choose from 'faster', 'cascade', 'csp'"]),
     ("02,06", {"photos": "empty", "checkpoint": "/nowhere/net.pt"}, [
         "FileNotFoundError: data: {root}/empty/train has no image",
         "FileNotFoundError: checkpoint: /nowhere/net.pt does not exist"]),

@@ -183,9 +183,9 @@ def test_features_and_decode_are_the_two_parts_of_forward(net, layer):
 
 @pytest.mark.parametrize("layer", ["layer5", "fc", ""])
 def test_an_unknown_layer_is_answered_with_those_there_are(net, layer):
-    with pytest.raises(ValueError, match=f"layer: '{layer}' was asked for, but there are only 'conv1', .*'layer4'"):
+    with pytest.raises(ValueError, match=f"layer: '{layer}' is not supported; choose from 'conv1', .*'layer4'"):
         net.features(torch.zeros(1, 3, 16, 16), layer)
-    with pytest.raises(ValueError, match=f"layer: '{layer}' was asked for"):
+    with pytest.raises(ValueError, match=f"layer: '{layer}' is not supported"):
         replace(CONFIG, layer=layer)
 
 
@@ -200,8 +200,8 @@ def test_the_size_of_the_feature_map(name, width, channels, stride):
 
 
 @pytest.mark.parametrize("arguments, sentence", [
-    ({"name": "resnet101"}, "segmenter: 'resnet101' was asked for, but there are only 'resnet18', "),
-    ({"output_stride": 32}, "output_stride: 32 was asked for, but there are only 8, 16"),
+    ({"name": "resnet101"}, "segmenter: 'resnet101' is not supported; choose from 'resnet18', "),
+    ({"output_stride": 32}, "output_stride: 32 is not supported; choose from 8, 16"),
     ({"width": 3}, "segmenter: width 3 is odd; give an even number"),
 ])
 def test_a_network_that_is_not_there_is_refused(arguments, sentence):

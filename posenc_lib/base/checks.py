@@ -4,7 +4,7 @@
 def check_choice(name: str, value, choices):
     """Return `value` if it is one of `choices`; else raise a ValueError that lists them."""
     if value not in choices:
-        raise ValueError(f"{name}: {value!r} was asked for, but there are only {', '.join(map(repr, choices))}")
+        raise ValueError(f"{name}: {value!r} is not supported; choose from {', '.join(map(repr, choices))}")
     return value
 
 
