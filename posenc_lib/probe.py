@@ -32,7 +32,7 @@ from posenc_lib.nets.padding import PADDING_MODES
 from posenc_lib.run.config import Recipe
 
 READER = DecodingConfig.recipe   # page 04's
-READERS = {name: HEADS[name] for name in ("in order", "shuffled", "answers permuted")}
+READERS = {name: HEADS[name] for name in ("in_order", "shuffled", "permuted_labels")}
 RULES = ("flip", "shift", "decodability", "strength", *measure_channels.REGIONS)
 FAILURES = (RuntimeError, ValueError, TypeError, AssertionError, IndexError, AttributeError)   # of a forward pass
 

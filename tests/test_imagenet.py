@@ -340,7 +340,7 @@ ERRORS = {
     "no method": (["--method", "shift"], "method: 'shift' was asked for, but there are only 'baseline', 'crop', "),
     "no network": (["--arch", "resnet81"], r"backbone: 'resnet81' was asked for.* near it are resnet\d+"),
     "a batch too large": (["--batch-size", "17"], "a batch of 17 was asked for, of 16 training images; give 1 to 16"),
-    "blur": (["--method", "blurpool"], "BlurPool was asked for in test_convnext; timm puts it into its ResNets"),
+    "blur": (["--method", "blurpool"], "timm has no BlurPool for test_convnext, only for its ResNets"),
     "a file": (["--data", __file__], "does not hold images by class"),
     "a batch of none": (["--batch-size", "0"], "a batch of 0 was asked for"),
     "other classes": (["--data", "{}/other classes"], "not the same classes in train and val; they differ in blue"),

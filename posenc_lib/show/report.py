@@ -134,7 +134,7 @@ def _location(told: probe.Probe, out: Path) -> str:
     cells = rows.assign(told=[f"{row.mean:.1f} [{row.low:.1f}, {row.high:.1f}]" for row in rows.itertuples()])
     table = cells.pivot(index=["layer", "channels", "chance", "ceiling"], columns="head", values="told")
     table = table.reindex(rows["layer"].unique(), level=0)[rows["head"].unique()].reset_index()
-    in_order = rows[rows["head"] == "in order"]
+    in_order = rows[rows["head"] == "in_order"]
     knows = in_order[(in_order["low"] > in_order["chance"]) & (in_order["margin_low"] > 0)]["layer"]
     said = (f"Location can be read from the order of the channels of {_list(knows)}: accuracy lies above chance and, "
             "fold by fold, above that of the shuffled control, by their whole 95 % intervals." if len(knows) else

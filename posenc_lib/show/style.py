@@ -20,6 +20,7 @@ NAMES = {
     # heads and probes
     "gapnet": "GAPNet", "permutenet": "PermuteNet", "posenet": "PosENet",
     "in_order": "in order", "shuffled": "shuffled", "permuted_labels": "permuted labels",
+    "few_channels": "in order, few channels",
     # padding modes and border fills
     "zeros": "zero", "constant": "black", "as_built": "as built",
     # tasks
