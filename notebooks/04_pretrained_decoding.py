@@ -27,27 +27,19 @@ grids = ""            # e.g. "3,5,7,10"; "" is 3,5,7
 seeds = 0             # how many; 0 is the profile's number
 
 # %%
-from dataclasses import replace
-from functools import lru_cache
-from math import ceil
+from functools import partial
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import torch
-from sklearn.linear_model import Ridge
-from sklearn.model_selection import GridSearchCV, GroupKFold
 from torch import nn
 
-from posenc_lib.claims import pretrained_decoding
-from posenc_lib.experiments import encoders as experiments_encoders
-from posenc_lib.experiments import posenet_readout
-from posenc_lib.experiments import pretrained_decoding as experiments_pretrained_decoding
+from posenc_lib.claims import pretrained_decoding as claims
+from posenc_lib.experiments import pretrained_decoding as experiment
 from posenc_lib.measure import canvas, features
-from posenc_lib.nets import classifiers
-from posenc_lib.nets import heads as models
+from posenc_lib.nets import classifiers, heads
 from posenc_lib.nets import pretrained as encoders
-from posenc_lib.run import config, decoding, inputs, records
+from posenc_lib.run import config, inputs, records
 from posenc_lib.show import figures, page, style
 
 workspace = config.Workspace(profile, data_root, out)
@@ -65,7 +57,7 @@ print(page.provenance(workspace, splits))
 # units do not see across a cell, while both ImageNet networks passed. When the control is *passed* was laid down last, with those runs at hand.
 
 # %%
-page.claim_box(pretrained_decoding.PRETRAINED_LOCATION)
+page.claim_box(claims.PRETRAINED_LOCATION)
 
 # %% [markdown]
 # ## By hand: averaging and a 1×1 convolution change places
@@ -86,8 +78,10 @@ f = torch.randn(4, 16, 6, 6)
 with torch.no_grad():
     for kernel, mode in ((1, "zeros"), (3, "zeros"), (3, "reflect"), (3, "circular")):
         head = nn.Conv2d(16, 9, kernel, padding=kernel // 2, padding_mode=mode)
-        pooled_last, pooled_first = models.gap(head(f)), models.gap(f) @ head.weight.sum((-2, -1)).T + head.bias
-        print(f"{kernel}×{kernel}, {mode:9s} largest difference {float((pooled_last - pooled_first).abs().max()):.0e}")
+        pooled_last = heads.gap(head(f))
+        pooled_first = heads.gap(f) @ head.weight.sum((-2, -1)).T + head.bias
+        difference = (pooled_last - pooled_first).abs().max().item()
+        print(f"{kernel}×{kernel}, {mode:9s} largest difference {difference:.0e}")
 
 # %% [markdown]
 # For 1×1 it is an identity. For 3×3 only under circular padding: elsewhere the head reads the border itself, and could tell the location even
@@ -96,34 +90,41 @@ with torch.no_grad():
 # ## Build it
 #
 # Place every image in every cell of a {term}`canvas`, run the frozen network once, keep $z$ of each stage. Then a head is an ordinary linear
-# classifier, and several are trained side by side (`models.Heads`):
+# classifier, and several are trained side by side (`heads.Heads`):
 
 # %%
 encoder = encoders.small_vgg(classifiers.vgg(6, width=4))
 patches = splits.test.take(slice(0, 5))
 latents, location, number = features.pooled_latents(encoder, patches, 3)
 
-canvases = canvas.place(encoder.view(patches).batch(number)[0], location, 3)     # by hand, all at once
+canvases = canvas.place(encoder.view(patches).batch(number)[0], location, 3)   # by hand, all at once
 for z, f in zip(latents, encoder(canvases), strict=True):
     torch.testing.assert_close(z, f.mean((-2, -1)))
 print([tuple(z.shape) for z in latents], "(canvas, channel) of each stage")
 
+with torch.no_grad():                                                          # a linear head by hand
+    head = heads.Heads([torch.arange(latents[-1].shape[1])], ["none"], num_classes=9)
+    linear = head.heads[0][-1]
+    torch.testing.assert_close(head(latents[-1])[0], latents[-1] @ linear.weight.T + linear.bias)
+
 # %% [markdown]
 # **How much can a layer know at most?** A unit sees a limited part of the canvas. Where that part holds no border, two cells look alike: in a 7×7 grid, a layer whose
-# units reach over one cell can tell the four corners, the four edges and the middle, nine kinds of cell and not 49. The number of kinds can be counted:
+# units reach over one cell can tell the four corners, the four edges and the middle, nine {term}`distinguishable cells` and not 49. They can be counted:
 # put one image in every cell and see which $z$ differ.
 
 # %%
-def kinds_of_cell(encoder, images, grid):
-    """In how many kinds of cell does one image give another z? (stage,)"""
-    latents, _, _ = features.pooled_latents(encoder, images.take(slice(0, 1)), grid)
-    alike = [torch.cdist(z.double(), z.double()) < 1e-5 * z.norm(dim=1).max() for z in latents]     # (cell, cell)
-    return [int((pairs.tril(-1).sum(1) == 0).sum()) for pairs in alike]                             # the first of its kind
+def n_distinguishable(z):
+    """Of how many cells does z differ from that of every earlier cell?  z (cell, channel) of one image"""
+    distance = torch.cdist(z.double(), z.double())
+    same = distance < 1e-5 * z.norm(dim=1).max()       # but for rounding
+    return int((same.tril(-1).sum(1) == 0).sum())
 
 
 size = patches.images.shape[-1]
-assert kinds_of_cell(encoder, patches, 3) == [decoding.n_distinguishable_cells(z[number == 0]) for z in latents]
-print(f"random network, cells of {size} pixels:", {f"{k}×{k}": kinds_of_cell(encoder, patches, k) for k in (3, 5, 7)}, "by stage")
+by_hand = [n_distinguishable(z[number == 0]) for z in latents]
+assert experiment.distinguishable_cells(encoder, patches, 3) == by_hand
+print(f"random network, cells of {size} pixels, distinguishable cells by stage:",
+      {f"{k}×{k}": experiment.distinguishable_cells(encoder, patches, k) for k in (3, 5, 7)})
 
 # %% [markdown]
 # ## The experiment
@@ -147,74 +148,23 @@ print(f"random network, cells of {size} pixels:", {f"{k}×{k}": kinds_of_cell(en
 # for an answer that $z$ cannot hold, the locations of other canvases.
 
 # %%
-def between(z, location, number, z_test, location_test, grid):
-    """Row and column by ridge regression on half of the cells, a checkerboard: R² on those and on the other half.
-
-    Its penalty is chosen on images that the fit has not seen, for each image is in every cell.
-    """
-    half = np.array([(n // grid + n % grid) % 2 == 0 for n in range(grid ** 2)])
-    place = np.array([divmod(n, grid) for n in range(grid ** 2)], dtype=float)          # (cell, 2)
-    learned, seen = half[location], half[location_test]
-    folds = GroupKFold(min(5, len(np.unique(number))))
-    ridge = GridSearchCV(Ridge(), {"alpha": [10.0 ** n for n in range(-2, 6)]}, cv=folds)
-    ridge.fit(z[learned], place[location][learned], groups=number[learned])
-    return [float(ridge.score(z_test[part], place[location_test][part])) for part in (seen, ~seen)]
-
-
-# %%
-def latents_of(c, seed):
-    """z of each stage, location and image number on training and on test canvases, and the kinds of cell."""
-    encoder = experiments_encoders.build_encoder(c.encoder, seed, workspace.data, files.get(c.encoder.net, ""))
-    encoder.net.to(workspace.device)
-    n = ceil(c.canvases / c.grid ** 2)                                # images; each is in every cell
-    seen = [features.pooled_latents(encoder, part, c.grid) for part in (splits.train.subsample(n), splits.test.subsample(ceil(n / 2)))]
-    return *seen, kinds_of_cell(encoder, splits.test, c.grid)
-
-
-read = lru_cache(maxsize=1)(latents_of)        # of networks made here, which every seed makes anew
-kept = lru_cache(maxsize=None)(latents_of)     # of ImageNet networks, which all seeds share
-
-# %%
-def run(c, seed, checkpoint):
-    of_it = kept(c, 0) if c.encoder.source == "imagenet" else read(c, seed)
-    (latents, location, number), (tested, tested_location, _), kinds = of_it
-    rows = decoding.decode(latents, location, tested, tested_location, cells=c.grid ** 2, recipe=c.recipe, seed=seed,
-                           few=c.channels, checkpoint=checkpoint)
-    ceiling = {layer: n / c.grid ** 2 for layer, n in enumerate(kinds, start=1)}
-    z, z_tested = (decoding.standardize(part, latents)[:, -latents[-1].shape[1]:] for part in (latents, tested))
-    r2 = between(*(part.cpu().numpy() for part in (z, location, number, z_tested, tested_location)), c.grid)
-    return {"layers": [{**row, "ceiling": ceiling[row["layer"]]} for row in rows], "r2_seen": r2[0], "r2_between": r2[1]}
-
-
-# %%
-small, grids = posenet_readout.READOUT[profile]["small"], [int(k) for k in (grids or "3,5,7").split(",")]
+grids = [int(k) for k in (grids or "3,5,7").split(",")]
 seeds = range(seeds or config.SEEDS[profile])
 files = encoders.parse_encoders(pretrained, workspace.data, ["resnet18"] if profile == "paper" else [])
-random = experiments_encoders.EncoderConfig(width=small["width"])
-photographs, segments = (experiments_encoders.trained_config(name, workspace.data, **small) for name in ("photos", scenes or "digits_on_photos"))
-imagenet = experiments_encoders.imagenet_configs(files, workspace.data)
-
-trained = [photographs, segments, *imagenet]
-untrained = [random, *(experiments_encoders.EncoderConfig(net=c.net) for c in imagenet)]
-blind = [replace(photographs, run_with="circular"), replace(random, padding_mode="circular")]
-leaky = [replace(c, run_with="circular") for c in imagenet if c.net != "mobilenetv2_100"]   # which pads in its own way
-shared = {"profile": profile, "dataset": dataset, "data": splits.fingerprint, **experiments_pretrained_decoding.DECODING[profile]}
-configs = [experiments_pretrained_decoding.DecodingConfig(encoder=c, grid=k, channels=min(8, small["width"]), **shared)
-           for c in (*trained, *untrained, *blind, *leaky) for k in grids]
-runs = records.run_or_load("pretrained_decoding", configs, run, seeds=seeds, workspace=workspace,
+plan = experiment.plan(profile, dataset, splits.fingerprint, files, workspace.data,
+                       scenes=scenes or "digits_on_photos", grids=grids)
+read = experiment.Inputs(splits, workspace.data, files, workspace.device)
+runs = records.run_or_load("pretrained_decoding", plan.configs, partial(experiment.run, inputs=read),
+                           seeds=seeds, workspace=workspace,
                            before=lambda: encoders.check_weights(files, workspace.data))
-runs, seeds = records.complete_seeds(runs, configs)
+runs, seeds = records.complete_seeds(runs, plan.configs)
 
 # %%
-where = {config.digest(c): {"network": style.label(c.encoder.key), "grid": c.grid} for c in configs}
-frame = pd.DataFrame([{**where[r.digest], "seed": r.seed, **row} for r in runs for row in r.results["layers"]])
-frame[["accuracy", "ceiling"]] *= 100
-by = ["network", "grid", "layer", "head"]
-summary = records.summarise(frame, by, "accuracy").merge(
-    frame.groupby(by, as_index=False).agg(channels=("channels", "first"), ceiling=("ceiling", "mean")), on=by)
-summary["chance"] = 100 / summary["grid"] ** 2
-told = f"mean and 95 % interval (Student's t) over n = {len(seeds)} seeds"
-what = f"{dataset}, {configs[0].canvases} canvases to learn on and half as many to test"
+frame = experiment.accuracy_frame(runs, plan.configs)
+accuracies = claims.accuracy_rows(frame)
+summary = pd.DataFrame(accuracies)
+interval = f"mean and 95 % interval (Student's t) over n = {len(seeds)} seeds"
+what = f"{dataset}, {plan.configs[0].canvases} canvases to learn on and half as many to test"
 
 # %% [markdown]
 # ## What came out: which stage knows where
@@ -224,36 +174,42 @@ what = f"{dataset}, {configs[0].canvases} canvases to learn on and half as many 
 
 # %%
 def panels(networks, heads, name, caption, alt):
-    labels = [style.label(c.key) for c in networks]
-    drawn = summary[summary["network"].isin(labels) & summary["head"].isin(heads)]
-    fig, axes = plt.subplots(len(grids), len(labels), figsize=(2.5 * len(labels) + 1, 2.3 * len(grids)),
-                             sharey=True, squeeze=False, layout="constrained")
+    keys = [c.key for c in networks]
+    rows = summary[summary["network"].isin(keys) & summary["head"].isin(heads)]
+    named = rows.assign(head=rows["head"].map(style.label))
+    fig, axes = plt.subplots(len(grids), len(keys), sharey=True, squeeze=False, layout="constrained",
+                             figsize=(2.5 * len(keys) + 1, 2.3 * len(grids)))
     for axes_row, k in zip(axes, grids, strict=True):
-        for ax, label in zip(axes_row, labels, strict=True):
-            figures.accuracy_by_layer(drawn[(drawn["network"] == label) & (drawn["grid"] == k)], ax)
+        for ax, key in zip(axes_row, keys, strict=True):
+            panel = named[(named["network"] == key) & (named["grid"] == k)]
+            figures.accuracy_by_layer(panel, ax)
             ax.set_xlabel("stage" if k == grids[-1] else "")
-            ax.set_title(label.replace(", ", "\n", 1) if k == grids[0] else "", fontsize="small")
+            title = style.label(key).replace(", ", "\n", 1)
+            ax.set_title(title if k == grids[0] else "", fontsize="small")
         axes_row[0].set_ylabel(f"{k}×{k}\naccuracy (%)")
-    fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize="small", loc="outside lower center", ncols=5)
-    page.show(fig, name, caption, alt, workspace=workspace, data=drawn)
+    fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize="small", loc="outside lower center",
+               ncols=5)
+    page.show(fig, name, caption, alt, workspace=workspace, data=rows)
 
 
-for networks, name, which in ((trained, "04_by_stage", "trained"), (untrained, "04_by_stage_random", "random")):
-    panels(networks, ["in order", "shuffled"], name, f"""Location accuracy from the pooled latent of each stage of a frozen,
-           {which} network, by grid ({what}); {told}. Dotted: chance. Grey: the most that the stage can know, from the kinds
-           of cell it can tell apart.""", f"Accuracy by stage, one column a {which} network, one row a grid.")
+for networks, name, which in ((plan.trained, "04_by_stage", "trained"),
+                              (plan.untrained, "04_by_stage_random", "random")):
+    panels(networks, ["in_order", "shuffled"], name, f"""Location accuracy from the pooled latent of each stage of a frozen,
+           {which} network, by grid ({what}); {interval}. Dotted: chance. Grey: the ceiling, from the number of cells that the
+           stage can distinguish.""", f"Accuracy by stage, one column a {which} network, one row a grid.")
 
 # %%
-last = summary[summary["layer"] == summary.groupby(["network", "grid"])["layer"].transform("max")]
-shown = last[last["head"].isin(["in order", "shuffled"])].copy()
-shown["grid"] = [f"{k}×{k}, chance {100 / k ** 2:.1f}" for k in shown["grid"]]
-shown["told"] = [f"{row['mean']:.1f} [{row['low']:.1f}, {row['high']:.1f}]" for _, row in shown.iterrows()]
-shown = shown.set_index(["network", "head", "grid"])["told"].unstack("grid", sort=False).reset_index()
-page.table(shown, "04_last_stage", f"""Location accuracy (%) from the last stage of each frozen network, channels in order
-           and shuffled ({what}); {told}.""", workspace=workspace)
+last = claims.last_stage(accuracies)
+table = pd.DataFrame([{"network": style.label(row.network), "head": style.label(row.head),
+                       "grid": f"{row.grid}×{row.grid}, chance {row.chance:.1f}",
+                       "accuracy": f"{row.mean:.1f} [{row.low:.1f}, {row.high:.1f}]"}
+                      for row in last if row.head in ("in_order", "shuffled")])
+table = table.set_index(["network", "head", "grid"])["accuracy"].unstack("grid", sort=False)
+page.table(table.reset_index(), "04_last_stage", f"""Location accuracy (%) from the last stage of each frozen network, channels in order
+           and shuffled ({what}); {interval}.""", workspace=workspace)
 
 # %% [markdown]
-# *What was seen so far,* on digits and on CIFAR-10: shallow stages stay at the few kinds of cell that they can tell, and deeper ones rise with theirs. Random networks do
+# *What was seen so far,* on digits and on CIFAR-10: shallow stages stay at the few cells that they can distinguish, and deeper ones rise with theirs. Random networks do
 # the same. Shuffling takes most of it away from all of them.
 
 # %% [markdown]
@@ -270,47 +226,47 @@ page.table(shown, "04_last_stage", f"""Location accuracy (%) from the last stage
 # :::
 
 # %%
-panels([photographs, *blind, *leaky], ["in order", "in order, few channels", "answers permuted"], "04_controls",
-       f"""Controls: zero and circular padding; {configs[0].channels} channels of each stage; permuted answers ({what});
-       {told}.""", "Panels of accuracy by stage: under circular padding the small networks are on the chance line.")
-exact = frame[frame["network"].isin([style.label(c.key) for c in blind]) & (frame["head"] == "in order")]
+panels([plan.trained[0], *plan.circular, *plan.imagenet_circular],
+       ["in_order", "few_channels", "permuted_labels"], "04_controls",
+       f"""Controls: zero and circular padding; {plan.configs[0].channels} channels of each stage; permuted labels ({what});
+       {interval}.""", "Panels of accuracy by stage: under circular padding the small networks are on the chance line.")
+circular = [c.key for c in plan.circular]
+exact = frame[frame["network"].isin(circular) & (frame["head"] == "in_order")]
+off_chance = (exact["accuracy"] - 100 / exact["grid"] ** 2).abs().max()
 print("small networks, circular padding, largest distance of any run from chance:",
-      f"{(exact['accuracy'] - 100 / exact['grid'] ** 2).abs().max():.2g} points in {len(exact)} (run, stage)")
+      f"{off_chance:.2g} points in {len(exact)} (run, stage)")
 
 # %% [markdown]
 # **A list of cells, or a sense of place?** A head that has seen every cell may have learned a list. So teach row and column, by ridge regression, on half of the cells,
 # those of one colour of a checkerboard, and ask for the cells *between*, on new images. $R^2 = 1$ is right; 0 is what the mean of all cells would give.
 
 # %%
-place = pd.DataFrame([{**where[r.digest], "cells": cells, "R2": r.results[name]} for r in runs
-                      for cells, name in (("learned", "r2_seen"), ("between", "r2_between"))])
-place = records.summarise(place, ["network", "grid", "cells"], "R2")
+ridge = experiment.ridge_frame(runs, plan.configs)
+r2 = records.summarise(ridge, ["network", "grid", "cells"], "R2")
+named = r2.assign(network=r2["network"].map(style.label))
 fig, axes = plt.subplots(1, len(grids), figsize=(4 * len(grids), 3.6), sharey=True, layout="constrained", squeeze=False)
 for ax, k in zip(axes[0], grids, strict=True):
-    figures.dots_by_group(place[place["grid"] == k], "network", "cells", ax).set(title=f"{k}×{k}", ylim=(-1.1, 1.1))
+    figures.dots_by_group(named[named["grid"] == k], "network", "cells", ax)
+    ax.set(title=f"{k}×{k}", ylim=(-1.1, 1.1))
 axes[0, 0].set_ylabel("R² of row and column")
 page.show(fig, "04_between", f"""Row and column by ridge regression on the last stage's pooled latent, on new images: in cells
-          that were learned, and in those between ({what}); {told}. Clipped below −1.""",
+          that were learned, and in those between ({what}); {interval}. Clipped below −1.""",
           "R squared by network, for learned cells and for cells between, one panel a grid.", workspace=workspace,
-          data=place)
+          data=r2)
 
 # %% [markdown]
 # ## Against the paper
 
 # %%
-claim = pretrained_decoding.PRETRAINED_LOCATION
-judged = last[last["network"].isin([style.label(c.key) for c in imagenet or trained])]
-twin = {style.label(c.key): style.label(random.key) for c in (photographs, segments)}                # the same network with random weights
-twin |= {style.label(c.key): style.label(u.key) for c, u in zip(imagenet, untrained[1:], strict=True)}
-roles = {"trained": judged, "random": last[last["network"].isin(twin.values())],
-         "circular": last[last["network"].isin([style.label(c.key) for c in blind])]}
-control = pd.concat([part[part["head"] == "in order"].assign(role=role) for role, part in roles.items()])
-control["of"] = control["network"].replace(twin)
-page.against_paper({claim: claim.verdict(judged)}, {claim: claim.control_outcome(control)}, "04_against_paper",
+claim = claims.PRETRAINED_LOCATION
+judged = [c.key for c in plan.imagenet or plan.trained]
+verdict = claim.verdict([row for row in last if row.network in judged])
+control = claims.control_rows(last, judged, plan.random_twin, circular)
+page.against_paper({claim: verdict}, {claim: claim.control_outcome(control)}, "04_against_paper",
                    f"{what}, n = {len(seeds)} seeds", workspace=workspace)
-alone = last[(last["head"] == "in order") & ~last["network"].isin([style.label(c.key) for c in (*blind, *leaky)])]
-for label, row in alone.groupby("network", sort=False)["mean"].agg(["min", "max"]).iterrows():
-    print(f"{label:28s} in order, over grids: {row['min']:5.1f} to {row['max']:5.1f} %")
+for c in plan.trained + plan.untrained:
+    means = [row.mean for row in last if (row.network, row.head) == (c.key, "in_order")]
+    print(f"{style.label(c.key):28s} in order, over grids: {min(means):5.1f} to {max(means):5.1f} %")
 
 # %% [markdown]
 # ## What it means, and what it does not
@@ -322,7 +278,7 @@ for label, row in alone.groupby("network", sort=False)["mean"].agg(["min", "max"
 #   What is decoded is the mark that padding leaves; learning did not make it. In the two ImageNet networks that were run on CIFAR-10 (`figures/cpu/` in the repository) it
 #   wore some of it away.
 # * **Which stage knows is a matter of reach** ({numref}`fig-04_by_stage`). Heads come close to the ceiling of what a stage can know at all: shallow stages see no border from
-#   the cells inside, and tell nine kinds of cell. "Deeper layers encode more position" is, on canvases, mostly "deeper units see further". A random network's ceiling can be
+#   the cells inside, and distinguish nine cells. "Deeper layers encode more position" is, on canvases, mostly "deeper units see further". A random network's ceiling can be
 #   lower still: it has no biases, so the empty canvas is 0 in every layer, and the border shows only where the image reaches it.
 # * **A sense of place, not a list.** Taught on half of the cells, a ridge regression places the other half ({numref}`fig-04_between`). The code is smooth enough to
 #   interpolate.
@@ -342,12 +298,12 @@ for label, row in alone.groupby("network", sort=False)["mean"].agg(["min", "max"
 # ::::{admonition} Exercise 1, by pencil
 # :class: exercise
 # Stage 3 of the small network: two 3×3 convolutions at stride 1, two at stride 2, two at stride 4, with 2×2 pools between. How wide is the window that one of its units sees? In a 5×5 grid
-# of 16-pixel cells, how many kinds of cell can it tell apart? A cell feels the border when some window holds a piece of its image and a piece of what is beyond the border.
+# of 16-pixel cells, how many cells can it distinguish? A cell feels the border when some window holds a piece of its image and a piece of what is beyond the border.
 #
 # :::{admonition} Solution
 # :class: dropdown
 # Each convolution adds one of its own input pixels on both sides: $2 \cdot 1 + 2 \cdot 2 + 2 \cdot 4 = 14$. The pools add 1 and 2 pixels on one side. So the window is $1 + 2 \cdot 14 + 3 = 32$
-# pixels wide. It spans the 16 pixels between the second ring of cells and the border, so all five rows differ, and $5 \times 5 = 25$ kinds of cell. The grey step of a trained network says the
+# pixels wide. It spans the 16 pixels between the second ring of cells and the border, so all five rows differ, and $5 \times 5 = 25$ cells. The grey step of a trained network says the
 # same. A random one, without biases, may show only $3 \times 3 = 9$: there only the first ring, which touches the border, feels it.
 # :::
 # ::::

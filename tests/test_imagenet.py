@@ -341,7 +341,7 @@ ERRORS = {
     "no method": (["--method", "shift"], "method: 'shift' is not supported; choose from 'baseline', 'one_crop', "),
     "no network": (["--arch", "resnet81"], r"backbone: 'resnet81' was asked for.* near it are resnet\d+"),
     "a batch too large": (["--batch-size", "17"], "a batch size of 17 does not fit 16 training images; give 1 to 16"),
-    "blur": (["--method", "blurpool"], "BlurPool was asked for in test_convnext; timm puts it into its ResNets"),
+    "blur": (["--method", "blurpool"], "timm has no BlurPool for test_convnext, only for its ResNets"),
     "a file": (["--data", __file__], "does not hold images by class"),
     "a batch of none": (["--batch-size", "0"], "a batch size of 0 does not fit"),
     "other classes": (["--data", "{}/other classes"], "have different classes, such as blue; give both"),

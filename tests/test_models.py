@@ -2,6 +2,7 @@
 import os
 import pickle
 from copy import deepcopy
+from math import gcd
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from torch import nn
 from posenc_lib.measure import canvas
 from posenc_lib.measure import features as encoders
 from posenc_lib.nets import classifiers
-from posenc_lib.nets.classifiers import Classifier, gapnet, permutenet, vgg
+from posenc_lib.nets.classifiers import BACKBONES, Classifier, gapnet, permutenet, vgg
 from posenc_lib.nets.heads import Heads, Readout, Shuffle, gap
 from posenc_lib.nets.hooks import captured
 from posenc_lib.nets.padding import PADDING_MODES, remove_padding, set_padding_mode
@@ -46,12 +47,18 @@ def test_features_equal_torchvisions_without_its_max_pool():
     assert torch.equal(gap(ours.eval().features(x)), theirs.eval()(x))
 
 
-@pytest.mark.parametrize("backbone, stride, channels", [("resnet18", 16, 16), ("nin", 4, 2)])
-def test_total_stride_and_channels(backbone, stride, channels):
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_backbones_feature_map_has_its_total_stride_and_channels(backbone):
     net = gapnet(5, backbone, width=2)
-    assert (net.stride, net.channels) == (stride, channels)
-    assert net.features(torch.zeros(1, 3, 96, 160)).shape == (1, channels, 96 // stride, 160 // stride)
-    assert net(torch.zeros(2, 3, 48, 48)).shape == (2, 5)
+    s = net.stride
+    assert net.features(torch.zeros(1, 3, 6 * s, 10 * s)).shape == (1, net.channels, 6, 10)
+    assert net(torch.zeros(2, 3, 3 * s, 3 * s)).shape == (2, 5)
+    assert list(net.named_children())[-1][0] == "head"
+
+
+def test_total_stride_and_channels_of_the_authors_backbones():
+    assert [(net.stride, net.channels) for net in (gapnet(5, name, width=2) for name in ("resnet18", "nin"))] == [
+        (16, 16), (4, 2)]
 
 
 @pytest.mark.parametrize("layer, reach", [("layer4", 219), ("head.0", 251)])
@@ -85,14 +92,15 @@ def test_averaging_and_a_3x3_convolution_commute_under_circular_padding_only(mod
     assert torch.allclose(gap(conv(f)), linear) == (mode == "circular")
 
 
-@pytest.mark.parametrize("backbone", ["resnet18", "nin"])
+@pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("build", [gapnet, permutenet])
 def test_under_circular_padding_every_cell_is_the_same(build, backbone):
-    """Page 03's negative control.  Cells of 16 pixels, a multiple of both total strides."""
+    """Page 03's negative control.  The side of a cell is a multiple of the total stride."""
     torch.manual_seed(0)
     options = {"permutation": "none"} if build is permutenet else {}
     net = build(9, backbone, "circular", width=4, **options).eval()
-    x = canvas.place(images(1, 3, 16, 16).expand(9, -1, -1, -1), torch.arange(9), 3)
+    side = 16 * net.stride // gcd(16, net.stride)
+    x = canvas.place(images(1, 3, side, side).expand(9, -1, -1, -1), torch.arange(9), 3)
 
     def spread(net, x):
         z = torch.cat([gap(net.features(x)), net(x)], 1)
@@ -129,7 +137,7 @@ def test_a_fixed_permutation_travels_with_the_weights():
 
 
 @pytest.mark.parametrize("call, sentence", [
-    (lambda: gapnet(9, "resnet50"), "backbone: 'resnet50' is not supported; choose from 'resnet18', 'nin'"),
+    (lambda: gapnet(9, "resnet50"), "backbone: 'resnet50' .*" + ", ".join(map(repr, BACKBONES))),
     (lambda: gapnet(9, padding_mode="zero", width=1), "padding_mode: 'zero' is not supported"),
     (lambda: permutenet(9, permutation="random", width=1), "permutation: 'random' is not supported; choose from"),
 ])
@@ -322,10 +330,10 @@ def test_the_width_of_the_classifier_for_small_images():
 
 
 @pytest.mark.parametrize("name, blur, sentence", [
-    ("resnet5O", False, "backbone: 'resnet5O' was asked for, and timm has none of that name; near it are .*resnet50"),
-    ("@", False, "backbone: '@' was asked for, and timm has none of that name; near it are resnet18, resnet50$"),
-    ("test_convnext", True, "backbone: BlurPool was asked for in test_convnext; timm puts it into its ResNets only, "
-                            "so ask for one of those, or for a method without it$"),
+    ("resnet5O", False, "backbone: timm has no model 'resnet5O'; similar names are .*resnet50"),
+    ("@", False, "backbone: timm has no model '@'; similar names are resnet18, resnet50$"),
+    ("test_convnext", True, "backbone: timm has no BlurPool for test_convnext, only for its ResNets; choose a "
+                            "ResNet, or a method without BlurPool$"),
 ])
 def test_a_classifier_that_timm_cannot_build_is_refused(name, blur, sentence):
     with pytest.raises(ValueError, match=sentence):

@@ -1,7 +1,8 @@
-"""GAPNet and PermuteNet on the authors' ResNet-18 or on NIN (built up by hand in page 03), PosENet's readout and a
-small VGG to read from (page 02), the classifiers of page 05, and weights from a file.
+"""Classifiers: GAPNet and PermuteNet on any of `BACKBONES` (page 03), a small VGG (pages 02 and 04), timm's networks
+(page 05).
 
-Source: Islam et al., ICCV 2021, Sec. 3, and ICLR 2020, Sec. 3; released code for what the texts leave open.
+To add a backbone, write a subclass of `Backbone` and enter it in `BACKBONES`.
+Source: Islam et al., ICCV 2021, Sec. 3, and ICLR 2020, Sec. 3; released code for what the papers leave open.
 """
 import difflib
 from collections import OrderedDict
@@ -25,7 +26,26 @@ def _block(channels_in: int, channels: int, stride: int) -> BasicBlock:
     return BasicBlock(channels_in, channels, stride, shortcut if stride > 1 or channels_in != channels else None)
 
 
-class ResNet18(nn.Module):
+class Backbone(nn.Module):
+    """Feature extractor of GAPNet and PermuteNet, which set its `head`.
+
+    stride    total stride of the feature map
+    channels  of the feature map
+    The constructor takes the width of the first stage, with a default.
+    """
+    stride: int
+    channels: int
+    head: nn.Module
+
+    def features(self, images: Images) -> Features:
+        """Compute the feature map f (batch, channels, row / stride, col / stride)."""
+        raise NotImplementedError
+
+    def forward(self, images: Images) -> Tensor:
+        return self.head(self.features(images))
+
+
+class ResNet18(Backbone):
     """The authors' ResNet-18: a 7x7 convolution of stride 2, no max-pool, four stages; total stride 16.
 
     width  channels of the first stage, 64 in the paper; the feature map has 8 x width
@@ -42,22 +62,17 @@ class ResNet18(nn.Module):
         self.layer3 = nn.Sequential(_block(2 * width, 4 * width, 2), _block(4 * width, 4 * width, 1))
         self.layer4 = nn.Sequential(_block(4 * width, 8 * width, 2), _block(8 * width, 8 * width, 1))
         self.channels = 8 * width
-        self.head = nn.Identity()
 
     def features(self, images: Images) -> Features:
-        """f (batch, 8 width, row / 16, col / 16)"""
         x = self.relu(self.bn1(self.conv1(images)))
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
-    def forward(self, images: Images) -> Tensor:
-        return self.head(self.features(images))
 
-
-class NIN(nn.Module):
+class NIN(Backbone):
     """Network in Network (Lin, Chen, Yan, 2014) with batch normalisation; total stride 4.
 
-    width  channels; 192 in the source.  Its overlapping 3x3 pools are 2x2 here: they need no padding, so that a
-    circular network stays exactly shift-invariant (page 03's negative control).  The authors released no NIN.
+    width  channels, 192 in the source.  Its overlapping 3x3 pools are 2x2 here, which need no padding, so that a
+           circular network is exactly shift-invariant (page 03's negative control).  The authors released no NIN
     """
     stride = 4
 
@@ -67,7 +82,6 @@ class NIN(nn.Module):
         self.block2 = self._block(width, width, 5)
         self.block3 = self._block(width, width, 3)
         self.channels = width
-        self.head = nn.Identity()
 
     @staticmethod
     def _block(channels_in: int, channels: int, kernel: int) -> nn.Sequential:
@@ -78,18 +92,14 @@ class NIN(nn.Module):
         return nn.Sequential(*layers)
 
     def features(self, images: Images) -> Features:
-        """f (batch, width, row / 4, col / 4)"""
         x = nn.functional.max_pool2d(self.block1(images), 2)
         return self.block3(nn.functional.avg_pool2d(self.block2(x), 2))
 
-    def forward(self, images: Images) -> Tensor:
-        return self.head(self.features(images))
+
+BACKBONES: dict[str, type[Backbone]] = {"resnet18": ResNet18, "nin": NIN}
 
 
-BACKBONES = {"resnet18": ResNet18, "nin": NIN}
-
-
-def _backbone(name: str, width: int | None) -> nn.Module:
+def _backbone(name: str, width: int | None) -> Backbone:
     backbone = BACKBONES[check_choice("backbone", name, tuple(BACKBONES))]
     return backbone() if width is None else backbone(width)
 
@@ -98,10 +108,10 @@ def gapnet(num_classes: int, backbone: str = "resnet18", padding_mode: str = "ze
            width: int | None = None) -> nn.Module:
     """GAPNet: features, a 3x3 convolution to `num_classes` channels, global average pooling.  -> logits
 
-    backbone      "resnet18" or "nin"
-    padding_mode  of every convolution, the head's too (the released head is zero-padded whatever the backbone)
-    width         channels of the first stage; None is the source's own
-    Parameters stand in the authors' order: conv1, bn1, layer1..layer4, head.
+    backbone      a key of `BACKBONES`
+    padding_mode  of every convolution, including the head's (the released head is zero-padded for any backbone)
+    width         channels of the first stage; None is the backbone's default
+    Parameters are in the authors' order: conv1, bn1, layer1..layer4, head.
     """
     net = _backbone(backbone, width)
     net.head = nn.Sequential(nn.Conv2d(net.channels, num_classes, 3, padding=1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
@@ -112,8 +122,8 @@ def permutenet(num_classes: int, backbone: str = "resnet18", padding_mode: str =
                permutation: str = "batch", width: int | None = None) -> nn.Module:
     """PermuteNet: features, global average pooling, shuffled channels, a linear layer.  -> logits
 
-    permutation  see `Shuffle`; "batch" is the released network, "none" the same head without the shuffle
-    The others as in `gapnet`.
+    permutation  see `heads.Shuffle`; "batch" is the released network, "none" the same head without the shuffle
+    The other arguments are those of `gapnet`.
     """
     net = _backbone(backbone, width)
     net.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), Shuffle(permutation, net.channels),
@@ -122,32 +132,33 @@ def permutenet(num_classes: int, backbone: str = "resnet18", padding_mode: str =
 
 
 def vgg(num_classes: int, width: int = 64, *, task: str = "classify") -> nn.Sequential:
-    """A small VGG to train and then to read from: four blocks of two convolutions with batch normalisation, 2x2 pools.
+    """A small VGG: four blocks of two convolutions with batch normalisation, 2x2 max-pools between them.
 
     width  channels of the first block, 64 in VGG-16; doubled from block to block.  Total stride 8
-    task   "classify": GAP and a linear layer, logits (batch, label).  "segment": a 1x1 convolution, enlarged to the
+    task   "classify": GAP and a linear layer, logits (batch, label).  "segment": a 1x1 convolution, upsampled to the
            image, logits (batch, label, row, col)
-    No residual sum asks two maps to be equally large, so it also runs without padding (`padding.remove_padding`).
+    It has no residual connections, which need maps of equal size, so it also runs without padding
+    (`padding.remove_padding`).
     """
     check_choice("task", task, ("classify", "segment"))
     blocks = make_layers([width, width, "M", 2 * width, 2 * width, "M", 4 * width, 4 * width, "M",
                           8 * width, 8 * width], batch_norm=True)
     head = (nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8 * width, num_classes))
             if task == "classify" else nn.Sequential(nn.Conv2d(8 * width, num_classes, 1), nn.Upsample(scale_factor=8)))
-    for conv in (m for m in blocks if isinstance(m, nn.Conv2d)):   # as torchvision starts its VGGs
+    for conv in (m for m in blocks if isinstance(m, nn.Conv2d)):   # torchvision's initialisation
         nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(conv.bias)
     return nn.Sequential(OrderedDict(features=blocks, head=head))
 
 
 class Classifier(nn.Module):
-    """A network of timm's, telling the pooled latent beside its answer: images -> z (batch, channel), logits.
+    """One of timm's networks, which also returns its pooled latent: images -> z (batch, channel), logits.
 
-    name   "cifar_resnet18": ResNet-18 for small images, a 3x3 stem without stride and no max-pool, total stride 8; or
-           any name that timm knows, "resnet50"
+    name   "cifar_resnet18": ResNet-18 for small images, with a 3x3 stem of stride 1, without max-pool, total stride 8;
+           or any model name of timm, such as "resnet50"
     width  channels of the first stage of cifar_resnet18, an even number; None is 64
-    blur   BlurPool (Zhang, 2019) at every stride behind the stem, a 2x2 average at those of the shortcuts; for ResNets
-    Random weights, from torch's global generator.
+    blur   BlurPool (Zhang, 2019) in every strided layer after the stem, 2x2 averages in strided shortcuts; ResNets only
+    Initial weights are drawn from torch's global generator.
     """
     def __init__(self, name: str, num_classes: int, *, width: int | None = None, blur: bool = False):
         super().__init__()
@@ -155,22 +166,21 @@ class Classifier(nn.Module):
         if name == "cifar_resnet18":
             w = width or 64
             if w % 2:
-                raise ValueError(f"cifar_resnet18: width {w} was asked for; give an even number")
+                raise ValueError(f"cifar_resnet18: width {w} is odd; give an even number")
             self.net = ResNet(TimmBlock, (2, 2, 2, 2), num_classes, channels=(w, 2 * w, 4 * w, 8 * w),
                               stem_type="deep", stem_width=w // 2, zero_init_last=False, **anti_aliased)
             self.net.conv1 = nn.Conv2d(3, w, 3, padding=1, bias=False)
             nn.init.kaiming_normal_(self.net.conv1.weight, mode="fan_out", nonlinearity="relu")
             self.net.maxpool = nn.Identity()
         elif not timm.is_model(name):
-            near = difflib.get_close_matches(name, timm.list_models(), n=3) or ["resnet18", "resnet50"]
-            raise ValueError(f"backbone: {name!r} was asked for, and timm has none of that name; near it are "
-                             f"{', '.join(near)}")
+            similar = difflib.get_close_matches(name, timm.list_models(), n=3) or ["resnet18", "resnet50"]
+            raise ValueError(f"backbone: timm has no model {name!r}; similar names are {', '.join(similar)}")
         else:
             try:
                 self.net = timm.create_model(name, num_classes=num_classes, **anti_aliased)
             except TypeError:
-                raise ValueError(f"backbone: BlurPool was asked for in {name}; timm puts it into its ResNets only, so "
-                                 "ask for one of those, or for a method without it") from None
+                raise ValueError(f"backbone: timm has no BlurPool for {name}, only for its ResNets; choose a ResNet, "
+                                 "or a method without BlurPool") from None
 
     def forward(self, images: Images) -> tuple[Latents, Logits]:
         z = self.net.forward_head(self.net.forward_features(images), pre_logits=True)

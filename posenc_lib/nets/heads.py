@@ -13,16 +13,15 @@ from posenc_lib.base.shapes import Features, Latents, Maps
 
 
 class Shuffle(Drawing):
-    """Reorder the channels of a pooled latent: z (batch, channel) -> z[:, permutation].
+    """Permute the channels of a pooled latent: z (batch, channel) -> z[:, permutation].
 
-    none    as it comes
-    fixed   one permutation, drawn when the layer is built, in training and in test
-    batch   a new permutation a forward pass, the same for the whole batch: the released PermuteNet
+    none    no permutation
+    fixed   one permutation, drawn when the layer is built, in training and evaluation
+    batch   a new permutation in every forward pass, the same for the whole batch: the released PermuteNet
     sample  a new permutation for every image
-    test    none in training; as "batch" in evaluation mode
+    test    none in training; like "batch" in evaluation mode
 
-    While the network is trained or examined by a run they come from the run's own generator (`draws.drawing`), else
-    from torch's global one.
+    Permutations come from a run's own generator inside `draws.drawing`, otherwise from torch's global generator.
     """
     def __init__(self, permutation: str, channels: int):
         super().__init__()
@@ -41,20 +40,20 @@ class Shuffle(Drawing):
 
 
 def gap(f: Features) -> Latents:
-    """Global average pooling: z_c, the mean of channel c over space."""
+    """Global average pooling: z_c is the mean of channel c over space."""
     return f.mean((-2, -1))
 
 
 class Readout(nn.Module):
-    """PosENet's readout: unpadded convolutions on stacked features, then a sigmoid, enlarged to the image.
+    """PosENet's readout: unpadded convolutions on stacked features, then a sigmoid, upsampled to the image.
 
-    channels  of the stacked features (see `encoders.stacked`)
-    maps      how many readouts stand side by side.  They share no weight, so n of them learn as one would alone
-    kernel, depth, padding   of its convolutions: 3, 1 and 0 in the paper; 1 to 7 and depth 1 to 3 in its Table 2
-    hidden    channels between convolutions; None is as many as came in, as in the released code
-    size      side of the maps drawn, 224 in the paper
-    Each convolution is followed by batch normalisation, which the text does not mention, and by a ReLU or, at the end,
-    the sigmoid.  Xavier initialisation.  Source: ICLR 2020, Sec. 3.1; released code.
+    channels  of the stacked features (see `features.stacked_features`)
+    maps      number of independent readouts.  They share no weights, so each learns as it would alone
+    kernel, depth, padding   of the convolutions: 3, 1 and 0 in the paper; 1 to 7 and depth 1 to 3 in its Table 2
+    hidden    channels between convolutions; None is the number of input channels, as in the released code
+    size      side of the predicted maps, 224 in the paper
+    Each convolution is followed by batch normalisation, which the paper does not mention, and by a ReLU or, after the
+    last one, the sigmoid.  Xavier initialisation.  Source: ICLR 2020, Sec. 3.1; released code.
     """
     def __init__(self, channels: int, maps: int = 1, *, kernel: int = 3, depth: int = 1, padding: int = 0,
                  hidden: int | None = None, size: int = 224):
@@ -62,7 +61,7 @@ class Readout(nn.Module):
         self.size = size
         layers: list[nn.Module] = []
         widths = [channels] + [hidden or channels] * (depth - 1) + [1]
-        for n, (wide, narrow) in enumerate(pairwise(widths)):   # all read the same features, then each its own
+        for n, (wide, narrow) in enumerate(pairwise(widths)):   # readouts share the first input only
             conv = nn.Conv2d(wide * (maps if n else 1), narrow * maps, kernel, padding=padding, groups=maps if n else 1)
             for weight in conv.weight.data.chunk(maps):
                 nn.init.xavier_uniform_(weight)
@@ -75,10 +74,10 @@ class Readout(nn.Module):
 
 
 class Heads(nn.Module):
-    """Linear heads side by side on one long latent.  They share no weight, so each learns as it would alone.
+    """Independent linear heads on one latent.  They share no weights, so each learns as it would alone.
 
-    channels      for each head, the numbers of the channels that it reads
-    permutations  for each head, how those are shuffled first, see `Shuffle`
+    channels      for each head, the indices of the channels that it reads
+    permutations  for each head, how those channels are permuted first, see `Shuffle`
     """
     def __init__(self, channels: Sequence[Tensor], permutations: Sequence[str], num_classes: int):
         super().__init__()
