@@ -17,12 +17,11 @@ from posenc_lib.claims.pretrained_decoding import (
     last_stage,
 )
 from posenc_lib.data import registry
-from posenc_lib.experiments import decoding
 from posenc_lib.experiments import pretrained_decoding as experiment
 from posenc_lib.experiments.encoders import EncoderConfig
 from posenc_lib.experiments.pretrained_decoding import DecodingConfig, Inputs, PooledLatents
 from posenc_lib.nets import classifiers, pretrained
-from posenc_lib.run import records
+from posenc_lib.run import decoding, records
 from posenc_lib.run.config import PROJECT, Recipe, digest
 
 

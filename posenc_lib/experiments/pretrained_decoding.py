@@ -15,11 +15,11 @@ from sklearn.model_selection import GridSearchCV, GroupKFold
 from torch import Tensor
 
 from posenc_lib.data.imageset import ImageSet, Splits
-from posenc_lib.experiments import decoding, posenet_readout
+from posenc_lib.experiments import posenet_readout
 from posenc_lib.experiments.encoders import EncoderConfig, build_encoder, imagenet_configs, trained_config
 from posenc_lib.measure import features
 from posenc_lib.nets.pretrained import Encoder
-from posenc_lib.run import training
+from posenc_lib.run import decoding, training
 from posenc_lib.run.config import Recipe, digest
 from posenc_lib.run.records import Record
 
