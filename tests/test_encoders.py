@@ -385,7 +385,7 @@ def test_keys_name_network_source_and_padding_and_have_display_names():
         {"run_with": "circular"}, {"padding_mode": "none"})]
     assert keys == ["pixels", "small/photos", "resnet18/imagenet", "small/random/circular", "small/random/none"]
     assert [style.label(key) for key in keys] == [
-        "pixels", "small, photographs", "resnet18, ImageNet", "small, random, circular", "small, random, none"]
+        "pixels", "small, photographs", "ResNet-18, ImageNet", "small, random, circular", "small, random, none"]
 
 
 def test_a_network_to_train_names_its_data():

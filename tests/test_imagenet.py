@@ -339,7 +339,7 @@ ERRORS = {
     "no val": (["--data", "{}/no val"], r"imagenet: .*no val/val does not hold images by class"),
     "an empty class": (["--data", "{}/an empty class"], "classes? green"),
     "no method": (["--method", "shift"], "method: 'shift' is not supported; choose from 'baseline', 'one_crop', "),
-    "no network": (["--arch", "resnet81"], r"backbone: 'resnet81' was asked for.* near it are resnet\d+"),
+    "no network": (["--arch", "resnet81"], r"backbone: timm has no model 'resnet81'; similar names are resnet\d+"),
     "a batch too large": (["--batch-size", "17"], "a batch size of 17 does not fit 16 training images; give 1 to 16"),
     "blur": (["--method", "blurpool"], "timm has no BlurPool for test_convnext, only for its ResNets"),
     "a file": (["--data", __file__], "does not hold images by class"),
