@@ -91,7 +91,7 @@ def _people_stand_in(size: Rectangle) -> Parts:
 BOX_SETS = {   # labels: boxes of people
     "streets": DataSet(
         lambda root, size: people.read_streets(*size), size=(64, 128), labels="boxes",
-        source="drawn street scenes, which know how much of each person is visible", licence="that of this book"),
+        source="drawn street scenes, with the visible fraction of each person", licence="that of this book"),
     "camvid": DataSet(
         people.read_camvid, size=(180, 240), labels="boxes",
         source="people in the label maps of `camvid`", licence="as above", layout="as above",
