@@ -284,7 +284,7 @@ def test_a_backbone_from_imagenet_is_the_encoders_and_stays_so(weights_root, kin
 
 def test_weights_that_are_not_there_or_not_of_this_network(offline, tmp_path):
     net = small("faster", net="resnet18", width=None, heights=DetectorConfig.heights)
-    with pytest.raises(FileNotFoundError, match=r"weights: .*resnet18-imagenet\.safetensors does not exist, and .*; put"):
+    with pytest.raises(FileNotFoundError, match=r"weights: .*resnet18-imagenet\.safetensors does not exist, and .*"):
         detectors.from_imagenet(net, "resnet18", tmp_path)
     for other, lacks in (("squeezenet1_1", "conv1.weight"), ("resnet50", "layer1.0.conv1.weight")):
         file = pretrained.weights_file(other, tmp_path)
