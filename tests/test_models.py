@@ -11,9 +11,9 @@ import torchvision
 from safetensors.torch import save_file
 from timm.layers import BlurPool2d
 from torch import nn
+from torch.nn.functional import interpolate
 
 from posenc_lib.measure import canvas
-from posenc_lib.measure import features as encoders
 from posenc_lib.nets import classifiers
 from posenc_lib.nets.classifiers import BACKBONES, Classifier, gapnet, permutenet, vgg
 from posenc_lib.nets.heads import Heads, Readout, Shuffle, gap
@@ -198,7 +198,8 @@ def test_the_readout_draws_the_released_codes_maps(data_root, case, options):
         pytest.skip(f"the released readout's own outputs: {file.name} is not beside the data")
     theirs = {name.removeprefix(f"{case}/"): torch.from_numpy(array) for name, array in np.load(file).items()
               if name.startswith(f"{case}/")}
-    features = torch.cat([encoders.resized(theirs[n], 14) for n in sorted(theirs) if n.startswith("feature")], 1)
+    stages = [theirs[name] for name in sorted(theirs) if name.startswith("feature")]
+    features = torch.cat([interpolate(f, (14, 14), mode="bilinear", align_corners=True) for f in stages], 1)
     readout = Readout(features.shape[1], size=theirs["map"].shape[-1], **options)
     readout.load_state_dict({n.removeprefix("weights/"): w for n, w in theirs.items() if n.startswith("weights/")})
     assert torch.allclose(readout.eval()(features), theirs["map"], atol=1e-5)

@@ -239,6 +239,6 @@ def test_imagenet_weights_do_not_go_into_a_small_network(tmp_path):
     save_file(torchvision.models.resnet18().state_dict(), file)
     net = small()
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
-    with pytest.raises(ValueError, match=r"weights: those of resnet18 lack conv1\.weight and \d+ more of the"):
+    with pytest.raises(ValueError, match=r"weights: those of resnet18 lack conv1\.weight and \d+ more tensors of the"):
         segmenters.from_imagenet(net, "resnet18", tmp_path)
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
