@@ -126,7 +126,7 @@ def test_what_a_page_keeps_is_kept_on_each_worker(workspace):
 
 def test_what_cannot_be_sent_is_one_sentence(workspace, tmp_path):
     with (open(tmp_path / "file", "w") as file,
-          pytest.raises(ValueError, match=r"^cluster: what runs here cannot be sent to a worker \(.+\); let it make")):
+          pytest.raises(ValueError, match=r"^cluster: the work cannot be sent to a worker \(.+\); create what")):
         sweep(lambda *_: {"name": file.name}, workspace)
 
 
@@ -230,7 +230,7 @@ def test_a_worker_may_die_while_dask_still_looks_for_the_one_before(workspace, w
 
 def test_workers_of_another_version_of_the_library_are_refused(workspace, monkeypatch):
     monkeypatch.setattr(cluster, "library", lambda: "another")
-    with pytest.raises(RuntimeError, match=r"6 of 6 runs failed twice.*\n.*posenc_lib in .+ is another version than"):
+    with pytest.raises(RuntimeError, match=r"6 of 6 runs failed twice.*\n.*posenc_lib in .+ is not the version that"):
         sweep(where, workspace)
 
 
@@ -264,7 +264,7 @@ exit {code}
 
 
 @pytest.mark.parametrize("settings, code, message", [
-    (None, 1, r"Slurm refuses such a job: sbatch: error: invalid partition"),
+    (None, 1, r"Slurm rejects such a job: sbatch: error: invalid partition"),
     ("jobs: 2", 0, r"KeyError: 'slurm'"),
     ("jobs: 2\nslurm: {cores: 1}", 0, "ValueError: You must specify how much cores and memory"),
     ("jobs: 2\nslurm: {cores: 1, memory: 1GB, time: 3}", 0, "ValueError: Got unexpected keyword argument 'time'"),
@@ -361,5 +361,5 @@ def test_the_manifests_job_is_a_command_of_this_book():
 
 def test_where_no_scheduler_answers_is_one_sentence(monkeypatch):
     monkeypatch.setattr(cluster, "TIMEOUT", 2)
-    with pytest.raises(ConnectionError, match=r"^cluster: no Dask scheduler answers at tcp://127.0.0.1:9 \(.+\);"):
+    with pytest.raises(ConnectionError, match=r"^cluster: no Dask scheduler responds at tcp://127.0.0.1:9 \(.+\);"):
         cluster.connect("tcp://127.0.0.1:9")
