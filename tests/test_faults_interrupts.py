@@ -52,8 +52,8 @@ SWEEP = """
 import os, time
 from dataclasses import dataclass
 from pathlib import Path
-from posenc_lib import records
-from posenc_lib.config import Workspace
+from posenc_lib.run import records
+from posenc_lib.run.config import Workspace
 
 @dataclass(frozen=True)
 class Config:

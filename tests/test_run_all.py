@@ -292,8 +292,9 @@ def test_a_failing_page_is_reported_and_the_book_has_the_others(tiny, make):
 
 GAPS = """
 # %%
-from posenc_lib import page, records
-from posenc_lib.config import Recipe, Workspace
+from posenc_lib.run import records
+from posenc_lib.show import page
+from posenc_lib.run.config import Recipe, Workspace
 shown, late = "of an earlier cell", 1
 
 # %%
