@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--net", default="small", choices=("small", *pretrained.KNOWN))
     args = parser.parse_args()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(config.device_type())
     encoder = encoders.build_encoder(
         encoders.EncoderConfig(net=args.net, width=64 if args.net == "small" else None), 0, ""
     )

@@ -24,6 +24,7 @@ from posenc_lib.data import imageset, registry
 from posenc_lib.experiments import ablation, region_attack
 from posenc_lib.measure import canvas, channels, metrics
 from posenc_lib.nets import hooks, segmenters
+from posenc_lib.run.config import device_type
 
 REMOVALS = 12
 
@@ -81,7 +82,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--scale", type=int, default=1)
     args = parser.parse_args()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(device_type())
     c, size = configuration(args.net)
     size = tuple(args.scale * side for side in size)
     images = registry.load("streets", "", size=size, validation=0.0).test.subsample(args.images).to(device)

@@ -8,7 +8,7 @@ authors   what the released script does: PIL images through torchvision transfor
           one in a Python loop, float32, the loss read at every step
 fit       `training.fit` alone: tensors on the device, one indexed assignment, channels last; on a GPU bfloat16, the
           step captured as a CUDA graph
-abreast   on a GPU: so many of them side by side (`lanes`), images a second of all together
+abreast   on a GPU: so many of them side by side (`run.streams`), images a second of all together
 compiled  with --compile: `fit`, the network through torch.compile (on a GPU with CUDA graphs, the step not captured)
 
 They run in turn, `rounds` times, in one process; the fastest round of each counts, because other programs on the
@@ -40,7 +40,7 @@ from posenc_lib.experiments import augshift
 from posenc_lib.measure import canvas
 from posenc_lib.nets import classifiers
 from posenc_lib.run import streams, training
-from posenc_lib.run.config import Recipe
+from posenc_lib.run.config import Recipe, device_type
 
 Build = Callable[[], torch.nn.Module]
 
@@ -159,7 +159,7 @@ def matmul_rate(device: torch.device, dtype: torch.dtype, rounds: int = 5) -> fl
 
 
 def main() -> None:
-    gpu = torch.cuda.is_available()
+    gpu = device_type() == "cuda"
     device, dtype = torch.device("cuda" if gpu else "cpu"), torch.bfloat16 if gpu else torch.float32
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("steps", 300 if gpu else 6), ("rounds", 3), ("width", 64), ("batch", 48), ("lanes", 4)):

@@ -9,7 +9,6 @@ from pathlib import Path
 # As in run_all.sh: waiting threads spin for microseconds, then sleep; on a busy machine, spinning is many times slower.
 os.environ["GOMP_SPINCOUNT"] = os.environ.get("GOMP_SPINCOUNT", "5000")
 
-import torch
 from torch import distributed
 
 from posenc_lib import probe
@@ -18,7 +17,7 @@ from posenc_lib.experiments import augshift_imagenet
 from posenc_lib.experiments.augshift import METHODS, AugShiftConfig
 from posenc_lib.nets import custom
 from posenc_lib.run import records
-from posenc_lib.run.config import Workspace, digest
+from posenc_lib.run.config import Workspace, device_type, digest
 from posenc_lib.show import report
 
 AUGSHIFT = """Train and evaluate one of page 05's methods on ImageNet, or on any folder of images sorted by class.
@@ -96,8 +95,7 @@ def run_probe(args: argparse.Namespace) -> None:
         raise ValueError(f"n-images: {args.n_images} images were requested; use at least {MIN_IMAGES}")
     start = time.time()
     network = custom.load(args.model, args.weights, seed=args.seed)
-    if torch.cuda.is_available():
-        network.model.cuda()
+    network.model.to(device_type())
     size = network.size if args.size is None else args.size
     if size < MIN_SIZE:
         raise ValueError(f"size: a canvas of {size} pixels was requested; use at least {MIN_SIZE}")

@@ -163,6 +163,24 @@ def test_every_profile_says_what_it_changes():
         assert set(changes) == set(config.PROFILES)
 
 
+@pytest.mark.parametrize("requested, gpu, device", [("", False, "cpu"), ("", True, "cuda"), ("cpu", True, "cpu"),
+                                                    ("cuda", True, "cuda"), ("cpu", False, "cpu")])
+def test_a_gpu_is_used_unless_the_environment_says_no(monkeypatch, requested, gpu, device):
+    monkeypatch.setenv("POSENC_DEVICE", requested)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    assert config.device_type() == Workspace("smoke").device.type == device
+
+
+@pytest.mark.parametrize("requested, sentence", [
+    ("cuda", "POSENC_DEVICE: cuda was requested, but torch finds no GPU; "),
+    ("tpu", "POSENC_DEVICE: 'tpu' is not supported; choose from '', 'cpu'")])
+def test_a_device_that_is_not_there_is_refused(monkeypatch, requested, sentence):
+    monkeypatch.setenv("POSENC_DEVICE", requested)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=f"^{sentence}"):
+        config.device_type()
+
+
 def test_a_workspace_refuses_an_unknown_profile():
     with pytest.raises(ValueError, match="profile: 'fast' is not supported; choose from 'smoke', 'quick', 'paper'"):
         Workspace("fast")

@@ -32,7 +32,7 @@ from posenc_lib.base.checks import one_line
 from posenc_lib.data.imageset import Splits, StandIn
 from posenc_lib.measure.metrics import mean_interval
 from posenc_lib.run import cluster, status, streams, training
-from posenc_lib.run.config import PROJECT, Workspace, describe, digest
+from posenc_lib.run.config import PROJECT, Workspace, describe, device_type, digest
 
 Run = Callable[..., dict]   # (config, seed, checkpoint) -> results by name
 
@@ -159,7 +159,7 @@ def _once(pairs: list[tuple[str, object]]) -> dict:
 def _machine() -> dict:
     commit = subprocess.run(["git", "-C", PROJECT, "describe", "--always", "--dirty", "--abbrev=12"],
                             capture_output=True, text=True)
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()} CPU"
+    device = torch.cuda.get_device_name() if device_type() == "cuda" else f"{platform.machine()} CPU"
     return {"device": device, "threads": torch.get_num_threads(), "python": platform.python_version(),
             "torch": version("torch"), "torchvision": version("torchvision"),
             "commit": commit.stdout.strip() or "unknown"}
