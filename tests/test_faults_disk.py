@@ -88,7 +88,7 @@ def limited(size: int) -> None:
 def save_too_much(path: Path) -> None:
     limited(100_000)
     with pytest.raises(OSError, match=rf"^checkpoint: {path} cannot be written \(OSError: \[Errno 27\] .+\); "
-                                      r"make room there, .+ and run the same again: it resumes from the last"):
+                                      r"free some space .+ and run the same command again: it resumes from the last"):
         files.save_atomically({"weights": torch.zeros(100_000)}, path)
 
 
@@ -113,7 +113,7 @@ def test_a_record_over_the_quota_leaves_the_file_as_it_was(tmp_path):
 
 
 def sweep_on_a_full_disk(sweep: Sweep) -> None:
-    with pytest.raises(OSError, match=r"^(records|checkpoint): .* cannot be .*; make room there"):
+    with pytest.raises(OSError, match=r"^(records|checkpoint): .* cannot be .*; free some space"):
         sweep()
 
 

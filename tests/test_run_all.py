@@ -246,7 +246,7 @@ def test_only_what_changed_runs_again(tiny, make):
 def test_an_index_alone_is_no_book(tiny, make):
     done = make("--only", "00")
     assert done.returncode == 1 and not tiny.html.exists()
-    assert done.stderr.startswith("run_all.sh: a book of profile quick has no page yet but its index; choose others")
+    assert done.stderr.startswith("run_all.sh: a book of profile quick has no page yet except its index; select other")
 
 
 FAILING = '''

@@ -30,8 +30,8 @@ def save_atomically(state: dict, path: Path) -> None:
         with suppress(FileNotFoundError):   # another writer of this run finished first and removed this partial file
             os.replace(partial, path)
     except OSError as error:
-        raise OSError(f"checkpoint: {path} cannot be written ({one_line(error)}); make room there, or give another "
-                      f"folder, and run the same again: it resumes from the last checkpoint") from None
+        raise OSError(f"checkpoint: {path} cannot be written ({one_line(error)}); free some space or choose another "
+                      f"folder, and run the same command again: it resumes from the last checkpoint") from None
     finally:
         with suppress(OSError):
             partial.unlink()
