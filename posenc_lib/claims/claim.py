@@ -82,6 +82,15 @@ def outcome(passed: bool | np.bool_, n: int | float | np.number, evidence: str) 
     return (PASSED if passed else NOT_PASSED, evidence) if n >= 2 else (NOT_TRIED, SINGLE_SEED)
 
 
+def above_zero(rows: Sequence) -> str:
+    """Verdict on whether every row is above 0: by its interval, by its mean, or not."""
+    if not rows:
+        return NOT_TESTABLE
+    if all(row.low > 0 for row in rows):
+        return REPRODUCED
+    return IN_DIRECTION if all(row.mean > 0 for row in rows) else NOT_REPRODUCED
+
+
 def interval_text(row, unit: str = "", spec: str = ".1f", with_n: bool = False) -> str:
     """Format a mean with its 95 % interval and, if wanted, the number of seeds: "12.3 % [11.0, 13.6], n = 5".
 

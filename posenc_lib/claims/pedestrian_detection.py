@@ -4,8 +4,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from posenc_lib.claims.claim import IN_DIRECTION, REPRODUCED, Claim, outcome
-from posenc_lib.claims.region_attack import above_zero, points
+from posenc_lib.claims.claim import IN_DIRECTION, REPRODUCED, Claim, above_zero, outcome, points
 from posenc_lib.run.records import summarise
 
 # Table S1, in percent: log-average miss rates on CityPersons, N = 100 channels, one network each.  The text calls them

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from posenc_lib.claims.claim import IN_DIRECTION, NOT_REPRODUCED, NOT_TRIED, REPRODUCED, Claim, outcome
+from posenc_lib.claims.claim import IN_DIRECTION, NOT_REPRODUCED, NOT_TRIED, REPRODUCED, Claim, outcome, points
 from posenc_lib.experiments.posenet_readout import MapScore, MiouScore
 from posenc_lib.measure.metrics import mean_interval
 
@@ -463,16 +463,13 @@ def _seen_and_reflected(scores: Sequence[MiouScore]) -> tuple[str, str]:
     window, reflect = (_interval(_subtract(runs["zeros", scored_on], runs[mode, scored_on]).values())
                        for mode, scored_on in (("none", "window"), ("reflect", "picture")))
     return outcome(window.low > 0 and reflect.low > 0, window.n, (
-        f"zero padding minus none, on the window: {_points(window)}; minus reflect, on the picture: "
-        f"{_points(reflect)}, n = {window.n}"))
+        f"zero padding minus none, on the window: {points(window)}; minus reflect, on the picture: "
+        f"{points(reflect)}, n = {window.n}"))
 
 
 def _percent(row: MiouSummary) -> str:
     return f"{row.mean:.1f} % [{row.low:.1f}, {row.high:.1f}], n = {row.n}"
 
-
-def _points(row: _Interval) -> str:
-    return f"{row.mean:+.1f} points [{row.low:+.1f}, {row.high:+.1f}]"
 
 
 POSENET_READOUT = Claim(

@@ -5,13 +5,11 @@ from typing import NamedTuple
 import pandas as pd
 
 from posenc_lib.claims.claim import (
-    IN_DIRECTION,
-    NOT_REPRODUCED,
-    NOT_TESTABLE,
     NOT_TRIED,
-    REPRODUCED,
     Claim,
+    above_zero,
     outcome,
+    points,
 )
 from posenc_lib.run.records import summarise
 
@@ -76,22 +74,8 @@ def _rows(row: type, frame: pd.DataFrame, by: list[str]) -> list:
     return [row(*values) for values in rows.itertuples(index=False, name=None)]
 
 
-def points(row: tuple) -> str:
-    """Mean and interval of a named tuple with mean, low and high, as text."""
-    return f"{row.mean:+.1f} points [{row.low:+.1f}, {row.high:+.1f}]"
-
-
 def _means(rows: Rows) -> str:
     return " and ".join(f"{row.mean:+.1f}" for row in rows)
-
-
-def above_zero(rows: Rows) -> str:
-    """Verdict on whether every row is above 0: by its interval, by its mean, or not."""
-    if not rows:
-        return NOT_TESTABLE
-    if all(row.low > 0 for row in rows):
-        return REPRODUCED
-    return IN_DIRECTION if all(row.mean > 0 for row in rows) else NOT_REPRODUCED
 
 
 def _select(rows: Rows, **values: str) -> list:
