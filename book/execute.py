@@ -8,8 +8,10 @@ import ast
 import os
 import re
 import symtable
+from math import nan
 
 import nbformat
+import psutil
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient.exceptions import CellExecutionError
 from papermill.clientwrap import PapermillNotebookClient
@@ -74,11 +76,12 @@ class Client(PapermillNotebookClient):
     """Papermill's client, for which a gap is not a failure; `gaps` collects the labels of missing figures and tables.
 
     sentence  text of a placeholder
+    spent     collects the kernel's CPU seconds at the end of each cell, all threads and child processes together
     """
 
-    def __init__(self, manager, *, gaps: list[str], sentence: str, **options):
+    def __init__(self, manager, *, gaps: list[str], sentence: str, spent: list[float], **options):
         super().__init__(manager, **options)
-        self.gaps, self.sentence, self.missing = gaps, sentence, set()
+        self.gaps, self.sentence, self.spent, self.missing = gaps, sentence, spent, set()
         self.page = "\n".join(cell.source for cell in self.nb.cells if cell.cell_type == "code")
 
     def papermill_execute_cells(self):
@@ -94,7 +97,15 @@ class Client(PapermillNotebookClient):
                     break
                 self.fill(cell, index, error)
             finally:
+                self.spent.append(self.cpu_seconds())
                 self.nb_man.cell_complete(self.nb.cells[index], cell_index=index)
+
+    def cpu_seconds(self) -> float:
+        try:
+            times = psutil.Process(self.km.provisioner.pid).cpu_times()
+        except psutil.NoSuchProcess:   # the kernel died
+            return nan
+        return times.user + times.system + times.children_user + times.children_system
 
     def is_gap(self, error: CellExecutionError) -> bool:
         name = re.match(r"name '(\w+)' is not defined", error.evalue)
@@ -126,9 +137,9 @@ class Engine(NBClientEngine):
     """Papermill's engine with this client; `variables` are the kernel's own environment variables."""
 
     @classmethod
-    def execute_managed_notebook(cls, manager, kernel_name, *, gaps, sentence, variables, start_timeout=60,
+    def execute_managed_notebook(cls, manager, kernel_name, *, gaps, sentence, spent, variables, start_timeout=60,
                                  execution_timeout=None, input_path=None, **options):
-        client = Client(manager, gaps=gaps, sentence=sentence, kernel_name=kernel_name, log=logger,
+        client = Client(manager, gaps=gaps, sentence=sentence, spent=spent, kernel_name=kernel_name, log=logger,
                         timeout=execution_timeout, startup_timeout=start_timeout, **options)
         return client.execute(env={**os.environ, **variables})
 

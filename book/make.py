@@ -82,7 +82,7 @@ class Page:
         self.executed = args.base / "build" / "notebooks" / f"{self.name}.ipynb"
         self.partial = self.executed.with_suffix(".partial.ipynb")
         library = sorted((ROOT / "posenc_lib").rglob("*.py"))
-        self.slices, self.gaps = args.base / "build" / "slices" / self.name, []
+        self.slices, self.gaps, self.spent = args.base / "build" / "slices" / self.name, [], []
         self.inputs = digest(self.values, args.on_file, contents([source, *library, ROOT / "requirements.lock"]))
 
     def unchanged(self) -> dict | None:
@@ -103,7 +103,8 @@ class Page:
     def write_stamp(self, seconds: float, files: str):
         figures = (self.args.base / "figures" / self.args.profile).glob(f"{self.name[:3]}*")
         stamp = {"profile": self.args.profile, "seconds": seconds, "inputs": self.inputs, "files": files,
-                 "gaps": self.gaps, "figures": sorted(str(figure.relative_to(self.args.base)) for figure in figures)}
+                 "gaps": self.gaps, "spent": self.spent,
+                 "figures": sorted(str(figure.relative_to(self.args.base)) for figure in figures)}
         fresh = self.executed.with_suffix(".json.new")
         fresh.write_text(json.dumps(stamp, indent=1))
         os.replace(fresh, self.executed.with_suffix(".json"))
@@ -118,7 +119,8 @@ class Page:
         try:
             notebook = papermill.execute_notebook(
                 self.notebook, self.partial, self.values, progress_bar=False, config=Config(KernelManager=ipc),
-                engine_name="gaps", gaps=self.gaps, sentence=sentence, variables={"POSENC_PAGE": self.name},
+                engine_name="gaps", gaps=self.gaps, sentence=sentence, spent=self.spent,
+                variables={"POSENC_PAGE": self.name},
                 extra_arguments=["--IPKernelApp.log_level=50"],  # at its end a busy kernel may log the interrupt
                 resources={"metadata": {"path": str(self.args.notebooks)}})  # the kernel's working directory
         except PapermillExecutionError as error:
