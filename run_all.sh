@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything this book is made of, from one command.
 #
-#   ./run_all.sh [options]        set up if needed, run the pages, build the book
+#   ./run_all.sh [options]        set up if needed (requirements.lock), run the pages, build the book
 #     --profile smoke|quick|paper   seconds a page | the whole book in some 15 minutes (default) | the papers' own scale
 #     --data DIR                    where data sets lie (else $POSENC_DATA, else data/)
 #     --only 01,03                  these pages, by number or name; 00_index always runs after them
@@ -15,7 +15,7 @@
 #   ./run_all.sh lab [...]        JupyterLab on the pages
 #   ./run_all.sh bench [NAME]     run bench/NAME.py; without a name, list them
 #   ./run_all.sh clean [--all]    remove what runs made (never records/paper, figures/paper); --all: .venv as well
-#   ./run_all.sh lock [...]       write requirements.lock anew from pyproject.toml; arguments go to uv
+#   ./run_all.sh lock [...]       write requirements*.lock anew from pyproject.toml; arguments go to uv
 #   ./run_all.sh help
 #
 # POSENC_PYTHON=/path/to/python uses that Python's environment as it is and installs nothing.
@@ -24,6 +24,8 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # Threads that wait spin for microseconds, then sleep: endless spinning makes a busy machine many times slower.
 export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-5000}
+
+everything="book detection parquet cluster test"  # the extras of pyproject.toml
 
 say() { echo "run_all.sh: $*" >&2; }
 fail() { local code=$1; shift; say "$*"; exit "$code"; }
@@ -56,18 +58,22 @@ make_venv() {  # .venv, and `installer`: the uv in it, or pip where uv cannot be
     fi
 }
 
-install() {  # requirements.lock and the project, unless the stamp says that this was done
-    local stamp=$root/.venv/posenc-stamp wanted
-    wanted=$({ cat "$root/requirements.lock" "$root/pyproject.toml"; echo "$root"; } |
+install() {  # the lock that has the extras in its arguments, and the project, unless the stamp says that this was done
+    local stamp=$root/.venv/posenc-stamp lock=requirements.lock locks extra done
+    for extra in "$@"; do case $extra in book | detection) ;; *) lock=requirements-all.lock ;; esac; done
+    locks=$({ cat "$root"/requirements*.lock "$root/pyproject.toml"; echo "$root"; } |
         "$python" -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())')
-    [ -x "$root/.venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
+    if [ -x "$root/.venv/bin/python" ] && [ -f "$stamp" ]; then
+        done=$(cat "$stamp")
+        if [ "$done" = "$locks requirements-all.lock" ] || [ "$done" = "$locks $lock" ]; then return; fi
+    fi
     make_venv
-    say "installing requirements.lock into .venv (some 6 GB, mostly torch)"
-    "${installer[@]}" install --quiet --require-hashes -r "$root/requirements.lock" &&
+    say "installing $lock into .venv (some 6 GB, mostly torch)"
+    "${installer[@]}" install --quiet --require-hashes -r "$root/$lock" &&
         "${installer[@]}" install --quiet --no-deps --no-build-isolation -e "$root" ||
-        fail 1 "requirements.lock could not be installed; the reason stands above. Start again once it is mended."
-    "$root/.venv/bin/python" "$root/book/check_environment.py" book test || exit 1
-    echo "$wanted" >"$stamp"
+        fail 1 "$lock could not be installed; the reason stands above. Start again once it is mended."
+    "$root/.venv/bin/python" "$root/book/check_environment.py" "$@" || exit 1
+    echo "$locks $lock" >"$stamp"
 }
 
 set_up() {  # sets `python` to the one that runs everything; its arguments are the extras needed
@@ -77,7 +83,7 @@ set_up() {  # sets `python` to the one that runs everything; its arguments are t
     else
         (
             command -v flock >/dev/null && { flock -n 9 || { say "waiting for another set-up"; flock 9; }; }
-            install
+            install "$@"
         ) 9>"$root/.venv.lock" || exit 1
         python=$root/.venv/bin/python
     fi
@@ -102,7 +108,7 @@ bench() {
     for file in "$root"/bench/*.py; do [ -f "$file" ] && names+=" $(basename "$file" .py)"; done
     [ $# -gt 0 ] || { echo "bench/ has:${names:- nothing yet}"; exit; }
     [ -f "$root/bench/$1.py" ] || fail 2 "there is no bench/$1.py; there are:${names:- none}."
-    find_python; set_up book
+    find_python; set_up $everything
     exec "$python" "$root/bench/$1.py" "${@:2}"
 }
 
@@ -114,11 +120,11 @@ case ${1:-} in
 esac
 case $command in
     run) find_python
-         "$python" "$root/book/arguments.py" "$@"  # report typing mistakes before minutes of set-up
-         set_up book
+         extras=$("$python" "$root/book/arguments.py" "$@")  # which also reports typing mistakes, before minutes of set-up
+         set_up $extras
          exec "$python" "$root/book/make.py" "$@" ;;
-    test) find_python; set_up book test; run_tests "$@" ;;
-    lab) find_python; set_up book
+    test) find_python; set_up $everything; run_tests "$@" ;;
+    lab) find_python; set_up book detection
          (cd "$root" && "$python" -m jupytext --quiet --sync notebooks/*.py)
          exec "$python" -m jupyterlab --ServerApp.root_dir="$root" --LabApp.default_url=/lab/tree/notebooks "$@" ;;
     bench) bench "$@" ;;
@@ -127,8 +133,10 @@ case $command in
            if [ $# = 1 ]; then rm -rf "$root"/{.venv,.venv.lock,posenc_book.egg-info}; fi ;;
     lock) find_python; unset POSENC_PYTHON; make_venv; cd "$root"
           [ "${installer[0]}" = "$root/.venv/bin/uv" ] || fail 1 "lock needs uv, which could not be installed."
-          exec "${installer[@]}" compile pyproject.toml --quiet --all-extras --universal --python-version 3.11 --generate-hashes \
-              --no-emit-index-url --custom-compile-command "./run_all.sh lock" -o requirements.lock "$@" ;;
+          compile() { "${installer[@]}" compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+              --no-emit-index-url --custom-compile-command "./run_all.sh lock" "$@"; }
+          compile --all-extras -o requirements-all.lock "$@"
+          compile --extra book --extra detection --constraint requirements-all.lock -o requirements.lock ;;
     help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "${BASH_SOURCE[0]}" ;;
     *) fail 2 "there is no command '$command'; there are run (the default), test, lab, bench, clean, lock and help." ;;
 esac

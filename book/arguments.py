@@ -58,6 +58,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return args
 
 
+def extras(args: argparse.Namespace) -> list[str]:
+    """The extras of pyproject.toml that a run needs."""
+    return ["book", "detection", *["parquet"] * bool(args.data), *["cluster"] * bool(args.cluster)]
+
+
 def minutes(text: str) -> float:
     """The length of a slice; inf where none was given."""
     try:
@@ -103,4 +108,4 @@ def choose(pages: list[Path], args: argparse.Namespace) -> list[Path]:
 
 
 if __name__ == "__main__":
-    parse(sys.argv[1:])
+    print(*extras(parse(sys.argv[1:])))

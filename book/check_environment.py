@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-REMEDY = ("install the pinned set (python -m pip install --require-hashes -r requirements.lock), "
+REMEDY = ("install the pinned set (python -m pip install --require-hashes -r requirements-all.lock), "
           "or unset POSENC_PYTHON and let run_all.sh make .venv.")
 
 

@@ -34,6 +34,17 @@ def made(source: str, line: int = 1) -> set[str]:
     return {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned()}
 
 
+def imports(source: str) -> list[str]:
+    """Modules that a cell imports, in order; of `from a import b` both a and a.b, which need not be one."""
+    names = []
+    for node in ast.walk(parsed(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return names
+
+
 def labels(source: str, page: str) -> list[str]:
     """Labels of the figures and tables that a cell outputs, in order, by `page.show` and the like or by a function of
     the page that calls one of these.

@@ -19,12 +19,14 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import execute  # noqa: F401 (the engine of papermill that knows gaps)
+import execute  # its import also registers the engine of papermill that knows gaps
 import filelock
 import jupytext
+import kernels
 import nbformat
 import papermill
 import psutil
@@ -33,7 +35,8 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 sys.path.insert(0, str(ROOT))
-from posenc_lib.run import status  # of the standard library alone
+from posenc_lib.base.checks import optional_packages  # like status, of the standard library alone
+from posenc_lib.run import status
 
 
 def prepare_output(args):
@@ -201,26 +204,33 @@ def run_pages(args) -> list[Page]:
     if args.on_file:
         print("  no GPU here, so nothing is trained: the pages show the runs in records/paper", flush=True)
     ran = {}
-    for last in (False, True):  # the index, made from the others' records, after the others
-        group = [page for page in pages if (page.name[:2] == INDEX) == last]
-        if last:
-            os.environ |= states(args, pages)
+    with kernels.preloaded(imports(page for page in pages if not page.unchanged())):
+        for last in (False, True):  # the index, made from the others' records, after the others
+            group = [page for page in pages if (page.name[:2] == INDEX) == last]
+            if last:
+                os.environ |= states(args, pages)
+                for page in group:
+                    page.inputs = digest(page.inputs, states(args, pages))
+            stale = []
             for page in group:
-                page.inputs = digest(page.inputs, states(args, pages))
-        stale = []
-        for page in group:
-            if stamp := page.unchanged():
-                print(f"  {page.name} is unchanged (took {stamp['seconds']:.1f} s when it ran)", flush=True)
-            else:
-                stale.append(page)
-        stale.reverse()  # later pages take longer: begun last, one would run alone at the end
-        with environment(args, "" if last or not stale else args.cluster), ThreadPoolExecutor(args.jobs) as pool:
-            ran.update(zip(stale, pool.map(Page.run, stale), strict=True))
+                if stamp := page.unchanged():
+                    print(f"  {page.name} is unchanged (took {stamp['seconds']:.1f} s when it ran)", flush=True)
+                else:
+                    stale.append(page)
+            stale.reverse()  # later pages take longer: begun last, one would run alone at the end
+            with environment(args, "" if last or not stale else args.cluster), ThreadPoolExecutor(args.jobs) as pool:
+                ran.update(zip(stale, pool.map(Page.run, stale), strict=True))
     after = files(args)
     for page, seconds in ran.items():
         if not page.failure:
             page.write_stamp(seconds, after)
     return pages
+
+
+def imports(pages: Iterable[Page]) -> list[str]:
+    """Modules that the pages import, each once."""
+    cells = [cell.source for page in pages for cell in page.notebook.cells if cell.cell_type == "code"]
+    return list(dict.fromkeys(name for source in cells for name in execute.imports(source)))
 
 
 def ready(args) -> list[Path]:
@@ -244,10 +254,11 @@ def environment(args, spec: str):
                    "POSENC_UNTIL": str(args.until)}
     with contextlib.ExitStack() as stack:
         if spec:
-            from posenc_lib.run import cluster  # which takes seconds, for torch
             try:
+                with optional_packages("cluster", "--cluster"):
+                    from posenc_lib.run import cluster  # which takes seconds, for torch
                 os.environ |= stack.enter_context(cluster.served(spec))
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, ModuleNotFoundError) as error:
                 fail(str(error), 1)
             print(f"  runs go to {spec}", flush=True)
         threads = os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // args.jobs)))

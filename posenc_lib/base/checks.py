@@ -1,4 +1,6 @@
-"""Checks of a caller's arguments, and one-line error messages."""
+"""Checks of a caller's arguments and of optional packages, and one-line error messages."""
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 def check_choice(name: str, value, choices):
@@ -6,6 +8,16 @@ def check_choice(name: str, value, choices):
     if value not in choices:
         raise ValueError(f"{name}: {value!r} is not supported; choose from {', '.join(map(repr, choices))}")
     return value
+
+
+@contextmanager
+def optional_packages(extra: str, purpose: str) -> Iterator[None]:
+    """Import packages of one of the project's extras inside; a missing one is a ModuleNotFoundError that names both."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{purpose} needs {error.name}, which is not installed; install the project's extra: "
+                                  f"pip install 'posenc-book[{extra}]'", name=error.name) from None
 
 
 def one_line(error: BaseException) -> str:

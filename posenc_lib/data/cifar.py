@@ -4,15 +4,12 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from PIL import Image
-from pyarrow import ArrowException
 from torchvision.datasets import CIFAR10, CIFAR100
 from torchvision.datasets.utils import calculate_md5, check_integrity
 
-from posenc_lib.base.checks import check_choice, one_line
+from posenc_lib.base.checks import check_choice, one_line, optional_packages
 from posenc_lib.base.shapes import Labels, Pixels
 from posenc_lib.data.files import Rectangle, decode, stack
 from posenc_lib.data.imageset import ImageSet
@@ -108,9 +105,12 @@ def _read_parquet(folder: Path, split: str, label_columns: tuple[str, ...], size
 
 def _columns(shard: Path, name: str, label_columns: tuple[str, ...]) -> tuple[list[bytes], list[int]]:
     """The encoded images of a shard, and their labels."""
+    with optional_packages("parquet", f"{name}: a Parquet file"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
     try:
         table = pq.read_table(shard)
-    except (ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{name}: {shard} is truncated or not a Parquet file ({reason}); download it again") from None
     image_column = next((column for column in ("img", "image") if column in table.column_names), None)

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from posenc_lib.base.checks import check_choice
+from posenc_lib.base.checks import check_choice, optional_packages
 from posenc_lib.base.shapes import Boxes, Detections
 from posenc_lib.measure.canvas import REGIONS, zones
 
@@ -235,7 +235,8 @@ def average_precision(people: Boxes, detections: Sequence[Detections]) -> float:
     people, detections  as in `match`.  People of any height and visibility count, unless they have ignore, in which
     case detections on them are neither true nor false positives.  nan if nobody counts.
     """
-    from torchmetrics.detection import MeanAveragePrecision  # takes seconds
+    with optional_packages("detection", "average_precision"):
+        from torchmetrics.detection import MeanAveragePrecision  # takes seconds
 
     _check(people, detections)
     metric = MeanAveragePrecision("xywh", iou_thresholds=[MIN_OVERLAP])

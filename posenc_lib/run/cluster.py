@@ -26,7 +26,7 @@ from distributed.client import CancelledError
 from distributed.security import Security
 
 from posenc_lib.base import progress
-from posenc_lib.base.checks import one_line
+from posenc_lib.base.checks import one_line, optional_packages
 from posenc_lib.run.config import PROJECT
 
 FORMS = ("local:N for N worker processes on this machine, tcp://HOST:PORT (or tls://) for a running Dask scheduler, or "
@@ -204,7 +204,8 @@ def _gpus(n: int) -> list[dict[str, str]]:
 def _slurm() -> SpecCluster:
     """Slurm jobs as configured in cluster.yml, one worker each; a job that ends early is replaced."""
     interrupted = signal.getsignal(signal.SIGINT)
-    from dask_jobqueue import SLURMCluster
+    with optional_packages("cluster", "cluster: slurm"):
+        from dask_jobqueue import SLURMCluster
     signal.signal(signal.SIGINT, interrupted)   # importing dask_jobqueue makes Ctrl-C a silent exit with code 0
 
     if not shutil.which("sbatch"):

@@ -28,10 +28,10 @@ from torch import Tensor
 
 from posenc_lib.base import files as base_files
 from posenc_lib.base import progress
-from posenc_lib.base.checks import one_line
+from posenc_lib.base.checks import one_line, optional_packages
 from posenc_lib.data.imageset import Splits, StandIn
 from posenc_lib.measure.metrics import mean_interval
-from posenc_lib.run import cluster, status, streams, training
+from posenc_lib.run import status, streams, training
 from posenc_lib.run.config import PROJECT, Workspace, describe, device_type, digest
 
 Run = Callable[..., dict]   # (config, seed, checkpoint) -> results by name
@@ -367,7 +367,8 @@ def _each(work: Callable[..., Record], jobs: list[tuple], spec: str,
           side_by_side: int = 1) -> Iterator[Record | Stopped | None]:
     """work(*job) for each job: here, in order or `side_by_side` at a time, or on a cluster, as they finish."""
     if spec and jobs:
-        
+        with optional_packages("cluster", "--cluster"):
+            from posenc_lib.run import cluster
         yield from cluster.dispatch(work, jobs, spec, _named)
     elif side_by_side > 1:
         yield from streams.run_side_by_side(partial(_noted, work), jobs, side_by_side)

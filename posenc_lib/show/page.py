@@ -21,7 +21,8 @@ import pandas as pd
 from IPython.display import HTML, display
 from matplotlib.figure import Figure
 
-from posenc_lib.claims import CLAIMS, claim
+from posenc_lib import claims as all_claims
+from posenc_lib.claims import claim
 from posenc_lib.claims.claim import NOT_RUN, Claim
 from posenc_lib.data.imageset import Splits
 from posenc_lib.run.config import PROJECT, Workspace
@@ -183,7 +184,7 @@ def score_table(workspace: Workspace) -> pd.DataFrame:
     files = sorted(workspace.figures.glob("[0-9][0-9]_against_paper.csv"))
     results = pd.concat([pd.read_csv(file) for file in files]).set_index("claim") if files else pd.DataFrame()
     rows = []
-    for c in CLAIMS:
+    for c in all_claims.CLAIMS:
         row = {"claim": f"{c.page[:2]} {c.id}", "page": c.page, "paper": c.reference, "control": c.control}
         if c.id not in results.index or c.page in failed + incomplete:
             row |= dict.fromkeys(("figure", "outcome", "evidence", "run"), MISSING)
