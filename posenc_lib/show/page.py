@@ -71,8 +71,11 @@ def show(fig: Figure, name: str, caption: str, alt: str, *, workspace: Workspace
     data     the plotted numbers, saved as NAME.csv
     """
     folder = _folder(workspace)
-    fig.savefig(folder / f"{name}.svg", metadata={"Date": None})
-    fig.savefig(folder / f"{name}.png")
+    fig.draw_without_rendering()
+    fig.set_layout_engine("none")   # laid out once, not again for each file and its bounding box
+    box = fig.get_tightbbox().padded(plt.rcParams["savefig.pad_inches"])
+    fig.savefig(folder / f"{name}.svg", bbox_inches=box, metadata={"Date": None})
+    fig.savefig(folder / f"{name}.png", bbox_inches=box)
     plt.close(fig)
     if data is not None:
         data.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
