@@ -5,8 +5,11 @@ Everything it needs travels with it: no page asks any other machine for anything
 from file://.
 """
 import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
+
+sys.modules["rfc3987_syntax"] = None   # see make.py
 
 project = "Where is it?"
 html_title = project

@@ -23,6 +23,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+# nbformat imports jsonschema, which spends seconds on compiling grammars for a format check that no notebook needs
+sys.modules["rfc3987_syntax"] = None
 import execute  # its import also registers the engine of papermill that knows gaps
 import filelock
 import jupytext
