@@ -36,7 +36,7 @@ def start(request: dict) -> int:
     from ipykernel.kernelapp import launch_new_instance
     parent = f"--IPKernelApp.parent_handle={os.getppid()}"   # if that process dies, the kernel ends itself
     launch_new_instance(argv=[*request["start"], parent])
-    os._exit(0)
+    sys.exit()
 
 
 def exit_code(pid: int) -> int | None:
