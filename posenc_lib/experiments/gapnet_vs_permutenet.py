@@ -67,7 +67,7 @@ class PlacementConfig:
             object.__setattr__(self, "classes", None)
 
 
-# What each profile changes in the authors' protocol, by data set; "any" applies to every data set without its own entry.
+# What each profile changes in the authors' protocol, by data set; "any" applies to every one without its own entry.
 # A seed determines the initial weights and the order of images.
 PLACEMENT = {
     "smoke": {"any": {"width": 2, "test_images": 3, "recipe": Recipe(epochs=2, epoch_steps=1, batch_size=4)}},
