@@ -99,8 +99,8 @@ class AugShiftConfig:
 PRESETS = {
     "smoke": {"any": {"width": 2, "test_images": 4, "probe_images": 4,
                       "recipe": CosineRecipe(epochs=2, epoch_steps=1, batch_size=4)}},
-    "quick": {"digits": {"width": 4, "test_images": 120, "probe_images": 12,
-                         "recipe": CosineRecipe(epochs=8, epoch_steps=8, batch_size=24, warmup=1)},
+    "quick": {"digits": {"width": 4, "test_images": 80, "probe_images": 8,
+                         "recipe": CosineRecipe(epochs=8, epoch_steps=6, batch_size=24, warmup=1)},
               "any": {"width": 8, "test_images": 1000, "probe_images": 40,
                       "recipe": CosineRecipe(epochs=8, epoch_steps=80, batch_size=64, warmup=1)}},
     "paper": {"any": {"width": 64, "probe_images": 1000, "recipe": CosineRecipe(warmup=5)}},
