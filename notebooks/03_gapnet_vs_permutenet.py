@@ -174,7 +174,7 @@ for mode in ("circular", "zeros"):
 # **Deviations from the paper**
 #
 # * The `quick` profile (what `./run_all.sh` runs) takes scikit-learn's digits instead of CIFAR-10, a sixteenth of the
-#   network's width, 56 steps of 12 images at learning rate 0.004 instead of 20 epochs (20,840 steps of 48 at 0.001), two seeds, and
+#   network's width, 44 steps of 12 images at learning rate 0.004 instead of 20 epochs (20,840 steps of 48 at 0.001), two seeds, and
 #   only the 3×3 grid. (On other sets: an eighth of the width, 200 steps of 24 at 0.002, three seeds.) It can show a direction, not the paper's numbers: no
 #   PermuteNet is trained to its end in that, and two seeds leave wide intervals.
 # * Digits are not mirrored in training, as CIFAR images are: a mirrored digit is another sign.
