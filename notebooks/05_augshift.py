@@ -189,7 +189,7 @@ for method in ("baseline", "circular_padding"):
 # * **What is not known.** The public text has no equation, weight, crop size nor schedule for AugShift, and the code was never released. Chosen here: the loss above, λ = 0.1, crops
 #   moved by up to a quarter of the side (8 pixels on CIFAR) with black behind them. λ is swept below.
 # * **The shift of Cons.N.** "Up to N pixels" may mean each of two views, or the distance between them. Here it is each view. (The 32 offsets of antialiased-cnns are N = 16 in these terms.)
-# * **Scale.** `quick` trains a ResNet-18 of width 8 for 80 steps of 64 digits, or 640 steps on other sets; at 16 pixels a digit's Cons.4 stands for Cons.8.
+# * **Scale.** `quick` trains a ResNet-18 of width 4 for 48 steps of 24 digits, or of width 8 for 640 steps of 64 images on other sets; at 16 pixels a digit's Cons.4 stands for Cons.8.
 #   `paper` trains width 64 for 200 epochs. ImageNet has a command of its own (see below).
 # * **The baseline sees no crops**, only mirrored images (digits: not even those), because a random crop *is* a shift: it gets rows of its own among the controls.
 # * **BlurPool** is timm's (binomial, 3 taps, reflecting), with a 2×2 average in the shortcuts. Both views of a step share one batch normalisation.

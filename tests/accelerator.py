@@ -199,11 +199,10 @@ def pretended() -> Iterator[torch.device]:
 @contextmanager
 def trained_on() -> Iterator[None]:
     """Inside the block `training.fit` trains there."""
-    from posenc_lib.run import training
-    made = training._fabric
+    from posenc_lib.run import config, training
 
     def fabric():
-        fabric = made()
+        fabric = training._one_device.__wrapped__(config.device_type())   # one of its own, because it is changed here
         fabric._strategy._root_device = DEVICE
         fabric._accelerator.setup_device = lambda _: None
         return fabric

@@ -289,11 +289,17 @@ def test_the_plan_has_every_cell_of_table_1_and_each_run_once():
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_digits_are_not_mirrored_and_learned_in_fewer_steps(profile):
-    digits, cifar = (experiment.recipe_for(profile, dataset) for dataset in ("digits", "cifar10"))
-    assert cifar.flip and not digits.flip
-    assert digits.epoch_steps == (cifar.epoch_steps and min(cifar.epoch_steps, 40))
-    assert experiment.recipe_for(profile, "digits", steps=25).epoch_steps == 13
+def test_digits_are_not_mirrored_and_a_number_of_steps_makes_two_epochs(profile):
+    digits, other = (experiment.preset(profile, dataset)["recipe"] for dataset in ("digits", "a/folder"))
+    assert other.flip and not digits.flip
+    recipe = experiment.preset(profile, "digits", steps=25)["recipe"]
+    assert recipe == replace(digits, epochs=2, epoch_steps=13)
+
+
+def test_the_default_book_trains_less_on_digits_than_on_other_sets():
+    digits, other = (experiment.preset("quick", dataset) for dataset in ("digits", "photos"))
+    assert digits["recipe"].epoch_steps < other["recipe"].epoch_steps and digits["width"] < other["width"]
+    assert (experiment.n_seeds("quick", "digits"), experiment.n_seeds("quick", "photos")) == (2, 3)
 
 
 def test_the_committed_records_have_every_run_of_the_plan():
@@ -384,12 +390,8 @@ def test_a_run_depends_on_configuration_and_seed_only(digits, options):
     assert [row["epoch"] for row in first["by_epoch"]] == [1, 2]
     assert first["best_test_epoch"] == max(row["accuracy_one_cell"] for row in first["by_epoch"])
     assert ("fields" in first) == (first["eta2_untrained"] is not None) == (not options)
+    assert run(c, 1)["eta2_untrained"] is None
 
 
 def test_the_padded_modes_are_those_of_the_printed_table():
     assert set(TABLE1["padding_mode"]) == set(PADDED)
-
-
-def test_image_sets_without_a_recipe_of_their_own_use_the_one_for_any():
-    assert experiment.recipe_for("quick", "a/folder") == experiment.recipe_for("quick", "photos")
-    assert experiment.recipe_for("quick", "photos") == experiment.PLACEMENT["quick"]["recipe"]

@@ -4,25 +4,26 @@ question gets one sentence.  On the CPU, where two processes and one can be comp
 import json
 import os
 import re
+import runpy
 import signal
-import subprocess
 import sys
-import time
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import psutil
 import pytest
 import torch
-from conftest import ROOT, environment
 from PIL import Image
 from torch import Tensor, nn
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from posenc_lib.__main__ import main
 from posenc_lib.data.imageset import IMAGENET
 from posenc_lib.experiments import augshift_imagenet
+from posenc_lib.run import training
 
 EPOCHS = 6
 CONFIG = augshift_imagenet.ImageNetConfig(
@@ -51,29 +52,25 @@ def arguments(data: Path, out: Path, *more: object) -> list[str]:
     return ["augshift", *(str(x) for pair in given.items() for x in pair), *map(str, more)]
 
 
-def start(arguments: list[str], *, processes: int = 1) -> subprocess.Popen:
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    return subprocess.Popen(
-        [sys.executable, *(launcher if processes > 1 else []), "-m", "posenc_lib", *arguments], cwd=ROOT,
-        env=environment(OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES=""), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True)
+def by_two(arguments: list[str], start=main) -> None:
+    """What `torchrun --nproc-per-node 2 -m posenc_lib` does, with workers that need not import everything anew."""
+    get_context("forkserver").set_forkserver_preload([main.__module__])
+    config = LaunchConfig(min_nodes=1, max_nodes=1, nproc_per_node=2, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
+                          run_id="test", max_restarts=0, monitor_interval=0.1, start_method="forkserver")
+    codes = elastic_launch(config, start)(arguments)
+    assert set(codes.values()) == {0}
 
 
-def by_two(arguments: list[str]) -> None:
-    process = start(arguments, processes=2)
-    try:
-        said = "".join(process.communicate(timeout=300))
-    finally:
-        kill(process)
-    assert process.returncode == 0, said
+def killed_after_an_epoch(arguments: list[str]) -> int:
+    """`main` in a process that is killed as soon as the first epoch is in the checkpoint."""
+    save = training._save
 
+    def save_and_die(*state):
+        save(*state)
+        os.kill(os.getpid(), signal.SIGKILL)
 
-def kill(process: subprocess.Popen) -> None:
-    """The launcher and its workers, each of which leads a session of its own."""
-    if process.poll() is None:
-        for one in [*psutil.Process(process.pid).children(recursive=True), process]:
-            one.send_signal(signal.SIGKILL)
-    process.wait()
+    training._save = save_and_die
+    return main(arguments)
 
 
 def kept(out: Path) -> list[dict]:
@@ -90,59 +87,39 @@ def cpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
 
-@pytest.fixture(scope="module")
-def two(pictures, tmp_path_factory):
-    """two(method) -> the results of two processes, trained once."""
-    done = {}
-
-    def results(method):
-        if method not in done:
-            out = tmp_path_factory.mktemp("two")
-            by_two(arguments(pictures, out, "--method", method))
-            assert len(kept(out)) == 1 and not checkpoints(out)
-            done[method] = kept(out)[0]["results"]
-        return done[method]
-    return results
+@pytest.fixture
+def in_workers(monkeypatch):
+    """The environment of the workers: no GPU, one thread."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["baseline", "augshift"])
-def test_two_processes_train_what_one_trains(pictures, two, tmp_path, cpu, method, capsys):
-    asked = arguments(pictures, tmp_path, "--method", method)
-    assert main(asked) == 0
-    (record,), together = kept(tmp_path), two(method)
-    assert len(record["results"]["losses"]) == EPOCHS
-    assert together["losses"] == pytest.approx(record["results"]["losses"], rel=1e-4)
-    assert together["top1"] == record["results"]["top1"]
-    assert together.keys() == record["results"].keys() and not checkpoints(tmp_path)
+def test_two_processes_train_what_one_trains_even_if_they_were_killed(pictures, tmp_path, cpu, in_workers, capsys):
+    """AugShift, whose batches hold two views of each image."""
+    alone, together = (arguments(pictures, tmp_path / name, "--method", "augshift") for name in ("one", "two"))
+    assert main(alone) == 0
+    (record,) = kept(tmp_path / "one")
+    assert len(record["results"]["losses"]) == EPOCHS and not checkpoints(tmp_path / "one")
 
-    capsys.readouterr()
-    assert main(asked) == 0   # a second call
-    assert "already contains this run" in capsys.readouterr().out and kept(tmp_path) == [record]
-
-
-@pytest.mark.slow
-def test_a_run_killed_in_two_processes_ends_as_if_it_had_not_been(pictures, two, tmp_path):
-    asked, deadline = arguments(pictures, tmp_path, "--method", "augshift"), time.monotonic() + 300
-    process = start(asked, processes=2)
-    try:
-        while not checkpoints(tmp_path):
-            assert process.poll() is None and time.monotonic() < deadline, "no checkpoint came"
-            time.sleep(0.005)
-    finally:
-        kill(process)
-    (file,) = checkpoints(tmp_path)
+    with pytest.raises(ChildFailedError, match=r"Signal 9|SIGKILL"):
+        by_two(together, killed_after_an_epoch)
+    (file,) = checkpoints(tmp_path / "two")
     state = torch.load(file, weights_only=True)
-    assert 1 <= len(state["history"]) < EPOCHS and not kept(tmp_path)
+    assert len(state["history"]) == 1 and not kept(tmp_path / "two")
     state["history"][0]["loss"] += 1   # so that a run from the start would show
     torch.save(state, file)
 
-    by_two(asked)
-    (record,) = kept(tmp_path)
-    first, *others = record["results"]["losses"]
-    assert [first - 1, *others] == pytest.approx(two("augshift")["losses"], rel=1e-5)
-    assert record["results"]["top1"] == two("augshift")["top1"]
-    assert not checkpoints(tmp_path)
+    by_two(together)
+    (record_of_two,) = kept(tmp_path / "two")
+    first, *others = record_of_two["results"]["losses"]
+    assert [first - 1, *others] == pytest.approx(record["results"]["losses"], rel=1e-4)
+    assert record_of_two["results"]["top1"] == record["results"]["top1"]
+    assert record_of_two["results"].keys() == record["results"].keys() and not checkpoints(tmp_path / "two")
+
+    capsys.readouterr()
+    assert main(alone) == 0   # a second call
+    assert "already contains this run" in capsys.readouterr().out and kept(tmp_path / "one") == [record]
 
 
 def test_another_size_is_another_run(pictures, tmp_path, cpu, monkeypatch, capsys):
@@ -367,9 +344,12 @@ def test_what_is_wrong_is_told_in_one_sentence(pictures, tmp_path, cpu, capsys, 
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
-def test_the_exit_code_of_an_error_is_2(tmp_path):
-    process = start(arguments(tmp_path / "nowhere", tmp_path / "out"))
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 2 and not out and not os.listdir(tmp_path)
+def test_the_exit_code_of_an_error_is_2(tmp_path, monkeypatch, capsys):
+    """Of `python -m posenc_lib`, run in this process."""
+    monkeypatch.setattr(sys, "argv", ["posenc_lib", *arguments(tmp_path / "nowhere", tmp_path / "out")])
+    monkeypatch.delitem(sys.modules, "posenc_lib.__main__")
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("posenc_lib", run_name="__main__")
+    out, err = capsys.readouterr()
+    assert end.value.code == 2 and not out and not os.listdir(tmp_path)
     assert err.count("\n") == 1 and err.startswith("python -m posenc_lib: imagenet: ")

@@ -1,15 +1,9 @@
-"""What could overturn a reading: every control's rule on tables made to meet it, and to just miss it."""
-
+"""What could overturn a reading is, like a claim, not judged before it has been run."""
 import pandas as pd
 import pytest
 
 from posenc_lib import claims
 from posenc_lib.claims import claim as paper
-
-
-def with_intervals(rows: list[tuple], columns: str, half: float, n: int = 3) -> pd.DataFrame:
-    table = pd.DataFrame(rows, columns=columns.split())
-    return table.assign(low=table["mean"] - half, high=table["mean"] + half, n=n)
 
 
 @pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.id)

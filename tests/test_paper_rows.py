@@ -39,7 +39,6 @@ def test_a_claim_is_complete(claim):
 def test_a_control_has_a_rule_that_names_its_outcomes(claim):
     rule = " ".join(claim.control_rule.split())
     assert re.search(r"\*Passed\* when\b.+\belse \*not passed\*", rule, re.I), rule
-    assert " ".join(claim.judge_control.__doc__.split()) == rule
 
 
 @pytest.mark.slow

@@ -97,10 +97,10 @@ class AugShiftConfig:
 
 # What each profile changes in the configuration, by data set; "any" applies to every data set without its own entry.
 PRESETS = {
-    "smoke": {"any": {"width": 2, "test_images": 12, "probe_images": 9,
-                      "recipe": CosineRecipe(epochs=2, epoch_steps=1, batch_size=8)}},
-    "quick": {"digits": {"width": 8, "test_images": 250, "probe_images": 24,
-                         "recipe": CosineRecipe(epochs=8, epoch_steps=10, batch_size=64, warmup=1)},
+    "smoke": {"any": {"width": 2, "test_images": 4, "probe_images": 4,
+                      "recipe": CosineRecipe(epochs=2, epoch_steps=1, batch_size=4)}},
+    "quick": {"digits": {"width": 4, "test_images": 80, "probe_images": 8,
+                         "recipe": CosineRecipe(epochs=8, epoch_steps=6, batch_size=24, warmup=1)},
               "any": {"width": 8, "test_images": 1000, "probe_images": 40,
                       "recipe": CosineRecipe(epochs=8, epoch_steps=80, batch_size=64, warmup=1)}},
     "paper": {"any": {"width": 64, "probe_images": 1000, "recipe": CosineRecipe(warmup=5)}},

@@ -17,7 +17,7 @@ from posenc_lib.data.imageset import ImageSet, Splits
 from posenc_lib.measure import canvas, metrics
 from posenc_lib.nets import classifiers, heads
 from posenc_lib.nets.padding import PADDING_MODES
-from posenc_lib.run import training
+from posenc_lib.run import config, training
 from posenc_lib.run.config import Recipe, digest
 from posenc_lib.run.records import Record, to_frame
 
@@ -67,16 +67,16 @@ class PlacementConfig:
             object.__setattr__(self, "classes", None)
 
 
-# What each profile changes in the authors' protocol.  A seed determines the initial weights and the order of images.
+# What each profile changes in the authors' protocol, by data set; "any" applies to every one without its own entry.
+# A seed determines the initial weights and the order of images.
 PLACEMENT = {
-    "smoke": {"width": 8, "test_images": 6, "recipe": Recipe(epochs=2, epoch_steps=1, batch_size=8)},
-    "quick": {"width": 8, "test_images": 100,
-              "recipe": Recipe(epochs=2, epoch_steps=100, batch_size=24, learning_rate=2e-3)},
-    "paper": {},
+    "smoke": {"any": {"width": 2, "test_images": 6, "recipe": Recipe(epochs=2, epoch_steps=1, batch_size=4)}},
+    "quick": {"digits": {"width": 4, "test_images": 40,
+                         "recipe": Recipe(epochs=2, epoch_steps=22, batch_size=12, learning_rate=4e-3)},
+              "any": {"width": 8, "test_images": 100,
+                      "recipe": Recipe(epochs=2, epoch_steps=100, batch_size=24, learning_rate=2e-3)}},
+    "paper": {"any": {}},
 }
-# What an image set changes in the recipe of any profile.  "max_epoch_steps" caps the steps of an epoch that has a fixed
-# number of them.  A mirrored digit is another sign, and digits are learned in fewer steps.
-IMAGE_SETS = {"digits": {"flip": False, "max_epoch_steps": 40}, "any": {}}
 REFERENCE_EPOCHS, REFERENCE_EPOCH_STEPS = (20, 18), 1041   # of the first runs in records/paper: whole batches only
 PADDING_ORDER = ("zeros", "circular", "reflect", "replicate")   # the most informative runs first
 
@@ -101,15 +101,22 @@ class Plan(NamedTuple):
                 for c in self.table1 for epochs in REFERENCE_EPOCHS}
 
 
-def recipe_for(profile: str, dataset: str, steps: int = 0) -> Recipe:
-    """Return the training recipe of a profile on an image set; `steps` other than 0 is the total number of steps."""
-    recipe = PLACEMENT[profile].get("recipe", Recipe())
-    changes = dict(IMAGE_SETS.get(dataset, IMAGE_SETS["any"]))
-    limit = changes.pop("max_epoch_steps", None)
-    if limit and recipe.epoch_steps:
-        changes["epoch_steps"] = min(recipe.epoch_steps, limit)
-    recipe = replace(recipe, **changes)
-    return replace(recipe, epochs=2, epoch_steps=-(-steps // 2)) if steps else recipe
+def preset(profile: str, dataset: str, steps: int = 0) -> dict:
+    """What a profile changes on an image set, training recipe included.
+
+    steps  total number of optimiser steps; 0 is the profile's
+    """
+    entries = PLACEMENT[profile]
+    changes = entries.get(dataset, entries["any"])
+    recipe = replace(changes.get("recipe", Recipe()), flip=dataset != "digits")   # a mirrored digit is another sign
+    if steps:
+        recipe = replace(recipe, epochs=2, epoch_steps=-(-steps // 2))
+    return {**changes, "recipe": recipe}
+
+
+def n_seeds(profile: str, dataset: str) -> int:
+    """How many seeds each configuration is run with: fewer where the default book would take longest."""
+    return 2 if (profile, dataset) == ("quick", "digits") else config.SEEDS[profile]
 
 
 def plan(profile: str, dataset: str, data: str, *, grids: Sequence[int], backbones: Sequence[str],
@@ -119,16 +126,16 @@ def plan(profile: str, dataset: str, data: str, *, grids: Sequence[int], backbon
     data   fingerprint of the image set
     steps  optimiser steps of each training; 0 is the profile's number
     """
-    preset = {**PLACEMENT[profile], "recipe": recipe_for(profile, dataset, steps)}
+    options = {"profile": profile, "dataset": dataset, "data": data, **preset(profile, dataset, steps)}
 
-    def pair(**options) -> list[PlacementConfig]:
-        return [permutenet(permutation="batch", **options), gapnet(**options)]
+    def pair(**varied) -> list[PlacementConfig]:
+        return [permutenet(permutation="batch", **varied), gapnet(**varied)]
 
-    def gapnet(**options) -> PlacementConfig:
-        return PlacementConfig(profile=profile, dataset=dataset, data=data, head="gapnet", **preset, **options)
+    def gapnet(**varied) -> PlacementConfig:
+        return PlacementConfig(head="gapnet", **options, **varied)
 
-    def permutenet(**options) -> PlacementConfig:
-        return PlacementConfig(profile=profile, dataset=dataset, data=data, head="permutenet", **preset, **options)
+    def permutenet(**varied) -> PlacementConfig:
+        return PlacementConfig(head="permutenet", **options, **varied)
 
     return Plan(
         table1=[c for k in grids for b in backbones for mode in PADDED for task in ("location", "image")
@@ -253,14 +260,15 @@ def run(c: PlacementConfig, seed: int, checkpoint: training.Checkpoint | Path | 
     chance           accuracy of always guessing the most frequent label
     best_test_epoch  the paper's rule: best of all epochs, each test image in one random cell
     by_epoch         loss and accuracy_one_cell after each epoch
-    fields, eta2, eta2_deciles, eta2_untrained   see `selectivity`
+    fields, eta2, eta2_deciles   see `selectivity`
+    eta2_untrained   `eta2_deciles` before training, for GAPNet, location, zero padding and seed 0; else None
     """
     torch.manual_seed(seed)
     net = build(c, splits.train).to(device)
     task = CanvasTask(c, splits.train, device)
     test = labelled(c, splits.test.take(slice(c.test_images)))
     untrained = {}
-    if c.head == "gapnet" and c.task == "location":
+    if (c.head, c.task, c.padding_mode, seed) == ("gapnet", "location", "zeros", 0):   # the page shows no other
         with training.autocast(device):
             before = task.evaluate(net.eval(), test.subsample(2000))
         untrained = selectivity(c, before.z, before.location)
@@ -283,7 +291,6 @@ def run(c: PlacementConfig, seed: int, checkpoint: training.Checkpoint | Path | 
         **selectivity(c, after.z, after.location),
         "eta2_untrained": untrained.get("eta2_deciles"),
     }
-
 
 
 def frame(runs: Sequence[Record], earlier: Sequence[Record] = (),

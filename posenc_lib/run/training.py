@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import cache
 from math import inf
 from pathlib import Path
 
@@ -231,15 +232,23 @@ def _set_rate(group: dict, rate: float) -> None:
 def _fabric() -> Fabric:
     """One process on one device; under torchrun, one process per device."""
     accelerator = device_type()
-    precision = "bf16-mixed" if accelerator == "cuda" else "32-true"
     if not distributed.is_torchelastic_launched():
-        alone = LightningEnvironment()   # ignore Slurm's variables: this may be one worker of a larger job
-        return Fabric(accelerator=accelerator, devices=1, precision=precision, plugins=alone)
+        return _one_device(accelerator)
     here, all_of_them = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
     fabric = Fabric(accelerator=accelerator, devices=here, num_nodes=all_of_them // here, strategy="ddp",
-                    precision=precision)
+                    precision=_precision(accelerator))
     fabric.launch()
     return fabric
+
+
+@cache   # each new one reads the entry points of all installed packages, which takes as long as a few training steps
+def _one_device(accelerator: str) -> Fabric:
+    alone = LightningEnvironment()   # ignore Slurm's variables: this may be one worker of a larger job
+    return Fabric(accelerator=accelerator, devices=1, precision=_precision(accelerator), plugins=alone)
+
+
+def _precision(accelerator: str) -> str:
+    return "bf16-mixed" if accelerator == "cuda" else "32-true"
 
 
 def _part(index: Tensor, fabric: Fabric) -> Tensor:
