@@ -162,12 +162,12 @@ print("spread on a black image:", {mode: f"{spread:.1g}" for mode, spread in spr
 # * **Pictures.** The paper trains on DUT-S (10,533 photographs) and tests on PASCAL-S. Here: crops of six embedded photographs, the test
 #   crops from another part of each; or any folder (`-p photos NAME`), of which the `quick` profile takes 128 and 64.
 # * **Networks.** VGG-16 and ResNet-152 need their weights, which the `paper` profile downloads before its first run. `quick` takes whichever ImageNet weights
-#   lie under the data root, and always a *small* VGG of four blocks that it trains itself for a few seconds: to name the embedded
+#   lie under the data root, and always a *small* VGG of four blocks that it trains itself for a second or two: to name the embedded
 #   photograph of a crop, or to label the pixels of a digit pasted on it (*digits_on_photos*, in the place of saliency and segmentation).
-# * **What the released code does and the text does not say**, kept here: learning rate 0.1, a tenth of it from epoch 10, batch 32 (8 in
-#   `quick`), batch normalisation before the sigmoid, no ½ in the loss. **Not kept:** it feeds pictures without ImageNet's mean and standard deviation, and
+# * **What the released code does and the text does not say**, kept here: learning rate 0.1, a tenth of it from epoch 10, batch 32 (in `quick`
+#   six epochs in batches of 8, the last at a tenth), batch normalisation before the sigmoid, no ½ in the loss. **Not kept:** it feeds pictures without ImageNet's mean and standard deviation, and
 #   unless told otherwise leaves the frozen network *random*; here each network sees pictures as it was trained, and random ones are rows of their own.
-# * **Table 2a:** between layers, 8 channels in `quick` where the released code keeps as many as come in.
+# * **Table 2a:** between layers, 4 channels in `quick` where the released code keeps as many as come in.
 # * **Table 5.** There is no saliency here without its data (DUT-S, ECSSD, PASCAL-S, DUT-OMRON), and no VOC 2012. The small network learns to
 #   label the pixels of drawn street scenes, in which the sky is above and the road below, as position is to help; or of any labelled set
 #   (`-p scenes NAME`). A smaller map is resized to the whole picture, as we read the paper.
