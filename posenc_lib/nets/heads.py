@@ -6,7 +6,6 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
-from torch.nn.utils.rnn import pad_sequence
 
 from posenc_lib.base.checks import check_choice
 from posenc_lib.base.draws import Drawing
@@ -102,6 +101,7 @@ class Heads(nn.Module):
     def forward(self, z: Latents) -> Float[Tensor, "head batch label"]:
         silent = z.shape[1]   # index of one more channel, which is 0
         channels = [shuffle(getattr(self, f"channels{n}")[None])[0] for n, shuffle in enumerate(self.shuffles)]
-        read = pad_sequence(channels, batch_first=True, padding_value=silent)   # (head, read)
-        inputs = pad(z, (0, 1)).T[read]                                         # (head, read, batch)
+        widest = self.weight.shape[-1]
+        read = torch.stack([pad(c, (0, widest - len(c)), value=silent) for c in channels])   # (head, read)
+        inputs = pad(z, (0, 1)).T[read]                                                      # (head, read, batch)
         return torch.baddbmm(self.bias[..., None], self.weight, inputs).mT
