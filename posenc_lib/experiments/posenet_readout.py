@@ -81,7 +81,7 @@ READOUT = {
     "quick": {
         "images": {"photos": {"size": 80, "train_images": 32, "test_images": 16}, "any": _FOLDER},
         "hidden": 4,
-        "recipe": SgdRecipe(epochs=6, drop=5, batch_size=8),
+        "recipe": SgdRecipe(epochs=6, drop=4, batch_size=4, learning_rate=0.05),
         "small": {"width": 8, "crop": 80, "recipe": Recipe(epochs=1, epoch_steps=30, batch_size=8, flip=False)},
         "scratch": {"width": 8, "crop": 96,
                     "recipe": Recipe(epochs=1, epoch_steps=30, batch_size=4, learning_rate=4e-3, flip=False)},
