@@ -393,7 +393,7 @@ over what it is run with: {spread[1]:.2f}.""", "A four by four table of excess b
           workspace=workspace, data=swapped.reset_index())
 
 # %% [markdown]
-# The column counts: who never saw zeros in training has the line, too, when run with them; and who was trained with zeros loses it under
+# The column counts: networks that never saw zeros in training have the line, too, on average, when run with them; and those that were trained with zeros lose it under
 # reflect and replicate padding.
 #
 # ## Against the paper

@@ -162,12 +162,12 @@ print("spread on a black image:", {mode: f"{spread:.1g}" for mode, spread in spr
 # * **Pictures.** The paper trains on DUT-S (10,533 photographs) and tests on PASCAL-S. Here: crops of six embedded photographs, the test
 #   crops from another part of each; or any folder (`-p photos NAME`), of which the `quick` profile takes 128 and 64.
 # * **Networks.** VGG-16 and ResNet-152 need their weights, which the `paper` profile downloads before its first run. `quick` takes whichever ImageNet weights
-#   lie under the data root, and always a *small* VGG of four blocks that it trains itself for a few seconds: to name the embedded
+#   lie under the data root, and always a *small* VGG of four blocks that it trains itself for a second or two: to name the embedded
 #   photograph of a crop, or to label the pixels of a digit pasted on it (*digits_on_photos*, in the place of saliency and segmentation).
-# * **What the released code does and the text does not say**, kept here: learning rate 0.1, a tenth of it from epoch 10, batch 32 (8 in
-#   `quick`), batch normalisation before the sigmoid, no ½ in the loss. **Not kept:** it feeds pictures without ImageNet's mean and standard deviation, and
+# * **What the released code does and the text does not say**, kept here: learning rate 0.1, a tenth of it from epoch 10, batch 32 (in `quick`
+#   0.05 in batches of 4 for four epochs, then a tenth for two), batch normalisation before the sigmoid, no ½ in the loss. **Not kept:** it feeds pictures without ImageNet's mean and standard deviation, and
 #   unless told otherwise leaves the frozen network *random*; here each network sees pictures as it was trained, and random ones are rows of their own.
-# * **Table 2a:** between layers, 8 channels in `quick` where the released code keeps as many as come in.
+# * **Table 2a:** between layers, 4 channels in `quick` where the released code keeps as many as come in.
 # * **Table 5.** There is no saliency here without its data (DUT-S, ECSSD, PASCAL-S, DUT-OMRON), and no VOC 2012. The small network learns to
 #   label the pixels of drawn street scenes, in which the sky is above and the road below, as position is to help; or of any labelled set
 #   (`-p scenes NAME`). A smaller map is resized to the whole picture, as we read the paper.
@@ -301,7 +301,8 @@ page.show(fig, "02_ladders", f"""Readout depth (2a) and kernel (2b), stage of th
           data=natural)
 
 # %% [markdown]
-# Later stages draw better, and without padding next to nothing is left. Larger readouts gain little, with wide intervals. And with equally
+# Later stages draw better, and without padding next to nothing is left. Larger readouts gain little, with wide intervals; in the few steps of
+# `quick` deeper ones may even lose, as they have more to learn. And with equally
 # many channels the rise from stage to stage is less certain: part of it was the number of channels.
 #
 # ## Controls that could overturn the reading
@@ -475,7 +476,7 @@ print(compared.groupby(["table", "direction"]).size().unstack(fill_value=0).to_s
 #   of each. Deeper readouts and larger kernels gain less here than there, on some maps nothing ({numref}`fig-02_ladders`); and that all three means of Table 6 rise, which its rule calls
 #   a direction, chance alone brings about one time in eight: look at the intervals.
 # * **The upper bound** is a network that is *given* rows and columns ({numref}`tab-02_controls`): one convolution draws H and V from it perfectly and
-#   nothing else, three draw nearly everything. What a network's features hold is therefore not a clean coordinate, but many bent ones, of which some
+#   nothing else, three draw G as well, and more of the rest the longer they learn. What a network's features hold is therefore not a clean coordinate, but many bent ones, of which some
 #   sum to a Gaussian. The shuffled target shows how coarse they are.
 # * **Not done:** saliency (half of Table 5, and a row of Table 6), VGG-16 and ResNet-152 themselves in `quick`, and the paper's own data.
 #

@@ -104,8 +104,7 @@ print([tuple(z.shape) for z in latents], "(canvas, channel) of each stage")
 
 with torch.no_grad():                                                          # a linear head by hand
     head = heads.Heads([torch.arange(latents[-1].shape[1])], ["none"], num_classes=9)
-    linear = head.heads[0][-1]
-    torch.testing.assert_close(head(latents[-1])[0], latents[-1] @ linear.weight.T + linear.bias)
+    torch.testing.assert_close(head(latents[-1])[0], latents[-1] @ head.weight[0].T + head.bias[0])
 
 # %% [markdown]
 # **How much can a layer know at most?** A unit sees a limited part of the canvas. Where that part holds no border, two cells look alike: in a 7×7 grid, a layer whose
@@ -138,8 +137,8 @@ print(f"random network, cells of {size} pixels, distinguishable cells by stage:"
 # * **Networks.** The paper's are ResNet-18s, for ImageNet and for PASCAL VOC. Here: every ImageNet architecture whose weights lie under the data root
 #   (the `paper` profile downloads ResNet-18's), and a *small* VGG that the page trains for seconds: to name embedded photographs, and to label the
 #   pixels of pasted digits (*digits_on_photos*) or of street scenes (`-p scenes camvid`).
-# * **What is placed:** digits in `quick`, CIFAR-10 in `paper`, as on page 03; the text does not say how long its heads learn, on what, at which rate. Ours see 900
-#   canvases for 200 steps of Adam in `quick`.
+# * **What is placed:** digits in `quick`, CIFAR-10 in `paper`, as on page 03; the text does not say how long its heads learn, on what, at which rate. Ours see some
+#   300 canvases for 100 steps of Adam in `quick`.
 # * **Every stage** is read, not only the last, and channels are standardised (mean and spread over the training canvases). Without that, a short schedule
 #   reads less from layers whose channels differ in scale; for the head in order it is only another parametrisation.
 

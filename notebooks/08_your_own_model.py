@@ -253,13 +253,14 @@ frame.insert(0, "run", names.where(frame["padding_mode"] == "zeros", names + ", 
 one = frame[frame["seed"] == 0]
 fig, ax = plt.subplots(figsize=(9, 5.4), layout="constrained")
 figures.dots_by_network(one, ax).set(xlabel="location accuracy (%)")
-c = configs[0]
+c = min(configs, key=lambda c: c.images)
+more = ", ".join(f"{style.NAMES[other.network]}, {style.label(other.padding_mode)} padding: {other.images}"
+                 for other in configs if other.images > c.images)
 page.show(fig, "08_architectures",
           f"""Location decoded from the last layer of networks with random weights
-          ({c.grid}×{c.grid} canvas of {c.size} pixels, {c.images} pictures). Mean and 95 %
-          interval (Student's t) over {c.folds} folds of pictures, one network each; ResNet-18
-          with circular padding was probed with {max(c.images for c in configs)}. On the right:
-          the first layer that responds to the border.""",
+          ({c.grid}×{c.grid} canvas of {c.size} pixels, {c.images} pictures{more and f"; {more}"}).
+          Mean and 95 % interval (Student's t) over folds of pictures, one network each. On the
+          right: the first layer that responds to the border.""",
           "One line a network, with dots for channels in order, shuffled and for permuted labels, from "
           "chance to 100 per cent.", workspace=workspace, data=one)
 

@@ -314,19 +314,23 @@ def test_bundled_images_stand_in_only_if_a_page_shows_recorded_results(tmp_path,
 
 
 @pytest.mark.slow
-def test_real_cifar10(data_root):
+def test_real_cifar10(data_root, monkeypatch):
+    """All labels are counted; of Parquet shards, every tenth image is decoded."""
+    read, labels = cifar._columns, []
+
+    def every_tenth(*args):
+        images, numbers = read(*args)
+        labels.append(torch.tensor(numbers))
+        return images[::10], numbers[::10]
+
+    monkeypatch.setattr(cifar, "_columns", every_tenth)
     splits = registry.load("cifar10", data_root, validation=0.0)
-    assert tuple(map(len, splits)) == (50_000, 0, 10_000)
-    assert splits.test.labels.bincount().tolist() == [1000] * 10
-    assert splits.train.labels.bincount().tolist() == [5000] * 10
-    means, stds = [], []
-    for images in splits.train.images.split(5000):
-        colours = (images.double() / 255).flatten(2)                     # (image, rgb, pixel)
-        means.append(colours.mean((0, 2)))
-        stds.append(colours.std(2).mean(0))
-    assert torch.allclose(torch.stack(means).mean(0), torch.tensor(splits.train.mean).double(), atol=5e-4)
+    labels = torch.cat(labels or [splits.train.labels, splits.test.labels])   # torchvision's layout has no shards
+    assert labels.bincount().tolist() == [6000] * 10 and len(splits.train) == 5 * len(splits.test)
+    colours = (splits.train.images[:5000].double() / 255).flatten(2)          # (image, rgb, pixel)
+    assert torch.allclose(colours.mean((0, 2)), torch.tensor(splits.train.mean).double(), atol=6e-3)
     # the authors' std is the mean of every image's own; over all pixels it is (0.2470, 0.2435, 0.2616)
-    assert torch.allclose(torch.stack(stds).mean(0), torch.tensor(splits.train.std).double(), atol=5e-4)
+    assert torch.allclose(colours.std(2).mean(0), torch.tensor(splits.train.std).double(), atol=6e-3)
 
 
 @pytest.fixture(scope="module")

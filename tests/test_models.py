@@ -250,8 +250,10 @@ def test_heads_side_by_side_learn_as_each_would_alone():
     channels, permutations = [torch.tensor([0, 2]), torch.arange(5), torch.tensor([4])], ["none", "fixed", "none"]
     together = Heads(channels, permutations, 3)
     alone = [Heads(channels[i:i + 1], permutations[i:i + 1], 3) for i in range(3)]
-    for one, head in zip(alone, together.heads, strict=True):
-        one.heads[0].load_state_dict(head.state_dict())
+    for i, one in enumerate(alone):
+        one.weight.data = together.weight[i:i + 1, :, :len(channels[i])].detach().clone()
+        one.bias.data = together.bias[i:i + 1].detach().clone()
+        one.shuffles[0].load_state_dict(together.shuffles[i].state_dict())
     z, target = images(8, 5).float(), torch.randn(1, 8, 3)
     after = steps(together, z, target.expand(3, -1, -1))
     assert after.shape == (3, 8, 3)

@@ -1,6 +1,7 @@
 """Page 04: its rules on rows made to meet and to miss them, its plan, and a run."""
 import pickle
 import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -112,11 +113,12 @@ def test_the_plan_has_every_network_in_every_grid_and_its_random_twin(plan):
     assert len({digest(c) for c in plan.configs}) == len(plan.configs) == 3 * 5 and plan.imagenet == []
 
 
-def test_the_committed_records_have_the_keys_of_the_heads_and_digests_of_the_plan(plan):
+def test_the_committed_records_have_the_keys_of_the_heads_and_todays_digests(plan):
     recorded = records.load(PROJECT / "records" / "cpu" / "pretrained_decoding.jsonl")
     heads = {row["head"] for record in recorded for row in record.results["layers"]}
     assert heads == set(decoding.HEADS)
-    random = [c for c in plan.configs if c.encoder == plan.untrained[0]]
+    defaults = {name: getattr(DecodingConfig, name) for name in ("canvases", "recipe")}   # with which they were run
+    random = [replace(c, **defaults) for c in plan.configs if c.encoder == plan.untrained[0]]
     assert {digest(c) for c in random} <= {record.digest for record in recorded}
     rows = accuracy_rows(experiment.accuracy_frame([r for r in recorded if r.digest == digest(random[0])], random))
     assert {row.network for row in rows} == {"small/random"} and {row.n for row in rows} == {3}

@@ -65,8 +65,16 @@ def small(mode: str = "zeros", pool: bool = False) -> nn.Sequential:
 
 
 @pytest.mark.parametrize("name, layers", NETWORKS.items(), ids=NETWORKS)
-def test_every_network_is_probed_at_the_layers_that_are_found_and_restored(mine, name, layers):
-    model = custom.load(name).model.train()
+def test_the_layers_that_are_found(mine, name, layers):
+    with torch.device("meta"):   # shapes only
+        found = probe.find_layers(custom.load(name).model)
+    assert [layer.name for layer in found] == layers
+
+
+@pytest.mark.parametrize("name", ["timm:resnet18", "timm:convnext_tiny", "timm:vit_tiny_patch16_224", "mine.py:tokens",
+                                  "mine.py:plain"])
+def test_every_network_is_probed_at_the_layers_that_are_found_and_restored(mine, name):
+    model, layers = custom.load(name).model.train(), NETWORKS[name]
     size = 224 if "vit" in name else 64
     before = remembered(model)
     result = probe.probe(model, images=probe.sample_images(32)[::30], size=size, grid=2, folds=3, recipe=QUICK)
@@ -85,14 +93,14 @@ def test_every_network_is_probed_at_the_layers_that_are_found_and_restored(mine,
 @pytest.mark.parametrize("mode", ["zeros", "circular"])
 def test_a_random_network_is_exactly_at_chance_without_a_response_to_the_border_and_far_above_with_one(mode, pool):
     torch.manual_seed(0)
-    net = classifiers.Classifier("cifar_resnet18", 10, width=16).net   # a ResNet-18 without max-pool
+    net = classifiers.Classifier("cifar_resnet18", 10, width=8).net   # a ResNet-18 without max-pool
     if pool:
         net.maxpool = nn.MaxPool2d(3, 2, 1)
     padding.set_padding_mode(net, mode)
-    result = probe.probe(net, ["layer4"], images=probe.sample_images(16)[::3], size=48, recipe=Recipe(
-        epochs=1, epoch_steps=150, batch_size=64, learning_rate=1e-2, flip=False))
+    result = probe.probe(net, ["layer4"], images=probe.sample_images(16)[::3], size=48, folds=4, recipe=Recipe(
+        epochs=1, epoch_steps=60, batch_size=64, learning_rate=3e-2, flip=False))
     row, _, permuted = result.accuracy.to_dict("records")
-    leak = probe.padding_report(net, size=48, modes=()).leak(probe.AS_BUILT)
+    leak = probe.padding_report(net, probe.sample_images(48)[::30], modes=()).leak(probe.AS_BUILT)
     if mode == "circular" and not pool:
         assert (row["low"], row["mean"], row["high"]) == pytest.approx((100 / 9,) * 3)
         assert row["ceiling"] == pytest.approx(100 / 9) and row["margin"] == 0 and leak is None
@@ -104,12 +112,12 @@ def test_a_random_network_is_exactly_at_chance_without_a_response_to_the_border_
 
 
 def test_a_circular_resnet_leaks_through_its_max_pool_only():
-    net = torchvision.models.resnet18()
-    report = probe.padding_report(net, size=64, modes=("circular",))
+    net, images = torchvision.models.resnet18(), probe.sample_images(64, full_height=True)[::6]
+    report = probe.padding_report(net, images, modes=("circular",))
     assert (report.leak("as_built"), report.leak()) == ("conv1", "maxpool")
     assert report.operations["fills"].value_counts().to_dict() == {"zeros": 16 + 1, "minus infinity": 1}
     net.maxpool = nn.Identity()
-    assert probe.padding_report(net, size=64, modes=("circular",)).leak() is None
+    assert probe.padding_report(net, images, modes=("circular",)).leak() is None
 
 
 def test_a_transformer_without_positional_encoding_is_exactly_at_chance():
@@ -161,7 +169,8 @@ def test_the_report_measures_every_layer_under_every_mode():
 
 
 def test_a_mode_that_a_network_refuses_is_reported_and_the_others_run():
-    report = probe.padding_report(timm.create_model("mobilenetv2_100", pad_type="same"), size=32, modes=("circular",))
+    images = probe.sample_images(32, full_height=True)[::6]
+    report = probe.padding_report(timm.create_model("mobilenetv2_100", pad_type="same"), images, modes=("circular",))
     assert "Conv2dSame" in report.refused["circular"] and set(report.layers["padding_mode"]) == {"as_built"}
     deep = nn.Sequential(nn.Conv2d(3, 4, 3, 8, 1), nn.Conv2d(4, 4, 7, 1, 3))
     report = probe.padding_report(deep, size=16, modes=("reflect", "zeros"))   # 3 pixels do not fit into a map of 2

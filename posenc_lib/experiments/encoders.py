@@ -91,6 +91,7 @@ def build_encoder(c: EncoderConfig, seed: int, root: Path | str, file: Path | st
     mode = c.run_with or c.padding_mode
     if mode != "zeros" or c.net == "small":   # other networks come with zero padding, which some cannot switch
         _set_padding(encoder.net, mode)
+    encoder.net.to(memory_format=torch.channels_last)   # half the time on a CPU
     return encoder
 
 

@@ -79,12 +79,12 @@ READOUT = {
         "scratch": {"width": 2, "crop": 96, "recipe": Recipe(epochs=1, epoch_steps=1, batch_size=4, flip=False)},
     },
     "quick": {
-        "images": {"photos": {"size": 80, "train_images": 64, "test_images": 40}, "any": _FOLDER},
-        "hidden": 8,
-        "recipe": SgdRecipe(batch_size=8),
-        "small": {"width": 8, "crop": 80, "recipe": Recipe(epochs=1, epoch_steps=60, batch_size=16, flip=False)},
+        "images": {"photos": {"size": 80, "train_images": 32, "test_images": 16}, "any": _FOLDER},
+        "hidden": 4,
+        "recipe": SgdRecipe(epochs=6, drop=4, batch_size=4, learning_rate=0.05),
+        "small": {"width": 8, "crop": 80, "recipe": Recipe(epochs=1, epoch_steps=30, batch_size=8, flip=False)},
         "scratch": {"width": 8, "crop": 96,
-                    "recipe": Recipe(epochs=1, epoch_steps=40, batch_size=8, learning_rate=4e-3, flip=False)},
+                    "recipe": Recipe(epochs=1, epoch_steps=30, batch_size=4, learning_rate=4e-3, flip=False)},
     },
     "paper": {
         "images": {"photos": {"size": 112}, "any": {"size": 224}},

@@ -134,7 +134,7 @@ def select_channels(
 
 
 def pooled_latents(
-    encoder: Encoder, images: ImageSet, grid: int, *, batch: int = 90, device: torch.device | str | None = None
+    encoder: Encoder, images: ImageSet, grid: int, *, batch: int = 32, device: torch.device | str | None = None
 ) -> tuple[list[Tensor], Labels, Tensor]:
     """Place every image in every cell of a grid x grid canvas and pool the features of each stage.
 
@@ -151,6 +151,6 @@ def pooled_latents(
         number, location = part.unbind(1)
         pixels, _ = images.batch(number.to(images.images.device))
         canvases = canvas.place(pixels.to(compute_device), location.to(compute_device), grid)
-        for parts, f in zip(latents, encoder(canvases), strict=True):
-            parts.append(heads.gap(f).to(device))
+        for parts, z in zip(latents, encoder(canvases, heads.gap), strict=True):
+            parts.append(z.to(device))
     return [torch.cat(parts) for parts in latents], pairs[:, 1].to(device), pairs[:, 0].to(device)

@@ -3,9 +3,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 from posenc_lib.base.checks import check_choice
 from posenc_lib.base.draws import Drawing
@@ -29,7 +29,7 @@ class Shuffle(Drawing):
         if permutation == "fixed":
             self.register_buffer("order", torch.randperm(channels))
 
-    def forward(self, z: Latents) -> Latents:
+    def forward(self, z: Num[Tensor, "batch channel"]) -> Num[Tensor, "batch channel"]:
         if self.permutation == "fixed":
             return z[:, self.order]
         if self.permutation == "sample":
@@ -74,17 +74,34 @@ class Readout(nn.Module):
 
 
 class Heads(nn.Module):
-    """Independent linear heads on one latent.  They share no weights, so each learns as it would alone.
+    """Independent linear heads on one latent, in one batched product.  They share no weights, so each learns as it
+    would alone.
+
+        logits_h = z[:, read_h] W_h^T + b_h        read_h: the channels of head h, permuted
 
     channels      for each head, the indices of the channels that it reads
-    permutations  for each head, how those channels are permuted first, see `Shuffle`
+    permutations  for each head, how those channels are permuted first, see `Shuffle`; the same for a whole batch, so
+                  not "sample"
+    weight (head, label, read) and bias (head, label) start as those of `nn.Linear`.  A head that reads fewer channels
+    than another reads zeros in their place.
     """
     def __init__(self, channels: Sequence[Tensor], permutations: Sequence[str], num_classes: int):
         super().__init__()
         for n, read in enumerate(channels):
             self.register_buffer(f"channels{n}", read, persistent=False)
-        self.heads = nn.ModuleList(nn.Sequential(Shuffle(permutation, len(read)), nn.Linear(len(read), num_classes))
-                                   for read, permutation in zip(channels, permutations, strict=True))
+        self.shuffles = nn.ModuleList(
+            Shuffle(check_choice("permutation", permutation, ("none", "fixed", "batch", "test")), len(read))
+            for read, permutation in zip(channels, permutations, strict=True))
+        linears = [nn.Linear(len(read), num_classes) for read in channels]
+        widest = max(map(len, channels))
+        self.weight = nn.Parameter(torch.stack([pad(one.weight.detach(), (0, widest - one.in_features))
+                                                for one in linears]))
+        self.bias = nn.Parameter(torch.stack([one.bias.detach() for one in linears]))
 
     def forward(self, z: Latents) -> Float[Tensor, "head batch label"]:
-        return torch.stack([head(z[:, getattr(self, f"channels{n}")]) for n, head in enumerate(self.heads)])
+        silent = z.shape[1]   # index of one more channel, which is 0
+        channels = [shuffle(getattr(self, f"channels{n}")[None])[0] for n, shuffle in enumerate(self.shuffles)]
+        widest = self.weight.shape[-1]
+        read = torch.stack([pad(c, (0, widest - len(c)), value=silent) for c in channels])   # (head, read)
+        inputs = pad(z, (0, 1)).T[read]                                                      # (head, read, batch)
+        return torch.baddbmm(self.bias[..., None], self.weight, inputs).mT

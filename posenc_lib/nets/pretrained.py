@@ -40,10 +40,10 @@ class Encoder:
     std: tuple[float, float, float]
 
     @torch.no_grad()
-    def __call__(self, images: Images) -> list[Tensor]:
-        """Compute the feature maps f (batch, channel, row, col) of each stage."""
+    def __call__(self, images: Images, keep: hooks.Keep = Tensor.clone) -> list[Tensor]:
+        """Compute the feature maps f (batch, channel, row, col) of each stage, or what `keep` makes of them."""
         with ExitStack() as stack:
-            outputs = [stack.enter_context(hooks.captured(self.net, stage)) for stage in self.stages]
+            outputs = [stack.enter_context(hooks.captured(self.net, stage, keep)) for stage in self.stages]
             self.net(images)
         return [output[0] for output in outputs]
 

@@ -86,7 +86,7 @@ def decode(latents: Sequence[Tensor], location: Labels, test_latents: Sequence[T
 
         def loss(model: nn.Module, z: Tensor, labels: Tensor, _: Draws) -> Tensor:
             logits = model(z)   # (head, canvas, label)
-            return len(logits) * cross_entropy(logits.flatten(0, 1), labels.T.flatten())   # sum of the heads' losses
+            return len(logits) * cross_entropy(logits.mT, labels.T)   # sum of the heads' losses
 
         samples = Samples(z, torch.stack(labels, 1))   # labels (canvas, head)
         training.fit(model, samples, loss, recipe, seed=seed, checkpoint=checkpoint)
