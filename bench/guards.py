@@ -324,7 +324,7 @@ GUARDS = [
 
 def tried(copy: Path, *tests: str) -> str:
     """"" where all tests pass, else the first one's own line."""
-    done = subprocess.run([sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider",
+    done = subprocess.run([sys.executable, "-B", "-m", "pytest", "-n", "0", "-x", "-q", "-p", "no:cacheprovider",
                            *(f"tests/{test}" for test in tests)], cwd=copy, capture_output=True, text=True,
                           env={**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"})
     if done.returncode not in (0, 1):

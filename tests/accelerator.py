@@ -15,16 +15,15 @@ Values are the CPU's own, so code may read them (`.item()`), train, and move mod
 a tensor's storage, so views, parameters and what autograd saves need no care.  The device's type is neither "cpu" nor
 "cuda": code that asks for one of those two takes the way of neither.
 
-`python tests/accelerator.py notebooks/08_your_own_model.py OUT` runs a page's cells there, at smoke.
+`run_page` runs a page's cells there.
 """
-import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
 import torch
+from conftest import run_cells
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
@@ -224,23 +223,8 @@ def forbids_waits() -> Iterator[None]:
 
 
 def run_page(page: Path, out: Path) -> None:
-    """The cells of a page, one after the other, at smoke; tables and figures go to `out`."""
+    """The cells of a page, at smoke; tables and figures go to `out`."""
     from posenc_lib.run import config
-    
-    text = page.read_text()
-    for name, value in {"profile": "smoke", "out": str(out)}.items():
-        text, found = re.subn(rf'(?m)^{name} = ".*?"', f'{name} = "{value}"', text, count=1)
-        assert found, f"{page} has no parameter {name}"
-    cells = re.split(r"(?m)^# %%(.*)$", text)
-    space, line = {"__name__": "__main__"}, cells[0].count("\n")
+
     with mock.patch.object(config.Workspace, "device", DEVICE), trained_on(), pretended():
-        for head, body in zip(cells[1::2], cells[2::2], strict=True):
-            if "[markdown]" not in head:
-                exec(compile("\n" * line + body, page, "exec"), space)
-            line += body.count("\n")
-
-
-if __name__ == "__main__":
-    import matplotlib
-    matplotlib.use("agg")
-    run_page(Path(sys.argv[1]), Path(sys.argv[2]))
+        run_cells(page, profile="smoke", out=str(out))

@@ -1,7 +1,8 @@
 """The built book, as a reader meets it: in a real browser, from file://, with no network.
 
-Every check is a function that returns a list of problems. `test_book` expects none on any page, in light mode, in dark
-mode and on a phone; `test_check_finds` plants one fault in a page of the same book and expects it to be reported.
+Every check is a function that returns a list of problems. `test_book` expects none: on any page, in light mode and on a
+phone; on pages of every kind also by axe-core, in light and in dark mode. `test_check_finds` plants faults in a page
+of the same book and expects each to be reported.
 """
 import os
 import re
@@ -12,7 +13,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from test_page import FRAMES, explored
 
+__all__ = ["explored"]   # a fixture
 pytestmark = pytest.mark.slow
 
 VIEWS = {  # name: options of the browser context
@@ -20,6 +23,7 @@ VIEWS = {  # name: options of the browser context
     "dark": dict(color_scheme="dark", viewport=dict(width=1280, height=900)),
     "phone": dict(color_scheme="light", viewport=dict(width=390, height=844)),
 }
+PLAIN = {"01", "03", "04", "05", "07", "08"}   # numbers of pages that have nothing which the others do not have
 EXTERNAL = re.compile(r"^(?!file:|data:|blob:|about:)")
 
 
@@ -49,7 +53,7 @@ class Visit:
     """One page in one view, loaded and typeset, with the errors and the external requests on the way."""
 
     def __init__(self, browser, path, view="light", query=""):
-        self.context = browser.new_context(**VIEWS[view])
+        self.view, self.context = view, browser.new_context(**VIEWS[view])
         self.context.set_default_timeout(20_000)
         self.errors, self.external = [], []
         self.context.route(EXTERNAL, lambda route: (self.external.append(route.request.url), route.abort()))
@@ -125,7 +129,10 @@ def overflow(visit):
 
 
 def accessibility(visit):
-    """No violation of an axe-core rule is serious or critical.  Of highlighted code, one token per style is checked."""
+    """No violation of an axe-core rule is serious or critical; in dark mode only contrasts are looked at once more.
+
+    Of highlighted code, one token per style is checked.
+    """
     visit.run("""() => {
         const seen = new Set();
         document.querySelectorAll(".highlight span").forEach(word => {
@@ -134,27 +141,36 @@ def accessibility(visit):
         });
     }""")
     visit.page.add_script_tag(path=Path(find_spec("axe_playwright_python").origin).with_name("axe.min.js"))
-    results = visit.run("async () => (await axe.run(document, {resultTypes: ['violations']})).violations")
+    only = ", runOnly: ['color-contrast']" if visit.view == "dark" else ""
+    results = visit.run(f"async () => (await axe.run(document, {{resultTypes: ['violations']{only}}})).violations")
     return [f"{rule['id']} ({rule['impact']}): {node['html'][:160]}"
             for rule in results if rule["impact"] in ("serious", "critical") for node in rule["nodes"]]
 
 
-# check: (the views it applies to, a fault that it has to report)
-CHECKS = {
-    console_errors: (VIEWS, "<script>throw new Error('planted')</script>"),
-    external_requests: (VIEWS, "<link rel=stylesheet href='https://example.org/font.css'>"),
-    images: (VIEWS, "<img src='_images/no_such.svg' alt='planted'>"),
-    maths: (("light",), r"<span class='math notranslate'>\(\nosuchmacro\)</span>"),
-    links: (("light",), "<a href='glossary.html#term-no-such'>planted</a>"),
-    overflow: (("phone",), "<div style='width: 700px'>planted</div>"),
-    accessibility: (VIEWS, "<p style='color: #888; background: #999'>planted</p>"),
+CHECKS = {  # check: the views it applies to
+    console_errors: VIEWS, external_requests: VIEWS, images: VIEWS, maths: ("light",), links: ("light",),
+    overflow: ("phone",), accessibility: ("light", "dark"),
 }
-MORE_FAULTS = [(console_errors, "<script src='_static/no_such.js'></script>"),
-               (images, "<img src='_static/logo.svg' alt=' '>"),
-               (images, "<img src='_static/logo.svg' alt='_static/logo.svg'>"),
-               (maths, r"<span class='math'>\frac{1}{2}</span>"),
-               (links, "<a href='09_no_such_page.html'>planted</a>"),
-               (accessibility, "<button></button>")]
+FAULTS = [  # check, a fault that it has to report, words of its report
+    (console_errors, "<script>throw new Error('planted')</script>", "planted"),
+    (console_errors, "<script src='_static/no_such.js'></script>", "no_such.js"),
+    (external_requests, "<link rel=stylesheet href='https://example.org/font.css'>", "example.org"),
+    (images, "<img src='_images/no_such.svg' alt='planted'>", "not loaded: "),
+    (images, "<img src='_static/logo.svg' alt=' '>", 'alt=" "'),
+    (images, "<img src='_static/logo.svg' alt='_static/logo.svg'>", 'alt="_static/logo.svg"'),
+    (maths, r"<span class='math notranslate'>\(\nosuchmacro\)</span>", "merror: "),
+    (maths, r"<span class='math'>\frac{1}{2}</span>", r"not typeset: \frac{1}{2}"),
+    (links, "<a href='glossary.html#term-no-such'>planted</a>", "#term-no-such"),
+    (links, "<a href='09_no_such_page.html'>planted</a>", "09_no_such_page"),
+    (overflow, "<div style='width: 700px'>planted</div>", "700px"),
+    (accessibility, "<p style='color: #888; background: #999'>planted</p>", "color-contrast"),
+    (accessibility, "<button></button>", "button-name"),
+]
+
+
+def checked(visit, checks) -> dict:
+    """{check: its problems}, of those that apply to this view."""
+    return {check: check(visit) for check in checks if visit.view in CHECKS[check]}
 
 
 @pytest.fixture(scope="module")
@@ -164,11 +180,11 @@ def problems(browser, smoke_book):
     pages = sorted(path for path in smoke_book[1].glob("*.html") if path.name != "index.html")  # only redirects
     assert pages, "the book has no page"
     for path in pages:
-        for view in VIEWS:
+        plain = path.name[:2] in PLAIN
+        for view in ("light", "phone") if plain else VIEWS:
             with Visit(browser, path, view) as visit:
-                for check, (views, _) in CHECKS.items():
-                    if view in views:
-                        problems[check] += [f"{path.name}, {view}: {problem}" for problem in check(visit)]
+                for check, found in checked(visit, [c for c in CHECKS if not plain or c is not accessibility]).items():
+                    problems[check] += [f"{path.name}, {view}: {problem}" for problem in found]
     return problems
 
 
@@ -177,18 +193,27 @@ def test_book(problems, check):
     assert not problems[check], "\n".join(problems[check])
 
 
-@pytest.mark.parametrize("check, fault", [*((check, fault) for check, (_, fault) in CHECKS.items()), *MORE_FAULTS],
-                         ids=lambda value: getattr(value, "__name__", ""))
-def test_check_finds(browser, smoke_book, tmp_path, check, fault):
-    """A check reports the planted fault, and does not on the same page without it."""
+@pytest.fixture(scope="module")
+def reported(browser, smoke_book, tmp_path_factory):
+    """{check: what it reports of a page with all faults, and not of the same page without them}."""
+    folder, reported = tmp_path_factory.mktemp("planted"), {check: set() for check in CHECKS}
     for file in smoke_book[1].iterdir():
-        (tmp_path / file.name).symlink_to(file)
-    page = next(path for path in sorted(tmp_path.glob("[0-9][0-9]_*.html")) if "tex-svg-full.js" in path.read_text())
-    planted = tmp_path / "planted.html"
-    planted.write_text(page.read_text().replace("</article>", fault + "</article>", 1))
-    view = "phone" if check is overflow else "light"
-    with Visit(browser, page, view) as sound, Visit(browser, planted, view) as faulty:
-        assert set(check(faulty)) - set(check(sound))
+        (folder / file.name).symlink_to(file)
+    page = next(path for path in sorted(folder.glob("[0-9][0-9]_*.html")) if "tex-svg-full.js" in path.read_text())
+    planted = folder / "planted.html"
+    faults = "".join(fault for _, fault, _ in FAULTS)
+    planted.write_text(page.read_text().replace("</article>", faults + "</article>", 1))
+    for view in ("light", "phone"):
+        with Visit(browser, page, view) as sound, Visit(browser, planted, view) as faulty:
+            usual = checked(sound, CHECKS)
+            for check, found in checked(faulty, CHECKS).items():
+                reported[check] |= set(found) - set(usual[check])
+    return reported
+
+
+@pytest.mark.parametrize("check, fault, words", FAULTS, ids=lambda value: getattr(value, "__name__", ""))
+def test_check_finds(reported, check, fault, words):
+    assert any(words in problem for problem in reported[check]), f"{fault}: {reported[check]}"
 
 
 def test_landing_page_leads_to_the_first(browser, smoke_book):
@@ -225,3 +250,15 @@ def test_downloads_exist(smoke_book):
             for suffix in suffixes:
                 n = len(re.findall(rf'download="" href="_downloads/[0-9a-f]+/[\w.-]+\.{suffix}"', text))
                 assert n >= text.count(f'caption-number">{kind} '), f"{path.name}: {n} {suffix} downloads"
+
+
+def test_an_explorers_slider_changes_the_picture(explored, browser):
+    with browser.new_context() as context:
+        sheet = context.new_page()
+        sheet.set_content(explored(FRAMES, "One.") + explored({"x": FRAMES["1 & 2 < 3 removed"]}, "Another."))
+        slider = sheet.locator("input").first
+        for key, n in (("ArrowRight", 1), ("End", 2), ("ArrowLeft", 1), ("Home", 0)):
+            slider.press(key)
+            label = list(FRAMES)[n]
+            assert [i.get_attribute("alt") for i in sheet.locator("img:visible").all()] == [label, "x"]
+            assert sheet.locator("output").first.inner_text() == label == slider.get_attribute("aria-valuetext")

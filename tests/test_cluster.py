@@ -35,7 +35,11 @@ class Config:
 
 @pytest.fixture(scope="module", autouse=True)
 def workers():
-    """Two workers, shared by these tests; GPUs 5 and 7 are handed out, and not used."""
+    """Two workers, shared by these tests; GPUs 5 and 7 are handed out, and not used.
+
+    Dask would look for a lost worker after 2 seconds, not 15, if `cluster` did not forbid that.
+    """
+    dask.config.set({"distributed.deploy.lost-worker-timeout": "2s"})
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
         patch.setenv("OMP_NUM_THREADS", "1")
@@ -212,19 +216,18 @@ def test_who_stops_early_stops_the_workers_too(workspace, tmp_path, workers):
     wait_for(lambda: (tmp_path / "b.times").exists())
     before = set(workers.nthreads())
     runs.close()
-    wait_for(lambda: len(workers.nthreads()) == 2 and set(workers.nthreads()) != before, 60)
+    wait_for(lambda: len(workers.nthreads()) == 2 and set(workers.nthreads()) != before)
     gone = [path for path in tmp_path.iterdir() if path.name.isdigit() and not psutil.pid_exists(int(path.name))]
     assert len(gone) == 1
     assert keys(sweep(where, workspace, seeds=[0])) == [(3, 0), (5, 0), (7, 0)]   # and they are of use again
 
 
 def test_a_worker_may_die_while_dask_still_looks_for_the_one_before(workspace, workers):
-    """It does after 15 seconds, and gave a worker up that was just starting again; here they do little else."""
-    end = time.monotonic() + 17
-    while time.monotonic() < end:
-        before = set(workers.nthreads())
-        workers.run(os._exit, 1, on_error="ignore")
-        wait_for(lambda old=before: len(workers.nthreads()) == 2 and old.isdisjoint(workers.nthreads()), 60)
+    """It gave a worker up that was just starting again."""
+    before, begun = set(workers.nthreads()), time.monotonic()
+    workers.run(os._exit, 1, on_error="ignore")
+    wait_for(lambda: len(workers.nthreads()) == 2 and before.isdisjoint(workers.nthreads()))
+    wait_for(lambda: time.monotonic() > begun + 3)   # past the time at which it would look
     assert keys(sweep(where, workspace)) == ALL
 
 
@@ -282,15 +285,6 @@ def test_settings_that_slurm_or_its_cluster_refuses_are_one_sentence(monkeypatch
         cluster.connect("slurm")
 
 
-def test_a_page_on_workers_makes_the_records_of_the_page_alone(smoke_book, run_all, tmp_path):
-    """Page 04 keeps latents between runs, which then go to both workers."""
-    cores = min(4, len(os.sched_getaffinity(0)))   # as many as the book's pages at a time: equal threads for a run
-    done = run_all("--profile", "smoke", "--only", "04", "--out", tmp_path, "--cluster", f"local:{cores}")
-    assert done.returncode == 0, done.stderr
-    here, there = (load(out / "records" / "smoke" / "pretrained_decoding.jsonl") for out in (smoke_book[0], tmp_path))
-    assert {r.key: r.results for r in there} == {r.key: r.results for r in here} and len(there) == len(here) > 10
-
-
 # ------------------------------------------------------------------------------------------ as on Kubernetes
 
 def commands() -> dict[str, list[str]]:
@@ -319,7 +313,7 @@ def scheduler(tmp_path):
     yield first, address
     for process in started:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=120)
     cluster.close(address)
 
 
@@ -331,8 +325,8 @@ def one_by_one(c, seed, checkpoint):
 
 def test_a_scheduler_that_goes_away_leaves_what_was_done(scheduler, tmp_path, monkeypatch):
     process, address = scheduler
-    monkeypatch.setattr(cluster, "TIMEOUT", 5)
-    monkeypatch.setitem(dask.config.config["distributed"]["comm"]["timeouts"], "connect", "5s")
+    monkeypatch.setattr(cluster, "TIMEOUT", 20)
+    monkeypatch.setitem(dask.config.config["distributed"]["comm"]["timeouts"], "connect", "20s")
     workspace = Workspace("smoke", out=str(tmp_path), cluster=address)
     (tmp_path / "build").mkdir()
     assert keys(sweep(one_by_one, workspace, grids=(3,), seeds=(0,))) == [(3, 0)]
@@ -342,7 +336,7 @@ def test_a_scheduler_that_goes_away_leaves_what_was_done(scheduler, tmp_path, mo
         ConnectionError, match=rf"^cluster: {address} no longer responds \(.+\); existing records are kept"
     ):
         sweep(one_by_one, workspace, seeds=(0,))
-    monitor.wait(10)
+    monitor.wait(60)
     assert keys(load(workspace.records("a-claim"))) == [(3, 0), (5, 0)]
 
 

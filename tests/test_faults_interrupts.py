@@ -17,7 +17,7 @@ SLEEPING = """
 # %%
 import os, subprocess, time
 from pathlib import Path
-child = subprocess.Popen(["sleep", "90"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+child = subprocess.Popen(["sleep", "9000"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 Path(out, "child").write_text(str(child.pid))
 Path(out, "pid").write_text(str(os.getpid()))
 while not Path(out, "go").exists():
@@ -34,12 +34,12 @@ def test_a_run_cut_off_leaves_no_kernel_and_no_page_and_goes_on_later(tiny, make
     kernel, its_child = (int((tiny.out / name).read_text()) for name in ("pid", "child"))
     assert alive(kernel) and alive(its_child)
     run.send_signal(number)
-    _, error = run.communicate(timeout=20)
+    _, error = run.communicate(timeout=120)
     if number != signal.SIGKILL:
         assert run.returncode == 128 + number
         assert error.strip() == f"run_all.sh: stopped by {number.name}; run the same command again to continue."
-        wait_for(lambda: not alive(its_child), 10)
-    wait_for(lambda: not alive(kernel), 10)
+        wait_for(lambda: not alive(its_child))
+    wait_for(lambda: not alive(kernel))
     assert not tiny.executed("01_dots").exists() and not tiny.html.exists()
 
     (tiny.out / "go").touch()
@@ -74,21 +74,21 @@ print(len(made), len({r.results["pid"] for r in made}), os.getpid() in {r.result
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_on_a_cluster_that_is_cut_off_leaves_no_worker_and_goes_on_later(tiny, make, number):
     tiny.page("01_dots", SWEEP)
-    run = tiny.start("--cluster", "local:2")
-    pids = [tiny.out / f"worker{seed}" for seed in (0, 1)]
-    wait_for(lambda: all(pid.exists() and pid.read_text() for pid in pids), 300)   # workers import torch
+    run = tiny.start("--cluster", "local:1")
+    pid = tiny.out / "worker0"
+    wait_for(lambda: pid.exists() and pid.read_text(), 300)   # a worker imports torch
     started = [child.pid for child in psutil.Process(run.pid).children(recursive=True)]
-    assert {int(pid.read_text()) for pid in pids} <= set(started)
+    assert int(pid.read_text()) in started
     run.send_signal(number)
-    output, _ = run.communicate(timeout=30)
-    assert "  runs go to local:2" in output.splitlines()
+    output, _ = run.communicate(timeout=120)
+    assert "  runs go to local:1" in output.splitlines()
     assert run.returncode == (128 + number if number == signal.SIGINT else -number)
-    wait_for(lambda: not any(alive(pid) for pid in started), 20)
+    wait_for(lambda: not any(alive(one) for one in started))
 
     (tiny.out / "go").touch()
     assert make().returncode == 0
     assert tiny.printed("01_dots").endswith("4 1 True\n")
-    assert "runs go to" not in make("--cluster", "local:2").stdout   # nothing is left to run
+    assert "runs go to" not in make("--cluster", "local:1").stdout   # nothing is left to run
 
 
 @pytest.mark.slow
@@ -100,6 +100,6 @@ def test_a_second_run_waits_for_the_first(tiny):
     assert second.stdout.readline() == f"another run is active in {tiny.out}; waiting for it to finish\n"
     (tiny.out / "go").touch()
     for run in (first, second):
-        output, error = run.communicate(timeout=60)
+        output, error = run.communicate(timeout=120)
         assert run.returncode == 0, error
     assert "01_dots is unchanged" in output

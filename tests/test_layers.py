@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jaxtyping
 import pytest
+import torch
 
 import posenc_lib
+from posenc_lib.measure import canvas
 
 FOLDER = Path(posenc_lib.__file__).parent
 ORDER = re.findall(r"^(\w+)  ", posenc_lib.__doc__, re.MULTILINE)
@@ -70,6 +73,11 @@ def test_importing_the_package_imports_no_heavy_library():
             "print(*{m.partition('.')[0] for m in sys.modules} & {'torch', 'numpy', 'pandas'})")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=FOLDER.parent)
     assert done.stdout.strip() == ""
+
+
+def test_shapes_are_checked_here():
+    with pytest.raises(jaxtyping.TypeCheckError, match="images"):
+        canvas.place(torch.zeros(3, 8, 8), torch.tensor([0]), 3)
 
 
 def test_ruff_has_no_complaint():

@@ -1,16 +1,15 @@
 """The pages: paired, free of outputs, with parameters; and every one runs."""
 import ast
 import os
-import sys
 
+import execute
 import jupytext
 import nbformat
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, in_fork, run_cells
 
-sys.path.insert(0, str(ROOT / "book"))
-import execute
+from posenc_lib.run import records
 
 PAGES = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
 page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -54,30 +53,27 @@ class Trap:
         return os.mkdir, (os.environ["TRAP"],)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("pages, given, sentences", [
-    ("02,06,07", {"pretrained": "resnet18=none.safetensors", "layer": "layer9", "detectors": "csp,yolo"}, [
-        "FileNotFoundError: weights: {root}/weights/none.safetensors, requested for resnet18, does not exist",
-        "ValueError: layer: 'layer9' is not supported; choose from ",
-        "ValueError: detectors: 'yolo' is not supported; choose from 'faster', 'cascade', 'csp'"]),
-    ("02,06", {"photos": "empty", "checkpoint": "/nowhere/net.pt"}, [
-        "FileNotFoundError: data: {root}/empty/train has no image",
-        "FileNotFoundError: checkpoint: /nowhere/net.pt does not exist"]),
-    ("06", {"checkpoint": "{root}/trap.pt"}, [
-        "ValueError: checkpoint: {root}/trap.pt holds more than tensors and plain values"]),
-    ("06,07", {"dataset": "empty"}, [
-        "FileNotFoundError: data: {root}/empty/train has no image",
-        "ValueError: empty: {root}/empty/train.json cannot be read as JSON ("])])
-def test_what_a_page_cannot_read_is_one_sentence(run_all, tmp_path, monkeypatch, pages, given, sentences):
+@pytest.mark.parametrize("number, parameter, value, sentence", [
+    ("02", "pretrained", "resnet18=none.safetensors",
+     "FileNotFoundError: weights: {root}/weights/none.safetensors, requested for resnet18, does not exist"),
+    ("06", "layer", "layer9", "ValueError: layer: 'layer9' is not supported; choose from "),
+    ("07", "detectors", "csp,yolo",
+     "ValueError: detectors: 'yolo' is not supported; choose from 'faster', 'cascade', 'csp'"),
+    ("02", "photos", "empty", "FileNotFoundError: data: {root}/empty/train has no image"),
+    ("06", "checkpoint", "/nowhere/net.pt", "FileNotFoundError: checkpoint: /nowhere/net.pt does not exist"),
+    ("06", "checkpoint", "{root}/trap.pt",
+     "ValueError: checkpoint: {root}/trap.pt holds more than tensors and plain values"),
+    ("06", "dataset", "empty", "FileNotFoundError: data: {root}/empty/train has no image"),
+    ("07", "dataset", "empty", "ValueError: empty: {root}/empty/train.json cannot be read as JSON (")])
+def test_what_a_page_cannot_read_is_one_sentence(tmp_path, monkeypatch, number, parameter, value, sentence):
     monkeypatch.setenv("TRAP", str(tmp_path / "sprung"))
     torch.save(Trap(), tmp_path / "trap.pt")
     (tmp_path / "empty" / "train").mkdir(parents=True)
     (tmp_path / "empty" / "train.json").write_text("")
-    asked = [word for name, value in given.items() for word in ("-p", name, value.format(root=tmp_path))]
-    done = run_all("--profile", "smoke", "--only", pages, "--data", tmp_path, "--out", tmp_path / "out", *asked)
-    assert done.returncode == 1
-    for sentence in sentences:
-        assert sentence.format(root=tmp_path) in done.stdout + done.stderr
+    page, = (ROOT / "notebooks").glob(f"{number}_*.py")
+    done = in_fork(run_cells, page, profile="smoke", data_root=str(tmp_path), out=str(tmp_path / "out"),
+                   **{parameter: value.format(root=tmp_path)})
+    assert done.returncode == 1 and f"\n{sentence.format(root=tmp_path)}" in done.stderr
     assert not (tmp_path / "sprung").exists()   # no pickle is run
 
 
@@ -112,3 +108,14 @@ def test_the_page_runs_at_smoke_and_is_in_the_book(page, smoke_book):
     assert all(cell.execution_count for cell in code)
     assert not [output for cell in code for output in cell.outputs if output.output_type == "error"]
     assert (html / f"{page.stem}.html").exists()
+
+
+@pytest.mark.slow
+def test_a_page_on_workers_makes_the_records_of_the_page_alone(smoke_book, run_all, tmp_path):
+    """Page 04 keeps latents between runs, which then go to both workers."""
+    cores = min(4, len(os.sched_getaffinity(0)))   # as many as the book's pages at a time: equal threads for a run
+    done = run_all("--profile", "smoke", "--only", "04", "--out", tmp_path, "--cluster", f"local:{cores}")
+    assert done.returncode == 0, done.stderr
+    here, there = (records.load(out / "records" / "smoke" / "pretrained_decoding.jsonl")
+                   for out in (smoke_book[0], tmp_path))
+    assert {r.key: r.results for r in there} == {r.key: r.results for r in here} and len(there) == len(here) > 10

@@ -239,21 +239,3 @@ def test_nothing_in_an_explorers_labels_becomes_html(explored):
     text = explored(FRAMES, 'A <i>caption</i> & a "quote".')
     assert {tag for tag, *_ in Parsed(text).tags} == {"figure", "img", "p", "input", "output", "figcaption"}
     assert 'alt="1 &amp; 2 &lt; 3 removed"' in text and 'alt="&lt;b&gt;4&lt;/b&gt; removed"' in text
-
-
-@pytest.mark.slow
-def test_an_explorers_slider_changes_the_picture(explored, chromium):
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        try:
-            sheet = browser.new_page()
-            sheet.set_content(explored(FRAMES, "One.") + explored({"x": FRAMES["1 & 2 < 3 removed"]}, "Another."))
-            slider = sheet.locator("input").first
-            for key, n in (("ArrowRight", 1), ("End", 2), ("ArrowLeft", 1), ("Home", 0)):
-                slider.press(key)
-                label = list(FRAMES)[n]
-                assert [i.get_attribute("alt") for i in sheet.locator("img:visible").all()] == [label, "x"]
-                assert sheet.locator("output").first.inner_text() == label == slider.get_attribute("aria-valuetext")
-        finally:
-            browser.close()

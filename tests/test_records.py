@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from posenc_lib.measure.metrics import mean_interval
@@ -32,7 +32,6 @@ VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, 
 
 
 @given(st.lists(st.dictionaries(st.text(), VALUES | st.lists(VALUES) | st.dictionaries(st.text(), VALUES)), max_size=4))
-@settings(max_examples=40, deadline=None)
 def test_records_come_back_as_they_were(many):
     with tempfile.TemporaryDirectory() as folder:
         records = [replace(record(seed=n), results=results) for n, results in enumerate(many)]

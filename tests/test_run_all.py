@@ -9,9 +9,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import make as book
 import nbformat
 import pytest
-from conftest import ROOT, environment
+from conftest import ROOT, environment, in_fork
 
 HEAD = """# ---
 # jupyter:
@@ -81,8 +82,15 @@ def tiny(tmp_path) -> Iterator[Tiny]:
 
 
 @pytest.fixture
-def make(tiny, run_all):
-    return lambda *more, **variables: run_all(*tiny.arguments(*more), cwd=tiny.folder, **variables)
+def make(tiny):
+    """make(*more, **variables) -> a run of the tiny pages in a fork of this process; kernels and Sphinx are real."""
+    def run(arguments, variables):
+        os.chdir(tiny.folder)
+        variables = environment(PYTHONPATH=str(ROOT), **variables)
+        os.environ.clear()
+        os.environ.update(variables)
+        return book.main(arguments)
+    return lambda *more, **variables: in_fork(run, tiny.arguments(*more), variables)
 
 
 # ------------------------------------------------------------------------------------------ what was asked wrongly
@@ -112,18 +120,17 @@ def make(tiny, run_all):
     (["bench", "nonsense"], "there is no bench/nonsense.py; there are: "),
     (["clean", "paper"], "clean takes --all or nothing, not: paper."),
 ])
-def test_a_wrong_argument_is_one_sentence_and_exit_code_2(tiny, run_all, arguments, sentence):
+def test_a_wrong_argument_is_one_sentence_and_exit_code_2(tiny, make, run_all, arguments, sentence):
     tiny.page("01_dots", "seeds = [0]\n")
-    command = arguments if not arguments[0].startswith("-") else tiny.arguments(*arguments)
-    done = run_all(*command, cwd=tiny.folder)
+    done = make(*arguments) if arguments[0].startswith("-") else run_all(*arguments, cwd=tiny.folder)
     assert done.returncode == 2
     assert done.stderr.startswith(f"run_all.sh: {sentence.format(folder=tiny.folder)}")
     assert done.stderr.count("\n") == 1
     assert not list(tiny.folder.glob("out/build/notebooks/*.ipynb"))
 
 
-def test_POSENC_DATA_is_held_to_the_same(make):
-    done = make(POSENC_DATA="nowhere")
+def test_POSENC_DATA_is_held_to_the_same(run_all):
+    done = run_all(POSENC_DATA="nowhere")
     assert done.returncode == 2 and done.stderr.startswith("run_all.sh: there is no data folder nowhere; --data")
 
 
@@ -195,13 +202,13 @@ print(profile, data_root, out, seeds, dataset, repr(grids), os.environ["OMP_NUM_
 """
 
 
-def test_parameters_reach_the_pages_that_have_them(tiny, make):
+def test_parameters_reach_the_pages_that_have_them(tiny, run_all):
     tiny.page("02_more", MORE)
     (tiny.folder / "data").mkdir()
     (tiny.folder / "book" / "conf.py").write_text('extensions = ["myst_nb"]\nnb_execution_mode = "off"\n')
     (tiny.folder / "book" / "index.rst").write_text("Tiny\n====\n\n.. toctree::\n   :glob:\n\n   0*\n")
-    done = make("--profile", "smoke", "--data", "data", "--jobs", "64",
-                "-p", "seeds", "(3, 4)", "-p", "dataset", "cifar10", "-p", "grids", "3,5")
+    done = run_all(*tiny.arguments("--profile", "smoke", "--data", "data", "--jobs", "64", "-p", "seeds", "(3, 4)",
+                                   "-p", "dataset", "cifar10", "-p", "grids", "3,5"), cwd=tiny.folder)
     assert (done.returncode, done.stderr) == (0, "")   # not even a warning: kernels speak over ipc
     assert tiny.printed("02_more") == f"smoke {tiny.folder}/data {tiny.out} [3, 4] cifar10 '3,5' 1\n"
     assert tiny.printed("01_dots") == "here notebooks\n"
@@ -361,14 +368,29 @@ def test_what_has_not_been_run_is_a_placeholder_and_the_rest_of_the_page_runs(ti
     assert "01_dots is unchanged" not in make().stdout   # a run is left for another slice
 
 
+RUNS = """
+# %%
+from dataclasses import dataclass
+from posenc_lib.run import records
+from posenc_lib.run.config import Workspace
+
+@dataclass(frozen=True)
+class Config:
+    n: int = 0
+
+workspace = Workspace(profile, data_root, out)
+made = records.run_or_load("sweep", [Config()], lambda *_: {}, seeds=range(2), workspace=workspace)
+"""
+
+
 @pytest.mark.slow
-def test_a_slice_of_minutes_ends_well_and_the_next_goes_on(run_all, tmp_path):
-    command = ("--profile", "smoke", "--only", "08", "--out", tmp_path)
-    done = run_all(*command, "--minutes", "0.02")
+def test_a_slice_of_minutes_ends_well_and_the_next_goes_on(tiny, make):
+    tiny.page("01_dots", RUNS)
+    done = make("--minutes", "0.0001")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "After 0.02 minutes; run the same command again to continue.\nexperiment " in done.stdout
-    assert not list((tmp_path / "records" / "smoke").glob("*.jsonl"))
-    done = run_all(*command, "--minutes", "30")
+    assert "After 0.0001 minutes; run the same command again to continue.\nexperiment " in done.stdout
+    assert not list(tiny.out.rglob("*.jsonl"))
+    done = make("--minutes", "30")
     assert done.returncode == 0 and "All runs of these pages are complete.\nexperiment " in done.stdout
     assert "not run yet" not in done.stdout
 

@@ -1,6 +1,6 @@
 """Names for the tensor shapes that the whole book uses.
 
-Checked in the tests (`pytest --jaxtyping-packages=posenc_lib,beartype.beartype`); elsewhere they cost nothing.
+Checked in the tests, at every call (tests/conftest.py installs that); elsewhere they cost nothing.
 Two pitfalls: an axis name binds once per call, including the result, so `canvas.place` names its result
 "batch rgb {k}*row {k}*col"; and a shaped annotation must not go inside a container, where a ragged last batch would
 fail at random.
