@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import warnings
+from typing import TextIO
 
 
 def preload(modules: list[str]) -> None:
@@ -25,20 +26,21 @@ def preload(modules: list[str]) -> None:
     gc.enable()
 
 
-def start(request: dict) -> int:
+def start(request: dict, answers: TextIO) -> int:
     """Fork a kernel; -> its process id.  Never returns in the kernel's process."""
+    parent = f"--IPKernelApp.parent_handle={os.getpid()}"   # without this process, the kernel ends itself
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")   # of a fork beside threads: those of BLAS, which are prepared for it
         pid = os.fork()
     if pid:
         return pid
+    answers.close()
     os.setsid()
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     from ipykernel.kernelapp import launch_new_instance
-    parent = f"--IPKernelApp.parent_handle={os.getppid()}"   # if that process dies, the kernel ends itself
     launch_new_instance(argv=[*request["start"], parent])
     sys.exit()
 
@@ -59,7 +61,7 @@ def main(modules: list[str]) -> None:
     for line in sys.stdin:
         request = json.loads(line)
         if "start" in request:
-            answer = start(request)
+            answer = start(request, answers)
             running.add(answer)
         else:
             pid = request["poll"]

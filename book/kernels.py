@@ -2,6 +2,7 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -28,15 +29,19 @@ class _Server:
                 command = [sys.executable, Path(__file__).with_name("kernel_server.py"), *self.modules]
                 self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                                 start_new_session=True)
-            print(json.dumps(request), file=self.process.stdin, flush=True)
-            answer = self.process.stdout.readline()
+            try:
+                print(json.dumps(request), file=self.process.stdin, flush=True)
+                answer = self.process.stdout.readline()
+            except BrokenPipeError:
+                answer = ""
         if not answer:
             raise RuntimeError(f"the process that starts kernels has died (exit code {self.process.wait()})")
         return json.loads(answer)
 
     def close(self) -> None:
         if self.process is not None:
-            self.process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.close()
             self.process.wait()
             self.process.stdout.close()
 
@@ -50,7 +55,10 @@ class _Kernel:
         self.pid = server.ask(start=arguments, env=env, cwd=cwd)
 
     def poll(self) -> int | None:
-        return self.server.ask(poll=self.pid)
+        try:
+            return self.server.ask(poll=self.pid)
+        except RuntimeError:
+            return -signal.SIGKILL   # kernels do not outlive the server
 
     def wait(self) -> int:
         while (code := self.poll()) is None:

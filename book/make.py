@@ -360,7 +360,8 @@ def stop(number: int, args):
         closing.join(20)  # Slurm may not answer
     shutil.rmtree(args.runtime, ignore_errors=True)
     name = signal.Signals(number).name
-    print(f"\nrun_all.sh: stopped by {name}; run the same command again to continue.", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):   # whoever read this may be gone
+        print(f"\nrun_all.sh: stopped by {name}; run the same command again to continue.", file=sys.stderr, flush=True)
     os._exit(128 + number)
 
 

@@ -72,13 +72,14 @@ def test_kernels_end_with_the_process_that_started_them(tmp_path):
     assert not running.is_running()
 
 
-def test_a_server_that_died_is_reported():
+def test_kernels_die_with_the_server_and_none_starts_after_it():
     with kernels.preloaded([]):
         server = kernels.Provisioner.server
-        kernels._Kernel(server, ["--version"], {"PATH": "/"}, str(ROOT)).wait()
+        kernel = kernels._Kernel(server, [], {"PATH": "/"}, str(ROOT))
         server.process.send_signal(signal.SIGKILL)
+        assert kernel.wait() == -9
         with pytest.raises(RuntimeError, match=r"has died \(exit code -9\)"):
-            server.ask(poll=1)
+            kernels._Kernel(server, [], {"PATH": "/"}, str(ROOT))
 
 
 @pytest.mark.parametrize("source, modules", [
