@@ -404,9 +404,10 @@ def symmetry(net: Segmenter, layer: str, train: imageset.ImageSet) -> dict:
     rows, responses = [], []
     for kernels, network in (("trained", net), ("symmetrised", symmetrised(deepcopy(net)))):
         for width in (cols, cols + 1):
-            encode = partial(latent, network, layer)
-            z = torch.cat([encode(pixels) for pixels in batches(train, 40, width)])
-            response = channels.mean_response(encode, batches(train, 40, width))
+            pictures = list(batches(train, 40, width))
+            z, mirrored = (torch.cat([latent(network, layer, change(x)).double() for x in pictures])
+                           for change in (nn.Identity(), channels.flip_horizontally))
+            response = (z - mirrored).abs().mean(0)
             rows.append({"kernels": kernels, "columns": width, "response": float(response.mean() / z.mean())})
             responses.append(response)
     return {"symmetry": rows, "even_odd_correlation": channels.rank_correlation(*responses[:2])}
