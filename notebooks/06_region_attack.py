@@ -54,8 +54,9 @@ from posenc_lib.show import page, style
 
 workspace = config.Workspace(profile, data_root, out)
 dataset = dataset or ("camvid" if profile == "paper" else "streets")
-size = region_attack.preset(profile, dataset, network).size
-splits = inputs.load_for(workspace, dataset, size=size, validation=0.0)   # nothing is chosen on this page
+size, _, scenes = region_attack.preset(profile, dataset, network)
+splits = inputs.load_for(workspace, dataset, size=size, validation=0.0,   # nothing is chosen on this page
+                         seeds=scenes)
 train, test = splits.train, splits.test
 networks = region_attack.configs(profile, dataset, splits.fingerprint, network=network, layer=layer or "layer4",
                                  backbone=backbone, checkpoint=checkpoint, steps=steps)
@@ -173,7 +174,7 @@ assert torch.equal(sum(sides), counts.sum(2))
 # ## The experiment
 #
 # **Ranked on training pictures, attacked on test pictures.** At each fraction of the channels that is ablated: those of highest flip response; of highest shift response; of highest *decodability*, the variance that the cell of page 03's
-# canvas explains ({term}`place field`); of highest *RMS activation*; those of *lowest* flip response; and the first again, set to their mean instead of zero. Then 20 random sets, and 20 *RMS-matched* ones: as many channels from each tenth
+# canvas explains ({term}`place field`); of highest *RMS activation*; those of *lowest* flip response; and the first again, set to their mean instead of zero. Then random sets, 20 in `paper` and 8 in `quick`, and as many *RMS-matched* ones, with as many channels from each tenth
 # of the order of RMS activation as the flip-ranked set has.
 #
 # **Regions.** Signed responses rank channels for left and right (mirrored), top and bottom (turned upside down), centre and periphery (moved by half the width, which exchanges the two). {term}`Specificity <specificity>` is an interaction: what the region
@@ -189,7 +190,7 @@ assert torch.equal(sum(sides), counts.sum(2))
 # * **Fifteen networks.** `./run_all.sh --profile paper --only 06 --data DIR -p network small` trains small ResNet-18s from nothing on CamVid at 120×160 pixels, 100 passes each, for an interval over networks that can carry a verdict; the paper has one large network.
 # * **Ranking** in the released code uses the very pictures the attack is scored on. Here it does not.
 # * **How many.** The script removes 100 of 2048 channels; a folder's name hints at 300. Here the same fractions of the layer, and 1000 of 2048.
-# * **One random set**, commented out, is what the released code has; here there are 20. And one network; here there are several, of the controls two, on streets one.
+# * **One random set**, commented out, is what the released code has; here there are 20, in `quick` on streets 8. And one network; here there are several, of the controls two, on streets one.
 
 # %%
 run = partial(region_attack.run, splits=splits, workspace=workspace, trained=checkpoint)

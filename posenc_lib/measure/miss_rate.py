@@ -139,7 +139,7 @@ def _assign(boxes: np.ndarray, image: np.ndarray, people: np.ndarray, evaluated:
 
     boxes, image  of the detections, those of an image by descending score
     """
-    people_there, is_target = people[image], evaluated[image]               # (detection, person, 4), (detection, person)
+    people_there, is_target = people[image], evaluated[image]               # (detection, person, ...)
     area = boxes[:, None, 2:].prod(-1)                                      # (detection, 1)
     shared = _intersection(boxes[:, None], people_there)                    # (detection, person), nan in unused rows
     shares = shared > 0
