@@ -174,7 +174,7 @@ assert torch.equal(sum(sides), counts.sum(2))
 # ## The experiment
 #
 # **Ranked on training pictures, attacked on test pictures.** At each fraction of the channels that is ablated: those of highest flip response; of highest shift response; of highest *decodability*, the variance that the cell of page 03's
-# canvas explains ({term}`place field`); of highest *RMS activation*; those of *lowest* flip response; and the first again, set to their mean instead of zero. Then random sets, 20 in `paper` and 8 in `quick`, and as many *RMS-matched* ones, with as many channels from each tenth
+# canvas explains ({term}`place field`); of highest *RMS activation*; those of *lowest* flip response; and the first again, set to their mean instead of zero. Then random sets, 20 of them, or 8 in `quick` on streets, and as many *RMS-matched* ones, with as many channels from each tenth
 # of the order of RMS activation as the flip-ranked set has.
 #
 # **Regions.** Signed responses rank channels for left and right (mirrored), top and bottom (turned upside down), centre and periphery (moved by half the width, which exchanges the two). {term}`Specificity <specificity>` is an interaction: what the region
@@ -419,7 +419,7 @@ print(page.provenance(workspace, splits))
 #   orders the channels in another way ({numref}`fig-06_rankings`), and page 03's question in a third. Three measures of position that do not agree cannot all be of position.
 # * **Left and right.** Training on mirrored pictures, as the released flags have it, makes left and right alike; what is left of a signed response is then the sampling's and that of the pictures at hand, and removing its channels harms now one side, now the other. Networks that *never* saw a mirrored picture
 #   have something to find: on CamVid (`figures/cpu/06_controls.svg` in the repository) the signed ranking is specific for left and for right, in both of them.
-# * **What the measure can see.** Ranking by *where a channel fires* needs no mirror at all ({numref}`fig-06_regions`). Channels removed *only there* have to be specific, wherever their loss does harm. Where their interval reaches 0, as it does on CamVid at the fraction of the rule, so few channels are hardly missed, wherever they are taken from: then
+# * **What the measure can see.** Ranking by *where a channel fires* needs no mirror at all ({numref}`fig-06_regions`). Channels removed *only there* have to be specific, wherever their loss does harm. Where their interval does not lie above 0, as on CamVid and on the streets of `quick` at the fraction of the rule, so few channels are hardly missed, wherever they are taken from: then
 #   *not reproduced* says that no such effect was seen, not that there is none, and the control is *not passed*.
 # * **Not shown:** Cityscapes and a DeepLabv3-ResNet50 at its own scale (`--profile paper`), and what the authors' own lists did. The skip of DeepLabv3+ softens every removal, because thin things do not need *f*; on CamVid the page also trains the network without it.
 #

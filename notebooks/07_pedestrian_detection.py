@@ -125,7 +125,7 @@ for kind in KINDS:
 # %% [markdown]
 # ## The experiment
 #
-# **Ranked on training pictures, attacked on test pictures**, as on page 06: channels of *f* by flip response; by RMS activation; by two other measures of position; the lowest; random sets, 20 in `paper` and 8 in `quick`, and *RMS-matched* random sets. Each set is set to zero, and the miss rate measured again.
+# **Ranked on training pictures, attacked on test pictures**, as on page 06: channels of *f* by flip response; by RMS activation; by two other measures of position; the lowest; random sets, 20 of them, or 8 in `quick` on streets, and *RMS-matched* random sets. Each set is set to zero, and the miss rate measured again.
 #
 # **The yardstick.** The same test pictures moved by one pixel to each of four sides, what comes in at the edge mirrored; nothing is removed. What an ablation does beyond random sets has to be larger than that to mean anything.
 #

@@ -27,7 +27,7 @@ from posenc_lib.base.draws import Draws
 from posenc_lib.data.imageset import IMAGENET, ImageSet
 from posenc_lib.experiments import pedestrian_detection
 from posenc_lib.experiments.ablation import Ablation
-from posenc_lib.experiments.pedestrian_detection import PRESETS, DetectorConfig
+from posenc_lib.experiments.pedestrian_detection import DetectorConfig
 from posenc_lib.measure import miss_rate
 from posenc_lib.nets import detectors, pretrained
 from posenc_lib.nets.detectors import KINDS

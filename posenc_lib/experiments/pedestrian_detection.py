@@ -115,7 +115,7 @@ QUICK_STREETS = _of_each(
      "recipe": PolyRecipe(epochs=12, epoch_steps=15, **FAST)},
     {"train": range(400), "test": range(10_000, 10_060)},
     **{**SMALL_NETS, "faster": {"net": "resnet10t", "proposals": 32,
-                                "recipe": PolyRecipe(epochs=12, epoch_steps=18, **FAST)}})
+                                "recipe": PolyRecipe(epochs=12, epoch_steps=10, **FAST)}})
 QUICK_STREETS_LONG = _of_each(
     (128, 256),
     {**SMALL, "rank_images": 150, "recipe": PolyRecipe(epochs=12, epoch_steps=50, **FAST)},
