@@ -49,8 +49,9 @@ from posenc_lib.show import page, style
 workspace = config.Workspace(profile, data_root, out)
 dataset = dataset or ("citypersons" if profile == "paper" else "streets")
 detectors = pedestrian_detection.parse_detectors(profile, dataset, detectors, schedule)
-size = pedestrian_detection.preset(profile, dataset, detectors[0], schedule).size
-splits = inputs.load_for(workspace, dataset, boxes=True, size=size, validation=0.0)   # nothing is chosen on this page
+size, _, scenes = pedestrian_detection.preset(profile, dataset, detectors[0], schedule)
+splits = inputs.load_for(workspace, dataset, boxes=True, size=size, validation=0.0,   # nothing is chosen on this page
+                         seeds=scenes)
 train, test = splits.train, splits.test
 configs = pedestrian_detection.configs(profile, dataset, splits.fingerprint, detectors, workspace.data,
                                        schedule=schedule, backbone=backbone, steps=steps)
@@ -124,7 +125,7 @@ for kind in KINDS:
 # %% [markdown]
 # ## The experiment
 #
-# **Ranked on training pictures, attacked on test pictures**, as on page 06: channels of *f* by flip response; by RMS activation; by two other measures of position; the lowest; 20 random sets, and *RMS-matched* random sets. Each set is set to zero, and the miss rate measured again.
+# **Ranked on training pictures, attacked on test pictures**, as on page 06: channels of *f* by flip response; by RMS activation; by two other measures of position; the lowest; random sets, 20 of them, or 8 in `quick` on streets, and *RMS-matched* random sets. Each set is set to zero, and the miss rate measured again.
 #
 # **The yardstick.** The same test pictures moved by one pixel to each of four sides, what comes in at the edge mirrored; nothing is removed. What an ablation does beyond random sets has to be larger than that to mean anything.
 #
@@ -134,8 +135,8 @@ for kind in KINDS:
 #   Heights are in pixels of a picture of 1,024 rows; on streets, where people stand nearer, in three of those.
 # * **Networks.** `paper` has ResNet-50, HRNet-W32 and CSP on ResNet-50. `quick` has ten-layer ResNets of few channels from nothing, CSP and Faster R-CNN only; on folders, CSP on a MobileNetV2 for ImageNet. All schedules are ours, the paper states none. CSP's loss is a little simpler than its source's (`detectors.CSP`).
 # * **Which channels.** The paper does not say which layer. Here: of Faster R-CNN the deepest map of the backbone; of HRNet all its maps side by side; of CSP the map that its head reads.
-# * **How many.** 100 in `paper`; small networks have about 100 channels in all, so 15 % of them.
-# * **One random set** is what the paper has, of one network each. Here 20 sets and several networks.
+# * **How many.** 100 in `paper`; small networks have about 100 channels in all or fewer, so 15 % of them.
+# * **One random set** is what the paper has, of one network each. Here there are 20 sets, in `quick` on streets 8, and several networks.
 # * **The score** is the benchmark's, but for two corners that matter on small sets (`miss_rate.log_average`): half a person where nobody is missed, and 1 where even the best box is a false positive too many, for which the script looks up the end of its list.
 
 # %%
@@ -321,13 +322,13 @@ print(page.provenance(workspace, splits))
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# * **It depends on where the cut is.** Faster R-CNN reads several maps, and only the deepest loses channels: the others carry on, and little changes, whoever chooses the channels. CSP's head reads *f* and nothing else: there every removal is dear, and the ways to choose part company ({numref}`fig-07_removal`). Cascade R-CNN (`-p detectors all`) stands between them: its *f* is four maps side by side, and only losing half of it hurts. The paper does not say
+# * **It depends on where the cut is.** Faster R-CNN reads several maps, and only the deepest loses channels: the others carry on, and little changes, whoever chooses the channels. (On streets the short training of `quick` leaves it missing almost everybody, so it shows this only when trained for longer: `figures/cpu/07_removal.svg` in the repository.) CSP's head reads *f* and nothing else: there every removal is dear, and the ways to choose part company ({numref}`fig-07_removal`). Cascade R-CNN (`-p detectors all`) stands between them: its *f* is four maps side by side, and only losing half of it hurts. The paper does not say
 #   which layer its 100 channels are of, so its table cannot be compared detector by detector.
-# * **One draw says little.** Read along a row of {numref}`tab-07_gaps`: random sets of one size lie apart by more than the flip-ranked set lies above their mean. The differences between the rows of the paper's table, of a single random set and a single network, are smaller than that.
-# * **Nor does a difference of a point or two.** A shift by one pixel takes nothing away, and moves the same detector by as much ({numref}`tab-07_gaps`, grey in {numref}`fig-07_table_s1`). That detectors jump when a picture is shifted by a pixel is known {cite:p}`manfredi2020shift`; a table of detectors needs it as a yardstick.
-# * **Where the cut is dear, what is missed?** In each CSP trained on streets so far the flip-ranked channels cost more than random ones, and more than RMS-matched random ones, by the interval over pictures; that over networks is wide, for there are two. But those of highest RMS activation, and those of highest {term}`shift response`, cost several points more than random ones too; and the people who are lost then are lost in every region
+# * **One draw says little.** Read along a row of {numref}`tab-07_gaps`: random sets of one size lie about as far apart as the flip-ranked set lies above their mean, or farther. The differences between the rows of the paper's table, of a single random set and a single network, are smaller than that.
+# * **Nor does a difference of a point or two.** A shift by one pixel takes nothing away, and moves the same detector by nearly as much, or more ({numref}`tab-07_gaps`, grey in {numref}`fig-07_table_s1`). That detectors jump when a picture is shifted by a pixel is known {cite:p}`manfredi2020shift`; a table of detectors needs it as a yardstick.
+# * **Where the cut is dear, what is missed?** In each CSP trained on streets so far the flip-ranked channels cost more than random ones, and more than RMS-matched random ones, by the interval over pictures; that over networks is wide, for there are two. But those of highest RMS activation, and those of highest {term}`shift response`, cost more than random ones too, on average over the networks; and the people who are lost then are lost in every region
 #   ({numref}`fig-07_regions`), not on one side. That the channels know position does not follow; that the head needs them does.
-# * **Not shown:** CityPersons, and detectors at the paper's scale (`--profile paper`). Streets are drawn, and the detectors of `quick` miss many people before anything is removed ({numref}`tab-07_miss_rates`); trained for longer (`-p schedule long`) they miss fewer. A few dozen photographs (`-p dataset coco_person`) do not make a detector:
+# * **Not shown:** CityPersons, and detectors at the paper's scale (`--profile paper`). Streets are drawn, and the detectors of `quick` miss nearly everybody before anything is removed ({numref}`tab-07_miss_rates`), so a verdict there means little; trained for longer (`-p schedule long`) they miss fewer. A few dozen photographs (`-p dataset coco_person`) do not make a detector:
 #   there the page shows that it runs on real pictures, and how little so small a set can say.
 #
 # ## Summary

@@ -292,8 +292,8 @@ def test_streets_with_boxes_have_the_same_images_and_the_people_of_their_scenes(
 
 
 def test_streets_have_riders_who_are_ignored_and_people_who_are_hidden():
-    train, _, test = load("streets", "", size=(16, 32))
-    assert (len(train), len(test)) == (1200, 120)
+    train, _, test = load("streets", "", size=(16, 32), seeds={"train": range(100), "test": range(10_000, 10_060)})
+    assert (len(train), len(test)) == (100, 60)
     for part in (train, test):
         rows = part.labels[~part.labels[..., 0].isnan()]
         left, top, width, height, visible, ignore = rows.T
@@ -301,6 +301,12 @@ def test_streets_have_riders_who_are_ignored_and_people_who_are_hidden():
         assert ((left >= 0) & (left + width <= 32) & (top >= 0) & (top + height <= 16)).all()
         assert (width > 0).all() and (height > 0).all()
         assert 0.1 < ignore.mean() < 0.4 and 0.2 < (visible < 0.65).float().mean() < 0.6
+
+
+def test_streets_with_boxes_have_1200_training_scenes(monkeypatch):
+    scene = streets.draw(0, 16, 32)
+    monkeypatch.setattr(streets, "draw", lambda *_: scene)
+    assert tuple(map(len, load("streets", "", size=(16, 32)))) == (1200, 0, 120)
 
 
 @pytest.fixture

@@ -191,7 +191,7 @@ def test_the_configs_of_a_page(tmp_path):
     assert circular == replace(plain, padding_mode="circular", n_random_sets=5, fractions=plain.fractions[1:])
     assert unflipped == replace(circular, padding_mode="zeros", flip_augmentation=False)
     assert list(region_attack.configs("quick", "streets", "")) == ["plain", "circular_padding", "never_flipped"]
-    assert region_attack.configs("quick", "streets", "", steps=41)["plain"].recipe.epoch_steps == 3   # of 20 epochs
+    assert region_attack.configs("quick", "streets", "", steps=41)["plain"].recipe.epoch_steps == 4   # of 12 epochs
     assert region_attack.configs("quick", "streets", "", backbone="imagenet")["plain"].weights == "imagenet"
     assert region_attack.configs("paper", "camvid", "", backbone="random")["plain"].weights == ""
     file = tmp_path / "w.pth"
@@ -209,9 +209,8 @@ def test_the_kept_records_are_those_of_the_configs():
 
 
 def test_a_run_is_the_seeds_and_its_tables_come_from_its_record(tmp_path):
-    size = region_attack.SMOKE.size
-    splits = registry.load("streets", "", size=size, validation=0.0)
-    splits = splits._replace(train=splits.train.subsample(8), test=splits.test.subsample(6))
+    size, _, seeds = region_attack.SMOKE
+    splits = registry.load("streets", "", size=size, validation=0.0, seeds=seeds)
     c = region_attack.configs("smoke", "streets", splits.fingerprint)["plain"]
     run = partial(region_attack.run, splits=splits, workspace=Workspace("smoke", out=str(tmp_path)))
     runs = [records.Record("region_attack", digest(c), seed, {}, run(c, seed, None)) for seed in (0, 1)]

@@ -2,7 +2,7 @@
 
 To add a data set, write a reader, (root, size) -> training and test images, and add one entry here.
 """
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ Parts = tuple[ImageSet, ImageSet]   # training and test images
 class DataSet:
     """A data set, how to read it and where it comes from.
 
-    read      (root, size) -> training and test images; a bundled set ignores the data root
+    read      (root, size) -> training and test images; a bundled set ignores the data root.  `streets` takes seeds, too
     size      default (rows, cols) in pixels
     labels    "classes", "label maps" or "boxes"; images of a folder may also have no classes
     source    where it comes from
@@ -29,7 +29,7 @@ class DataSet:
     square    whether all images have to be square
     stand_in  size -> bundled images that demonstrations use if the files are missing; None for a bundled set
     """
-    read: Callable[[Path, Rectangle], Parts]
+    read: Callable[..., Parts]
     size: Rectangle
     labels: str
     source: str
@@ -66,7 +66,7 @@ SETS = {   # labels: classes or label maps
         lambda root, size: bundled.digits_on_photos(size[0]), size=(64, 64), square=True, labels="label maps",
         source="such digits pasted onto such photographs", licence="as of the two above"),
     "streets": DataSet(
-        lambda root, size: bundled.street_scenes(*size), size=(64, 128), labels="label maps",
+        lambda root, size, **seeds: bundled.street_scenes(*size, **seeds), size=(64, 128), labels="label maps",
         source="drawn street scenes with the classes of Cityscapes", licence="that of this book"),
     "cifar10": _cifar("cifar10"),
     "cifar100": _cifar("cifar100"),
@@ -90,7 +90,7 @@ def _people_stand_in(size: Rectangle) -> Parts:
 
 BOX_SETS = {   # labels: boxes of people
     "streets": DataSet(
-        lambda root, size: people.read_streets(*size), size=(64, 128), labels="boxes",
+        lambda root, size, **seeds: people.read_streets(*size, **seeds), size=(64, 128), labels="boxes",
         source="drawn street scenes, with the visible fraction of each person", licence="that of this book"),
     "camvid": DataSet(
         people.read_camvid, size=(180, 240), labels="boxes",
@@ -140,7 +140,7 @@ def table() -> str:
 
 
 def load(name: str, root: Path | str, *, boxes: bool = False, size: int | Rectangle | None = None,
-         validation: float = 0.1) -> Splits:
+         validation: float = 0.1, seeds: Mapping[str, range] | None = None) -> Splits:
     """Load the training, validation and test images of a data set.
 
     name        a key of `SETS`, or of `BOX_SETS` if `boxes`; or a folder under the data root
@@ -149,6 +149,7 @@ def load(name: str, root: Path | str, *, boxes: bool = False, size: int | Rectan
     size        in pixels: the side of square images, or (rows, cols); None is the default of the data set.  Images and
                 label maps are scaled to cover it and cropped at the centre; images with boxes are scaled to fit
     validation  fraction of the training images held out for validation, drawn with a fixed seed
+    seeds       of the scenes of `streets`, by split, in place of its own; other sets ignore it
 
     Raises FileNotFoundError or ValueError, in one sentence, if the data set is missing, incomplete or damaged.
     """
@@ -161,7 +162,8 @@ def load(name: str, root: Path | str, *, boxes: bool = False, size: int | Rectan
         layout = data_set.layout.replace("`", "")
         raise FileNotFoundError(f"data: {name!r} is not one of {', '.join(registered)}, and {root / name} is not a "
                                 f"folder; put images under {root} as {layout}, or give another name or --data")
-    train, test = data_set.read(root, _sides(name, data_set, size))
+    drawn = seeds if seeds and name == "streets" else {}
+    train, test = data_set.read(root, _sides(name, data_set, size), **drawn)
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(SPLIT_SEED))
     n = round(validation * len(train))
     held_out = train.take(order[:n].sort().values, "validation")

@@ -18,9 +18,15 @@ CONTROLS = ("random", "rms_matched")   # random sets that the cost of a ranking 
 
 
 class Preset(NamedTuple):
-    """What a profile chooses for an image set: rows and columns of the images, and non-default fields of a config."""
+    """What a profile chooses for an image set.
+
+    size      rows and columns of the images
+    settings  non-default fields of a config
+    seeds     of the scenes of `streets`, by split; None means all of its own
+    """
     size: tuple[int, int]
     settings: dict[str, Any]
+    seeds: dict[str, range] | None = None
 
 
 def select(presets: Mapping[str, Mapping[str, Any]], profile: str, dataset: str) -> Any:

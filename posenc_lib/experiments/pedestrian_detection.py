@@ -84,9 +84,11 @@ class DetectorConfig:
         check_choice("detector", self.detector, KINDS)
 
 
-def _of_each(size: tuple[int, int], shared: dict[str, Any], **own: dict[str, Any]) -> dict[str, Preset]:
+def _of_each(size: tuple[int, int], shared: dict[str, Any], seeds: dict[str, range] | None = None,
+             **own: dict[str, Any]) -> dict[str, Preset]:
     """Return a preset for each detector, from shared settings and its own."""
-    return {detector: Preset(size, {**shared, **own.get(detector, {}), "detector": detector}) for detector in KINDS}
+    return {detector: Preset(size, {**shared, **own.get(detector, {}), "detector": detector}, seeds)
+            for detector in KINDS}
 
 
 SEEDS = {"smoke": 2, "quick": 2, "paper": 5}   # the interval over two networks is too wide for "reproduced"
@@ -105,13 +107,15 @@ LARGE_NETS = {"cascade": {"net": "hrnet_w32"}}
 
 SMOKE = _of_each((32, 64), {
     **SMALL, "width": 2, "head": 4, "units": 8, "proposals": 16, "n_random_sets": 2, "rank_images": 8, "test_images": 6,
-    "recipe": PolyRecipe(epochs=2, epoch_steps=1, **(FAST | {"batch_size": 4}))}, **SMALL_NETS)
+    "recipe": PolyRecipe(epochs=2, epoch_steps=1, **(FAST | {"batch_size": 4}))},
+    {"train": range(16), "test": range(10_000, 10_006)}, **SMALL_NETS)
 QUICK_STREETS = _of_each(
     (64, 128),
-    {**SMALL, "rank_images": 100, "test_images": 80, "fractions": (0.15, 0.5),
-     "recipe": PolyRecipe(epochs=12, epoch_steps=40, **FAST)},
-    **{**SMALL_NETS, "faster": {"net": "resnet10t", "proposals": 64,
-                                "recipe": PolyRecipe(epochs=12, epoch_steps=30, **FAST)}})
+    {**SMALL, "width": 8, "rank_images": 60, "fractions": (0.15, 0.5), "n_random_sets": 8,
+     "recipe": PolyRecipe(epochs=12, epoch_steps=15, **FAST)},
+    {"train": range(400), "test": range(10_000, 10_060)},
+    **{**SMALL_NETS, "faster": {"net": "resnet10t", "proposals": 32,
+                                "recipe": PolyRecipe(epochs=12, epoch_steps=10, **FAST)}})
 QUICK_STREETS_LONG = _of_each(
     (128, 256),
     {**SMALL, "rank_images": 150, "recipe": PolyRecipe(epochs=12, epoch_steps=50, **FAST)},
@@ -158,7 +162,7 @@ def configs(profile: str, dataset: str, data: str, names: Sequence[str], root: P
     check_choice("backbone", backbone, ("", "random", "imagenet"))
     chosen = {}
     for name in names:
-        size, settings = preset(profile, dataset, name, schedule)
+        size, settings, _ = preset(profile, dataset, name, schedule)
         weights = backbone or settings.get("weights") or "random"
         net = settings.get("net", DetectorConfig.net)
         settings["weights"] = pretrained.fingerprint(net, root) if weights == "imagenet" else ""

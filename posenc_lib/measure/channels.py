@@ -229,24 +229,28 @@ def rank(features: Callable[[Tensor], Tensor], batches: Callable[[], Iterable[Te
     def encode(images: Tensor) -> Tensor:
         return gap(features(images))
 
-    changes = {change: response_changes(encode, batches(), change)
-               for change in (flip_horizontally, flip_vertically, roll_half_width)}
-    rules = {
-        "flip": changes[flip_horizontally].abs().mean(0),
-        "shift": changes[roll_half_width].abs().mean(0),
-        "decodability": decodability(encode, batches(), stride=stride),
-        "rms_activation": rms_activation(features, batches()),
-    }
-    signed = {region: sign * changes[change].mean(0) for region, (change, sign) in REGIONS.items()}
-    active, mean, count = dict.fromkeys(REGIONS, 0.0), 0.0, 0
+    parts: dict[Change, list[Tensor]] = {flip_horizontally: [], flip_vertically: [], roll_half_width: []}
+    active, mean, energy, count = dict.fromkeys(REGIONS, 0.0), 0.0, 0.0, 0
     for images in batches():
         f = features(images)
+        z = gap(f).double()
+        for change, of_change in parts.items():
+            of_change.append(z - encode(change(images)).double())           # as in `response_changes`
         zone = zones(*f.shape[-2:]).to(f.device)
         for region, numbers in canvas.REGIONS.items():
             inside = torch.isin(zone, torch.tensor(numbers, device=f.device))
             contrast = f[..., inside].mean(-1) - f[..., ~inside].mean(-1)
             active[region] = active[region] + contrast.double().sum(0)
-        mean = mean + gap(f).double().sum(0)
+        mean = mean + z.sum(0)
+        energy = energy + f.double().square().mean((-2, -1)).sum(0)         # as in `rms_activation`
         count += len(f)
+    changes = {change: torch.cat(of_change) for change, of_change in parts.items()}
+    rules = {
+        "flip": changes[flip_horizontally].abs().mean(0),
+        "shift": changes[roll_half_width].abs().mean(0),
+        "decodability": decodability(encode, batches(), stride=stride),
+        "rms_activation": (energy / count).sqrt(),
+    }
+    signed = {region: sign * changes[change].mean(0) for region, (change, sign) in REGIONS.items()}
     active = {region: total / count for region, total in active.items()}
     return Ranking(changes[flip_horizontally], rules, signed, active, mean / count)

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from posenc_lib.base.checks import check_choice, optional_packages
+from posenc_lib.base.checks import check_choice
 from posenc_lib.base.shapes import Boxes, Detections
 from posenc_lib.measure.canvas import REGIONS, zones
 
@@ -53,7 +53,7 @@ class Matches:
 
 
 def match(people: Boxes, detections: Sequence[Detections], setup: Setup, *, unit: float = 1.0, region: str = "",
-            size: tuple[int, int] | None = None) -> Matches:
+          size: tuple[int, int] | None = None, most: int = MAX_DETECTIONS) -> Matches:
     """Greedy matching of detections to people by descending score, as in COCO.
 
         people    A 100 high, B 40 high      Reasonable evaluates A and ignores B
@@ -64,6 +64,7 @@ def match(people: Boxes, detections: Sequence[Detections], setup: Setup, *, unit
     detections  one `Detections` per image
     unit        image pixels per benchmark pixel: 0.5 for images of half the size
     region      a key of `canvas.REGIONS`, with the images' size (rows, cols): count only inside it
+    most        number of detections of an image that count, those of highest score
 
     Detections match in descending score, ties in their order.  Each takes the free person of highest IoU, at least 0.5,
     the last of ties.  Without one, it is ignored if an ignored person covers half of its area, else a false positive.
@@ -83,18 +84,16 @@ def match(people: Boxes, detections: Sequence[Detections], setup: Setup, *, unit
     evaluated = evaluated.cpu().numpy()                                     # (image, person)
     truth = people[..., :4].double().cpu().numpy()                          # (image, person, 4)
 
-    counts = [len(scores) for _, scores in detections]
+    counts = np.array([len(scores) for _, scores in detections])
     boxes, scores = (torch.cat(parts).double().cpu().numpy() for parts in zip(*detections, strict=True))
-    heights = boxes[:, 3] / unit
+    image = np.repeat(np.arange(len(counts)), counts)
+    order = np.lexsort((-scores, image))                                    # image by image, by descending score
+    position = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    heights = boxes[order, 3] / unit
     fits = (heights >= setup.height[0] / HEIGHT_MARGIN) & (heights < setup.height[1] * HEIGHT_MARGIN)
-    kept, person = [], []
-    for n, index in enumerate(np.split(np.arange(len(scores)), np.cumsum(counts)[:-1])):
-        index = index[np.argsort(-scores[index], kind="stable")][:MAX_DETECTIONS]
-        index = index[fits[index]]
-        kept.append(index)
-        person += _assign(boxes[index], truth[n], evaluated[n])
-    kept, person = np.concatenate(kept), np.array(person, dtype=int)
-    image, boxes, scores = np.repeat(np.arange(len(counts)), counts)[kept], boxes[kept], scores[kept]
+    order = order[fits & (position < most)]
+    image, boxes, scores = image[order], boxes[order], scores[order]
+    person = _assign(boxes, image, truth, evaluated)
 
     right, counted = person >= 0, person != IGNORED
     if region:
@@ -116,43 +115,50 @@ def _check(people: Tensor, detections: Sequence[Detections]) -> None:
     if not valid.all():
         raise ValueError(f"miss_rate: image {int((~valid).nonzero()[0, 0])} has a person with a negative side or a "
                          f"value that is not finite; fill only whole unused rows with nan")
-    for n, (boxes, scores) in enumerate(detections):
-        if boxes.shape != (len(scores), 4):
-            fault = f"{len(scores)} scores for boxes of shape {tuple(boxes.shape)}"
-        elif not scores.isfinite().all():
-            fault = "a score that is not finite"
-        elif not (boxes.isfinite().all() and (boxes[:, 2:] >= 0).all()):
-            fault = "a box with a negative side or a value that is not finite"
-        else:
-            continue
-        raise ValueError(f"miss_rate: the detections of image {n} have {fault}; give n finite scores and (n, 4) "
-                         f"boxes of left, top, width, height")
+    if all(boxes.shape == (len(scores), 4) for boxes, scores in detections) and not _fault(
+            *map(torch.cat, zip(*detections, strict=True))):
+        return
+    n, fault = next((n, fault) for n, part in enumerate(detections) if (fault := _fault(*part)))
+    raise ValueError(f"miss_rate: the detections of image {n} have {fault}; give n finite scores and (n, 4) "
+                     f"boxes of left, top, width, height")
 
 
-def _assign(boxes: np.ndarray, people: np.ndarray, evaluated: np.ndarray) -> list[int]:
-    """The person whom each detection of an image, by descending score, takes; else UNMATCHED or IGNORED."""
-    targets = np.flatnonzero(evaluated)
-    ignored = people[~evaluated & ~np.isnan(people[:, 0])]
+def _fault(boxes: Tensor, scores: Tensor) -> str:
+    """What is wrong with detections; "" if nothing is."""
+    if boxes.shape != (len(scores), 4):
+        return f"{len(scores)} scores for boxes of shape {tuple(boxes.shape)}"
+    if not scores.isfinite().all():
+        return "a score that is not finite"
+    if not (boxes.isfinite().all() and (boxes[:, 2:] >= 0).all()):
+        return "a box with a negative side or a value that is not finite"
+    return ""
+
+
+def _assign(boxes: np.ndarray, image: np.ndarray, people: np.ndarray, evaluated: np.ndarray) -> np.ndarray:
+    """The person whom each detection takes, else UNMATCHED or IGNORED.
+
+    boxes, image  of the detections, those of an image by descending score
+    """
+    people_there, is_target = people[image], evaluated[image]               # (detection, person, ...)
     area = boxes[:, None, 2:].prod(-1)                                      # (detection, 1)
-    shared = _intersection(boxes, people[targets])                          # (detection, target)
-    union = area + people[targets, 2:].prod(-1) - shared
-    iou = shared / np.where(shared > 0, union, 1)
-    shared = _intersection(boxes, ignored)                                  # (detection, ignored person)
-    on_ignored = (shared / np.where(shared > 0, area, 1) >= MIN_OVERLAP).any(1)
-    free, assigned = set(range(len(targets))), []
-    for overlaps, is_ignored in zip(iou.tolist(), on_ignored, strict=True):
-        best, target = max(((overlaps[k], k) for k in free), default=(0.0, -1))
-        if best >= MIN_OVERLAP:
-            free.remove(target)
-            assigned.append(int(targets[target]))
-        else:
-            assigned.append(IGNORED if is_ignored else UNMATCHED)
+    shared = _intersection(boxes[:, None], people_there)                    # (detection, person), nan in unused rows
+    shares = shared > 0
+    union = np.where(shares, area + people_there[..., 2:].prod(-1) - shared, 1)
+    iou = np.where(shares & is_target, shared / union, 0)
+    on_ignored = (shares & ~is_target & (shared / np.where(shares, area, 1) >= MIN_OVERLAP)).any(1)
+    assigned = np.where(on_ignored, IGNORED, UNMATCHED)
+    free = evaluated.copy()
+    for n in np.flatnonzero((iou >= MIN_OVERLAP).any(1)):
+        overlaps = np.where(free[image[n]], iou[n], 0)
+        best = len(overlaps) - 1 - int(overlaps[::-1].argmax())             # the last of ties
+        if overlaps[best] >= MIN_OVERLAP:
+            free[image[n], best] = False
+            assigned[n] = best
     return assigned
 
 
 def _intersection(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(n, m) areas that each of n boxes shares with each of m."""
-    first, second = first[:, None], second[None]
+    """Areas that boxes (..., 4) share, pair by pair."""
     start = np.maximum(first[..., :2], second[..., :2])
     end = np.minimum(first[..., :2] + first[..., 2:], second[..., :2] + second[..., 2:])
     return (end - start).clip(0).prod(-1)
@@ -235,21 +241,15 @@ def average_precision(people: Boxes, detections: Sequence[Detections]) -> float:
     people, detections  as in `match`.  People of any height and visibility count, unless they have ignore, in which
     case detections on them are neither true nor false positives.  nan if nobody counts.
     """
-    with optional_packages("detection", "average_precision"):
-        from torchmetrics.detection import MeanAveragePrecision  # takes seconds
-
-    _check(people, detections)
-    metric = MeanAveragePrecision("xywh", iou_thresholds=[MIN_OVERLAP])
-    metric.warn_on_many_detections = False
-    for (boxes, scores), rows in zip(detections, people, strict=True):
-        rows = rows[~rows.isnan().all(-1)].cpu()
-        prediction = {"boxes": boxes.cpu(), "scores": scores.cpu(),
-                      "labels": torch.zeros(len(scores), dtype=torch.long)}
-        truth = {"boxes": rows[:, :4], "labels": torch.zeros(len(rows), dtype=torch.long),
-                 "iscrowd": (rows[:, 5] != 0).long()}
-        metric.update([prediction], [truth])
-    value = float(metric.compute()["map"])
-    return nan if value == -1 else value
+    matches = match(people, detections, Setup((0.0, inf), (0.0, inf)), most=100)
+    if not matches.people.any():
+        return nan
+    right = matches.right.double().cumsum(0)
+    recall = right / matches.people.sum()
+    precision = right / torch.arange(1, len(right) + 1)
+    precision = precision.flip(0).cummax(0).values.flip(0)                  # the best at this recall or a higher one
+    reached = torch.searchsorted(recall, torch.from_numpy(np.linspace(0, 1, 101)))
+    return pad(precision, (0, 1))[reached].mean().item()                    # 0 at recalls that are not reached
 
 
 def miss_rate(ground_truth: dict, detections: list[dict], setup: str) -> float:
