@@ -25,7 +25,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # Threads that wait spin for microseconds, then sleep: endless spinning makes a busy machine many times slower.
 export GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-5000}
 
-everything="book detection parquet cluster test"  # the extras of pyproject.toml
+everything="book parquet cluster test"  # the extras of pyproject.toml
 
 say() { echo "run_all.sh: $*" >&2; }
 fail() { local code=$1; shift; say "$*"; exit "$code"; }
@@ -60,7 +60,7 @@ make_venv() {  # .venv, and `installer`: the uv in it, or pip where uv cannot be
 
 install() {  # the lock that has the extras in its arguments, and the project, unless the stamp says that this was done
     local stamp=$root/.venv/posenc-stamp lock=requirements.lock locks extra done
-    for extra in "$@"; do case $extra in book | detection) ;; *) lock=requirements-all.lock ;; esac; done
+    for extra in "$@"; do [ "$extra" = book ] || lock=requirements-all.lock; done
     locks=$({ cat "$root"/requirements*.lock "$root/pyproject.toml"; echo "$root"; } |
         "$python" -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())')
     if [ -x "$root/.venv/bin/python" ] && [ -f "$stamp" ]; then
@@ -124,7 +124,7 @@ case $command in
          set_up $extras
          exec "$python" "$root/book/make.py" "$@" ;;
     test) find_python; set_up $everything; run_tests "$@" ;;
-    lab) find_python; set_up book detection
+    lab) find_python; set_up book
          (cd "$root" && "$python" -m jupytext --quiet --sync notebooks/*.py)
          exec "$python" -m jupyterlab --ServerApp.root_dir="$root" --LabApp.default_url=/lab/tree/notebooks "$@" ;;
     bench) bench "$@" ;;
@@ -136,7 +136,7 @@ case $command in
           compile() { "${installer[@]}" compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
               --no-emit-index-url --custom-compile-command "./run_all.sh lock" "$@"; }
           compile --all-extras -o requirements-all.lock "$@"
-          compile --extra book --extra detection --constraint requirements-all.lock -o requirements.lock ;;
+          compile --extra book --constraint requirements-all.lock -o requirements.lock ;;
     help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "${BASH_SOURCE[0]}" ;;
     *) fail 2 "there is no command '$command'; there are run (the default), test, lab, bench, clean, lock and help." ;;
 esac

@@ -60,7 +60,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def extras(args: argparse.Namespace) -> list[str]:
     """The extras of pyproject.toml that a run needs."""
-    return ["book", "detection", *["parquet"] * bool(args.data), *["cluster"] * bool(args.cluster)]
+    return ["book", *["parquet"] * bool(args.data), *["cluster"] * bool(args.cluster)]
 
 
 def minutes(text: str) -> float:
