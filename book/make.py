@@ -229,10 +229,17 @@ def run_pages(args) -> list[Page]:
     return pages
 
 
+# What the library imports when it is first needed, which is on most pages.
+LATER = ("lightning.fabric", "lightning.fabric.plugins.environments", "sklearn.datasets", "sklearn.model_selection",
+         "skimage.data", "torch._dynamo")
+
+
 def imports(pages: Iterable[Page]) -> list[str]:
-    """Modules that the pages import, each once."""
+    """Modules that the pages import, each once, and those that the library imports later."""
     cells = [cell.source for page in pages for cell in page.notebook.cells if cell.cell_type == "code"]
-    return list(dict.fromkeys(name for source in cells for name in execute.imports(source)))
+    names = dict.fromkeys(name for source in cells for name in execute.imports(source))
+    experiments = any(name.startswith("posenc_lib.experiments") for name in names)
+    return [*names, *(LATER if experiments else ())]
 
 
 def ready(args) -> list[Path]:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 from math import inf
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.plugins.environments import LightningEnvironment
 from torch import Tensor, distributed, nn
 
 from posenc_lib.base import progress
@@ -20,6 +19,9 @@ from posenc_lib.base.files import read, save_atomically
 from posenc_lib.data.imageset import Trainable
 from posenc_lib.run import streams
 from posenc_lib.run.config import Recipe, device_type
+
+if TYPE_CHECKING:   # seconds, and only training needs it
+    from lightning.fabric import Fabric
 
 CHECK_EVERY = 50   # steps between two checks of the loss on a CPU; steps whose random numbers a GPU prepares in advance
 Loss = Callable[[nn.Module, Tensor, Tensor, Draws], Tensor]
@@ -229,11 +231,12 @@ def _set_rate(group: dict, rate: float) -> None:
         group["lr"] = rate
 
 
-def _fabric() -> Fabric:
+def _fabric() -> "Fabric":
     """One process on one device; under torchrun, one process per device."""
     accelerator = device_type()
     if not distributed.is_torchelastic_launched():
         return _one_device(accelerator)
+    from lightning.fabric import Fabric
     here, all_of_them = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["WORLD_SIZE"])
     fabric = Fabric(accelerator=accelerator, devices=here, num_nodes=all_of_them // here, strategy="ddp",
                     precision=_precision(accelerator))
@@ -242,7 +245,9 @@ def _fabric() -> Fabric:
 
 
 @cache   # each new one reads the entry points of all installed packages, which takes as long as a few training steps
-def _one_device(accelerator: str) -> Fabric:
+def _one_device(accelerator: str) -> "Fabric":
+    from lightning.fabric import Fabric
+    from lightning.fabric.plugins.environments import LightningEnvironment
     alone = LightningEnvironment()   # ignore Slurm's variables: this may be one worker of a larger job
     return Fabric(accelerator=accelerator, devices=1, precision=_precision(accelerator), plugins=alone)
 
@@ -251,7 +256,7 @@ def _precision(accelerator: str) -> str:
     return "bf16-mixed" if accelerator == "cuda" else "32-true"
 
 
-def _part(index: Tensor, fabric: Fabric) -> Tensor:
+def _part(index: Tensor, fabric: "Fabric") -> Tensor:
     """This process's share of a batch; shares must be equal, or averaged gradients are not those of the batch."""
     if len(index) % fabric.world_size:
         raise ValueError(f"fit: a batch of {len(index)} cannot be divided among {fabric.world_size} processes; give a "
