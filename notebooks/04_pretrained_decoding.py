@@ -138,7 +138,7 @@ print(f"random network, cells of {size} pixels, distinguishable cells by stage:"
 #   (the `paper` profile downloads ResNet-18's), and a *small* VGG that the page trains for seconds: to name embedded photographs, and to label the
 #   pixels of pasted digits (*digits_on_photos*) or of street scenes (`-p scenes camvid`).
 # * **What is placed:** digits in `quick`, CIFAR-10 in `paper`, as on page 03; the text does not say how long its heads learn, on what, at which rate. Ours see some
-#   300 canvases for 100 steps of Adam in `quick`.
+#   240 canvases for 100 steps of Adam in `quick`.
 # * **Every stage** is read, not only the last, and channels are standardised (mean and spread over the training canvases). Without that, a short schedule
 #   reads less from layers whose channels differ in scale; for the head in order it is only another parametrisation.
 

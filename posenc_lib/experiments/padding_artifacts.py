@@ -71,7 +71,7 @@ class PaddingConfig:
 PADDING = {
     "smoke": {"pieces": 1, "seeds": 2, "width": 16, "crop": 64, "train_crop": 48,
               "recipe": Recipe(epochs=1, epoch_steps=2, batch_size=8)},
-    "quick": {"pieces": 1, "seeds": 4, "width": 16, "train_crop": 48,
+    "quick": {"pieces": 1, "seeds": 3, "width": 16, "train_crop": 48,
               "recipe": Recipe(epochs=1, epoch_steps=30, batch_size=12)},
     "paper": {"pieces": 2, "seeds": 10, "recipe": Recipe(epochs=20, epoch_steps=100)},
 }

@@ -111,9 +111,9 @@ SMOKE = _of_each((32, 64), {
     {"train": range(16), "test": range(10_000, 10_006)}, **SMALL_NETS)
 QUICK_STREETS = _of_each(
     (64, 128),
-    {**SMALL, "width": 8, "rank_images": 60, "fractions": (0.15, 0.5), "n_random_sets": 8,
+    {**SMALL, "width": 8, "rank_images": 48, "fractions": (0.15, 0.5), "n_random_sets": 8,
      "recipe": PolyRecipe(epochs=12, epoch_steps=15, **FAST)},
-    {"train": range(400), "test": range(10_000, 10_060)},
+    {"train": range(300), "test": range(10_000, 10_048)},
     **{**SMALL_NETS, "faster": {"net": "resnet10t", "proposals": 32,
                                 "recipe": PolyRecipe(epochs=12, epoch_steps=10, **FAST)}})
 QUICK_STREETS_LONG = _of_each(
