@@ -59,28 +59,30 @@ BOOK = {"smoke_book", "browser"}   # fixtures; their tests run in one process, s
 ALONE = {"test_run_all.py", "test_faults_interrupts.py"}   # long tests that share nothing
 
 
-@pytest.hookimpl(tryfirst=True)   # before xdist reads the groups
+def slow(item) -> bool:
+    return item.get_closest_marker("slow") is not None
+
+
+def group(item) -> str:
+    if BOOK & set(item.fixturenames):
+        return "book"
+    return "" if item.path.name in ALONE and slow(item) else item.path.name
+
+
+def pytest_itemcollected(item):
+    """A file's tests run in one process, for what they share."""
+    if group(item):
+        item.add_marker(pytest.mark.xdist_group(group(item)))
+
+
 def pytest_collection_modifyitems(config, items):
-    """A file's tests run in one process, for what they share, one after the other; files with quick tests come first.
-
-    With two processes one begins with the book, which takes longest; the last are long tests that run alone.
-    """
-    def group(item) -> str:
-        if BOOK & set(item.fixturenames):
-            return "book"
-        return "" if item.path.name in ALONE and slow(item) else item.path.name
-
-    def slow(item) -> bool:
-        return item.get_closest_marker("slow") is not None
-
-    def place(item) -> tuple:
+    """Files with quick tests come first.  With two processes one begins with the book, which takes longest; the last
+    are long tests that run alone."""
+    def place(item) -> int:
         if group(item) == "book":
             return -1 if hasattr(config, "workerinput") else 3
         return slow(item) + (not group(item))
 
-    for item in items:
-        if group(item):
-            item.add_marker(pytest.mark.xdist_group(group(item)))
     items.sort(key=place)
 
 
