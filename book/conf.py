@@ -4,12 +4,14 @@ profile's `figures/`, and builds there with `sphinx-build -n -W --keep-going -b 
 Everything it needs travels with it: no page asks any other machine for anything, and all of it reads
 from file://.
 """
+import gc
 import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 sys.modules["rfc3987_syntax"] = None   # see make.py
+gc.disable()   # collecting takes a quarter of the build, which ends before memory is short
 
 project = "Where is it?"
 html_title = project

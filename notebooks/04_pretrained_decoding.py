@@ -23,7 +23,7 @@ out = ""              # where records and figures go; "" is the project folder
 dataset = ""          # digits | cifar10 | cifar100 | photos | a folder: what is placed on the canvas; "" is the profile's
 scenes = ""           # digits_on_photos (embedded, the default) | camvid: what the segmentation network is trained on
 pretrained = ""       # e.g. "resnet18,vgg16=FILE.safetensors"; "" is what lies under the data root's weights/, if any
-grids = ""            # e.g. "3,5,7,10"; "" is 3,5,7
+grids = ""            # e.g. "3,5,7,10"; "" is 3,5,7, and 3,5 at smoke
 seeds = 0             # how many; 0 is the profile's number
 
 # %%
@@ -147,7 +147,7 @@ print(f"random network, cells of {size} pixels, distinguishable cells by stage:"
 # for an answer that $z$ cannot hold, the locations of other canvases.
 
 # %%
-grids = [int(k) for k in (grids or "3,5,7").split(",")]
+grids = [int(k) for k in grids.split(",")] if grids else experiment.GRIDS[profile]
 seeds = range(seeds or config.SEEDS[profile])
 files = encoders.parse_encoders(pretrained, workspace.data, ["resnet18"] if profile == "paper" else [])
 plan = experiment.plan(profile, dataset, splits.fingerprint, files, workspace.data,

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
+import matplotlib.pyplot as plt
 import torch
 from conftest import run_cells
 from torch import Tensor
@@ -223,9 +224,11 @@ def forbids_waits() -> Iterator[None]:
 
 
 def run_page(page: Path, out: Path) -> None:
-    """The cells of a page, at smoke with one seed; tables and figures go to `out`."""
+    """The cells of a page, at smoke with one seed, without drawing its figures."""
     from posenc_lib.run import config
+    from posenc_lib.show import page as show_page
 
     one_seed = {"seeds": 1} if "\nseeds = " in page.read_text() else {}
-    with mock.patch.object(config.Workspace, "device", DEVICE), trained_on(), pretended():
+    drawn = mock.patch.object(show_page, "show", lambda fig, *_, **__: plt.close(fig))
+    with mock.patch.object(config.Workspace, "device", DEVICE), drawn, trained_on(), pretended():
         run_cells(page, profile="smoke", out=str(out), **one_seed)

@@ -142,6 +142,16 @@ def smoke_book(run_all, tmp_path_factory) -> tuple[Path, Path]:
     return out, out / "book" / "_build" / "html"
 
 
+@pytest.fixture(scope="session")
+def pages_imported() -> None:
+    """What the pages import is imported here, once: forks then have it."""
+    import execute
+    import kernel_server
+    import make
+    sources = [page.read_text() for page in sorted((ROOT / "notebooks").glob("[0-9]*.py"))]
+    kernel_server.preload([*dict.fromkeys(name for text in sources for name in execute.imports(text)), *make.LATER])
+
+
 def wait_for(true, seconds=120):
     """Until it is true; the limit is generous, for machines that have other things to do."""
     end = time.monotonic() + seconds

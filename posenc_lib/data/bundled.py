@@ -7,6 +7,7 @@ streets           street scenes drawn by `streets`, with label maps
 """
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -37,6 +38,7 @@ def digits(size: int) -> tuple[ImageSet, ImageSet]:
     return tuple(both.take(torch.from_numpy(np.sort(index)), split) for split, index in indices.items())
 
 
+@cache
 def photographs() -> dict[str, Pixels]:
     """The six photographs by name, each uint8 (1, 3, row, col) with sides of 300 to 640 pixels."""
     import skimage.data
@@ -47,6 +49,7 @@ def photographs() -> dict[str, Pixels]:
     return {name: torch.from_numpy(a.copy()).permute(2, 0, 1)[None] for name, a in arrays.items()}
 
 
+@cache
 def photos(size: int) -> tuple[ImageSet, ImageSet]:
     """64 train and 16 test crops of each photograph, whose class is the photograph.
 
@@ -74,6 +77,7 @@ def photos(size: int) -> tuple[ImageSet, ImageSet]:
     return tuple(parts)
 
 
+@cache
 def digits_on_photos(size: int) -> tuple[ImageSet, ImageSet]:
     """Invert the colours of a photograph within a digit, half as large as the crop and placed at random.
 

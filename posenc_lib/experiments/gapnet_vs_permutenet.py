@@ -70,7 +70,7 @@ class PlacementConfig:
 # What each profile changes in the authors' protocol, by data set; "any" applies to every one without its own entry.
 # A seed determines the initial weights and the order of images.
 PLACEMENT = {
-    "smoke": {"any": {"width": 2, "test_images": 6, "recipe": Recipe(epochs=2, epoch_steps=1, batch_size=4)}},
+    "smoke": {"any": {"width": 2, "test_images": 6, "recipe": Recipe(epochs=1, epoch_steps=1, batch_size=4)}},
     "quick": {"digits": {"width": 4, "test_images": 40,
                          "recipe": Recipe(epochs=2, epoch_steps=22, batch_size=12, learning_rate=4e-3)},
               "any": {"width": 8, "test_images": 100,

@@ -69,7 +69,7 @@ class PaddingConfig:
 # What each profile changes.  "pieces" is the number cut from each photograph, at most 2; "train_crop" is the side of
 # the training crops, 64 by default.  No schedule is the paper's.
 PADDING = {
-    "smoke": {"pieces": 1, "seeds": 2, "width": 16, "crop": 64, "train_crop": 48,
+    "smoke": {"pieces": 1, "seeds": 2, "width": 4, "crop": 64, "train_crop": 48,
               "recipe": Recipe(epochs=1, epoch_steps=2, batch_size=8)},
     "quick": {"pieces": 1, "seeds": 3, "width": 16, "train_crop": 48,
               "recipe": Recipe(epochs=1, epoch_steps=30, batch_size=12)},

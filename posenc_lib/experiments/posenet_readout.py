@@ -72,7 +72,7 @@ class ScratchConfig:
 _FOLDER = {"size": 224, "train_images": 128, "test_images": 64}
 READOUT = {
     "smoke": {
-        "images": {"photos": {"size": 80, "train_images": 8, "test_images": 4}, "any": _FOLDER},
+        "images": {"photos": {"size": 80, "train_images": 8, "test_images": 2}, "any": _FOLDER},
         "hidden": 2,
         "recipe": SgdRecipe(epochs=1, batch_size=8),
         "small": {"width": 2, "crop": 80, "recipe": Recipe(epochs=1, epoch_steps=1, batch_size=8, flip=False)},
@@ -135,7 +135,7 @@ def readout_inputs(
 ) -> ReadoutInputs:
     """Subsample training and test images and add the black, white and noise test sets."""
     natural = splits.test.subsample(test_images)
-    noise = 128 + 64 * torch.randn(8, 3, size, size, generator=torch.Generator().manual_seed(0))
+    noise = 128 + 64 * torch.randn(min(8, len(natural)), 3, size, size, generator=torch.Generator().manual_seed(0))
     pixels = {"black": torch.zeros(1, 3, size, size), "white": torch.full((1, 3, size, size), 255.0),
               "noise": noise.clamp(0, 255)}
     tests = {"natural": natural} | {name: _unlabelled(natural, name, x.to(torch.uint8)) for name, x in pixels.items()}

@@ -47,12 +47,13 @@ class DecodingConfig:
 
 
 DECODING = {
-    "smoke": {"canvases": 100, "recipe": Recipe(epochs=1, epoch_steps=5, batch_size=32, flip=False)},
+    "smoke": {"canvases": 50, "recipe": Recipe(epochs=1, epoch_steps=5, batch_size=32, flip=False)},
     "quick": {"canvases": 240, "recipe": Recipe(
         epochs=1, epoch_steps=100, batch_size=64, learning_rate=2e-2, flip=False)},
     "paper": {"canvases": 20000, "recipe": Recipe(
         epochs=1, epoch_steps=2000, batch_size=128, learning_rate=1e-2, flip=False)},
 }
+GRIDS = {"smoke": (3, 5), "quick": (3, 5, 7), "paper": (3, 5, 7)}   # cells per side
 PADS_DIFFERENTLY = ("mobilenetv2_100",)   # whose padding mode cannot be switched
 
 

@@ -69,7 +69,7 @@ class ProbeConfig:
 
 
 # What a profile changes.  The canvas of "paper" has the size that the networks are designed for.
-PRESETS = {"smoke": {"images": 4, "folds": 2, "steps": 5}, "quick": {"images": 8, "steps": 50},
+PRESETS = {"smoke": {"images": 2, "folds": 2, "steps": 5}, "quick": {"images": 8, "steps": 50},
            "paper": {"size": 224, "images": 90, "folds": 6, "steps": 200}}
 # Networks in which position leaves a weak signal, which "quick" decodes from more images: that of a max-pool, and that
 # of blocks scaled by a millionth.
@@ -78,7 +78,7 @@ WEAK_SIGNALS = {("resnet18", "circular"): {"images": 36, "folds": 6, "steps": 10
 NETWORKS = {"smoke": ("resnet18", "resnet18_without_maxpool", "vit_tiny_without_positions"),
             "quick": tuple(ARCHITECTURES), "paper": tuple(ARCHITECTURES)}
 # Of the network that is probed in depth: side of the canvas, number of images, folds and steps of the heads.
-IN_DEPTH = {"smoke": {"size": 96, "images": 12, "folds": 2, "steps": 5},
+IN_DEPTH = {"smoke": {"size": 96, "images": 4, "folds": 2, "steps": 5},
             "quick": {"size": 96, "images": 36, "folds": 6, "steps": 100},
             "paper": {"size": 224, "images": 90, "folds": 6, "steps": 200}}
 FRACTIONS = (0.05, 0.15, 0.5)   # of a layer's channels, ablated

@@ -4,7 +4,7 @@ from collections.abc import Collection
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Num
-from scipy import stats
+from scipy import special, stats
 from torch import Tensor
 
 from posenc_lib.base.shapes import Features, LabelMaps, Labels, Latents, Logits
@@ -54,7 +54,8 @@ def mean_interval(values: Collection[float], confidence: float = 0.95) -> tuple[
         raise ValueError("mean_interval: `values` is empty; give at least one value")
     if len(values) == 1:
         return float(values[0]), float("nan"), float("nan")
-    half = stats.t.ppf((1 + confidence) / 2, len(values) - 1) * stats.sem(values)
+    standard_error = values.std(ddof=1) / np.sqrt(len(values))
+    half = special.stdtrit(len(values) - 1, (1 + confidence) / 2) * standard_error   # the quantile of stats.t, sooner
     return float(values.mean()), float(values.mean() - half), float(values.mean() + half)
 
 
