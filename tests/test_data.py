@@ -125,6 +125,7 @@ def test_a_photographs_test_crops_lie_to_the_right_of_its_train_crops(monkeypatc
     col = torch.arange(400).expand(1, 1, 300, 400)
     photo = torch.cat([col // 256, col % 256, col * 0], dim=1).to(torch.uint8)   # a pixel's value is its column
     monkeypatch.setattr(bundled, "photographs", lambda: {name: photo for name in "abcdef"})
+    monkeypatch.setattr(bundled, "photos", bundled.photos.__wrapped__)   # not those kept from an earlier call
     train, _, test = registry.load("photos", "", validation=0.0)
     columns = [part.images[:, 0].int() * 256 + part.images[:, 1] for part in (train, test)]
     assert columns[0].max() < 300 <= columns[1].min()

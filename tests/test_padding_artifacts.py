@@ -163,7 +163,7 @@ def test_a_run_is_a_function_of_its_configuration_and_seed(settings, inputs):
 def test_the_configurations_are_a_random_network_and_one_trained_with_each_mode(inputs):
     configs = experiments.configs(inputs)
     assert [(c.net, c.trained) for c in configs] == [("random", None), *(("trained", mode) for mode in PADDING_MODES)]
-    assert {(c.width, c.crop, c.data) for c in configs} == {(16, 64, inputs.fingerprint)}
+    assert {(c.width, c.crop, c.data) for c in configs} == {(4, 64, inputs.fingerprint)}
 
 
 def test_padding_errors_are_read_by_distance_in_pixels_of_the_image():

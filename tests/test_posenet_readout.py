@@ -348,7 +348,7 @@ def inputs(workspace):
 
 def test_the_test_sets_are_photographs_black_white_and_noise(inputs):
     assert {name: len(images) for name, images in inputs.tests.items()} == {
-        "natural": 3, "black": 1, "white": 1, "noise": 8}
+        "natural": 3, "black": 1, "white": 1, "noise": 3}
     assert int(inputs.tests["black"].images.max()) == 0 and int(inputs.tests["white"].images.min()) == 255
     noise = inputs.tests["noise"].images.float()
     assert noise.mean() == pytest.approx(127.5, abs=2) and 50 < noise.std() < 64
