@@ -15,6 +15,7 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT, environment, wait_for
+from distributed.utils import get_mp_context
 from torch.nn.functional import cross_entropy
 
 from posenc_lib.data import registry
@@ -37,9 +38,13 @@ class Config:
 def workers():
     """Two workers, shared by these tests; GPUs 5 and 7 are handed out, and not used.
 
-    Dask would look for a lost worker after 2 seconds, not 15, if `cluster` did not forbid that.
+    Dask would look for a lost worker after 2 seconds, not 15, if `cluster` did not forbid that.  Workers are forks of a
+    process that has imported the library, because they die often here.
     """
-    dask.config.set({"distributed.deploy.lost-worker-timeout": "2s"})
+    dask.config.set({"distributed.deploy.lost-worker-timeout": "2s",
+                     "distributed.worker.multiprocessing-method": "forkserver"})
+    get_mp_context().set_forkserver_preload(["distributed", "lightning.fabric", "posenc_lib.data.registry",
+                                             "posenc_lib.nets.classifiers", "posenc_lib.run.records"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
         patch.setenv("OMP_NUM_THREADS", "1")
