@@ -330,8 +330,8 @@ def one_by_one(c, seed, checkpoint):
 
 def test_a_scheduler_that_goes_away_leaves_what_was_done(scheduler, tmp_path, monkeypatch):
     process, address = scheduler
-    monkeypatch.setattr(cluster, "TIMEOUT", 20)
-    monkeypatch.setitem(dask.config.config["distributed"]["comm"]["timeouts"], "connect", "20s")
+    monkeypatch.setattr(cluster, "TIMEOUT", 10)
+    monkeypatch.setitem(dask.config.config["distributed"]["comm"]["timeouts"], "connect", "10s")
     workspace = Workspace("smoke", out=str(tmp_path), cluster=address)
     (tmp_path / "build").mkdir()
     assert keys(sweep(one_by_one, workspace, grids=(3,), seeds=(0,))) == [(3, 0)]
