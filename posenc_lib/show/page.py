@@ -26,6 +26,7 @@ from posenc_lib.claims import claim
 from posenc_lib.claims.claim import NOT_RUN, Claim
 from posenc_lib.data.imageset import Splits
 from posenc_lib.run.config import PROJECT, Workspace
+from posenc_lib.show import style
 from posenc_lib.show.tables import markdown_table
 
 # Verdict or outcome of a control: its class in the book's style sheet.
@@ -71,14 +72,7 @@ def show(fig: Figure, name: str, caption: str, alt: str, *, workspace: Workspace
     data     the plotted numbers, saved as NAME.csv
     """
     folder = _folder(workspace)
-    fig.draw_without_rendering()
-    fig.set_layout_engine("none")   # laid out once, not again for each file and its bounding box
-    box = fig.get_tightbbox().padded(plt.rcParams["savefig.pad_inches"])
-    fig.savefig(folder / f"{name}.svg", bbox_inches=box, metadata={"Date": None})
-    fig.savefig(folder / f"{name}.png", bbox_inches=box)
-    plt.close(fig)
-    if data is not None:
-        data.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
+    style.save(fig, folder, name, data)
     kinds = ("svg", "png") if data is None else ("svg", "png", "csv")
     png = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
     quoted = json.dumps(_line(alt), ensure_ascii=False)

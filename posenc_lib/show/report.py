@@ -252,11 +252,7 @@ def _join(names: Iterable) -> str:
 
 
 def _figure(fig: Figure, out: Path, name: str, caption: str, data: pd.DataFrame | None = None) -> str:
-    fig.savefig(out / f"{name}.svg", metadata={"Date": None})
-    fig.savefig(out / f"{name}.png")
-    plt.close(fig)
-    if data is not None:
-        data.to_csv(out / f"{name}.csv", index=False, float_format="%.6g")
+    style.save(fig, out, name, data)
     return f"![{caption}.]({name}.svg)\n\n*{caption}.*"
 
 

@@ -1,9 +1,12 @@
-"""The book's visual style: one set of colours, display names and line styles for all figures."""
+"""The visual style: one set of colours, display names and line styles for all figures, and how a figure is saved."""
 from collections.abc import Hashable
 from itertools import cycle
+from pathlib import Path
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import seaborn as sns
+from matplotlib.figure import Figure
 
 from posenc_lib.measure.canvas import POSITION_MAPS
 from posenc_lib.nets.padding import PADDING_MODES
@@ -66,3 +69,16 @@ def use_style() -> None:
     plt.rcParams.update({"svg.hashsalt": "posenc", "figure.dpi": 100, "savefig.dpi": 200, "savefig.bbox": "tight",
                          "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
                          "image.cmap": "viridis", "image.interpolation": "nearest", "svg.fonttype": "path"})
+
+
+def save(fig: Figure, folder: Path, name: str, data: pd.DataFrame | None = None) -> None:
+    """Write NAME.svg, NAME.png and, with the plotted numbers, NAME.csv, then close the figure."""
+    if engine := fig.get_layout_engine():
+        engine.execute(fig)
+        fig.set_layout_engine("none")   # laid out once, not again for each file and its bounding box
+    box = fig.get_tightbbox().padded(plt.rcParams["savefig.pad_inches"])
+    fig.savefig(folder / f"{name}.svg", bbox_inches=box, metadata={"Date": None})
+    fig.savefig(folder / f"{name}.png", bbox_inches=box)
+    plt.close(fig)
+    if data is not None:
+        data.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
