@@ -182,7 +182,7 @@ def missed(net, images: ImageSet) -> float:
     ).item()
 
 
-RECIPE = PolyRecipe(epochs=8, epoch_steps=10, batch_size=4, learning_rate=1e-2, adamw=True, backbone_scale=1.0)
+RECIPE = PolyRecipe(epochs=5, epoch_steps=10, batch_size=4, learning_rate=1e-2, adamw=True, backbone_scale=1.0)
 
 
 @pytest.mark.slow
