@@ -71,8 +71,9 @@ def main(modules: list[str]) -> None:
             answer = ended.get(pid)
         print(json.dumps(answer), file=answers, flush=True)
     for pid in running:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
+        for kill in (os.killpg, os.kill):   # a kernel just forked leads no group yet
+            with contextlib.suppress(ProcessLookupError):
+                kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
 
 
