@@ -98,7 +98,6 @@ class Client(PapermillNotebookClient):
     def papermill_execute_cells(self):
         for index, cell in enumerate(self.nb.cells):
             try:
-                self.nb_man.cell_start(cell, index)
                 self.execute_cell(cell, index)
                 if self.missing and cell.cell_type == "code":
                     self.missing -= made(cell.source)
@@ -109,7 +108,7 @@ class Client(PapermillNotebookClient):
                 self.fill(cell, index, error)
             finally:
                 self.spent.append(self.cpu_seconds())
-                self.nb_man.cell_complete(self.nb.cells[index], cell_index=index)
+                self.nb_man.autosave_cell()   # every half minute, not before and after each cell
 
     def cpu_seconds(self) -> float:
         try:
