@@ -50,10 +50,10 @@ def browser():
 
 
 class Visit:
-    """One page in one view, loaded and typeset, with the errors and the external requests on the way."""
+    """One page, loaded and typeset in light mode, with the errors and the external requests on the way."""
 
-    def __init__(self, browser, path, view="light", query=""):
-        self.view, self.context = view, browser.new_context(**VIEWS[view])
+    def __init__(self, browser, path, query=""):
+        self.view, self.context = "light", browser.new_context(**VIEWS["light"])
         self.context.set_default_timeout(20_000)
         self.errors, self.external = [], []
         self.context.route(EXTERNAL, lambda route: (self.external.append(route.request.url), route.abort()))
@@ -63,6 +63,12 @@ class Visit:
         self.page.on("requestfailed", lambda request: self.errors.append(f"{request.url}: {request.failure}"))
         self.page.goto(path.as_uri() + query)
         self.run("window.MathJax?.startup?.promise.then(() => null)")
+
+    def look(self, view):
+        """Show the page in another view."""
+        self.view = view
+        self.page.emulate_media(color_scheme=VIEWS[view]["color_scheme"])
+        self.page.set_viewport_size(VIEWS[view]["viewport"])
 
     def run(self, script):
         return self.page.evaluate(script)
@@ -169,22 +175,24 @@ FAULTS = [  # check, a fault that it has to report, words of its report
 ]
 
 
-def checked(visit, checks) -> dict:
+def checked(visit, view, checks) -> dict:
     """{check: its problems}, of those that apply to this view."""
-    return {check: check(visit) for check in checks if visit.view in CHECKS[check]}
+    visit.look(view)
+    return {check: check(visit) for check in checks if view in CHECKS[check]}
 
 
 @pytest.fixture(scope="module")
 def problems(browser, smoke_book):
-    """{check: its problems, with page and view}, each page loaded once per view."""
+    """{check: its problems, with page and view}, each page loaded once."""
     problems = {check: [] for check in CHECKS}
     pages = sorted(path for path in smoke_book[1].glob("*.html") if path.name != "index.html")  # only redirects
     assert pages, "the book has no page"
     for path in pages:
         plain = path.name[:2] in PLAIN
-        for view in ("light", "phone") if plain else VIEWS:
-            with Visit(browser, path, view) as visit:
-                for check, found in checked(visit, [c for c in CHECKS if not plain or c is not accessibility]).items():
+        with Visit(browser, path) as visit:
+            for view in ("light", "phone") if plain else VIEWS:
+                checks = [check for check in CHECKS if not plain or check is not accessibility]
+                for check, found in checked(visit, view, checks).items():
                     problems[check] += [f"{path.name}, {view}: {problem}" for problem in found]
     return problems
 
@@ -204,10 +212,10 @@ def reported(browser, smoke_book, tmp_path_factory):
     planted = folder / "planted.html"
     faults = "".join(fault for _, fault, _ in FAULTS)
     planted.write_text(page.read_text().replace("</article>", faults + "</article>", 1))
-    for view in ("light", "phone"):
-        with Visit(browser, page, view) as sound, Visit(browser, planted, view) as faulty:
-            usual = checked(sound, CHECKS)
-            for check, found in checked(faulty, CHECKS).items():
+    with Visit(browser, page) as sound, Visit(browser, planted) as faulty:
+        for view in ("light", "phone"):
+            usual = checked(sound, view, CHECKS)
+            for check, found in checked(faulty, view, CHECKS).items():
                 reported[check] |= set(found) - set(usual[check])
     return reported
 

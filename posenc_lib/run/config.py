@@ -223,4 +223,4 @@ class PolyRecipe(_Sgd):
         return self.learning_rate * (1 - epoch / self.epochs) ** self.power
 
 
-SEEDS = {"smoke": 2, "quick": 3, "paper": 3}
+SEEDS = {"smoke": 1, "quick": 3, "paper": 3}
