@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 sys.modules["rfc3987_syntax"] = None   # see make.py
-gc.disable()   # collecting takes a quarter of the build, which ends before memory is short
+gc.disable()   # collecting takes a quarter of the build, a process of seconds
 
 project = "Where is it?"
 html_title = project

@@ -4,6 +4,8 @@ digits            scikit-learn's handwritten digits, 1,797 images of 10 classes
 photos            crops of six photographs that come with scikit-image and scikit-learn
 digits_on_photos  digits pasted onto such crops, with label maps
 streets           street scenes drawn by `streets`, with label maps
+
+Photographs and what is cut from them are kept in memory and shared: write to a copy.
 """
 from collections.abc import Iterator
 from dataclasses import replace
