@@ -2,13 +2,16 @@
 
 Two processes run the tests (pytest-xdist); `-n 0` runs them in this one.
 """
+import gc
 import os
 import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")   # two processes on two cores; read when torch is imported
 sys.modules["rfc3987_syntax"] = None   # see book/make.py
+gc.disable()   # until all tests are collected; imports only add objects
 
 import functools
+import importlib
 import re
 import subprocess
 import tempfile
@@ -50,6 +53,10 @@ def shaped_modules() -> list[str]:
     return [".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for file in files]
 
 
+# jaxtyping's loader looks for byte code under names of its own, also in what the checked modules import: SciPy and
+# scikit-learn, unless they are here already, would be compiled.
+for name in ("scipy.io", "scipy.ndimage", "scipy.stats", "sklearn.linear_model", "sklearn.model_selection"):
+    importlib.import_module(name)
 jaxtyping.install_import_hook(shaped_modules(), f"{__name__}.{checked_once_called.__name__}")
 
 
@@ -67,6 +74,11 @@ def group(item) -> str:
     if BOOK & set(item.fixturenames):
         return "book"
     return "" if item.path.name in ALONE and slow(item) else item.path.name
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_itemcollected(item):

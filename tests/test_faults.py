@@ -31,9 +31,9 @@ from posenc_lib.run.config import Recipe, Workspace, digest
 # Processes come from a server that has imported everything: Python and torch take seconds to start.  The server never
 # computes, for a fork of a process whose OpenMP threads have run hangs.
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(
-    ["posenc_lib.run.records", "posenc_lib.run.training", "sklearn.datasets", "pytest", "nbformat", "psutil"]
-)
+SERVER.set_forkserver_preload(["lightning.fabric", "posenc_lib.data.registry", "posenc_lib.run.records",
+                               "posenc_lib.run.training", "sklearn.datasets", "sklearn.model_selection", "pytest",
+                               "nbformat", "psutil"])
 SEEDS = range(4)
 RECIPE = Recipe(epochs=3, epoch_steps=10, batch_size=16, learning_rate=0.01)
 

@@ -4,9 +4,9 @@ import signal
 import psutil
 import pytest
 from conftest import wait_for
-from test_run_all import make, tiny
+from test_run_all import make, server, tiny
 
-__all__ = ["make", "tiny"]   # fixtures
+__all__ = ["make", "server", "tiny"]   # fixtures
 
 
 def alive(pid: int) -> bool:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import kernels
 import make as book
 import nbformat
 import pytest
@@ -81,16 +82,30 @@ def tiny(tmp_path) -> Iterator[Tiny]:
         run.communicate()
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[kernels._Server]:
+    """What kernels fork from, one process for all runs: importing torch takes longer than they do."""
+    server = kernels._Server(["posenc_lib.run.records", "posenc_lib.show.page"])
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def make(tiny):
+def make(tiny, server):
     """make(*more, **variables) -> a run of the tiny pages in a fork of this process; kernels and Sphinx are real."""
     def run(arguments, variables):
+        kernels._Server = lambda _: server
+        server.close = lambda: None
         os.chdir(tiny.folder)
         variables = environment(PYTHONPATH=str(ROOT), **variables)
         os.environ.clear()
         os.environ.update(variables)
         return book.main(arguments)
-    return lambda *more, **variables: in_fork(run, tiny.arguments(*more), variables)
+
+    def make(*more, **variables):
+        server.ask(poll=0)   # which starts it, here and not in the fork
+        return in_fork(run, tiny.arguments(*more), variables)
+    return make
 
 
 # ------------------------------------------------------------------------------------------ what was asked wrongly

@@ -4,7 +4,7 @@ from collections.abc import Collection
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Num
-from scipy import special, stats
+from scipy import special
 from torch import Tensor
 
 from posenc_lib.base.shapes import Features, LabelMaps, Labels, Latents, Logits
@@ -128,9 +128,10 @@ def spearman(maps: Float[Tensor, "batch row col"], target: Float[Tensor, "row co
     """
     if target.min() == target.max():
         raise ValueError("spearman: the target is constant, so its correlation is undefined; give one that varies")
-    ranks = stats.rankdata(maps.flatten(1).cpu().double().numpy(), axis=1)
+    from scipy.stats import rankdata  # here, because it takes a second and every page imports this module
+    ranks = rankdata(maps.flatten(1).cpu().double().numpy(), axis=1)
     ranks = ranks - ranks.mean(1, keepdims=True)
-    target_ranks = stats.rankdata(target.cpu().double().numpy())
+    target_ranks = rankdata(target.cpu().double().numpy())
     target_ranks = target_ranks - target_ranks.mean()
     spread = maps.flatten(1).amax(1) - maps.flatten(1).amin(1)
     return [float(r @ target_ranks / np.sqrt((r @ r) * (target_ranks @ target_ranks))) if s > ROUNDING else None
