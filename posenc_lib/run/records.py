@@ -12,7 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -64,7 +64,7 @@ def append(path: Path | str, record: Record) -> None:
     """
     path = Path(path)
     try:
-        line = json.dumps(asdict(record), allow_nan=False) + "\n"
+        line = json.dumps(vars(record), allow_nan=False) + "\n"
     except ValueError as error:
         raise ValueError(
             f"records: {record.experiment} {record.digest} has a number that is not finite ({error}); store "
