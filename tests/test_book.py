@@ -63,6 +63,7 @@ class Visit:
         self.page.on("requestfailed", lambda request: self.errors.append(f"{request.url}: {request.failure}"))
         self.page.goto(path.as_uri() + query)
         self.run("window.MathJax?.startup?.promise.then(() => null)")
+        self.page.add_style_tag(content="*, ::before, ::after {transition: none !important}")   # colours change at once
 
     def look(self, view):
         """Show the page in another view."""
@@ -137,9 +138,10 @@ def overflow(visit):
 def accessibility(visit):
     """No violation of an axe-core rule is serious or critical; in dark mode only contrasts are looked at once more.
 
-    Of highlighted code, one token per style is checked.
+    Of highlighted code, one token per style is checked, and of a table its first rows.
     """
     visit.run("""() => {
+        document.querySelectorAll("tr:nth-child(n + 5)").forEach(row => row.hidden = true);
         const seen = new Set();
         document.querySelectorAll(".highlight span").forEach(word => {
             const look = `${word.className} in ${word.closest("div[class*=cell_], .admonition")?.className}`;
@@ -150,6 +152,7 @@ def accessibility(visit):
     only = ", runOnly: ['color-contrast']" if visit.view == "dark" else ""
     options = f"{{preload: false, resultTypes: ['violations']{only}}}"   # preload asks for style sheets, in vain here
     results = visit.run(f"async () => (await axe.run(document, {options})).violations")
+    visit.run("document.querySelectorAll('tr[hidden]').forEach(row => row.hidden = false)")
     return [f"{rule['id']} ({rule['impact']}): {node['html'][:160]}"
             for rule in results if rule["impact"] in ("serious", "critical") for node in rule["nodes"]]
 
