@@ -249,11 +249,12 @@ def ready(args) -> list[Path]:
 
 
 def states(args, pages: list[Page]) -> dict[str, str]:
-    """Environment variables that tell the start page which pages failed and which have no verdict yet."""
-    no_verdict = [page.stem for page in ready(args)
-                  if f"tab-{page.stem[:2]}_against_paper" in read_stamp(page).get("gaps", [])]
+    """Environment variables that tell the start page which pages failed and which have no verdict in this book."""
+    with_verdict = {page.stem for page in ready(args)
+                    if f"tab-{page.stem[:2]}_against_paper" not in read_stamp(page).get("gaps", [])}
+    every_page = {page.stem for page in args.notebooks.glob("[0-9]*_*.py") if page.stem[:2] != INDEX}
     return {"POSENC_FAILED": ",".join(sorted(page.name for page in pages if page.failure)),
-            "POSENC_NOT_RUN": ",".join(sorted(no_verdict))}
+            "POSENC_NOT_RUN": ",".join(sorted(every_page - with_verdict))}
 
 
 @contextlib.contextmanager

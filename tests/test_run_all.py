@@ -286,9 +286,11 @@ def test_a_failing_page_is_reported_and_the_book_has_the_others(tiny, make):
     def in_the_book() -> list[str]:
         return sorted(page.stem for page in (tiny.out / "build" / "book").glob("*.ipynb"))
 
-    tiny.page("00_index", "\n# %%\nimport os\nprint(os.environ['POSENC_FAILED'] or 'none failed')\n")
+    tiny.page("00_index", "\n# %%\nimport os\nprint(os.environ['POSENC_FAILED'], os.environ['POSENC_NOT_RUN'])\n")
     tiny.page("02_bad", "")
+    assert make("--only", "01").returncode == 0 and tiny.printed("00_index") == " 02_bad\n"
     assert make().returncode == 0 and in_the_book() == ["00_index", "01_dots", "02_bad"]
+    assert tiny.printed("00_index") == " \n"
     tiny.page("02_bad", FAILING)
     tiny.page("03_dead", "\n# %%\nimport os\nos._exit(9)\n")
     done = make("--jobs", "2")
@@ -300,7 +302,7 @@ def test_a_failing_page_is_reported_and_the_book_has_the_others(tiny, make):
     assert done.stderr.endswith("run_all.sh: 2 of 4 page(s) failed, and the book is without: 02_bad, 03_dead.\n")
     assert tiny.executed("02_bad").with_suffix(".partial.ipynb").exists()
     assert in_the_book() == ["00_index", "01_dots"] and (tiny.html / "index.html").exists()
-    assert tiny.printed("00_index") == "02_bad,03_dead\n"
+    assert tiny.printed("00_index") == "02_bad,03_dead 02_bad,03_dead\n"
     assert not make("--only", "01").returncode and in_the_book() == ["00_index", "01_dots"]   # nor an old one of it
 
     before = (tiny.html / "index.html").stat().st_ino

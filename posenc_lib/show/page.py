@@ -174,8 +174,8 @@ def score_table(workspace: Workspace) -> pd.DataFrame:
 
     Columns: claim, page, paper, reference run, this run, verdict, figure, control (what was done), outcome (of the
     control), evidence (for the outcome) and run.  The verdict is "not run" for a claim whose page has not run in this
-    profile, and, whatever an earlier run left, for one whose page has just failed ($POSENC_FAILED) or lacks the runs
-    for it ($POSENC_NOT_RUN).
+    profile, and, whatever an earlier run left, for one whose page has just failed ($POSENC_FAILED), or is not in
+    this book or lacks the runs for it ($POSENC_NOT_RUN).
     """
     failed, incomplete = (os.environ.get(name, "").split(",") for name in ("POSENC_FAILED", "POSENC_NOT_RUN"))
     files = sorted(workspace.figures.glob("[0-9][0-9]_against_paper.csv"))
