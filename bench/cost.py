@@ -9,7 +9,9 @@ tests  runs pytest.  Prints for each test file the CPU seconds of its tests, the
        dearest tests; and what fixtures that several tests share cost, each in a line of its own
 
 CPU seconds are user and system time of all threads and subprocesses: on a busy machine they vary less than wall time.
-The first line is the machine's speed, a float32 matrix product on one thread, in the same run.
+They lack processes that nobody waits for, such as a browser's or those of a fork server; the line "the machine" has
+these as well, and whatever else ran at the time (on Linux; nan elsewhere).  The first line is the machine's speed, a
+float32 matrix product on one thread, in the same run.
 """
 import argparse
 import json
@@ -38,6 +40,15 @@ def machine_speed(side: int = 1024, rounds: int = 20) -> float:
     for _ in range(rounds):
         a @ a
     return 2e-9 * side ** 3 * rounds / (time.process_time() - start)
+
+
+def machine_seconds() -> float:
+    """CPU seconds that all programs have spent since the machine started."""
+    try:
+        user, nice, system = Path("/proc/stat").read_text().split()[1:4]
+    except FileNotFoundError:
+        return float("nan")
+    return (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def run(*command) -> tuple[float, float]:
@@ -76,6 +87,7 @@ def tests(top: int, options: list[str]) -> None:
         file = Path(folder) / "cost"
         os.environ |= {FILE: str(file), "PYTHONPATH": os.pathsep.join(
             [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])}
+        before = machine_seconds()
         cpu, wall = run(sys.executable, "-m", "pytest", "-p", "cost", *options)
         spent = Counter()
         for part in Path(folder).glob("cost.*"):
@@ -87,7 +99,8 @@ def tests(top: int, options: list[str]) -> None:
     for name, seconds in by_file.most_common():
         print(f"{name:44s} {seconds:7.1f}")
     print(f"{'collecting, imports':44s} {cpu - sum(spent.values()):7.1f}")
-    print(f"{'in all':44s} {cpu:7.1f}   {wall:.0f} s of wall time\n\nThe {top} dearest tests:")
+    print(f"{'in all':44s} {cpu:7.1f}   {wall:.0f} s of wall time")
+    print(f"{'the machine':44s} {machine_seconds() - before:7.1f}\n\nThe {top} dearest tests:")
     for name, seconds in spent.most_common(top):
         print(f"{seconds:7.1f} {name}")
 
