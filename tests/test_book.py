@@ -138,10 +138,9 @@ def overflow(visit):
 def accessibility(visit):
     """No violation of an axe-core rule is serious or critical; in dark mode only contrasts are looked at once more.
 
-    Of highlighted code, one token per style is checked, and of a table its first rows.
+    Of highlighted code, one token per style is checked.
     """
     visit.run("""() => {
-        document.querySelectorAll("tr:nth-child(n + 5)").forEach(row => row.hidden = true);
         const seen = new Set();
         document.querySelectorAll(".highlight span").forEach(word => {
             const look = `${word.className} in ${word.closest("div[class*=cell_], .admonition")?.className}`;
@@ -152,7 +151,6 @@ def accessibility(visit):
     only = ", runOnly: ['color-contrast']" if visit.view == "dark" else ""
     options = f"{{preload: false, resultTypes: ['violations']{only}}}"   # preload asks for style sheets, in vain here
     results = visit.run(f"async () => (await axe.run(document, {options})).violations")
-    visit.run("document.querySelectorAll('tr[hidden]').forEach(row => row.hidden = false)")
     return [f"{rule['id']} ({rule['impact']}): {node['html'][:160]}"
             for rule in results if rule["impact"] in ("serious", "critical") for node in rule["nodes"]]
 
