@@ -58,8 +58,9 @@ def configs(schedule: str, data: str) -> list[SumConfig]:
         preset = SCHEDULES[schedule]
         if permutation == "none" and schedule == "long":   # has learned its task by then
             preset = {**preset, "recipe": replace(preset["recipe"], epochs=3)}
-        return SumConfig(PlacementConfig(profile=schedule, dataset="digits", data=data, task=task, classes=9,
-                                         head="permutenet", permutation=permutation, **preset), READ_ITERATIONS[schedule])
+        placement = PlacementConfig(profile=schedule, dataset="digits", data=data, task=task, classes=9,
+                                    head="permutenet", permutation=permutation, **preset)
+        return SumConfig(placement, READ_ITERATIONS[schedule])
 
     return [followed(task, permutation) for permutation in ("batch", "none") for task in ("location", "image")]
 
