@@ -189,7 +189,7 @@ def files(args) -> str:
     data = Path(args.data_root or ROOT / "data")
     data_files = [(str(path.relative_to(data)), path.lstat().st_size, path.lstat().st_mtime_ns)
                   for pattern in ("*", "*/*") for path in sorted(data.glob(pattern))]
-    folders = (args.base / "records" / args.profile, ROOT / "records" / "paper")
+    folders = (args.base / "records" / args.profile, ROOT / "records" / "cpu", ROOT / "records" / "paper")
     return digest(data_files, [contents(sorted(folder.glob("*.jsonl"))) for folder in folders])
 
 

@@ -26,9 +26,11 @@ grids = ""            # e.g. "3,5,7"; "" is the profile's
 backbones = ""        # e.g. "resnet18,nin"; "" is the profile's
 seeds = 0             # how many; 0 is the profile's number
 steps = 0             # optimiser steps of each training; 0 is the profile's
+follow = ""           # how long two PermuteNets are followed: smoke | quick | long; "" is the profile's
 
 # %%
 from functools import partial
+from itertools import permutations
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -37,7 +39,9 @@ from torch.nn.functional import conv2d, cross_entropy
 
 from posenc_lib.base.draws import Draws
 from posenc_lib.claims import gapnet_vs_permutenet as claims
+from posenc_lib.data import registry
 from posenc_lib.experiments import gapnet_vs_permutenet as experiment
+from posenc_lib.experiments import shuffled_sum
 from posenc_lib.measure import canvas
 from posenc_lib.nets import classifiers, heads
 from posenc_lib.run import config, inputs, records
@@ -287,12 +291,28 @@ page.table(table[has_run], "03_table1", f"""Table 1, in percent: the paper, the 
 # *What to make of it.* GAPNet is right every time, whatever the padding, unless it is circular. How much PermuteNet tells depends on
 # how long it was trained, as the next figure shows: the `quick` profile stops after a few dozen steps, the paper after 20,840.
 #
-# ## PermuteNet learns one cell after another
+# ## What a shuffled head can hold: one number
 #
-# Whatever the permutation, a linear layer on shuffled channels can rely on one number only, their sum. To tell nine cells
-# apart, a network has to put each cell at a level of its own on that one axis. The reference run shows how it gets there.
+# PermuteNet's linear layer meets the channels in an order that changes with every batch. On average over the permutations $\pi$,
 #
-# *What to look for:* plateaus at whole numbers of cells, and how many of the image classes are told apart after as many epochs.
+# $$ \mathbb{E}_\pi \big[ (W z_\pi)_k + b_k \big] = m_k \, s + b_k, \qquad s = \sum_c z_c, \qquad m_k = \frac{1}{C} \sum_c W_{kc} . $$
+#
+# The rest of $W z_\pi$ is noise, with variance $\frac{C^2}{C - 1} \operatorname{Var}_c(W_{kc}) \operatorname{Var}_c(z_c)$. A head can silence it by making all
+# weights of an answer equal. What it then reads is a single number, $s$: each answer is a line over that axis, and the highest line wins.
+# Four channels are enough to check both formulas over all 24 permutations:
+
+# %%
+w, z = torch.tensor([[1.0, -2.0, 0.5, 3.0]]), torch.tensor([[0.2, 0.0, 1.0, 0.4]])
+logits = torch.stack([z[:, list(order)] @ w.T for order in permutations(range(4))])
+torch.testing.assert_close(logits.mean(), w.mean() * z.sum())
+torch.testing.assert_close(logits.std(correction=0), shuffled_sum.permutation_noise(w, z).squeeze())
+print(f"over 24 permutations: mean {logits.mean():.3f}, standard deviation {logits.std(correction=0):.3f}")
+
+# %% [markdown]
+# To tell nine cells apart, the network has to give each cell a level of its own on the axis $s$. The reference run, at the paper's scale,
+# shows how it gets there: one cell at a time.
+#
+# *What to look for:* plateaus at whole numbers of cells, and how many image classes are told apart after as many epochs.
 
 # %%
 reference_run = records.load(workspace.records("gapnet_vs_permutenet", "paper"))
@@ -321,6 +341,104 @@ for (task, mode), rows in learned.groupby(["task", "padding_mode"], sort=False):
     print(f"{style.label(task)}, {style.label(mode)} padding: {last['answers']:.1f} answers "
           f"after {last['epoch']} epochs; within 0.15 of a whole number "
           f"in {near_integer[rows.index].mean():.0%} of them (30 % by chance)")
+
+# %% [markdown]
+# The next networks are small enough to be followed on a CPU (digits, ResNet-18 of width 16, zero padding, 4,000 steps of 48 images; one network
+# for each task). Nine answers each: the nine cells, or nine of the ten digits. The records of this run are committed; the networks that this page
+# trains itself, with another schedule, are in {numref}`tab-03_followed`.
+
+# %%
+followed = follow or {"paper": "long"}.get(profile, profile)
+digits = splits if dataset == "digits" else registry.load("digits", workspace.data, validation=0)
+now = records.run_or_load(
+    "shuffled_sum", shuffled_sum.configs(followed, digits.fingerprint),
+    partial(shuffled_sum.run, splits=digits, device=workspace.device),
+    seeds=[0], workspace=workspace, optional=True)
+now_toys = records.run_or_load("one_number", shuffled_sum.toy_configs(followed), shuffled_sum.run_toy,
+                               seeds=range(3 if followed == "long" else 1), workspace=workspace, optional=True)
+committed = records.load(workspace.records("shuffled_sum", "cpu"))
+toys = records.load(workspace.records("one_number", "cpu"))
+
+# %%
+shuffled = {r.config["placement"]["task"]: r for r in committed if r.config["placement"]["permutation"] == "batch"}
+fig, axes = plt.subplots(3, 2, figsize=(9.5, 8), height_ratios=(1, 1.3, 1.3), layout="constrained")
+for (task, record), (along, where, learned_by) in zip(shuffled.items(), axes.T, strict=True):
+    results, recipe = record.results, record.config["placement"]["recipe"]
+    figures.answers_on_one_axis(results["sums"], results["lines"], (along, where))
+    along.set_title(f"Task: {style.label(task)}")
+    where.set_ylabel({"location": "cell", "image": "digit"}[task])
+    figures.accuracy_by_label([epoch["by_label"] for epoch in results["by_epoch"]],
+                              [epoch["epoch"] * recipe["epoch_steps"] for epoch in results["by_epoch"]], learned_by)
+    learned_by.set_ylabel(where.get_ylabel())
+page.show(fig, "03_one_number", """Two PermuteNets, one for location and one for image class, and the one number that their heads can read
+          (committed CPU run: digits, width 16, 4,000 steps; n = 1 network for each task, 500 test images in every cell). Top: what the
+          head answers along sum(z), on average over permutations, a colour for each answer. Middle: sum(z) of the test canvases of each
+          answer; thick from the first to the last decile, thin from the smallest to the largest. Bottom: accuracy for each answer while
+          the network learns.""",
+          "Two columns of three panels: probability of each answer along the sum of channels, intervals of that sum by answer, and "
+          "accuracy by answer over training steps.", workspace=workspace)
+for task, record in shuffled.items():
+    held = 9 * record.results["accuracy"]
+    print(f"{style.label(task)}: {held:.1f} of 9 answers after 4,000 steps")
+
+# %% [markdown]
+# **How many answers fit on one axis?** Take everything else away: no network, no images, no padding. Each answer has a level $a_k$ that can be
+# learned, an image is the number $a_k + \sigma \varepsilon$, and a linear head tells the answers apart.
+
+# %%
+def toy_curves(runs):
+    return pd.DataFrame([{"answers": r.config["answers"], "noise": r.config["noise"], "seed": r.seed, **point}
+                         for r in runs for point in r.results["curve"]])
+
+
+here, curves = toy_curves(now_toys or toys), toy_curves(toys)
+here, last = here[here["noise"] == 1.0], curves[curves["step"] == curves["step"].max()]
+fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
+figures.answers_held(here, "step", axes[0]).set(
+    title="A number, noise and a linear head", xlabel="steps of Adam", ylabel="answers held")
+for n, (noise, rows) in enumerate(last.groupby("noise")):
+    mean = rows.groupby("answers")["accuracy"].mean()
+    axes[1].plot(mean.index, mean * mean.index, "o-", color=style.COLOURS[n + 3], label=f"toy, noise {noise:g}")
+printed = claims.TABLE1.query("head == 'permutenet' and task == 'location'")
+axes[1].plot(printed["grid"] ** 2, printed["grid"] ** 2 * printed["paper"] / 100, "kD", markersize=5,
+             label="paper, location")
+axes[1].plot([0, 49], [0, 49], **style.CHANCE, label="all of them")
+axes[1].set(xlabel="answers asked for", ylabel="answers held", xlim=(0, 52), ylim=(0, 52))
+axes[1].legend(fontsize="small")
+page.show(fig, "03_held", f"""Answers held, which is accuracy times the number of answers asked for. Left: the toy with noise 1 while it learns
+          (this run, n = {here["seed"].nunique()}). Right: after 4,000 steps, for three levels of noise (committed CPU run, mean over n = 3
+          seeds), and PermuteNet's location accuracies of Table 1 in the same unit, a point for each padding.""",
+          "Left, curves of answers held over steps for 9, 25 and 49 answers. Right, answers held against answers asked for, for the "
+          "toy at three levels of noise and for the paper's location accuracies.", workspace=workspace, data=last)
+for row in printed[printed["padding_mode"] == "zeros"].itertuples():
+    print(f"paper, zero padding, {row.grid}×{row.grid}: {row.paper} % is {row.grid ** 2 * row.paper / 100:.1f} answers "
+          f"of {row.grid ** 2}")
+
+# %% [markdown]
+# **Is it the order of the channels, or does a linear head under a shuffle see no more than the sum?** Four views of the same latents, each read by a
+# linear layer and by a small MLP: all channels in order; their values sorted, which forgets the order and nothing else; sum and norm; the sum.
+
+# %%
+def by_network(runs):
+    return {(r.config["placement"]["task"], r.config["placement"]["permutation"]): r.results for r in runs}
+
+
+rows, here = [], by_network(now)
+for (task, permutation), results in by_network(committed).items():
+    reads = pd.DataFrame(results["readers"]).pivot(index="view", columns="reader", values="accuracy")
+    for view in shuffled_sum.VIEWS:
+        rows.append({"trained for": style.label(task),
+                     "channels in training": {"batch": "shuffled", "none": "in order"}[permutation],
+                     "view of z": style.label(view), "linear": 100 * reads.loc[view, "linear"],
+                     "MLP": 100 * reads.loc[view, "mlp"]})
+page.table(pd.DataFrame(rows), "03_readers", """Accuracy in percent of readers of z, for the task that the network was trained for (committed CPU run;
+           nine answers, chance 11.1 %; n = 1 network in each row, 500 test images in every cell).""", workspace=workspace)
+rows = [{"trained for": style.label(task), "channels in training": {"batch": "shuffled", "none": "in order"}[permutation],
+         "CPU run": 100 * results["accuracy"], "answers held": 9 * results["accuracy"],
+         "this run": 100 * here[task, permutation]["accuracy"] if (task, permutation) in here else None}
+        for (task, permutation), results in by_network(committed).items()]
+page.table(pd.DataFrame(rows), "03_followed", f"""The same networks' own heads, in percent: the committed CPU run, and this run with its schedule
+           ({followed}). n = 1 network in each row; chance 11.1 %.""", workspace=workspace)
 
 # %% [markdown]
 # ## Channels as place cells

@@ -90,6 +90,29 @@ def test_above_chance_and_bars_draw_their_data(ax):
     assert [list(line.get_ydata()) for line in ax.lines] == [[11.1, 11.1]]
 
 
+def test_the_axis_of_sums_has_an_interval_for_each_label_that_has_canvases():
+    _, axes = plt.subplots(2, 1)
+    sums = [[0.1 * n for n in range(11)], None, [2 + 0.1 * n for n in range(11)]]
+    figures.answers_on_one_axis(sums, [(-9, 9), (0, 0), (9, -9)], axes)
+    spans = [tuple(np.round(line.get_xdata(), 2)) for line in axes[1].lines]
+    assert spans == [(0, 1), (0.1, 0.9), (2, 3), (2.1, 2.9)]
+    first, _, last = (line.get_ydata() for line in axes[0].lines)      # what the head says at both ends of the axis
+    assert first[0] > 0.99 > 0.01 > last[0] and last[-1] > 0.99
+    plt.close("all")
+
+
+def test_accuracy_by_label_and_answers_held_draw_their_data(ax):
+    figures.accuracy_by_label([[0.0, None], [1.0, 0.5]], [400, 800], ax)
+    np.testing.assert_array_equal(ax.images[0].get_array().filled(-1), [[0, 1], [-1, 0.5]])
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["400", "800"]
+    _, other = plt.subplots()
+    curves = pd.DataFrame([(9, 0, 20, 0.5), (9, 1, 20, 1.0), (25, 0, 20, 0.2)],
+                          columns=["answers", "seed", "step", "accuracy"])
+    figures.answers_held(curves, "step", other)
+    assert drawn(other) == {(20, 6.75), (20, 5)}
+    plt.close("all")
+
+
 def test_place_fields_are_titled_with_their_explained_variance(ax):
     fields = [np.arange(9.0).reshape(3, 3), np.eye(3)]
     fig = images.place_field_maps(fields, [0.25, 1.0])

@@ -183,10 +183,12 @@ def build(c: PlacementConfig, images: ImageSet) -> nn.Module:
 
 
 class Evaluation(NamedTuple):
-    """Per canvas: whether its label is predicted correctly, its pooled latent, and the cell that holds its image."""
+    """Per canvas: whether its label is predicted correctly, its pooled latent, the cell that holds its image, and which
+    image that is."""
     correct: Bool[Tensor, " canvas"]
     z: Float[Tensor, "canvas channel"]
     location: Int[Tensor, " canvas"]
+    number: Int[Tensor, " canvas"]
 
 
 class CanvasTask:
@@ -234,7 +236,8 @@ class CanvasTask:
             logits = torch.cat([net.head(chunk) for chunk in f.split(100)])
             correct.append(logits.argmax(1) == target)
             latents.append(heads.gap(f.float()))
-        return Evaluation(torch.cat(correct), torch.cat(latents), pairs[:, 1].to(device))
+        number, location = pairs.to(device).unbind(1)
+        return Evaluation(torch.cat(correct), torch.cat(latents), location, number)
 
 
 def selectivity(c: PlacementConfig, z: Latents, location: Labels) -> dict[str, list]:

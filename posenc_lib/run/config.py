@@ -79,8 +79,8 @@ class Workspace:
         return Path(self.out or PROJECT).expanduser()
 
     def records(self, experiment: str, profile: str | None = None) -> Path:
-        """records/<profile>/<experiment>.jsonl; reference runs are always the project's own."""
-        root = PROJECT if profile == "paper" else self.root
+        """records/<profile>/<experiment>.jsonl; reference runs, of "paper" and "cpu", are always the project's own."""
+        root = PROJECT if profile in ("paper", "cpu") else self.root
         return root / "records" / (profile or self.profile) / f"{experiment}.jsonl"
 
     @property

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator
 from matplotlib.typing import ColorType
+from scipy.special import softmax
 
 from posenc_lib.claims import claim
 from posenc_lib.measure.canvas import POSITION_MAPS
@@ -73,6 +74,60 @@ def answers_by_epoch(curves: pd.DataFrame, paper: Sequence[float], ax: Axes) -> 
     ax.xaxis.set_major_locator(MultipleLocator(5))
     ax.grid(axis="y", color="0.9")
     ax.set(xlabel="epoch")
+    return ax
+
+
+def answers_on_one_axis(sums: Sequence[Sequence[float] | None], lines: Sequence[Sequence[float]],
+                        axes: Sequence[Axes]) -> None:
+    """What a linear head says along sum(z), above, and where each label's canvases lie on it, below.
+
+    sums   of each label: the deciles of sum(z), from smallest to largest; None if it has no canvas
+    lines  of each label: slope and intercept of the head's line over sum(z)
+    axes   two, one above the other, with a common x axis
+    """
+    colours = sns.color_palette("husl", len(sums))
+    low, high = (end(decile for deciles in sums if deciles for decile in deciles) for end in (min, max))
+    margin = 0.05 * (high - low) or 1
+    x = np.linspace(low - margin, high + margin, 400)
+    slope, intercept = np.asarray(lines).T
+    probability = softmax(x[:, None] * slope + intercept, axis=1)
+    for k, (deciles, colour) in enumerate(zip(sums, colours, strict=True)):
+        axes[0].plot(x, probability[:, k], color=colour)
+        axes[0].fill_between(x, probability[:, k], color=colour, alpha=0.15)
+        if deciles:
+            axes[1].plot([deciles[0], deciles[-1]], [k, k], color=colour, linewidth=1)
+            axes[1].plot([deciles[1], deciles[-2]], [k, k], color=colour, linewidth=5, solid_capstyle="butt")
+    axes[0].set(ylabel="softmax of the head", ylim=(0, 1.02))
+    axes[1].set(xlabel="sum(z), the one number that survives the shuffle", yticks=range(len(sums)), xlim=(x[0], x[-1]))
+    axes[1].invert_yaxis()
+
+
+def accuracy_by_label(curves: Sequence[Sequence[float | None]], steps: Sequence[int], ax: Axes) -> Axes:
+    """Accuracy of each label (row) after each epoch (column), as an image from 0 to 1.
+
+    curves  an epoch's accuracies by label, 0..1
+    steps   optimiser steps at the end of each epoch
+    """
+    accuracy = np.ma.masked_invalid(np.array(curves, dtype=float).T)   # a label without a canvas stays white
+    image = ax.imshow(accuracy, vmin=0, vmax=1, aspect="auto")
+    ax.figure.colorbar(image, ax=ax, label="accuracy")
+    shown = range(0, len(steps), max(1, len(steps) // 5))
+    ax.set(xlabel="optimiser steps", yticks=range(len(accuracy)), xticks=list(shown),
+           xticklabels=[f"{steps[n]:,}" for n in shown])
+    return ax
+
+
+def answers_held(curves: pd.DataFrame, x: str, ax: Axes) -> Axes:
+    """Accuracy times the number of answers, mean over seeds, a line for each number of answers.
+
+    curves  answers, accuracy (0..1) and the column `x`
+    """
+    held = curves.assign(held=curves["accuracy"] * curves["answers"])
+    for n, (answers, rows) in enumerate(held.groupby("answers")):
+        mean = rows.groupby(x)["held"].mean()
+        ax.plot(mean.index, mean, "o-", markersize=3, color=COLOURS[n], label=f"of {answers}")
+    ax.set(ylim=(0, None))
+    ax.legend(fontsize="small")
     return ax
 
 

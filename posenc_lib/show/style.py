@@ -30,6 +30,8 @@ NAMES = {
     "location": "location", "image": "image class",
     # data sets
     "photos": "photographs", "imagenet": "ImageNet",
+    # views of z (page 03)
+    "sorted": "sorted", "sum_and_norm": "sum and norm", "sum": "sum",
     # training methods (page 05)
     "augshift": "AugShift", "blurpool": "BlurPool", "blurpool_augshift": "BlurPool + AugShift",
     "baseline_long": "baseline, twice as long", "one_crop": "one crop", "two_crops": "two crops",
