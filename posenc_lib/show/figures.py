@@ -18,11 +18,12 @@ from posenc_lib.show.style import CHANCE, COLOURS, HEAD_MARKERS, MAP_COLOURS, PA
 
 BESIDE = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}    # a legend to the right of the axes
 VERDICT_MARKS = {
-    claim.REPRODUCED: ("o", COLOURS[2]), claim.IN_DIRECTION: ("^", COLOURS[0]), claim.NOT_REPRODUCED: ("X", COLOURS[3]),
+    claim.REPRODUCED: ("o", COLOURS[2]), claim.SUBSTITUTE: ("o", COLOURS[2]), claim.NEAR: ("o", COLOURS[2]),
+    claim.IN_DIRECTION: ("^", COLOURS[0]), claim.INCONCLUSIVE: ("D", COLOURS[7]), claim.CONTRADICTED: ("X", COLOURS[3]),
     claim.NOT_TESTABLE: ("s", COLOURS[7]), claim.NOT_RUN: ("_", COLOURS[7]),
 }
-OUTCOME_MARKS = {claim.PASSED: ("o", COLOURS[2]), claim.NOT_PASSED: ("X", COLOURS[3]),
-                 claim.NOT_TRIED: ("_", COLOURS[7]), "–": ("_", COLOURS[7])}
+OUTCOME_MARKS = {claim.RULED_OUT: ("o", COLOURS[2]), claim.RIVAL_HOLDS: ("X", COLOURS[3]),
+                 claim.UNDECIDED: ("D", COLOURS[7]), claim.NOT_TRIED: ("_", COLOURS[7]), "–": ("_", COLOURS[7])}
 
 
 def accuracy_by_grid(summary: pd.DataFrame, task: str, ax: Axes) -> Axes:
