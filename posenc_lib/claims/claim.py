@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 REPRODUCED = "reproduced"
-SUBSTITUTE = "reproduced on a substitute"   # what `Claim.verdict` makes of REPRODUCED where the paper's set-up was not run
+SUBSTITUTE = "reproduced on a substitute"   # what `Claim.verdict` makes of REPRODUCED off the paper's set-up
 NEAR = "near the paper, n = 1"              # one seed at the paper's scale, which gives no interval
 IN_DIRECTION = "in direction"               # the effect is there, its size is not the paper's
 INCONCLUSIVE = "inconclusive"
@@ -46,7 +46,7 @@ class Scale:
     substitutes: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)   # hashable, as a key of what was found
 class Claim:
     """One statement of a paper, with the rules that judge it and its control.
 
@@ -97,18 +97,19 @@ class Claim:
         return f"{self.source}: {self.paper_value}" if self.paper_value else self.source
 
     def verdict(self, rows: Rows, scale: Scale) -> tuple[str, str]:
-        """Judge a run by the rule.  Not testable without rows, below the minimum, or from a single seed if the claim
-        has no rule for one.  What is reproduced with other networks or data than the paper's is so *on a substitute*.
+        """Judge a run by the rule.
+
+        Not testable without rows, below the minimum, or from a single seed, unless the claim has a rule for one and the
+        set-up is the paper's.  What is reproduced with another set-up is so *on a substitute*.
         """
         if len(rows) == 0:
             return NOT_TESTABLE, NOT_RUN_YET
         if short := _shortfall(self.minimum, scale):
             return NOT_TESTABLE, short
         fewest = _seeds(rows).min()
-        judge = self.judge_one if pd.isna(fewest) or fewest < 2 else self.judge
-        if judge is None:
-            return NOT_TESTABLE, SINGLE_SEED
-        verdict, evidence = judge(rows)
+        if pd.isna(fewest) or fewest < 2:
+            return (NOT_TESTABLE, SINGLE_SEED) if self.judge_one is None or scale.substitutes else self.judge_one(rows)
+        verdict, evidence = self.judge(rows)
         if verdict == REPRODUCED and scale.substitutes:
             return SUBSTITUTE, f"{evidence}; {scale.substitutes}"
         return verdict, evidence
@@ -127,8 +128,8 @@ def direction(rows: Sequence, smallest: float) -> str:
 
     smallest  the smallest effect of interest, in the rows' unit
 
-    IN_DIRECTION if every interval lies above 0.  CONTRADICTED if some interval lies below `smallest`: there the effect is
-    too small to matter, absent or reversed (a 95 % interval, so an equivalence test at 2.5 %).  Otherwise INCONCLUSIVE.
+    IN_DIRECTION if every interval lies above 0.  CONTRADICTED if some interval lies below `smallest`: there the effect
+    is too small to matter, absent or reversed (with 95 % intervals, a test at 2.5 %).  Otherwise INCONCLUSIVE.
     """
     if not rows:
         return NOT_TESTABLE
@@ -138,7 +139,7 @@ def direction(rows: Sequence, smallest: float) -> str:
 
 
 def rival(ruled_out: bool, holds: bool, n: float, evidence: str) -> tuple[str, str]:
-    """Return a control's outcome over `n` seeds, with its evidence; undecided from a single seed, which has no interval.
+    """Return a control's outcome over `n` seeds, with its evidence; undecided from one seed, which has no interval.
 
     ruled_out  whether the data exclude the rival explanation
     holds      whether they show it
@@ -185,4 +186,6 @@ def _listed(sizes: Mapping[str, float]) -> str:
 def _shortfall(minimum: Mapping[str, float], scale: Scale) -> str:
     """Say what a run lacks; "" if nothing."""
     short = {name: least for name, least in minimum.items() if scale.sizes[name] < least}
-    return f"{_listed({name: scale.sizes[name] for name in short})}; it takes at least {_listed(short)}" if short else ""
+    if not short:
+        return ""
+    return f"{_listed({name: scale.sizes[name] for name in short})}; it takes at least {_listed(short)}"

@@ -251,7 +251,7 @@ def verdict_strip(claims: Sequence[str], verdicts: Sequence[str], outcomes: Sequ
     """One row per claim: a mark in the column of its verdict, and on the right the outcome of its control."""
     columns = list(VERDICT_MARKS)
     right = len(columns) + 0.3
-    fig, ax = plt.subplots(figsize=(9, 0.7 + 0.36 * len(claims)), layout="constrained")
+    fig, ax = plt.subplots(figsize=(11, 0.7 + 0.36 * len(claims)), layout="constrained")
     for y, (verdict, outcome) in enumerate(zip(verdicts, outcomes, strict=True)):
         for x, (marker, colour) in ((columns.index(verdict), VERDICT_MARKS[verdict]), (right, OUTCOME_MARKS[outcome])):
             ax.plot(x, y, marker, color=colour, markersize=10)
@@ -260,7 +260,7 @@ def verdict_strip(claims: Sequence[str], verdicts: Sequence[str], outcomes: Sequ
     ax.axvline(len(columns) - 0.4, color="0.8")
     ax.set(xlim=(-0.5, len(columns) + 1.1), ylim=(len(claims) - 0.5, -0.5))
     ax.set_xticks([*range(len(columns)), right],
-                  [column.replace(" ", "\n", 1) for column in (*columns, "control of the reading")])
+                  [column.replace(" ", "\n", 1) for column in (*columns, "rival explanation")])
     ax.set_yticks(range(len(claims)), claims)
     ax.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
     ax.grid(axis="y", color="0.9")

@@ -175,16 +175,17 @@ def score_table(workspace: Workspace) -> pd.DataFrame:
     """Collect the tables of `against_paper` into one row for every claim of the book.
 
     Columns: claim, page, paper, reference run, this run, verdict, figure, control (what was done), outcome (of the
-    control), evidence (for the outcome) and run.  The verdict is "not run" for a claim whose page has not run in this
-    profile, and, whatever an earlier run left, for one whose page has just failed ($POSENC_FAILED), or is not in
-    this book or lacks the runs for it ($POSENC_NOT_RUN).
+    control), evidence (for the outcome), fixed (when the rules were) and run.  The verdict is "not run" for a claim
+    whose page has not run in this profile, and, whatever an earlier run left, for one whose page has just failed
+    ($POSENC_FAILED), or is not in this book or lacks the runs for it ($POSENC_NOT_RUN).
     """
     failed, incomplete = (os.environ.get(name, "").split(",") for name in ("POSENC_FAILED", "POSENC_NOT_RUN"))
     files = sorted(workspace.figures.glob("[0-9][0-9]_against_paper.csv"))
     results = pd.concat([pd.read_csv(file) for file in files]).set_index("claim") if files else pd.DataFrame()
     rows = []
     for c in all_claims.CLAIMS:
-        row = {"claim": f"{c.page[:2]} {c.id}", "page": c.page, "paper": c.reference, "control": c.control}
+        row = {"claim": f"{c.page[:2]} {c.id}", "page": c.page, "paper": c.reference, "control": c.control,
+               "fixed": c.fixed}
         if c.id not in results.index or c.page in failed + incomplete:
             row |= dict.fromkeys(("figure", "outcome", "evidence", "run"), MISSING)
             row |= {"reference run": "none yet", "this run": "the page failed" if c.page in failed else MISSING,
