@@ -124,7 +124,9 @@ def rows_by_grid(three: float = 78.3, five: float = 40.1, seven: float = 23.6, h
     (PERMUTENET_IMAGE, rows_of_table1(permutenet_image=45), paper.CONTRADICTED),
     (PERMUTENET_IMAGE, rows_of_table1(permutenet_image=65.5), paper.CONTRADICTED),       # 76 % kept of both, +- 2
     (PERMUTENET_IMAGE, rows_of_table1(permutenet_image=65.5, half_permutenet_image=4), paper.INCONCLUSIVE),
+    (PERMUTENET_IMAGE, rows_of_table1(permutenet_image=70, half_gapnet_image=20), paper.INCONCLUSIVE),
     (PERMUTENET_IMAGE, rows_of_table1(gapnet_image=10.9), paper.NOT_TESTABLE),
+    (PERMUTENET_IMAGE, rows_of_table1(n=1, permutenet_image=69, permutenet_location=83), paper.INCONCLUSIVE),
 ])
 def test_the_verdict_of_each_rule(claim, rows, verdict):
     result, evidence = claim.verdict(rows, LARGE)
@@ -150,6 +152,12 @@ def test_too_few_seeds_are_near_the_paper_at_its_scale_or_decide_nothing(claim, 
     assert verdict == paper.NOT_TESTABLE and "run at least" in because
     others = [row._replace(backbone="nin") for row in rows(**seeds, **far, at_scale=False)]   # these do not count
     assert claim.verdict(rows(**seeds) + others, LARGE) == claim.verdict(rows(**seeds), LARGE)
+
+
+def test_a_difference_has_the_seeds_of_the_network_with_fewer():
+    several, one = rows_of_table1(), rows_of_table1(n=1)
+    rows = [row for row in several if row.head == "gapnet"] + [row for row in one if row.head == "permutenet"]
+    assert PERMUTENET_LOCATION.judge(rows)[0] == paper.NEAR
 
 
 @every_claim
@@ -326,6 +334,9 @@ def test_what_permutenet_keeps_is_compared_seed_by_seed_and_where_both_have_been
         ("location", 3): (50.0, 2), ("image", 3): (100.0, 2), ("location", 9): (50.0, 2), ("image", 9): (100.0, 2)}
     assert [(row.answers, round(row.mean, 9), row.n) for row in gaps] == [(3, 50.0, 2), (9, 50.0, 2)]
     assert all(row.gapnet == pytest.approx(75.0) for row in gaps)
+    differ = runs_frame(*runs)
+    differ.loc[differ["seed"] == 1, "accuracy"] += 4.0     # an interval of two seeds that would reach below chance
+    assert all(row.gapnet == pytest.approx(77.5) for row in kept_rows(differ)[1])
 
 
 def plan(profile: str = "quick", dataset: str = "digits", **options) -> experiment.Plan:

@@ -200,7 +200,7 @@ def accuracy_rows(runs: pd.DataFrame, splits: Splits) -> list[Accuracy]:
 
 
 def counted(runs: pd.DataFrame, splits: Splits) -> pd.DataFrame:
-    """Leave out the cells of Table 1 that have one seed on a substitute, which do not count; keep all if no cell counts.
+    """Leave out the cells of Table 1 that have one seed on a substitute, which do not count; all stay if none counts.
 
     The arguments are those of `accuracy_rows`.
     """
@@ -247,13 +247,13 @@ def kept_rows(runs: pd.DataFrame) -> tuple[list[Kept], list[KeptGap]]:
 
 
 def _gapnet_location(rows: Sequence[Accuracy]) -> tuple[str, str]:
-    """Effect: GAPNet's location accuracy above chance, in points, with its 95 % interval (Student's t) over seeds,
-    in every padded cell that was run. Smallest effect of interest: 44 points, half of the paper's at 3×3.
-    *Reproduced* when every interval lies above 0 and every mean accuracy within 1 point of the paper's 100 %. *In
-    direction* when every interval lies above 0 but some accuracy is further off. Otherwise *contradicted* when some
-    interval lies below 44 points, and *inconclusive* when none does. Two seeds whose interval is wider than 20
-    points count as one. One seed on a substitute does not count; at the paper's scale it is *near the paper, n = 1*
-    when every accuracy is within 1 point of 100 %, else *inconclusive*. *Not testable here* when no cell counts.
+    """Effect: GAPNet's location accuracy above chance, in points, with its 95 % interval (Student's t) over seeds, in
+    every padded cell that was run. Smallest effect of interest: 44 points, half of the paper's at 3×3. *Reproduced*
+    when every interval lies above 0 and every mean accuracy within 1 point of the paper's 100 %. *In direction* when
+    every interval lies above 0 but some accuracy is further off. Otherwise *contradicted* when some interval lies
+    below 44 points, and *inconclusive* when none does. Two seeds whose interval is wider than 20 points count as one.
+    One seed on a substitute does not count; at the paper's scale it is *near the paper, n = 1* when every accuracy is
+    within 1 point of 100 %, else *inconclusive*. *Not testable here* when no cell counts.
     """
     cells = _select(rows, head="gapnet", task="location")
     if not cells:
@@ -264,9 +264,9 @@ def _gapnet_location(rows: Sequence[Accuracy]) -> tuple[str, str]:
 
 def _gapnet_circular(rows: Sequence[Accuracy]) -> tuple[str, str]:
     """GAPNet's location accuracy under circular padding, with its 95 % interval over seeds, for every backbone and
-    grid that was run: pooled latents are the same in all cells there, trained or not. *Ruled out* when every
-    interval lies within half a point of chance. The *rival explanation holds* when some interval lies more than
-    half a point above chance. Else *undecided*. *Not tried here* without a network with circular padding.
+    grid that was run: pooled latents are the same in all cells there, trained or not. *Ruled out* when every interval
+    lies within half a point of chance. The *rival explanation holds* when some interval lies more than half a point
+    above chance. Else *undecided*. *Not tried here* without a network with circular padding.
     """
     cells = _select(rows, modes=("circular",), head="gapnet", task="location")
     if not cells:
@@ -284,10 +284,10 @@ def _permutenet_location(rows: Sequence[Accuracy]) -> tuple[str, str]:
     padded cell in which both were run. Smallest effect of interest: 10 points, half of the smallest in the paper's
     table. *Reproduced* when every interval lies above 0 and every mean accuracy of both networks within 5 points of
     the paper's. *In direction* when every interval lies above 0 but some accuracy is further off. Otherwise
-    *contradicted* when some interval lies below 10 points, and *inconclusive* when none does. *Not testable here*
-    if GAPNet is not above chance in every cell, so that there is nothing to take away, or no cell counts. Two seeds
-    whose interval is wider than 20 points count as one. One seed on a substitute does not count; at the paper's
-    scale it is *near the paper, n = 1* when every accuracy is within 5 points of the paper's, else *inconclusive*.
+    *contradicted* when some interval lies below 10 points, and *inconclusive* when none does. *Not testable here* if
+    GAPNet is not above chance in every cell, so that there is nothing to take away, or no cell counts. Two seeds
+    whose interval is wider than 20 points count as one. One seed on a substitute does not count; at the paper's scale
+    it is *near the paper, n = 1* when every accuracy is within 5 points of the paper's, else *inconclusive*.
     """
     pairs = _pairs(rows, "location")
     if not pairs:
@@ -304,12 +304,12 @@ _STATIC, _CHANGING = ("none", "fixed"), ("batch", "sample", "test")   # permutat
 def _permutenet_order(rows: Sequence[ShuffleAccuracy]) -> tuple[str, str]:
     """Location accuracy at 3×3 under zero padding, as differences in points with 95 % intervals over seeds. Cost of
     an order that stays: GAPNet's accuracy minus that of PermuteNet's head without a shuffle, and with one fixed
-    shuffle. Cost of an order that changes: the lower of these two accuracies minus that with a new shuffle for
-    every batch, with one for every image, and with one at test only. *Ruled out* when an order that stays costs
-    less than 5 points and one that changes more than 5 points, by every interval. The *rival explanation holds*
-    when some interval says that an order that stays costs more than 5 points, or one that changes less. Else
-    *undecided*. *Not tried here* unless all were run and GAPNet is above chance. Two seeds whose interval is wider
-    than 20 points decide nothing.
+    shuffle. Cost of an order that changes: the lower of these two accuracies minus that with a new shuffle for every
+    batch, with one for every image, and with one at test only. *Ruled out* when an order that stays costs less than 5
+    points and one that changes more than 5 points, by every interval. The *rival explanation holds* when some
+    interval says that an order that stays costs more than 5 points, or one that changes less. Else *undecided*.
+    *Not tried here* unless all were run and GAPNet is above chance. Two seeds whose interval is wider than 20 points
+    decide nothing.
     """
     rows = [row for row in rows if row.fill == "mean"]
     gapnet = next((row for row in rows if row.head == "gapnet"), None)
@@ -329,13 +329,13 @@ def _permutenet_order(rows: Sequence[ShuffleAccuracy]) -> tuple[str, str]:
 
 def _permutenet_grid(rows: Sequence[Accuracy]) -> tuple[str, str]:
     """Effect: PermuteNet's location accuracy at 3×3 minus that at 5×5, and at 5×5 minus at 7×7, in points, with its
-    95 % interval over seeds, for every backbone and padding mode that was run at all three grids. Smallest effect
-    of interest: 6.5 points, half of the smallest in the paper's table. *Reproduced* when every interval lies above
-    0 and every mean accuracy within 5 points of the paper's. *In direction* when every interval lies above 0 but
-    some accuracy is further off. Otherwise *contradicted* when some interval lies below 6.5 points, and
-    *inconclusive* when none does. *Not testable here* without all three grids under one padding. Two seeds whose
-    interval is wider than 20 points count as one. One seed on a substitute does not count; at the paper's scale it
-    is *near the paper, n = 1* when every accuracy is within 5 points of the paper's, else *inconclusive*.
+    95 % interval over seeds, for every backbone and padding mode that was run at all three grids. Smallest effect of
+    interest: 6.5 points, half of the smallest in the paper's table. *Reproduced* when every interval lies above 0 and
+    every mean accuracy within 5 points of the paper's. *In direction* when every interval lies above 0 but some
+    accuracy is further off. Otherwise *contradicted* when some interval lies below 6.5 points, and *inconclusive*
+    when none does. *Not testable here* without all three grids under one padding. Two seeds whose interval is wider
+    than 20 points count as one. One seed on a substitute does not count; at the paper's scale it is
+    *near the paper, n = 1* when every accuracy is within 5 points of the paper's, else *inconclusive*.
     """
     triples = _grids(rows)
     if not triples:
@@ -347,10 +347,10 @@ def _permutenet_grid(rows: Sequence[Accuracy]) -> tuple[str, str]:
 def _permutenet_answers_held(rows: Sequence[Accuracy]) -> tuple[str, str]:
     """Answers held: PermuteNet's location accuracy times the number of cells; by chance it is 1 at every grid.
     Effect: answers held at 3×3 minus at 7×7, with its 95 % interval over seeds, for every backbone and padding mode
-    that was run at all three grids. *Ruled out* when every interval lies above one answer: fewer are held in a
-    finer grid. The *rival explanation holds* when every interval lies below one answer: accuracy falls because it
-    is divided by more cells. Else *undecided*. *Not tried here* without all three grids. Two seeds whose accuracy
-    has an interval wider than 20 points decide nothing.
+    that was run at all three grids. *Ruled out* when every interval lies above one answer: fewer are held in a finer
+    grid. The *rival explanation holds* when every interval lies below one answer: accuracy falls because it is
+    divided by more cells. Else *undecided*. *Not tried here* without all three grids. Two seeds whose accuracy has an
+    interval wider than 20 points decide nothing.
     """
     triples = _grids(rows)
     if not triples:
@@ -364,16 +364,16 @@ def _permutenet_answers_held(rows: Sequence[Accuracy]) -> tuple[str, str]:
 
 
 def _permutenet_image(rows: Sequence[Accuracy]) -> tuple[str, str]:
-    """Effect: the part of GAPNet's accuracy above chance that PermuteNet keeps, in percent, for image class minus
-    for location, in points, with its 95 % interval over seeds, in every padded cell in which both networks were run
-    for both tasks. Smallest effect of interest: 3.5 points, half of the smallest in the paper's table. *Reproduced*
-    when every interval lies above 0 and every mean accuracy, of both networks in both tasks, within 5 points of the
+    """Effect: the part of GAPNet's accuracy above chance that PermuteNet keeps, in percent, for image class minus for
+    location, in points, with its 95 % interval over seeds, in every padded cell in which both networks were run for
+    both tasks. Smallest effect of interest: 3.5 points, half of the smallest in the paper's table. *Reproduced* when
+    every interval lies above 0 and every mean accuracy, of both networks in both tasks, within 5 points of the
     paper's. *In direction* when every interval lies above 0 but some accuracy is further off. Otherwise
-    *contradicted* when some interval lies below 3.5 points, and *inconclusive* when none does. *Not testable here*
-    if GAPNet is not above chance in every cell, so that there is nothing to keep, or no cell counts. Two seeds
-    whose interval is wider than 20 points count as one. One seed on a substitute does not count; at the paper's
-    scale it is *near the paper, n = 1* when image class is kept better and every accuracy is within 5 points of the
-    paper's, else *inconclusive*.
+    *contradicted* when some interval lies below 3.5 points, and *inconclusive* when none does. *Not testable here* if
+    GAPNet is not above chance in every cell, so that there is nothing to keep, or no cell counts. Two seeds whose
+    interval is wider than 20 points count as one. One seed on a substitute does not count; at the paper's scale it is
+    *near the paper, n = 1* when image class is kept better and every accuracy is within 5 points of the paper's, else
+    *inconclusive*.
     """
     image, location = ({_network_and_grid(row): (row, gapnet) for row, gapnet in _pairs(rows, task)}
                        for task in ("image", "location"))
@@ -390,11 +390,11 @@ def _permutenet_image(rows: Sequence[Accuracy]) -> tuple[str, str]:
 
 def _permutenet_answers(rows: Sequence[KeptGap]) -> tuple[str, str]:
     """Both tasks at 3×3 under zero padding with equally many answers, 3 and 9: the part of GAPNet's accuracy above
-    chance that PermuteNet keeps, for image class minus for location, seed by seed, in points, with its 95 %
-    interval. *Ruled out* when the interval lies above 0 for both numbers of answers. Otherwise the *rival
-    explanation holds* when some interval lies below 3.5 points, the claim's smallest effect of interest, and it is
-    *undecided* when none does. *Not tried here* unless GAPNet is above chance in both tasks. Two seeds whose
-    interval is wider than 20 points decide nothing.
+    chance that PermuteNet keeps, for image class minus for location, seed by seed, in points, with its 95 % interval.
+    *Ruled out* when the interval lies above 0 for both numbers of answers. Otherwise the *rival explanation holds*
+    when some interval lies below 3.5 points, the claim's smallest effect of interest, and it is *undecided* when none
+    does. *Not tried here* unless GAPNet is above chance in both tasks. Two seeds whose interval is wider than 20
+    points decide nothing.
     """
     if {row.answers for row in rows} != {3, 9}:
         return NOT_TRIED, "both tasks have not been run with 3 and with 9 answers"
