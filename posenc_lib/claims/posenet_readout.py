@@ -159,6 +159,13 @@ def summarise(scores: Iterable[MapScore]) -> list[CellScore]:
     return cells
 
 
+class _Interval(NamedTuple):
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
 class Step(NamedTuple):
     """The difference between a cell and the cell that the paper sets it against, seed by seed.
 
@@ -233,7 +240,7 @@ class ContentChange(NamedTuple):
     low: float
     high: float
     n: int
-    kept: "_Interval"
+    kept: _Interval
 
 
 def content_changes(scores: Iterable[MapScore]) -> list[ContentChange]:
@@ -303,13 +310,6 @@ def miou_gains(scores: Iterable[MiouScore]) -> list[MiouGain]:
 
 
 # What the rules share.
-
-class _Interval(NamedTuple):
-    mean: float
-    low: float
-    high: float
-    n: int
-
 
 Runs = Mapping[tuple[str, str, str], Mapping[int, float]]   # (table, variant, target) -> seed -> SPC
 
@@ -426,8 +426,8 @@ SCRATCH_MINIMUM = {"steps": 40}
 
 
 def _posenet_readout(steps: Sequence[Step]) -> tuple[str, str]:
-    """Effect: SPC on natural images of a trained network minus that of PosENet on the pixels, seed by seed, with its 95
-    % interval (Student's t) over seeds, for each network and each of the five maps. An undefined SPC counts as 0.
+    """Effect: SPC on natural images of a trained network minus that of PosENet on the pixels, seed by seed, with its
+    95 % interval (Student's t) over seeds, for each network and each of the five maps. An undefined SPC counts as 0.
     Smallest effect of interest: 0.18, half of the smallest that the paper prints. *Reproduced* when every interval lies
     above 0, and every mean no more than 0.1 below the paper's; *in direction* when only the first holds. Otherwise
     *contradicted* when some interval lies below 0.18, and *inconclusive* when none does. Where VGG-16 or ResNet-152 was
@@ -471,8 +471,8 @@ def _posenet_size(steps: Sequence[Step]) -> tuple[str, str]:
     """Effects: SPC on natural images, maps H, G and HS, of the trained network with 3 layers minus that with 1, and
     with 7×7 minus 1×1 kernels, seed by seed, with 95 % intervals (Student's t) over seeds. Smallest effect of interest:
     0.01, half of the smallest that the paper prints. *Reproduced* when every interval lies above 0, every mean is
-    within 0.1 of the paper's, and means rise on every map from 1 to 2 to 3 layers and from 1×1 to 3×3 to 7×7; *in
-    direction* when only the first holds. Otherwise *contradicted* when some interval lies below 0.01, and
+    within 0.1 of the paper's, and means rise on every map from 1 to 2 to 3 layers and from 1×1 to 3×3 to 7×7;
+    *in direction* when only the first holds. Otherwise *contradicted* when some interval lies below 0.01, and
     *inconclusive* when none does. Training steps are those of the readouts.
     """
     layers, kernels = _of(steps, "2a", DEPTHS[-1:]), _of(steps, "2b", KERNELS[-1:])
@@ -573,8 +573,8 @@ def _on_pixels(scores: Sequence[MapScore]) -> tuple[str, str]:
     """Effect: SPC that the trained network gains on natural images from 1 to 3 layers and from 1×1 to 7×7, maps H, G
     and HS, minus what the same readouts gain on pixels, seed by seed, with its 95 % interval (Student's t) over seeds;
     only where the interval of the network's own gain lies above 0. *Ruled out* when every interval lies above 0. The
-    *rival explanation holds* when some interval lies below 0.01: there, pixels gain as much. Else *undecided*. *Not
-    tried here* when the network gains nowhere.
+    *rival explanation holds* when some interval lies below 0.01: there, pixels gain as much. Else *undecided*.
+    *Not tried here* when the network gains nowhere.
     """
     runs = _by_seed(scores)
     beyond, n = {}, []
@@ -610,10 +610,10 @@ def _matched_channels(scores: Sequence[MapScore]) -> tuple[str, str]:
 
 def _never_padded(scores: Sequence[MapScore]) -> tuple[str, str]:
     """Effect: half the SPC on natural images, maps H, G and HS, of the small network trained with zeros minus the SPC
-    of the same network trained without padding, seed by seed, with its 95 % interval (Student's t) over seeds. *Ruled
-    out* when every interval lies above 0: a network that never had padding, and is not broken, draws less than half.
-    The *rival explanation holds* when some interval lies below 0: it draws more than half. Else *undecided*. *Not tried
-    here* when the interval with zeros does not lie above 0 on every map.
+    of the same network trained without padding, seed by seed, with its 95 % interval (Student's t) over seeds.
+    *Ruled out* when every interval lies above 0: a network that never had padding, and is not broken, draws less than
+    half. The *rival explanation holds* when some interval lies below 0: it draws more than half. Else *undecided*.
+    *Not tried here* when the interval with zeros does not lie above 0 on every map.
     """
     runs = _by_seed(scores)
     zeros, none = ({target: runs["trained", mode, target] for target in THREE_MAPS} for mode in ("zeros", "none"))
@@ -621,9 +621,11 @@ def _never_padded(scores: Sequence[MapScore]) -> tuple[str, str]:
     n = min(spc.n for spc in drawn.values())
     if n >= 2 and not all(spc.low > 0 for spc in drawn.values()):
         return NOT_TRIED, f"even with zero padding the network draws little: {_list(drawn)}, n = {n}"
-    below_half = [_interval(_subtract({seed: spc / 2 for seed, spc in zeros[target].items()}, none[target]).values())
-                  for target in THREE_MAPS]
-    return _rival(below_half, 0.0, f"trained without padding: {_list(left)}; with zeros: {_list(drawn)}")
+    half = {target: {seed: spc / 2 for seed, spc in zeros[target].items()} for target in THREE_MAPS}
+    below_half = {target: _interval(_subtract(half[target], none[target]).values()) for target in THREE_MAPS}
+    return _rival(below_half.values(), 0.0, (
+        f"trained without padding: {_list(left)}; with zeros: {_list(drawn)}; half of that minus the first: "
+        f"{_list(below_half)}"))
 
 
 def _before_the_task(scores: Sequence[MapScore]) -> tuple[str, str]:
@@ -653,8 +655,8 @@ def _posenet_scratch(gains: Sequence[MiouGain]) -> tuple[str, str]:
 def _seen_and_reflected(gains: Sequence[MiouGain]) -> tuple[str, str]:
     """Effects: mean IoU with zero padding minus that without, on the window that a map without padding covers, where
     the network without it is also trained; and minus that with reflect padding, on whole pictures; in points, seed by
-    seed, with 95 % intervals (Student's t) over seeds. *Ruled out* when both intervals lie above 0. The *rival
-    explanation holds* when one lies below 5.4 points, half of the paper's loss. Else *undecided*.
+    seed, with 95 % intervals (Student's t) over seeds. *Ruled out* when both intervals lie above 0. The
+    *rival explanation holds* when one lies below 5.4 points, half of the paper's loss. Else *undecided*.
     """
     window, reflect = (next(gain for gain in gains if (gain.against, gain.scored_on) == compared)
                        for compared in (("none", "window"), ("reflect", "picture")))
@@ -768,7 +770,7 @@ def _readout_substitutes(configs: Sequence[ReadoutConfig], papers: str, steps: i
     words = {f"{' and '.join(networks)} for {papers}": networks,
              f"{c.dataset} for DUT-S and PASCAL-S": c.dataset != PAPER_PHOTOS,
              f"{c.size} pixels for 224": c.size != 224,
-             f"{hidden} channels between layers for all": hidden,
+             f"{hidden} channels between layers for as many as come in": hidden,
              f"{steps:,} readout steps for {PAPER_STEPS:,}": steps < PAPER_STEPS}
     return [text for text, differs in words.items() if differs]
 
