@@ -48,22 +48,21 @@ style.use_style()
 # %% [markdown]
 # ## At a glance
 #
-# One row per claim. On the left is its verdict, by a rule that was written before the run; on the right is the outcome of the control that could have
-# explained it away. A claim can be reproduced and its interpretation still be wrong: look for a circle on the left and a cross on the right.
+# One row per claim. On the left is its verdict; on the right, what became of the most plausible rival explanation. A claim can be reproduced
+# and its interpretation still be wrong: look for a circle on the left and a cross on the right.
 
 # %% tags=["remove-input"]
 scores = page.score_table(workspace)
 fig = figures.verdict_strip(scores["claim"], scores["verdict"], scores["outcome"])
 page.show(fig, "00_verdicts", f"The verdicts of this run (profile {profile}), and the outcome of each claim's control.",
-          "One row per claim, with a mark under reproduced, in direction, not reproduced, not testable or "
-          "not run, and one for its control.", workspace=workspace)
+          "One row per claim, with a mark in the column of its verdict and one for its control.", workspace=workspace)
 
 # %% [markdown]
 # ## The claims and their verdicts
 #
 # Every number is read from the tables that the pages of this run wrote; none is typed in here. *Paper* is the printed value.
 # *Reference run* is a run at the papers' own scale, where there is one. *This run* is the run that built this book. *Control* is whether the interpretation
-# passed its control, which the second table describes. The rules are [below](#rules).
+# survived its control, which the second table describes. The rules are [below](#rules).
 
 # %% tags=["remove-input"]
 marked = scores.assign(verdict=scores["verdict"].map(page.badge), outcome=scores["outcome"].map(page.badge))
@@ -76,9 +75,9 @@ page.table(marked[columns].rename(columns={"outcome": "control"}), "00_scores",
 # **What could have overturned each interpretation**, and whether it did.
 
 # %% tags=["remove-input"]
-page.table(marked[["claim", "control", "outcome", "evidence"]], "00_controls",
-           "The control of each claim in this run, with the numbers that its outcome rests on.",
-           workspace=workspace, widths=(15, 30, 12, 43))
+page.table(marked[["claim", "control", "outcome", "evidence", "fixed"]], "00_controls",
+           "The control of each claim in this run, with the numbers that its outcome rests on, and when the rules of "
+           "claim and control were fixed.", workspace=workspace, widths=(14, 27, 12, 35, 12))
 
 # %% [markdown]
 # **What was run**, page by page.

@@ -165,15 +165,15 @@ def test_a_mode_matrix_names_rows_and_columns_by_the_papers_names(ax):
 
 
 def test_a_verdict_strip_marks_each_claim_under_its_verdict_and_its_control():
-    verdicts = [claim.NOT_REPRODUCED, claim.REPRODUCED, "not run", claim.IN_DIRECTION, claim.NOT_TESTABLE]
-    controls = [claim.PASSED, claim.NOT_PASSED, "–", claim.NOT_TRIED, claim.PASSED]
+    verdicts = [claim.CONTRADICTED, claim.REPRODUCED, "not run", claim.IN_DIRECTION, claim.NOT_TESTABLE]
+    controls = [claim.RULED_OUT, claim.RIVAL_HOLDS, "–", claim.NOT_TRIED, claim.UNDECIDED]
     fig = figures.verdict_strip(list("abcde"), verdicts, controls)
     strip = fig.axes[0]
     columns = {round(float(x), 1): t.get_text().replace("\n", " ")
                for x, t in zip(strip.get_xticks(), strip.get_xticklabels(), strict=True)}
     marks = sorted((columns[round(x, 1)], y) for x, y in drawn(strip))
     assert marks == sorted([*((v, y) for y, v in enumerate(verdicts)),
-                            *(("control of the reading", y) for y in range(5))])
+                            *(("rival explanation", y) for y in range(5))])
     assert [t.get_text() for t in strip.texts] == [control for control in controls if control != "–"]
     assert [t.get_text() for t in strip.get_yticklabels()] == list("abcde")
     plt.close(fig)

@@ -111,8 +111,8 @@ VERDICTS = {
     gapnet_vs_permutenet.GAPNET_LOCATION: (paper.REPRODUCED, "100.0 %"),
     padding_artifacts.PADDING_ARTIFACTS: (paper.IN_DIRECTION, "+0.2"),
 }
-CONTROLS = {gapnet_vs_permutenet.GAPNET_LOCATION: (paper.PASSED, "circular: 11.1 %"),
-            padding_artifacts.PADDING_ARTIFACTS: (paper.NOT_PASSED, "excess +0.1")}
+CONTROLS = {gapnet_vs_permutenet.GAPNET_LOCATION: (paper.RULED_OUT, "circular: 11.1 %"),
+            padding_artifacts.PADDING_ARTIFACTS: (paper.RIVAL_HOLDS, "excess +0.1")}
 
 
 def test_verdicts_are_plain_in_the_file_and_have_badges_in_the_book(workspace, outputs, reference_runs):
@@ -124,10 +124,10 @@ def test_verdicts_are_plain_in_the_file_and_have_badges_in_the_book(workspace, o
     assert saved["reference run"].tolist() == ["99.9 % there", "none yet"]
     assert saved["paper"].tolist() == [gapnet_vs_permutenet.GAPNET_LOCATION.paper_value, "no number printed"]
     assert saved["run"].tolist() == ["2 seeds"] * 2
-    assert saved["control"].tolist() == [paper.PASSED, paper.NOT_PASSED]
+    assert saved["control"].tolist() == [paper.RULED_OUT, paper.RIVAL_HOLDS]
     assert saved["control evidence"].tolist() == ["circular: 11.1 %", "excess +0.1"]
-    assert "[reproduced in direction]{.verdict .in-direction}" in outputs[0]["text/markdown"]
-    assert "[not passed]{.verdict .not-reproduced} excess +0.1" in outputs[0]["text/markdown"]
+    assert "[in direction]{.verdict .in-direction}" in outputs[0]["text/markdown"]
+    assert "[rival explanation holds]{.verdict .contradicted} excess +0.1" in outputs[0]["text/markdown"]
 
 
 def test_jupyterlab_sees_words_where_the_book_has_roles(workspace, outputs):
@@ -143,7 +143,8 @@ def test_the_score_table_has_every_claim_from_what_the_pages_left(workspace, out
     scores = page.score_table(workspace).set_index("claim")
     assert len(scores) == len(claims.CLAIMS) and list(scores.index) == [f"{c.page[:2]} {c.id}" for c in claims.CLAIMS]
     row = scores.loc["03 gapnet-location"]
-    assert (row["verdict"], row["outcome"], row["page"]) == (paper.REPRODUCED, paper.PASSED, "03_gapnet_vs_permutenet")
+    assert row["page"] == "03_gapnet_vs_permutenet"
+    assert (row["verdict"], row["outcome"]) == (paper.REPRODUCED, paper.RULED_OUT)
     assert row["figure"] == f"{{numref}}`Fig. %s <fig-{gapnet_vs_permutenet.GAPNET_LOCATION.figure}>`"
     assert (row["this run"], row["run"], row["reference run"]) == ("100.0 %", "2 seeds", "none yet")
     assert (row["control"], row["evidence"]) == (gapnet_vs_permutenet.GAPNET_LOCATION.control, "circular: 11.1 %")
@@ -154,8 +155,7 @@ def test_the_score_table_has_every_claim_from_what_the_pages_left(workspace, out
 
 def test_every_verdict_and_every_outcome_has_a_badge_and_what_has_not_run_has_none():
     assert [page.badge(word) for word in ("not run", "–")] == ["not run", "–"]
-    for word in (paper.REPRODUCED, paper.IN_DIRECTION, paper.NOT_REPRODUCED, paper.NOT_TESTABLE, paper.PASSED,
-                 paper.NOT_PASSED, paper.NOT_TRIED):
+    for word in (*paper.VERDICTS, *paper.OUTCOMES):
         assert page.badge(word).startswith(f"[{word}]{{.verdict .")
 
 

@@ -1,10 +1,8 @@
 """The papers' numbers against a second transcription, and every rule on tables made to meet and to miss it."""
-import re
 from importlib import import_module
 from pkgutil import iter_modules
 
 import pandas as pd
-import pytest
 
 from posenc_lib import claims
 from posenc_lib.claims import claim as paper
@@ -19,16 +17,11 @@ def test_claims_have_names_of_their_own():
     assert all(claim.statement and claim.source and claim.control and claim.page for claim in CLAIMS)
 
 
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
-def test_a_rule_names_every_verdict(claim):
-    assert re.findall(r"\*(.+?)\*", claim.rule.lower().replace("\n", " "))[:3] == [
-        paper.REPRODUCED, paper.IN_DIRECTION, paper.NOT_REPRODUCED]
-
-
-def test_a_single_seed_is_not_judged():
+def test_a_single_seed_is_not_judged_on_a_substitute():
     table = pd.DataFrame({"n": [3, 1]})
+    large = paper.Scale(dict.fromkeys(paper.QUANTITIES, 1e9), "digits for CIFAR-10")
     for claim in claims.CLAIMS:
-        assert claim.verdict(table) == (paper.NOT_TESTABLE, "one seed has no interval; run at least two")
+        assert claim.verdict(table, large) == (paper.NOT_TESTABLE, "one seed has no interval; run at least two")
 
 
 def test_every_claim_is_on_the_list_and_has_a_page_in_the_order_of_the_pages():

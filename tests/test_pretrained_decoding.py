@@ -1,22 +1,26 @@
-"""Page 04: its rules on rows made to meet and to miss them, its plan, and a run."""
+"""Page 04: its rules on rows for each of their outcomes, its plan, and a run."""
 import pickle
-import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
 from posenc_lib.claims import claim as paper
+from posenc_lib.claims.claim import Scale
 from posenc_lib.claims.pretrained_decoding import (
+    CLAIMS,
     PRETRAINED_LOCATION,
     Accuracy,
-    Control,
+    Margin,
     accuracy_rows,
-    control_rows,
+    control_margins,
     last_stage,
+    location_margins,
 )
+from posenc_lib.claims.pretrained_decoding import scale as scale_of
 from posenc_lib.data import registry
 from posenc_lib.experiments import pretrained_decoding as experiment
 from posenc_lib.experiments.encoders import EncoderConfig
@@ -26,78 +30,64 @@ from posenc_lib.run import decoding, records
 from posenc_lib.run.config import PROJECT, Recipe, digest
 
 
-def accuracy(network: str, grid: int, head: str, mean: float, half: float = 2, layer: int = 4) -> Accuracy:
-    return Accuracy(network, grid, layer, head, mean, mean - half, mean + half, 3, 8, 100.0, 100 / 9)
+def accuracy(network: str, layer: int) -> Accuracy:
+    return Accuracy(network, 3, layer, "in_order", 50.0, 48.0, 52.0, 3, 8, 100.0, 100 / 9)
 
 
-def last_stages(order: float = 90, shuffled: float = 30, half: float = 2) -> list[Accuracy]:
-    """Last stages of two networks in two grids, one of them as given, the rest far apart; chance 11.1 %."""
-    rows = [accuracy(network, grid, head, mean, half) for network in ("a", "b") for grid in (3, 5)
-            for head, mean in (("in_order", 90.0), ("shuffled", 20.0)) if (network, grid) != ("b", 5)]
-    return [*rows, accuracy("b", 5, "in_order", order, half), accuracy("b", 5, "shuffled", shuffled, half)]
+def margins(compared: str, low: float, high: float) -> list[Margin]:
+    """Intervals of one network in two grids, one of them as given, the other far above 0."""
+    return [Margin("small/photos", grid, compared, (a + b) / 2, a, b, 3, 90.0, 20.0)
+            for grid, a, b in ((3, 30, 40), (5, low, high))]
 
 
-@pytest.mark.parametrize("changes, verdict", [
-    ({}, paper.REPRODUCED),
-    ({"shuffled": 48.5}, paper.REPRODUCED),                      # its interval reaches 50.5, halfway is 50.56
-    ({"shuffled": 49}, paper.IN_DIRECTION),
-    ({"shuffled": 85.9}, paper.IN_DIRECTION),                    # up to 87.9, in order from 88
-    ({"shuffled": 86}, paper.NOT_REPRODUCED),
-    ({"order": 20, "shuffled": 11, "half": 2}, paper.REPRODUCED),
-    ({"order": 13, "shuffled": 5, "half": 2}, paper.NOT_REPRODUCED),   # in order reaches down to chance
+@pytest.mark.parametrize("above_chance, below_halfway, verdict", [
+    ((0.1, 4), (0.1, 9), paper.REPRODUCED),
+    ((-0.1, 5.1), (0.1, 9), paper.INCONCLUSIVE),
+    ((0.1, 9), (-0.1, 0.1), paper.INCONCLUSIVE),
+    ((-0.1, 4.9), (0.1, 9), paper.CONTRADICTED),   # nothing is told
+    ((0.1, 9), (-9, -0.1), paper.CONTRADICTED),    # the shuffle takes less than half
 ])
-def test_the_judge_of_pretrained_location(changes, verdict):
-    result, evidence = PRETRAINED_LOCATION.judge(last_stages(**changes))
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.id)
+def test_the_judge(claim, above_chance, below_halfway, verdict):
+    result, evidence = claim.judge(margins("chance", *above_chance) + margins("shuffled", *below_halfway))
     assert result == verdict
-    assert re.search(r"\d+\.\d % \[\d", evidence) and "n = 3" in evidence and "nan" not in evidence
+    assert "small, photos, 5×5: 90.0 %" in evidence and evidence.endswith("n = 3")
 
 
-def control(trained: float = 90, random: float = 80, blind: float = 0.0, half: float = 2) -> list[Control]:
-    """Last stages in two grids: two trained networks, one at 3x3 as given, and their random twins."""
-    rows = [(role, twin, network, grid, mean, half) for grid in (3, 5) for role, network, twin, mean in (
-        ("trained", "a", "a/random", 90), ("trained", "b", "b/random", trained if grid == 3 else 90),
-        ("random", "a/random", "a/random", 10), ("random", "b/random", "b/random", random if grid == 3 else 10))]
-    rows += [("circular", "c", "c", grid, 100 / grid ** 2 + blind * (grid == 5), 0) for grid in (3, 5)]
-    return [Control(role, twin, network, grid, mean, mean - half, mean + half, 3, 100 / grid ** 2)
-            for role, twin, network, grid, mean, half in rows]
-
-
-@pytest.mark.parametrize("means, outcome", [
-    ({}, paper.PASSED),
-    ({"random": 85.9}, paper.PASSED),              # up to 87.9, trained from 88
-    ({"random": 86}, paper.NOT_PASSED),
-    ({"random": 99}, paper.NOT_PASSED),
-    ({"trained": 84}, paper.NOT_PASSED),           # from 82, random up to 82
-    ({"half": 4.9}, paper.PASSED),
-    ({"half": 5}, paper.NOT_PASSED),
-    ({"blind": 0.49}, paper.PASSED),
-    ({"blind": 0.51}, paper.NOT_PASSED),           # a reader that tells what is not there
+@pytest.mark.parametrize("below_halfway, off_chance, outcome", [
+    ((0.1, 9), 0.0, paper.RULED_OUT),
+    ((-0.1, 9), 0.0, paper.UNDECIDED),
+    ((-9, -0.1), 0.49, paper.RIVAL_HOLDS),
+    ((-9, -0.1), 0.51, paper.UNDECIDED),           # a method that tells what is not there
+    ((0.1, 9), -0.51, paper.UNDECIDED),
 ])
-def test_training_must_tell_more_than_random_weights(means, outcome):
-    result, evidence = PRETRAINED_LOCATION.judge_control(control(**means))
+def test_the_control_tells_learning_from_architecture(below_halfway, off_chance, outcome):
+    circular = Margin("small/random/circular", 3, "chance", off_chance, off_chance, off_chance, 3, 11.1, 100 / 9)
+    rows = [*margins("random", *below_halfway), circular]
+    result, evidence = PRETRAINED_LOCATION.judge_control(rows)
     assert result == outcome
-    assert "b, 3×3: " in evidence and re.search(r"n = 3, random \d", evidence) and "nan" not in evidence
+    assert "small, photos, 5×5: trained 90.0 %, random 20.0 %), n = 3" in evidence
+    assert PRETRAINED_LOCATION.judge_control([row._replace(n=1) for row in rows])[0] == paper.UNDECIDED
 
 
-def test_a_control_of_a_single_seed_was_not_tried():
-    single = [row._replace(n=1) for row in control()]
-    assert PRETRAINED_LOCATION.judge_control(single) == (
-        paper.NOT_TRIED, "one seed has no interval; run at least two")
-    assert PRETRAINED_LOCATION.judge_control([row._replace(n=2) for row in control()])[0] == paper.PASSED
-
-
-def test_the_rows_of_the_control_have_their_roles_and_random_twins():
-    rows = [accuracy(network, 3, head, 50.0) for network in ("small/photos", "small/random", "small/random/circular")
-            for head in ("in_order", "shuffled")]
-    made = control_rows(rows, ["small/photos"], {"small/photos": "small/random"}, ["small/random/circular"])
-    assert [(row.role, row.network, row.random_twin) for row in made] == [
-        ("trained", "small/photos", "small/random"), ("random", "small/random", "small/random"),
-        ("circular", "small/random/circular", "small/random/circular")]
+def test_margins_are_taken_seed_by_seed_from_the_last_stage():
+    accuracies = {"small/photos": {"in_order": (80, 90), "shuffled": (40, 45)},
+                  "small/random": {"in_order": (60, 65), "shuffled": (0, 0)}}
+    frame = pd.DataFrame([
+        {"network": network, "grid": 2, "layer": layer, "head": head, "seed": seed, "accuracy": value * (layer == 4)}
+        for network, heads in accuracies.items() for head, values in heads.items()
+        for seed, value in enumerate(values) for layer in (3, 4)])
+    above, below = location_margins(frame, ["small/photos"])
+    assert (above.compared, above.mean, above.n, above.in_order, above.other) == ("chance", 60, 2, 85, 25)
+    assert (below.compared, below.mean, below.other) == ("shuffled", 12.5, 42.5)
+    assert below.low == below.high == 12.5                      # halfway is at 52.5 and 57.5
+    random, circular = control_margins(frame, {"small/photos": "small/random"}, ["small/random"])
+    assert (random.compared, random.network, random.mean, random.other) == ("random", "small/photos", -7.5, 62.5)
+    assert (circular.compared, circular.network, circular.mean) == ("chance", "small/random", 37.5)
 
 
 def test_the_last_stage_is_that_of_each_network():
-    rows = [accuracy(network, 3, "in_order", 50.0, layer=layer) for network, n in (("a", 2), ("b", 4))
-            for layer in range(1, n + 1)]
+    rows = [accuracy(network, layer) for network, n in (("a", 2), ("b", 4)) for layer in range(1, n + 1)]
     assert [(row.network, row.layer) for row in last_stage(rows)] == [("a", 2), ("b", 4)]
 
 
@@ -111,6 +101,35 @@ def test_the_plan_has_every_network_in_every_grid_and_its_random_twin(plan):
     assert plan.random_twin == {"small/photos": "small/random", "small/digits_on_photos": "small/random"}
     assert [c.key for c in plan.circular] == ["small/photos/circular", "small/random/circular"]
     assert len({digest(c) for c in plan.configs}) == len(plan.configs) == 3 * 5 and plan.imagenet == []
+
+
+def with_imagenet(plan: experiment.Plan, *nets: str) -> experiment.Plan:
+    """The plan with ImageNet networks, and with CIFAR-10 in place of whatever it places."""
+    networks = [EncoderConfig(net=net, source="imagenet") for net in nets]
+    configs = [replace(c, encoder=network) for c in plan.configs[:3] for network in networks]
+    return plan._replace(trained=plan.trained + networks,
+                         configs=[replace(c, dataset="cifar10") for c in plan.configs + configs])
+
+
+@pytest.mark.parametrize("nets, judged, substitutes", [
+    ((), ["small/photos"], "a VGG of width 8 trained for 30 steps on photos for an ImageNet ResNet-18"),
+    (("vgg16", "resnet34"), ["vgg16/imagenet", "resnet34/imagenet"],
+     "an ImageNet vgg16 and an ImageNet resnet34 for an ImageNet ResNet-18"),
+    (("vgg16", "resnet18"), ["resnet18/imagenet"], ""),
+])
+def test_the_papers_network_is_judged_or_what_stands_in_for_it(plan, nets, judged, substitutes):
+    extended = with_imagenet(plan, *nets)
+    assert [c.key for c in extended.judged["classification"]] == judged
+    scale = scale_of(extended, "classification", available=100)
+    assert scale == Scale({"steps": 100 if nets else 30, "images": 3}, substitutes)
+    assert scale_of(extended, "classification", available=2).sizes["images"] == 2
+
+
+def test_the_segmentation_network_is_always_a_substitute(plan):
+    digits = plan._replace(configs=[replace(c, dataset="digits") for c in plan.configs])
+    assert scale_of(digits, "segmentation", available=100).substitutes == (
+        "a VGG of width 8 trained for 30 steps on digits_on_photos for a ResNet-18 trained for segmentation on PASCAL "
+        "VOC 2012, digits for CIFAR-10")
 
 
 def test_the_committed_records_have_the_keys_of_the_heads_and_todays_digests(plan):

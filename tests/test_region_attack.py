@@ -1,5 +1,4 @@
 """Page 06: segmenters train, are ablated and scored by region; its presets, tables and rules."""
-import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -248,154 +247,165 @@ def test_what_the_released_rankings_share():
         [first, second, int(hundred), int(three), float(rho)] for first, second, hundred, three, rho in lines]
 
 
-FRACTIONS = (0.05, 0.15, 0.5)
-SIDES = ("right", "left", "top")
+LARGE = paper.Scale({"steps": 1000, "width": 16, "networks": 10})
+NO = -9.0   # of rows that no rule reads
 
 
-def rows(*changes: tuple[str, float], half: float = 1.0, n: int = 3) -> tuple[list, list]:
-    """Gaps and specificity: everything 2 points with intervals of `half` on each side, under circular padding 0.9.
-
-    changes  "network/kind/against or region/percent of the channels", mean: what differs ("*" is any)
-    """
-    keys = [("plain", kind, against, fraction) for kind in ("flip", "shift", "rms_activation")
-            for against in ablation.CONTROLS for fraction in FRACTIONS]
-    keys += [("plain", kind, region, fraction) for kind in ("signed", "only_there", "active")
-             for region in SIDES for fraction in FRACTIONS]
-    keys += [(network, "flip", against, fraction) for network in ("circular_padding", "never_flipped")
-             for against in ablation.CONTROLS for fraction in FRACTIONS[1:]]
-    keys += [(network, kind, region, fraction)
-             for network in ("circular_padding", *2 * ["never_flipped"]) for kind in ("signed", "only_there", "active")
-             for region in SIDES for fraction in FRACTIONS[1:]]
-    names = ["/".join((*key[:3], f"{100 * key[3]:.0f}")) for key in keys]
-    means = [0.9 if key[0] == "circular_padding" else 2.0 for key in keys]
-    for pattern, mean in changes:
-        matches = [bool(re.fullmatch(pattern.replace("*", "[^/]*"), name)) for name in names]
-        assert any(matches), pattern
-        means = [mean if match else old for match, old in zip(matches, means, strict=True)]
-    gaps, specificity = [], []
-    for (network, kind, where, fraction), mean in zip(keys, means, strict=True):
-        values = (network, kind, where, fraction, mean, mean - half, mean + half, n if network == "plain" else 1)
-        if where in ablation.CONTROLS:
-            gaps.append(judged.Gap(*values))
-        else:
-            specificity.append(judged.Specificity(*values))
-    return gaps, specificity
+def row(network: str, kind: str, where: str, mean: float, half: float = 1.0, fraction: float = 0.15, n: int = 12):
+    """A gap beyond `where`, or the specificity for that region, with an interval of `half` to either side."""
+    make = judged.Gap if where in ablation.CONTROLS else judged.Specificity
+    return make(network, kind, where, fraction, mean, mean - half, mean + half, n)
 
 
-def of(claim: paper.Claim, *changes: tuple[str, float], **options) -> list:
-    """The rows that a claim is about."""
-    return rows(*changes, **options)[0 if claim is judged.CHANNELS_OVERALL else 1]
+def plain(claim: paper.Claim, mean: float, half: float, n: int = 12) -> list:
+    """Rows of plain networks in which a claim's effect is `mean`."""
+    if claim is judged.CHANNELS_OVERALL:
+        return [row("plain", "flip", "random", mean, half, n=n), row("plain", "flip", "random", NO, fraction=0.05, n=n),
+                row("plain", "flip", "random", NO, fraction=0.5, n=n), row("plain", "flip", "rms_matched", NO, n=n),
+                row("plain", "shift", "random", NO, n=n)]
+    if claim is judged.CHANNELS_PERIPHERY:
+        return [row("plain", "flip", "periphery", mean, half, fraction=0.5, n=n),
+                row("plain", "flip", "periphery", NO, n=n)]
+    return [row("plain", "signed", "left", mean, half, n=n), row("plain", "signed", "right", 2, n=n),
+            row("plain", "signed", "top", NO, n=n), row("plain", "active", "left", NO, n=n),
+            row("plain", "signed", "left", NO, fraction=0.5, n=n)]
 
 
-def plain(some: list) -> list:
-    return [row for row in some if row.network == "plain"]
-
-
-OTHER_GAPS = [(f"plain/{kind}/*/*", -9) for kind in ("shift", "rms_activation")]
-OTHER_SIDES = [(f"plain/{kind}/*/*", -9) for kind in ("active", "only_there")]
-
-
-@pytest.mark.parametrize("claim, changes, verdict", [
-    (judged.CHANNELS_OVERALL, [], paper.REPRODUCED),
-    (judged.CHANNELS_OVERALL, [("plain/flip/random/50", 1.01)], paper.REPRODUCED),
-    (judged.CHANNELS_OVERALL, [("plain/flip/random/50", 1.0)], paper.IN_DIRECTION),    # the interval starts at 0
-    (judged.CHANNELS_OVERALL, [("plain/flip/random/5", 0.99)], paper.IN_DIRECTION),
-    (judged.CHANNELS_OVERALL, [("plain/flip/random/15", 0.01)], paper.IN_DIRECTION),
-    (judged.CHANNELS_OVERALL, [("plain/flip/random/*", 0.01)], paper.IN_DIRECTION),
-    (judged.CHANNELS_OVERALL, [("plain/flip/random/15", 0.0)], paper.NOT_REPRODUCED),
-    (judged.CHANNELS_OVERALL, [("plain/flip/random/5", -0.01)], paper.NOT_REPRODUCED),  # at one fraction of three
-    (judged.CHANNELS_OVERALL, [("plain/flip/random/*", -2)], paper.NOT_REPRODUCED),
-    (judged.CHANNELS_OVERALL, [("plain/flip/rms_matched/*", -9), *OTHER_GAPS], paper.REPRODUCED),
-    (judged.CHANNELS_REGION, [], paper.REPRODUCED),
-    (judged.CHANNELS_REGION, [("plain/signed/left/15", 1.01)], paper.REPRODUCED),
-    (judged.CHANNELS_REGION, [("plain/signed/left/15", 1.0)], paper.IN_DIRECTION),
-    (judged.CHANNELS_REGION, [("plain/signed/right/15", 0.99)], paper.IN_DIRECTION),
-    (judged.CHANNELS_REGION, [("plain/signed/right/15", 0.01)], paper.IN_DIRECTION),
-    (judged.CHANNELS_REGION, [("plain/signed/right/15", 0.0)], paper.NOT_REPRODUCED),
-    (judged.CHANNELS_REGION, [("plain/signed/left/15", -0.01)], paper.NOT_REPRODUCED),  # one side of two
-    (judged.CHANNELS_REGION, [("plain/signed/left/5", -9), ("plain/signed/right/5", -9)], paper.REPRODUCED),
-    (judged.CHANNELS_REGION, [("plain/signed/left/50", -9), ("plain/signed/right/50", -9)], paper.REPRODUCED),
-    (judged.CHANNELS_REGION, [("plain/signed/top/*", -9), *OTHER_SIDES], paper.REPRODUCED),
+@pytest.mark.parametrize("claim", judged.CLAIMS, ids=lambda claim: claim.id)
+@pytest.mark.parametrize("mean, half, verdict", [
+    (2.0, 1.9, paper.REPRODUCED),
+    (0.3, 0.2, paper.REPRODUCED),        # small, and there
+    (2.0, 2.0, paper.INCONCLUSIVE),      # the interval starts at 0
+    (-1.0, 2.0, paper.INCONCLUSIVE),     # it still holds the smallest effect of interest
+    (0.1, 0.8, paper.CONTRADICTED),      # no effect of interest
+    (-3.0, 1.0, paper.CONTRADICTED),
 ])
-def test_the_judges_of_the_ablations(claim, changes, verdict):
-    said, numbers = claim.verdict(plain(of(claim, *changes)))
-    assert said == verdict
-    assert re.search(r"[+-]\d+\.\d points \[[+-]\d", numbers) and "n = 3" in numbers and "nan" not in numbers
+def test_the_verdicts_of_the_ablations(claim, mean, half, verdict):
+    outcome, numbers = claim.verdict(plain(claim, mean, half), LARGE)
+    assert outcome == verdict
+    assert f"{mean:+.1f} points [" in numbers and "n = 12" in numbers
 
 
-def test_the_numbers_of_the_verdicts():
-    gaps, specificity = rows(("plain/flip/random/15", 3), ("plain/flip/rms_matched/5", -4),
-                             ("plain/signed/right/15", 0.5))
-    assert judged.CHANNELS_OVERALL.judge(gaps)[1] == (
-        "5 % of the channels: +2.0 points [+1.0, +3.0]; 15 % of the channels: +3.0 points [+2.0, +4.0]; 50 % of the "
-        "channels: +2.0 points [+1.0, +3.0], n = 3")
-    assert judged.CHANNELS_REGION.judge(specificity)[1] == (
-        "right: +0.5 points [-0.5, +1.5]; left: +2.0 points [+1.0, +3.0], n = 3")
+def test_both_sides_have_to_suffer_more():
+    sides = [row("plain", "signed", "left", 2), row("plain", "signed", "right", -0.5)]
+    assert judged.CHANNELS_REGION.verdict(sides, LARGE)[0] == paper.CONTRADICTED
+
+
+def test_a_verdict_shows_the_fractions_that_it_does_not_judge():
+    assert judged.CHANNELS_PERIPHERY.verdict(plain(judged.CHANNELS_PERIPHERY, 2, 1), LARGE)[1] == (
+        "50 % of the channels: +2.0 points [+1.0, +3.0], n = 12; not judged: 15 % of the channels: -9.0 points "
+        "[-10.0, -8.0]")
 
 
 @pytest.mark.parametrize("claim", judged.CLAIMS, ids=lambda claim: claim.id)
 def test_one_network_is_not_judged(claim):
     assert claim in claims.CLAIMS
-    assert claim.verdict([]) == (paper.NOT_TESTABLE, "not run yet")
-    assert claim.verdict(plain(of(claim, n=1)))[0] == paper.NOT_TESTABLE
-    assert claim.verdict(plain(of(claim, n=2)))[0] == paper.REPRODUCED
+    assert claim.verdict(plain(claim, 2, 1, n=1), LARGE)[0] == paper.NOT_TESTABLE
 
 
-@pytest.mark.parametrize("changes, said", [
-    ([], paper.PASSED),                                                        # plain from 1.0, circular 0.9
-    ([("plain/flip/rms_matched/5", 1.01)], paper.PASSED),
-    ([("plain/flip/rms_matched/5", 1.0)], paper.NOT_PASSED),                   # loudness is enough at one fraction
-    ([("plain/flip/rms_matched/50", -3)], paper.NOT_PASSED),
-    ([("circular_padding/flip/random/15", 0.99)], paper.PASSED),
-    ([("circular_padding/flip/random/15", 1.0)], paper.NOT_PASSED),            # as much where nothing knows the column
-    ([("circular_padding/flip/random/50", 3)], paper.NOT_PASSED),
-    ([("plain/flip/random/5", -3)], paper.PASSED),                             # that is the verdict's business
-    ([("circular_padding/flip/rms_matched/*", 9), ("never_flipped/*/*/*", -9), ("plain/only_there/*/*", -9)],
-     paper.PASSED),
+@pytest.mark.parametrize("profile, dataset, testable", [
+    ("smoke", "streets", []), ("quick", "streets", []),
+    ("quick", "camvid", [judged.CHANNELS_PERIPHERY.id]), ("paper", "camvid", [judged.CHANNELS_PERIPHERY.id]),
+    ("small", "camvid", [claim.id for claim in judged.CLAIMS])])
+def test_what_the_runs_of_a_profile_can_judge(profile, dataset, testable):
+    network, profile = ("small", "paper") if profile == "small" else ("", profile)
+    c = region_attack.configs(profile, dataset, "", network=network)["plain"]
+    scale = judged.scale(c, (120, 160), region_attack.n_seeds(profile, network))
+    assert [claim.id for claim in judged.CLAIMS
+            if claim.verdict(plain(claim, 2, 1), scale)[0] != paper.NOT_TESTABLE] == testable
+
+
+def test_what_stands_in_for_the_papers_set_up(tmp_path):
+    file = tmp_path / "w.pth"
+    file.write_text("any")
+    small, authors, large_stride, elsewhere = (region_attack.configs(*of, "", **options)["plain"] for of, options in (
+        (("quick", "camvid"), {}), (("paper", "cityscapes"), {}), (("paper", "cityscapes"), {"network": "torchvision"}),
+        (("paper", "cityscapes"), {"checkpoint": str(file)})))
+    assert judged.scale(small, (120, 160), 3) == paper.Scale(
+        {"steps": 1000, "width": 16, "networks": 3},
+        "camvid for Cityscapes, 120×160 for 1024×2048 pixels, resnet18 of width 16 with the skip of DeepLabv3+ for "
+        "resnet50, 1,000 for 30,000 steps, random for ImageNet weights")
+    assert judged.scale(authors, (1024, 2048), 3) == paper.Scale({"steps": 30_000, "width": 64, "networks": 3})
+    assert judged.scale(large_stride, (1024, 2048), 3).substitutes == "resnet50 at stride 8 for resnet50"
+    assert judged.scale(elsewhere, (1024, 2048), 1).substitutes == "a network trained elsewhere"
+
+
+# Mean and half of an interval: the cost, that beyond RMS-matched sets, and that beyond networks with circular padding.
+@pytest.mark.parametrize("cost, matched, circular, outcome", [
+    ((2, 1), (2, 1), (2, 1), paper.RULED_OUT),
+    ((2, 1), (-2, 1), (2, 1), paper.RIVAL_HOLDS),
+    ((2, 1), (2, 1), (0, 0.9), paper.RIVAL_HOLDS),
+    ((2, 1), (2, 1), (0, 2), paper.UNDECIDED),
+    ((2, 1), (0, 0.5), (2, 1), paper.UNDECIDED),       # matched sets may contain ranked channels
+    ((0, 1), (-2, 1), (0, 0.9), paper.UNDECIDED),      # there is nothing to explain
 ])
-def test_the_control_of_the_flip_ranked(changes, said):
-    outcome, numbers = judged.CHANNELS_OVERALL.control_outcome(rows(*changes)[0])
-    assert outcome == said and "nan" not in numbers
-    assert re.search(r"matched sets: 5 % [+-]\d.*; 15 % .*, n = 3; .* network: 15 % [+-]\d.*, others [+-]", numbers)
+def test_the_control_of_the_flip_ranked(cost, matched, circular, outcome):
+    rows = [row("plain", "flip", "random", *cost), row("plain", "flip", "rms_matched", *matched),
+            row(judged.BEYOND_CIRCULAR, "flip", "random", *circular, n=2),
+            row("circular_padding", "flip", "random", 0.5, n=1), row("circular_padding", "flip", "random", 0.7, n=1),
+            row(judged.BEYOND_CIRCULAR, "flip", "rms_matched", NO), row("never_flipped", "flip", "random", NO, n=1),
+            row("plain", "flip", "rms_matched", NO, fraction=0.05)]
+    verdict, numbers = judged.CHANNELS_OVERALL.control_outcome(rows, LARGE)
+    assert verdict == outcome and numbers.endswith("which have +0.5 and +0.7")
 
 
-@pytest.mark.parametrize("changes, said", [
-    ([], paper.PASSED),
-    ([("plain/only_there/left/15", 1.01)], paper.PASSED),
-    ([("plain/only_there/left/15", 1.0)], paper.NOT_PASSED),                   # the measure sees nothing
-    ([("plain/only_there/right/15", -2)], paper.NOT_PASSED),
-    ([("never_flipped/signed/left/15", 1.0)], paper.NOT_PASSED),               # the ranking finds no side
-    ([("never_flipped/signed/right/15", 1.01)], paper.PASSED),
-    ([("*/*/*/50", -9), ("*/*/top/*", -9), ("plain/signed/*/*", -9), ("*/active/*/*", -9), ("*/flip/*/*", -9),
-      ("circular_padding/*/*/*", -9), ("never_flipped/only_there/*/*", -9)], paper.PASSED),
+@pytest.mark.parametrize("difference, circular, outcome", [
+    ((2, 1), (2, 1), paper.RULED_OUT),
+    ((2, 1), (-1, 1), paper.RIVAL_HOLDS),
+    ((2, 1), (0, 2), paper.UNDECIDED),
+    ((0, 1), (-1, 1), paper.UNDECIDED),                # there is nothing to explain
 ])
-def test_the_control_of_the_sides(changes, said):
-    outcome, numbers = judged.CHANNELS_REGION.control_outcome(rows(*changes)[1])
-    assert outcome == said and "nan" not in numbers
-    assert re.search(r"only there: left \S+ points .*; right .*, n = 3; .* network: left .*; left .*; right ", numbers)
+def test_the_control_of_the_periphery(difference, circular, outcome):
+    rows = [row("plain", "flip", "periphery", *difference, fraction=0.5), row("plain", "flip", "periphery", NO),
+            row(judged.BEYOND_CIRCULAR, "flip", "periphery", *circular, fraction=0.5, n=2),
+            row(judged.BEYOND_CIRCULAR, "flip", "periphery", NO)]
+    assert judged.CHANNELS_PERIPHERY.control_outcome(rows, LARGE)[0] == outcome
 
 
-def test_one_network_of_two_that_finds_no_side_is_enough():
-    specificity = rows()[1]
-    at = [n for n, row in enumerate(specificity)
-          if row[:4] == ("never_flipped", "signed", "left", 0.15)]
-    assert len(at) == 2
-    specificity[at[0]] = specificity[at[0]]._replace(mean=0.0, low=-1.0, high=1.0)
-    assert judged.CHANNELS_REGION.control_outcome(specificity)[0] == paper.NOT_PASSED
+def sides(local: tuple, signed: tuple, n: int = 2) -> list:
+    """Rows of the control of the sides, in which one of each kind has the given mean and half of its interval."""
+    listed = [row("never_flipped", "signed", side, 2, n=1) for side in ("left", "right") for _ in range(n)]
+    return [row("plain", "only_there", "left", *local), row("plain", "only_there", "right", 2),
+            listed[0]._replace(mean=signed[0], low=signed[0] - signed[1], high=signed[0] + signed[1]), *listed[1:],
+            row("plain", "signed", "left", NO), row("never_flipped", "signed", "top", NO, n=1)]
 
 
-@pytest.mark.parametrize("claim, network", [(judged.CHANNELS_OVERALL, "circular_padding"),
-                                            (judged.CHANNELS_REGION, "never_flipped")])
-def test_controls_that_were_not_tried(claim, network):
-    assert claim.control_outcome([row for row in of(claim) if row.network != network])[0] == paper.NOT_TRIED
-    assert claim.control_outcome(of(claim, n=1))[0] == paper.NOT_TRIED                  # no interval
-    assert claim.control_outcome(of(claim, n=2))[0] == paper.PASSED
+@pytest.mark.parametrize("local, signed, outcome", [
+    ((2, 1), (2, 1), paper.RULED_OUT),
+    ((0, 0.9), (2, 1), paper.RIVAL_HOLDS),             # the measure sees nothing
+    ((2, 1), (-1, 1), paper.RIVAL_HOLDS),              # the ranking finds no side, in one network of two
+    ((1, 2), (2, 1), paper.UNDECIDED),
+    ((2, 1), (1, 2), paper.UNDECIDED),
+])
+def test_the_control_of_the_sides(local, signed, outcome):
+    assert judged.CHANNELS_REGION.control_outcome(sides(local, signed), LARGE)[0] == outcome
 
 
-def test_rows_of_controls_are_networks_by_themselves():
+def test_controls_without_the_networks_for_them():
+    for claim in judged.CLAIMS:
+        assert claim.control_outcome(plain(claim, 2, 1), LARGE)[0] == paper.NOT_TRIED
+    assert judged.CHANNELS_REGION.control_outcome(sides((2, 1), (2, 1), n=1), LARGE)[0] == paper.UNDECIDED
+
+
+def test_rows_of_controls_are_networks_by_themselves_and_against_the_plain_ones():
     frame = pd.DataFrame([{"network": network, "kind": "flip", "against": "random", "fraction": 0.5, "value": value,
                            "low": -1.0, "high": 9.0, "seed": seed}
-                          for network in ("plain", "circular_padding") for seed, value in enumerate((1.0, 3.0))])
-    plain, *circular = judged.gap_rows(frame)
-    assert (plain.network, plain.mean, plain.n) == ("plain", 2.0, 2) and plain.low < 1 and plain.high > 3
-    assert [row[4:] for row in circular] == [(1.0, -1.0, 9.0, 1), (3.0, -1.0, 9.0, 1)]
+                          for network, values in (("plain", (1.0, 2.0, 3.0)), ("circular_padding", (0.0, 1.0)))
+                          for seed, value in enumerate(values)])
+    plain, beyond, *circular = judged.gap_rows(frame)
+    assert (plain.network, plain.mean, plain.n) == ("plain", 2.0, 3) and plain.low < 1 and plain.high > 3
+    assert [row[4:] for row in circular] == [(0.0, -1.0, 9.0, 1), (1.0, -1.0, 9.0, 1)]
+    half = 3.182 * (2.5 / 3 * (1 / 3 + 1 / 2)) ** 0.5          # Student's t with 3 degrees of freedom, pooled variance
+    assert beyond[4:] == pytest.approx((1.5, 1.5 - half, 1.5 + half, 2), abs=1e-3)
+    single = judged.gap_rows(frame[:4])[1]
+    assert (single.network, single.mean, single.n) == (judged.BEYOND_CIRCULAR, 2.0, 1) and single.low != single.low
+
+
+def test_what_the_periphery_loses_more_than_the_centre():
+    rows = pd.DataFrame([("nothing", 0.0, 50, 50), ("flip", 0.15, 40, 30), ("random", 0.15, 44, 41),
+                         ("random", 0.15, 46, 43), ("rms_matched", 0.15, 0, 0)],
+                        columns=["kind", "fraction", "centre", "periphery"]).assign(network="plain", seed=0)
+    found = region_attack.periphery_specificity(rows)
+    assert found[["fraction", "centre", "periphery", "value"]].to_numpy().tolist() == [[0.15, 5, 12, 7]]
+    made, = judged.specificity_rows(pd.concat([found, found.assign(seed=1)]))
+    assert made[:5] == ("plain", "flip", "periphery", 0.15, 7) and made.n == 2

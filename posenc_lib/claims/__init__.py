@@ -1,6 +1,6 @@
 """The papers' claims, one module per page: printed tables, claims, and the rules that judge them.
 
-A rule is written before the run that it judges.  `CLAIMS`, `TABLES` and `pages_of` are those of `registry`, which
+Each claim says when its rules were fixed.  `CLAIMS`, `TABLES` and `pages_of` are those of `registry`, which
 imports every page's experiment, and is itself imported when one of them is used.
 """
 from importlib import import_module

@@ -1,30 +1,52 @@
-"""What every claim of a paper shares: the possible verdicts, and the rule by which a page reaches one.
+"""What every claim of a paper shares: the run that it takes to judge it, the possible outcomes, and what they mean.
 
-A claim's rule is the docstring of its `judge`: the page prints it in the claim box, and the code below it decides.
+A claim's rule is the docstring of its `judge`, a control's that of its `judge_control`: the page prints it in the claim
+box, and the code below it decides.
 """
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import cleandoc
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 REPRODUCED = "reproduced"
-IN_DIRECTION = "reproduced in direction"
-NOT_REPRODUCED = "not reproduced"
+SUBSTITUTE = "reproduced on a substitute"   # what `Claim.verdict` makes of REPRODUCED off the paper's set-up
+NEAR = "near the paper, n = 1"              # one seed at the paper's scale, which gives no interval
+IN_DIRECTION = "in direction"               # the effect is there, its size is not the paper's
+INCONCLUSIVE = "inconclusive"
+CONTRADICTED = "contradicted"
 NOT_TESTABLE = "not testable here"
-PASSED = "passed"           # outcomes of a control
-NOT_PASSED = "not passed"
+VERDICTS = (REPRODUCED, SUBSTITUTE, NEAR, IN_DIRECTION, INCONCLUSIVE, CONTRADICTED, NOT_TESTABLE)
+RULED_OUT = "ruled out"                     # outcomes of a control, for the rival explanation that it tries
+RIVAL_HOLDS = "rival explanation holds"
+UNDECIDED = "undecided"
 NOT_TRIED = "not tried here"
-NOT_RUN = "not run"         # no verdict: the page has not run
+OUTCOMES = (RULED_OUT, RIVAL_HOLDS, UNDECIDED, NOT_TRIED)
+NOT_RUN = "not run"                         # no verdict: the page has not run
 NOT_RUN_YET = "not run yet"
 SINGLE_SEED = "one seed has no interval; run at least two"
+
+# What a claim may require of the runs that judge it.
+QUANTITIES = {"steps": "training steps", "width": "channels in the first stage", "networks": "networks",
+              "images": "test images"}
 
 Rows = Sequence[Any] | pd.DataFrame   # one row or record per estimate, with the number of seeds as `n`
 
 
 @dataclass(frozen=True)
+class Scale:
+    """How large the runs are that a verdict rests on, and what in them is not the paper's.
+
+    sizes        the smallest of each quantity among the runs, by its name in `QUANTITIES`
+    substitutes  what stands in for the paper's network, data or schedule, as in "digits for CIFAR-10, width 16 for 64";
+                 empty where nothing does
+    """
+    sizes: Mapping[str, float] = field(default_factory=dict)
+    substitutes: str = ""
+
+
+@dataclass(frozen=True, eq=False)   # hashable, as a key of what was found
 class Claim:
     """One statement of a paper, with the rules that judge it and its control.
 
@@ -33,11 +55,16 @@ class Claim:
     statement      the claim, in our words
     source         paper, and table, figure or section
     paper_value    the headline number with its unit; "" if the paper prints none
-    judge          rows of this run, as its module defines them -> (verdict, the numbers it rests on)
-    control        the experiment on the page that could overturn the claim's interpretation
+    judge          rows of a run, as its module defines them -> (verdict, the numbers it rests on)
+    control        the rival explanation, and the experiment on the page that tries it
     judge_control  rows of the control -> (outcome, the numbers it rests on)
     figure         name of the page's figure that shows the claim
     tables         tables of the paper that the page reproduces, as named in `claims.TABLES`
+    minimum        the least of each quantity that a run needs to be judged: below it an effect may be missing because
+                   nothing was learned
+    control_minimum  the same for the control; None if it is that of the claim
+    judge_one      as `judge`, for a single seed; None if one seed decides nothing
+    fixed          when the rules were fixed, relative to the runs that they judge
     """
     id: str
     page: str
@@ -49,10 +76,16 @@ class Claim:
     judge_control: Callable[..., tuple[str, str]]
     figure: str
     tables: tuple[str, ...] = ()
+    minimum: Mapping[str, float] = field(default_factory=dict)
+    control_minimum: Mapping[str, float] | None = None
+    judge_one: Callable[..., tuple[str, str]] | None = None
+    fixed: str = "after the CPU runs on file, before the reference run"
 
     @property
     def rule(self) -> str:
-        return cleandoc(self.judge.__doc__)
+        """The rule in words, with what it needs."""
+        needs = f" Needs at least {_listed(self.minimum)}." if self.minimum else ""
+        return cleandoc(self.judge.__doc__) + needs
 
     @property
     def control_rule(self) -> str:
@@ -63,32 +96,57 @@ class Claim:
         """Source and headline number, as in "ICCV 2021, Table 1: 100 %"."""
         return f"{self.source}: {self.paper_value}" if self.paper_value else self.source
 
-    def verdict(self, rows: Rows) -> tuple[str, str]:
-        """Judge this run by the rule; not testable without rows or from a single seed, which has no interval."""
+    def verdict(self, rows: Rows, scale: Scale) -> tuple[str, str]:
+        """Judge a run by the rule.
+
+        Not testable without rows, below the minimum, or from a single seed, unless the claim has a rule for one and the
+        set-up is the paper's.  What is reproduced with another set-up is so *on a substitute*.
+        """
         if len(rows) == 0:
             return NOT_TESTABLE, NOT_RUN_YET
+        if short := _shortfall(self.minimum, scale):
+            return NOT_TESTABLE, short
         fewest = _seeds(rows).min()
         if pd.isna(fewest) or fewest < 2:
-            return NOT_TESTABLE, SINGLE_SEED
-        return self.judge(rows)
+            return (NOT_TESTABLE, SINGLE_SEED) if self.judge_one is None or scale.substitutes else self.judge_one(rows)
+        verdict, evidence = self.judge(rows)
+        if verdict == REPRODUCED and scale.substitutes:
+            return SUBSTITUTE, f"{evidence}; {scale.substitutes}"
+        return verdict, evidence
 
-    def control_outcome(self, rows: Rows) -> tuple[str, str]:
-        """Judge the control by its rule; not tried if there are no rows."""
-        return self.judge_control(rows) if len(rows) else (NOT_TRIED, NOT_RUN_YET)
+    def control_outcome(self, rows: Rows, scale: Scale) -> tuple[str, str]:
+        """Judge the control by its rule.  Not tried without rows or below the minimum."""
+        if len(rows) == 0:
+            return NOT_TRIED, NOT_RUN_YET
+        if short := _shortfall(self.minimum if self.control_minimum is None else self.control_minimum, scale):
+            return NOT_TRIED, short
+        return self.judge_control(rows)
 
 
-def outcome(passed: bool | np.bool_, n: int | float | np.number, evidence: str) -> tuple[str, str]:
-    """Return a control's outcome over `n` seeds, with its evidence; not tried if a single seed gives no interval."""
-    return (PASSED if passed else NOT_PASSED, evidence) if n >= 2 else (NOT_TRIED, SINGLE_SEED)
+def direction(rows: Sequence, smallest: float) -> str:
+    """What intervals say of an effect that a claim puts above 0 in every row.
 
+    smallest  the smallest effect of interest, in the rows' unit
 
-def above_zero(rows: Sequence) -> str:
-    """Verdict on whether every row is above 0: by its interval, by its mean, or not."""
+    IN_DIRECTION if every interval lies above 0.  CONTRADICTED if some interval lies below `smallest`: there the effect
+    is too small to matter, absent or reversed (with 95 % intervals, a test at 2.5 %).  Otherwise INCONCLUSIVE.
+    """
     if not rows:
         return NOT_TESTABLE
     if all(row.low > 0 for row in rows):
-        return REPRODUCED
-    return IN_DIRECTION if all(row.mean > 0 for row in rows) else NOT_REPRODUCED
+        return IN_DIRECTION
+    return CONTRADICTED if any(row.high < smallest for row in rows) else INCONCLUSIVE
+
+
+def rival(ruled_out: bool, holds: bool, n: float, evidence: str) -> tuple[str, str]:
+    """Return a control's outcome over `n` seeds, with its evidence; undecided from one seed, which has no interval.
+
+    ruled_out  whether the data exclude the rival explanation
+    holds      whether they show it
+    """
+    if n < 2:
+        return UNDECIDED, f"{evidence} ({SINGLE_SEED})"
+    return RULED_OUT if ruled_out else RIVAL_HOLDS if holds else UNDECIDED, evidence
 
 
 def interval_text(row, unit: str = "", spec: str = ".1f", with_n: bool = False) -> str:
@@ -119,3 +177,15 @@ def _value(row, name: str):
 def _seeds(rows: Rows) -> pd.Series:
     """Return the number of seeds of each row, nan where a row was not run."""
     return rows["n"] if isinstance(rows, pd.DataFrame) else pd.Series([row.n for row in rows], dtype=float)
+
+
+def _listed(sizes: Mapping[str, float]) -> str:
+    return " and ".join(f"{least:,g} {QUANTITIES[name]}" for name, least in sizes.items())
+
+
+def _shortfall(minimum: Mapping[str, float], scale: Scale) -> str:
+    """Say what a run lacks; "" if nothing."""
+    short = {name: least for name, least in minimum.items() if scale.sizes[name] < least}
+    if not short:
+        return ""
+    return f"{_listed({name: scale.sizes[name] for name in short})}; it takes at least {_listed(short)}"

@@ -1,10 +1,11 @@
 """Islam et al., ICCV 2021, supplement S4: Table S1, the claim and its rules."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
 
-from posenc_lib.claims.claim import IN_DIRECTION, REPRODUCED, Claim, above_zero, outcome, points
+from posenc_lib.claims.claim import IN_DIRECTION, REPRODUCED, Claim, Scale, direction, points, rival
+from posenc_lib.experiments.pedestrian_detection import PAPER_CITYPERSONS, DetectorConfig
 from posenc_lib.run.records import summarise
 
 # Table S1, in percent: log-average miss rates on CityPersons, N = 100 channels, one network each.  The text calls them
@@ -22,6 +23,16 @@ _TABLE_S1 = {
 TABLE_S1 = pd.DataFrame([(detector, kind, setup, value) for (detector, kind), row in _TABLE_S1.items()
                          for setup, value in zip(_SETUPS, row, strict=True)],
                         columns=["detector", "kind", "setup", "paper"])
+# Points on All that the flip-ranked set costs beyond the random one: 2.44, 1.40 and 0.77.
+PRINTED = {detector: _TABLE_S1[detector, "flip"][-1] - _TABLE_S1[detector, "random"][-1] for detector in DETECTORS}
+# Points of miss rate on All, the smallest effect of interest: half of the median of the three.
+SMALLEST = 0.7
+# What a run needs.  After 120 to 180 steps (profile quick on streets) detectors miss 91 to 99 % on All with nothing
+# ablated, and can hardly miss more; after 600, 33 to 51 % (CPU runs on file).  The 95 % interval over two networks is 9
+# SDs to either side, over five 1.2; how much the gap varies between networks is not known, as one of each is on file.
+# The control is read by its own intervals, so it asks for no number of networks.
+TRAINED = {"steps": 600}
+MINIMUM = {**TRAINED, "networks": 5}
 
 
 class Gap(NamedTuple):
@@ -53,33 +64,77 @@ def gap_rows(gaps: pd.DataFrame, pixel: Mapping[str, float]) -> list[Gap]:
 
 
 def _pedestrians(rows: Sequence[Gap]) -> tuple[str, str]:
-    """The miss rate on All without the channels of highest flip response, minus its mean without as many random ones;
-    at 100 channels, or 15 % of a small network's. *Reproduced* when its 95 % interval over seeds lies above 0 for every
-    detector that was run, and those are the paper's three. *Reproduced in direction* when its mean does for every
-    detector that was run. Else *not reproduced*.
+    """Points of log-average miss rate on All without the channels of highest flip response, minus its mean without as
+    many random ones; at 100 channels, or 15 % of a small network's; 95 % interval over networks. *Reproduced* when the
+    interval lies above 0 for each of the paper's three detectors, and each mean is between half and twice the paper's
+    difference (+2.44, +1.40 and +0.77 points). *In direction* when the interval lies above 0 for every detector that
+    was run. *Contradicted* when it does not, and for some detector lies below 0.7 points, the smallest effect of
+    interest: half of the paper's median. Else *inconclusive*. A miss rate ends at 100 %, so the difference is at most
+    what random sets leave to be missed.
     """
-    flip = [row for row in rows if (row.kind, row.against) == ("flip", "random")]
-    verdict = above_zero(flip)
-    if verdict == REPRODUCED and {row.detector for row in flip} != set(TABLE_S1["detector"]):
-        verdict = IN_DIRECTION
-    numbers = "; ".join(f"{DETECTORS[row.detector]}: {points(row)}" for row in flip)
-    return verdict, f"{numbers}, n = {min((row.n for row in flip), default=0)}"
+    flip = _beyond(rows, "random")
+    verdict = direction(list(flip.values()), SMALLEST)
+    sizes_agree = set(flip) == set(PRINTED) and all(
+        PRINTED[detector] / 2 <= row.mean <= 2 * PRINTED[detector] for detector, row in flip.items())
+    if verdict == IN_DIRECTION and sizes_agree:
+        verdict = REPRODUCED
+    numbers = "; ".join(f"{DETECTORS[detector]}: {points(row)}" for detector, row in flip.items())
+    return verdict, f"{numbers}, n = {min((row.n for row in flip.values()), default=0)}"
 
 
 def _pedestrians_controls(rows: Sequence[Gap]) -> tuple[str, str]:
-    """Points of miss rate on All, at the fraction of the rule above. *Passed* when for every detector that was run the
-    flip-ranked set costs more than RMS-matched random sets (the gap's 95 % interval over seeds lies above 0), and the
-    mean of its gap beyond random sets is larger than the most by which shifting the images by one pixel, to any of
-    four sides, changes any of that detector's networks. Else *not passed*.
+    """Points of miss rate on All, number of channels and interval are those of the rule above. *Ruled out* when for
+    every detector that was run two intervals lie high enough: that of what the flip-ranked set costs beyond RMS-matched
+    random sets above 0, and that of what it costs beyond random sets above the most by which shifting the images by one
+    pixel, to any of four sides, changes any of that detector's networks. The *rival explanation holds* when for some
+    detector there is a cost to explain (its interval beyond random sets lies above 0) and one of the two explains it:
+    RMS-matched sets cost more (the interval lies below 0), or one pixel changes more (the interval lies below that).
+    Else *undecided*. RMS-matched sets may contain ranked channels, which shrinks the first difference but keeps its
+    sign: a small one is not counted against the claim.
     """
-    random, matched = ({row.detector: row for row in rows if (row.kind, row.against) == ("flip", against)}
-                       for against in ("random", "rms_matched"))
-    numbers = "; ".join(f"{DETECTORS[detector]}: beyond RMS-matched sets {points(matched[detector])}, beyond random "
-                        f"ones {row.mean:+.1f}, one pixel moves it by up to {row.pixel:.1f}"
+    random, matched = (_beyond(rows, against) for against in ("random", "rms_matched"))
+    numbers = "; ".join(f"{DETECTORS[detector]}: beyond RMS-matched sets {_points(matched[detector])}, beyond random "
+                        f"ones {_points(row)}, one pixel moves it by up to {row.pixel:.1f}"
                         for detector, row in random.items())
-    passed = all(row.low > 0 for row in matched.values()) and all(row.mean > row.pixel for row in random.values())
+    ruled_out = all(matched[detector].low > 0 and row.low > row.pixel for detector, row in random.items())
+    holds = any(row.low > 0 and (matched[detector].high < 0 or row.high < row.pixel)
+                for detector, row in random.items())
     n = min((row.n for row in random.values()), default=0)
-    return outcome(passed, n, f"{numbers}, n = {n}")
+    return rival(ruled_out, holds, n, f"{numbers}, n = {n}")
+
+
+def _points(row: Gap) -> str:
+    """`points`, without an interval where there is one network."""
+    return points(row) if row.n > 1 else f"{row.mean:+.1f} points"
+
+
+def _beyond(rows: Sequence[Gap], against: str) -> dict[str, Gap]:
+    """The row of each detector for the flip-ranked set beyond a control."""
+    return {row.detector: row for row in rows if (row.kind, row.against) == ("flip", against)}
+
+
+def scale(configs: Iterable[DetectorConfig], size: tuple[int, int], networks: int) -> Scale:
+    """The size of the smallest run, and what stands in for the paper's data and detectors; it states no schedule.
+
+    configs   of the detectors that were run
+    size      rows and columns of the images
+    networks  number of networks of each detector
+    """
+    configs = list(configs)
+    differences = []   # used, the paper's, unit
+    for c in configs:
+        width = f" of width {c.width}" if c.width else ""
+        ablated = c.fractions[0]
+        differences += [
+            (c.dataset.replace("citypersons", "CityPersons"), "CityPersons", ""),
+            (f"{size[0]}×{size[1]}", "1024×2048", " pixels"),
+            (f"{c.net}{width}", PAPER_CITYPERSONS[c.detector].settings.get("net", DetectorConfig.net), ""),
+            ("ImageNet" if c.weights else "random", "ImageNet", " weights"),
+            (f"{ablated}" if ablated >= 1 else f"{100 * ablated:.0f} % of the channels", "100", ""),
+        ]
+    substitutes = dict.fromkeys(f"{used} for {papers}{unit}" for used, papers, unit in differences if used != papers)
+    steps = min(c.recipe.epochs * c.recipe.epoch_steps for c in configs)
+    return Scale({"steps": steps, "networks": networks}, ", ".join(substitutes))
 
 
 PEDESTRIANS = Claim(
@@ -89,7 +144,9 @@ PEDESTRIANS = Claim(
     "ICCV 2021, supplement S4, Table S1",
     "miss rate on All, nothing, random and flip-ranked removed: Faster R-CNN 30.34, 31.92, 34.36 %; Cascade R-CNN "
     "26.89, 27.17, 28.57 %; CSP 37.57, 38.05, 38.82 %", _pedestrians,
-    "RMS-matched random sets of channels, which know nothing of mirrors; and a shift of the images by one pixel, which "
-    "takes nothing away", _pedestrians_controls, "07_table_s1", ("ICCV 2021, Table S1",))
+    "the rival explanations: these channels are missed because they are the most active, tried by RMS-matched random "
+    "sets, which know nothing of mirrors; or the difference is no more than what the miss rate jumps by anyway, tried "
+    "by a shift of the images by one pixel, which takes nothing away", _pedestrians_controls, "07_table_s1",
+    ("ICCV 2021, Table S1",), MINIMUM, TRAINED)
 
 CLAIMS = (PEDESTRIANS,)

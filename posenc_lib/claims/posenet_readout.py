@@ -6,9 +6,29 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from posenc_lib.claims.claim import IN_DIRECTION, NOT_REPRODUCED, NOT_TRIED, REPRODUCED, Claim, outcome, points
-from posenc_lib.experiments.posenet_readout import MapScore, MiouScore
+from posenc_lib.claims.claim import (
+    CONTRADICTED,
+    IN_DIRECTION,
+    NOT_TESTABLE,
+    NOT_TRIED,
+    REPRODUCED,
+    Claim,
+    Scale,
+    direction,
+    points,
+    rival,
+)
+from posenc_lib.experiments.encoders import EncoderConfig
+from posenc_lib.experiments.posenet_readout import (
+    Cell,
+    MapScore,
+    MiouScore,
+    ReadoutConfig,
+    ReadoutInputs,
+    ScratchConfig,
+)
 from posenc_lib.measure.metrics import mean_interval
+from posenc_lib.run.config import Recipe
 
 # Tables 1 to 4 and 6: Spearman correlation (SPC) and mean absolute error (MAE) of the predicted map.  One run each, no
 # intervals.  On the stripes (HS, VS) the paper's MAE is on a scale twice that of the maps: its constant predictor has
@@ -139,24 +159,42 @@ def summarise(scores: Iterable[MapScore]) -> list[CellScore]:
     return cells
 
 
-def judged(cells: Iterable[CellScore]) -> list[CellScore]:
-    """Return the cells that the rules of Tables 1 to 4 and 6 judge: those on natural images that the paper prints."""
-    return [cell for cell in cells
-            if cell.images == "natural" and cell.table != "fig6" and not np.isnan(cell.paper_spc)]
+class _Interval(NamedTuple):
+    mean: float
+    low: float
+    high: float
+    n: int
 
 
 class Step(NamedTuple):
-    """The difference between a cell and the cell that the paper sets it against.
+    """The difference between a cell and the cell that the paper sets it against, seed by seed.
 
-    paper, mean, low, high  of the difference in SPC; the interval is over seeds
-    direction  "same", "opposite", or "open" if the interval contains 0
+    network  of the cell, `EncoderConfig.key`
+    against  variant of the other cell
+    paper, mean, low, high  of the difference in SPC; the interval is the 95 % interval over n seeds
     """
+    table: str
+    variant: str
+    network: str
+    target: str
+    images: str
     against: str
     paper: float
     mean: float
     low: float
     high: float
-    direction: str
+    n: int
+
+    @property
+    def direction(self) -> str:
+        """That of the paper: "same", "opposite", or "open" if the interval contains 0."""
+        if self.low <= 0 <= self.high or np.isnan(self.low):
+            return "open"
+        return "same" if self.mean * self.paper > 0 else "opposite"
+
+    def reversed(self) -> "Step":
+        """The step from this cell to the other."""
+        return self._replace(paper=-self.paper, mean=-self.mean, low=-self.high, high=-self.low)
 
 
 def step(cell: CellScore, scores: Iterable[MapScore]) -> Step | None:
@@ -170,11 +208,56 @@ def step(cell: CellScore, scores: Iterable[MapScore]) -> Step | None:
     for score in scores:
         if (score.table, score.variant, score.target, score.images) == (cell.table, against, *cell.cell[2:]):
             base.setdefault(score.seed, score.spc or 0.0)
-    mean, low, high = mean_interval(list(_subtract(here, base).values()))
     paper = _PRINTED[cell.cell][0] - _PRINTED[cell.table, against, cell.target, cell.images][0]
-    agreement = "same" if mean * paper > 0 else "opposite"
-    direction = agreement if low > 0 or high < 0 else "open"
-    return Step(against, paper, mean, low, high, direction)
+    difference = _interval(_subtract(here, base).values())
+    return Step(cell.table, cell.variant, cell.network, cell.target, cell.images, against, paper, *difference)
+
+
+def judged(scores: Sequence[MapScore]) -> list[Step]:
+    """Return what the rules of Tables 1 to 4 and 6 judge: the steps on natural images that the paper prints."""
+    cells = [cell for cell in summarise(scores)
+             if cell.images == "natural" and cell.table != "fig6" and not np.isnan(cell.paper_spc)]
+    return [found for cell in cells if (found := step(cell, scores))]
+
+
+CONTENTLESS = ("black", "white", "noise")   # the test sets without content
+
+
+class ContentChange(NamedTuple):
+    """SPC of one map of one network on images without content, compared with natural images seed by seed.
+
+    images           "black", "white" or "noise"
+    natural_low      lower bound of the 95 % interval of SPC on natural images
+    mean, low, high  SPC on `images` minus that on natural images, with its 95 % interval over n seeds
+    kept             SPC on `images` minus half of that on natural images
+    """
+    variant: str
+    network: str
+    target: str
+    images: str
+    natural_low: float
+    mean: float
+    low: float
+    high: float
+    n: int
+    kept: _Interval
+
+
+def content_changes(scores: Iterable[MapScore]) -> list[ContentChange]:
+    """Return the changes of every network and map of Table 1.  An undefined SPC counts as 0."""
+    runs: dict[tuple[str, str, str], dict[str, dict[int, float]]] = {}
+    for score in scores:
+        if score.table == "1" and score.variant != "posenet" and score.target in FIVE_MAPS:
+            sets = runs.setdefault((score.variant, score.network, score.target), {})
+            sets.setdefault(score.images, {})[score.seed] = score.spc or 0.0
+    changes = []
+    for key, sets in runs.items():
+        natural = sets["natural"]
+        half = {seed: spc / 2 for seed, spc in natural.items()}
+        for images in (name for name in CONTENTLESS if name in sets):
+            change, kept = (_interval(_subtract(sets[images], other).values()) for other in (natural, half))
+            changes.append(ContentChange(*key, images, _interval(natural.values()).low, *change, kept))
+    return changes
 
 
 class MiouSummary(NamedTuple):
@@ -195,55 +278,94 @@ def summarise_miou(scores: Iterable[MiouScore]) -> list[MiouSummary]:
     return [MiouSummary(*key, *mean_interval(values), len(values)) for key, values in groups.items()]
 
 
-# What the rules share.
+class MiouGain(NamedTuple):
+    """Mean IoU with zero padding minus that of another network from scratch, seed by seed, in points.
 
-class _Interval(NamedTuple):
+    against    padding mode of the other network
+    scored_on  "picture" or "window"
+    zeros, other     mean IoU of the two, in percent
+    mean, low, high  of the difference, with its 95 % interval over n seeds
+    """
+    against: str
+    scored_on: str
+    zeros: float
+    other: float
     mean: float
     low: float
     high: float
     n: int
 
 
-Cells = Mapping[str, Mapping[str, CellScore]]      # variant -> target -> cell
+def miou_gains(scores: Iterable[MiouScore]) -> list[MiouGain]:
+    """Return what zero padding gains over none, on whole pictures and on the window, and over reflect on pictures."""
+    runs: dict[tuple[str, str], dict[int, float]] = {}
+    for score in scores:
+        runs.setdefault((score.padding_mode, score.scored_on), {})[score.seed] = score.miou
+    gains = []
+    for against, scored_on in (("none", "picture"), ("none", "window"), ("reflect", "picture")):
+        zeros, other = runs["zeros", scored_on], runs[against, scored_on]
+        gains.append(MiouGain(against, scored_on, _interval(zeros.values()).mean, _interval(other.values()).mean,
+                              *_interval(_subtract(zeros, other).values())))
+    return gains
+
+
+# What the rules share.
+
 Runs = Mapping[tuple[str, str, str], Mapping[int, float]]   # (table, variant, target) -> seed -> SPC
 
 
-def _natural(cells: Iterable[CellScore], table: str) -> Cells:
-    """Return one of the paper's tables on natural images.  An undefined number counts as 0, as the paper prints it."""
-    variants: dict[str, dict[str, CellScore]] = {}
-    for cell in judged(cells):
-        if cell.table == table:
-            numbers = {name: _or_zero(getattr(cell, name)) for name in ("mean", "low", "high")}
-            variants.setdefault(cell.variant, {})[cell.target] = cell._replace(**numbers)
-    return variants
+def _of(steps: Iterable[Step], table: str, variants: Sequence[str]) -> list[Step]:
+    """Return the steps of some variants of a table, variant by variant."""
+    return [found for variant in variants for found in steps if (found.table, found.variant) == (table, variant)]
 
 
-def _or_zero(value: float) -> float:
-    return 0.0 if np.isnan(value) else value
+def _rises(steps: Iterable[Step], table: str, variants: Sequence[str]) -> bool:
+    """Whether the mean rises on every map from the cell that the steps are set against through `variants`."""
+    means: dict[str, list[float]] = {}
+    for found in _of(steps, table, variants):
+        means.setdefault(found.target, [0.0]).append(found.mean)
+    return all(before < after for rungs in means.values() for before, after in pairwise(rungs))
 
 
-def _spc(score: CellScore | _Interval) -> str:
+def _as_printed(steps: Iterable[Step]) -> bool:
+    """Whether every mean lies within the tolerance of the paper's difference."""
+    return all(abs(found.mean - found.paper) <= TOLERANCE for found in steps)
+
+
+def _verdict(effects: Sequence, smallest: float, size_agrees: bool) -> str:
+    found = direction(effects, smallest)
+    return REPRODUCED if found == IN_DIRECTION and size_agrees else found
+
+
+def _rival(effects: Iterable, smallest: float, evidence: str) -> tuple[str, str]:
+    """Return the outcome of a control that rules its rival explanation out where every effect lies above 0."""
+    effects = list(effects)
+    found, n = direction(effects, smallest), min(effect.n for effect in effects)
+    return rival(found == IN_DIRECTION, found == CONTRADICTED, n, f"{evidence}, n = {n}")
+
+
+def _only_the_papers(rows: Iterable) -> list:
+    """Drop networks that stand in for one of the paper's where that was run, too: rows have a variant and a network."""
+    rows = list(rows)
+    own = {row.variant for row in rows if row.network == PAPER_NETWORKS.get(row.variant)}
+    return [row for row in rows if row.variant not in own or row.network == PAPER_NETWORKS[row.variant]]
+
+
+def _spc(score: Step | _Interval | ContentChange) -> str:
     return f"{score.mean:+.2f}±{(score.high - score.low) / 2:.2f}"
 
 
-def _rises(cells: Cells, variants: Sequence[str]) -> bool:
-    """Whether the mean rises from each variant to the next on every map."""
-    return all(cells[before][target].mean < cells[after][target].mean
-               for before, after in pairwise(variants) for target in cells[before])
+def _list(intervals: Mapping[str, _Interval]) -> str:
+    return ", ".join(f"{name} {_spc(interval)}" for name, interval in intervals.items())
 
 
-def _apart(cells: Cells, lower: str, upper: str) -> bool:
-    """Whether on every map the interval of `lower` lies below that of `upper`."""
-    return all(cells[lower][target].high < cells[upper][target].low for target in cells[lower])
+def _maps(steps: Iterable[Step]) -> str:
+    """Describe steps by their maps: "H +0.18±0.04 (paper +0.09), G ..."."""
+    return ", ".join(f"{found.target} {_spc(found)} (paper {found.paper:+.2f})" for found in steps)
 
 
-def _change(cells: Cells, first: str, last: str) -> str:
-    """Describe a change: "H +0.53±0.16 → +0.51±0.22, G ..."."""
-    return ", ".join(f"{target} {_spc(cell)} → {_spc(cells[last][target])}" for target, cell in cells[first].items())
-
-
-def _n(cells: Iterable[CellScore]) -> str:
-    return f", n = {min(cell.n for cell in cells if cell.n is not None)}"
+def _n(rows: Iterable) -> str:
+    return f", n = {min(row.n for row in rows)}"
 
 
 def _by_seed(scores: Iterable[MapScore]) -> Runs:
@@ -270,115 +392,189 @@ def _gains(runs: Runs, last: tuple[str, str], first: tuple[str, str], targets: S
     return {target: _interval(_subtract(runs[*last, target], runs[*first, target]).values()) for target in targets}
 
 
-def _list(intervals: Mapping[str, _Interval]) -> str:
-    return ", ".join(f"{name} {_spc(interval)}" for name, interval in intervals.items())
-
-
 # The rules.
 
 THREE_MAPS = ("H", "G", "HS")
-DEPTHS = [f"vgg/depth_{n}" for n in (1, 2, 3)]
-KERNELS = [f"vgg/kernel_{k}" for k in (1, 3, 7)]
+DEPTHS = [f"vgg/depth_{n}" for n in (2, 3)]        # each a step from one layer
+KERNELS = [f"vgg/kernel_{k}" for k in (3, 7)]      # from 1×1
+PADDINGS = [f"posenet/padding_{n}" for n in (1, 2)]   # from none
+PAPER_NETWORKS = {"vgg": "vgg16/imagenet", "resnet": "resnet152/imagenet"}
+
+# The smallest effects of interest, in SPC: half of the smallest difference that the paper prints for the claim.
+SMALLEST_READOUT = 0.18   # network minus pixels: 0.368, VGG-16 on VS
+SMALLEST_SIZE = 0.01      # largest readout minus smallest: 0.021, three layers on G
+SMALLEST_DEPTH = 0.2      # last stage minus first: 0.412, the fourth of VGG-16 on G
+SMALLEST_PADDING = 0.1    # two pixels of padding on pixels: 0.215 on HS; taking VGG-16's away: 0.361 on H
+SMALLEST_TASK = 0.08      # segmentation minus classification: 0.157 on G
+SMALLEST_SCRATCH = 5.4    # points of mean IoU: 10.8
+SMALLEST_LEARNED = 0.1    # trained minus random weights: none is printed, but VGG-16 and ResNet-152 differ by more
+# How far a mean may be from the paper's.
+TOLERANCE = 0.1           # SPC; VGG-16 and ResNet-152 differ by more on every map
+TOLERANCE_CONTENT = 0.2   # change in SPC without content: up to 0.171 in the paper, VGG-16 on HS, white
+TOLERANCE_SCRATCH = 5.4   # points: half of the paper's, which is on other images
+
+# What a run needs to be judged.
+# A readout of a random small network reaches an SPC of 0.6 on H after 48 steps, 0.84 after 240 and 0.89 after 960, and
+# the gain of three layers over one is there by 240 (embedded photographs).  The released schedule has 4,950.
+READOUT_MINIMUM = {"steps": 150}
+# After 60 steps the small segmenter still gives every pixel the most frequent class, mean IoU 10 %; after 400 it has
+# begun to tell digits apart, 14 and 19 % (width 8, batches of 16, two seeds).
+TASK_MINIMUM = {"steps": 400}
+# After 40 steps of 8 images a small network with zero padding has a mean IoU of 27 to 29 % on street scenes; the most
+# frequent class everywhere has 3 %.
+SCRATCH_MINIMUM = {"steps": 40}
 
 
-def _posenet_readout(cells: Sequence[CellScore]) -> tuple[str, str]:
-    """SPC on natural images, 0 where it is undefined. *Reproduced* when, on each of the five maps, the whole 95 %
-    interval over seeds of every trained network lies above that of PosENet on pixels, and its mean at most 0.1 below
-    the paper's. *Reproduced in direction* when only the first holds. Else *not reproduced*.
+def _posenet_readout(steps: Sequence[Step]) -> tuple[str, str]:
+    """Effect: SPC on natural images of a trained network minus that of PosENet on the pixels, seed by seed, with its
+    95 % interval (Student's t) over seeds, for each network and each of the five maps. An undefined SPC counts as 0.
+    Smallest effect of interest: 0.18, half of the smallest that the paper prints. *Reproduced* when every interval lies
+    above 0, and every mean no more than 0.1 below the paper's; *in direction* when only the first holds. Otherwise
+    *contradicted* when some interval lies below 0.18, and *inconclusive* when none does. Where VGG-16 or ResNet-152 was
+    run, no other network is judged in its place. Training steps are those of the readouts.
     """
-    pixels = _natural(cells, "1")["posenet"]
-    networks = [cell for cell in judged(cells) if cell.table == "1" and cell.variant != "posenet"]
-    n_above = sum(cell.low > pixels[cell.target].high for cell in networks)
-    near = all(cell.mean >= cell.paper_spc - 0.1 for cell in networks)
-    worst = min((cell for cell in networks if not np.isnan(cell.mean)), key=lambda cell: cell.mean - cell.paper_spc)
-    verdict = NOT_REPRODUCED if n_above < len(networks) else REPRODUCED if near else IN_DIRECTION
-    return verdict, (f"{n_above} of {len(networks)} (network, map) lie above pixels; furthest below the paper: "
-                     f"{worst.network}, {worst.target} {_spc(worst)}, pixels {_spc(pixels[worst.target])}"
-                     f"{_n(networks)}")
+    effects = _only_the_papers(found for found in steps if found.table == "1")
+    near = all(found.mean >= found.paper - TOLERANCE for found in effects)
+    n_above = sum(found.low > 0 for found in effects)
+    worst = min(effects, key=lambda found: found.mean - found.paper)
+    return _verdict(effects, SMALLEST_READOUT, near), (
+        f"{n_above} of {len(effects)} (network, map) above pixels; furthest below the paper: {worst.network}, "
+        f"{_maps([worst])}{_n(effects)}")
 
 
-def _posenet_size(cells: Sequence[CellScore]) -> tuple[str, str]:
-    """SPC on natural images, maps H, G and HS, of the trained network. *Reproduced* when it rises on every map from
-    1 to 2 to 3 layers and from 1×1 to 3×3 to 7×7 kernels, and the 95 % intervals over seeds of the first and the last
-    do not overlap. *Reproduced in direction* when the last is above the first on every map. Else *not reproduced*.
+def _posenet_content(changes: Sequence[ContentChange]) -> tuple[str, str]:
+    """Effects: SPC on black, on white and on noise images, each minus that on natural images, and minus half of it,
+    seed by seed, with 95 % intervals (Student's t) over seeds, for each network of Table 1 and each map that it draws
+    on natural images: its SPC there has an interval above 0.18. An undefined SPC counts as 0. To lose more than half is
+    to depend on content. *Reproduced* when every interval of the change lies within 0.2 of 0, as all of the paper's do,
+    and every network keeps more than half: the interval beyond half lies above 0 for every map. *In direction* when
+    only the second holds. Otherwise *contradicted* when some interval beyond half lies below 0, and *inconclusive* when
+    none does. *Not testable here* when no map is drawn on natural images, or when black, white or noise images are
+    missing. Where VGG-16 or ResNet-152 was run, no other network is judged in its place. Training steps are those of
+    the readouts.
     """
-    table = {**_natural(cells, "2a"), **_natural(cells, "2b")}
-    ladders = (DEPTHS, KERNELS)
-    rises = all(_rises(table, ladder) and _apart(table, ladder[0], ladder[-1]) for ladder in ladders)
-    ends_rise = all(_rises(table, [ladder[0], ladder[-1]]) for ladder in ladders)
-    verdict = REPRODUCED if rises else IN_DIRECTION if ends_rise else NOT_REPRODUCED
-    return verdict, (f"1 layer → 3 layers: {_change(table, DEPTHS[0], DEPTHS[-1])}; "
-                     f"1x1 → 7x7: {_change(table, KERNELS[0], KERNELS[-1])}{_n(cells)}")
+    rows = _only_the_papers(changes)
+    missing = [name for name in CONTENTLESS if name not in {row.images for row in rows}]
+    drawn = [row for row in rows if row.natural_low > SMALLEST_READOUT]
+    if missing or not drawn:
+        return NOT_TESTABLE, f"no {' or '.join(missing)} images" if missing else "no map is drawn on natural images"
+    within = all(max(-row.low, row.high) < TOLERANCE_CONTENT for row in drawn)
+    worst = min(drawn, key=lambda row: row.kept.low)
+    n_kept, n_maps = sum(row.kept.low > 0 for row in drawn), len(rows) // len(CONTENTLESS)
+    return _verdict([row.kept for row in drawn], 0.0, within), (
+        f"{n_kept} of {len(drawn)} (network, map, images) keep more than half, {len(drawn) // len(CONTENTLESS)} of "
+        f"{n_maps} maps are drawn; least: {worst.network}, {worst.target}, {worst.images} {_spc(worst)} against "
+        f"natural{_n(drawn)}")
 
 
-def _posenet_depth(cells: Sequence[CellScore]) -> tuple[str, str]:
-    """SPC on natural images, maps H and G, from one stage of the network at a time. *Reproduced* when it rises from
-    each stage to the next and to all together, and the 95 % intervals over seeds of the first and the last stage do
-    not overlap. *Reproduced in direction* when the last stage is above the first on both maps. Else *not reproduced*.
+def _posenet_size(steps: Sequence[Step]) -> tuple[str, str]:
+    """Effects: SPC on natural images, maps H, G and HS, of the trained network with 3 layers minus that with 1, and
+    with 7×7 minus 1×1 kernels, seed by seed, with 95 % intervals (Student's t) over seeds. Smallest effect of interest:
+    0.01, half of the smallest that the paper prints. *Reproduced* when every interval lies above 0, every mean is
+    within 0.1 of the paper's, and means rise on every map from 1 to 2 to 3 layers and from 1×1 to 3×3 to 7×7;
+    *in direction* when only the first holds. Otherwise *contradicted* when some interval lies below 0.01, and
+    *inconclusive* when none does. Training steps are those of the readouts.
     """
-    table = _natural(cells, "3")
-    stages = [variant for variant in table if variant != "vgg/all_stages"]
-    first, last = stages[0], stages[-1]
-    rises = _rises(table, [*stages, "vgg/all_stages"]) and _apart(table, first, last)
-    verdict = REPRODUCED if rises else IN_DIRECTION if _rises(table, [first, last]) else NOT_REPRODUCED
-    return verdict, f"stage {first[-1]} → stage {last[-1]}: {_change(table, first, last)}{_n(cells)}"
+    layers, kernels = _of(steps, "2a", DEPTHS[-1:]), _of(steps, "2b", KERNELS[-1:])
+    effects = layers + kernels
+    rises = _rises(steps, "2a", DEPTHS) and _rises(steps, "2b", KERNELS)
+    return _verdict(effects, SMALLEST_SIZE, rises and _as_printed(effects)), (
+        f"1 layer → 3 layers: {_maps(layers)}; 1x1 → 7x7: {_maps(kernels)}{_n(effects)}")
 
 
-def _posenet_padding(cells: Sequence[CellScore]) -> tuple[str, str]:
-    """SPC on natural images, maps H, G and HS. *Reproduced* when on every map the 95 % interval over seeds without the
-    network's padding lies below that with it, and PosENet on pixels rises from padding 0 to 1 to 2 with the first
-    interval below the last. *Reproduced in direction* when only the first holds. Else *not reproduced*.
+def _posenet_depth(steps: Sequence[Step]) -> tuple[str, str]:
+    """Effect: SPC on natural images, maps H and G, from the last stage of the network alone minus that from the first,
+    seed by seed, with its 95 % interval (Student's t) over seeds. Smallest effect of interest: 0.2, half of the
+    smallest that the paper prints. *Reproduced* when both intervals lie above 0, both means are within 0.1 of the
+    paper's for that stage, and means rise from each stage to the next and to all together; *in direction* when only the
+    first holds. Otherwise *contradicted* when an interval lies below 0.2, and *inconclusive* when none does. Training
+    steps are those of the readouts.
     """
-    table = _natural(cells, "4")
-    ladder = ["posenet", "posenet/padding_1", "posenet/padding_2"]
-    added = _rises(table, ladder) and _apart(table, ladder[0], ladder[-1])
-    removed = _apart(table, "vgg/padding_removed", "vgg")
-    verdict = NOT_REPRODUCED if not removed else REPRODUCED if added else IN_DIRECTION
-    return verdict, (f"network: as it is → padding removed: {_change(table, 'vgg', 'vgg/padding_removed')}; "
-                     f"pixels: as it is → padding 2: {_change(table, ladder[0], ladder[-1])}{_n(cells)}")
+    variants = list(dict.fromkeys(found.variant for found in steps if found.table == "3"))
+    last = [variant for variant in variants if variant != "vgg/all_stages"][-1]
+    effects = _of(steps, "3", [last])
+    rises = _rises(steps, "3", variants)
+    return _verdict(effects, SMALLEST_DEPTH, rises and _as_printed(effects)), (
+        f"stage 1 → stage {last[-1]}: {_maps(effects)}{_n(effects)}")
 
 
-def _posenet_task(cells: Sequence[CellScore]) -> tuple[str, str]:
-    """SPC on natural images, maps H, G and HS. *Reproduced* when on every map the 95 % interval over seeds of the
-    network trained to label every pixel lies above that of the same network trained to classify. *Reproduced in
-    direction* when its mean does on every map. Else *not reproduced*.
+def _posenet_padding(steps: Sequence[Step]) -> tuple[str, str]:
+    """Effects: SPC on natural images, maps H, G and HS, that the network loses when its padding is removed, and that
+    PosENet on pixels gains from two pixels of padding, seed by seed, with 95 % intervals (Student's t) over seeds.
+    Smallest effect of interest: 0.1, half of the smallest that the paper prints. *Reproduced* when every interval lies
+    above 0, every mean is within 0.1 of the paper's, and the means of PosENet rise on every map from padding 0 to 1 to
+    2; *in direction* when only the first holds. Otherwise *contradicted* when some interval lies below 0.1, and
+    *inconclusive* when none does. Training steps are those of the readouts.
     """
-    table = _natural(cells, "6")
-    pair = ["vgg", "vgg/segmentation"]
-    verdict = REPRODUCED if _apart(table, *pair) else IN_DIRECTION if _rises(table, pair) else NOT_REPRODUCED
-    return verdict, f"as it is → segmentation: {_change(table, *pair)}{_n(cells)}"
+    lost = [found.reversed() for found in _of(steps, "4", ["vgg/padding_removed"])]
+    gained = _of(steps, "4", PADDINGS[-1:])
+    effects = lost + gained
+    return _verdict(effects, SMALLEST_PADDING, _rises(steps, "4", PADDINGS) and _as_printed(effects)), (
+        f"network, lost without padding: {_maps(lost)}; pixels, gained with padding 2: {_maps(gained)}{_n(effects)}")
+
+
+def _posenet_task(steps: Sequence[Step]) -> tuple[str, str]:
+    """Effect: SPC on natural images, maps H, G and HS, of the network trained to label every pixel minus that of the
+    same network trained to classify, seed by seed, with its 95 % interval (Student's t) over seeds. Smallest effect of
+    interest: 0.08, half of the smallest that the paper prints. *Reproduced* when every interval lies above 0 and every
+    mean is within 0.1 of the paper's; *in direction* when only the first holds. Otherwise *contradicted* when some
+    interval lies below 0.08, and *inconclusive* when none does. Training steps are those of the networks.
+    """
+    effects = _of(steps, "6", ["vgg/segmentation"])
+    return _verdict(effects, SMALLEST_TASK, _as_printed(effects)), (
+        f"segmentation minus classification: {_maps(effects)}{_n(effects)}")
 
 
 def _untrained(scores: Sequence[MapScore]) -> tuple[str, str]:
-    """SPC on natural images. *Passed* when, on each of the five maps, the whole 95 % interval over seeds of every
-    trained network lies above that of the same architecture before any training; else *not passed*: the map that is
-    drawn is no sign of what the network has learned.
+    """Effect: SPC on natural images after training minus that of random weights, seed by seed, with its 95 % interval
+    (Student's t) over seeds, for each network and each of the five maps. *Ruled out* when every interval lies above 0.
+    The *rival explanation holds* when some interval lies below 0.1: there, training adds next to nothing or takes away.
+    Else *undecided*.
     """
-    trained: dict[tuple[str, str, str], list[float]] = {}
-    untrained: dict[tuple[str, str], list[float]] = {}
+    trained: dict[tuple[str, str, str], dict[int, float]] = {}
+    untrained: dict[tuple[str, str], dict[int, float]] = {}
+    natural = [score for score in scores if score.images == "natural" and score.target in FIVE_MAPS]
+    for score in _only_the_papers(score for score in natural if score.table == "1" and score.variant != "posenet"):
+        trained.setdefault((score.network, score.architecture, score.target), {})[score.seed] = score.spc or 0.0
+    for score in natural:
+        if (score.table, score.variant) == ("untrained", "zeros") or score.table == "untrained_imagenet":
+            untrained.setdefault((score.architecture, score.target), {})[score.seed] = score.spc or 0.0
+    learned = {f"{key[0]}, {key[2]}": _interval(_subtract(runs, untrained[key[1:]]).values())
+               for key, runs in trained.items()}
+    n_above = sum(effect.low > 0 for effect in learned.values())
+    worst = min(learned, key=lambda name: learned[name].mean)
+    return _rival(learned.values(), SMALLEST_LEARNED, (
+        f"trained above random in {n_above} of {len(learned)} (network, map); least, trained minus random: "
+        f"{worst} {_spc(learned[worst])}"))
+
+
+def _from_contentless_pixels(scores: Sequence[MapScore]) -> tuple[str, str]:
+    """SPC of PosENet on the pixels of black, white and noise images, each of the five maps, with its 95 % interval
+    (Student's t) over seeds. An undefined SPC counts as 0. *Ruled out* when every interval lies below 0.18, the
+    smallest SPC of interest. The *rival explanation holds* when some interval lies above it. Else *undecided*. On black
+    and white images the control is exact: an unpadded readout makes a constant map of a constant image, whatever its
+    weights.
+    """
+    runs: dict[str, list[float]] = {}
     for score in scores:
-        if score.images != "natural" or score.target not in FIVE_MAPS:
-            continue
-        if score.table == "1" and score.variant != "posenet":
-            key = score.network, score.architecture, score.target
-            trained.setdefault(key, []).append(score.spc or 0.0)
-        elif (score.table, score.variant) == ("untrained", "zeros") or score.table == "untrained_imagenet":
-            untrained.setdefault((score.architecture, score.target), []).append(score.spc or 0.0)
-    before = {key: _interval(values) for key, values in untrained.items()}
-    pairs = {key: (_interval(values), before[key[1:]]) for key, values in trained.items()}
-    n_above = sum(after.low > start.high for after, start in pairs.values())
-    worst = min(pairs, key=lambda key: pairs[key][0].mean - pairs[key][1].mean)
-    after, start = pairs[worst]
-    n = min(interval.n for pair in pairs.values() for interval in pair)
-    return outcome(n_above == len(pairs), n, (
-        f"trained above random in {n_above} of {len(pairs)} (network, map); furthest below: {worst[0]}, "
-        f"{worst[2]} {_spc(after)}, random {_spc(start)}, n = {start.n}"))
+        on_pixels = (score.table, score.variant) == ("1", "posenet")
+        if on_pixels and score.images in CONTENTLESS and score.target in FIVE_MAPS:
+            runs.setdefault(f"{score.target}, {score.images}", []).append(score.spc or 0.0)
+    drawn = {name: _interval(values) for name, values in runs.items()}
+    if not drawn:
+        return NOT_TRIED, "no black, white or noise images"
+    most, n = max(drawn, key=lambda name: drawn[name].mean), min(spc.n for spc in drawn.values())
+    return rival(all(spc.high < SMALLEST_READOUT for spc in drawn.values()),
+                 any(spc.low > SMALLEST_READOUT for spc in drawn.values()), n,
+                 f"most from pixels without content: {most} {_spc(drawn[most])}, n = {n}")
 
 
 def _on_pixels(scores: Sequence[MapScore]) -> tuple[str, str]:
-    """SPC gained on natural images, maps H, G and HS, from 1 to 3 layers and from 1×1 to 7×7, seed by seed. *Passed*
-    when, wherever the 95 % interval over seeds of the network's gain lies above 0, so does that of its gain minus the
-    gain of the same readouts on pixels; else *not passed*. (*Not tried here* when the network gains nowhere.)
+    """Effect: SPC that the trained network gains on natural images from 1 to 3 layers and from 1×1 to 7×7, maps H, G
+    and HS, minus what the same readouts gain on pixels, seed by seed, with its 95 % interval (Student's t) over seeds;
+    only where the interval of the network's own gain lies above 0. *Ruled out* when every interval lies above 0. The
+    *rival explanation holds* when some interval lies below 0.01: there, pixels gain as much. Else *undecided*.
+    *Not tried here* when the network gains nowhere.
     """
     runs = _by_seed(scores)
     beyond, n = {}, []
@@ -391,117 +587,199 @@ def _on_pixels(scores: Sequence[MapScore]) -> tuple[str, str]:
             n.append(gain.n)
             if gain.low > 0:
                 beyond[f"{words} {target}"] = _interval(_subtract(network, pixels).values())
-    if not beyond and min(n) >= 2:
+    if not beyond:
         return NOT_TRIED, f"the network gains on no map with its interval above 0, n = {min(n)}"
-    return outcome(all(gain.low > 0 for gain in beyond.values()), min(n),
-                   f"gained beyond pixels: {_list(beyond)}, n = {min(n)}")
+    return _rival(beyond.values(), SMALLEST_SIZE, f"gained beyond pixels: {_list(beyond)}")
 
 
 def _matched_channels(scores: Sequence[MapScore]) -> tuple[str, str]:
-    """SPC on natural images, maps H and G, from one stage at a time, the same small number of channels of each, drawn
-    anew for every seed. *Passed* when on both maps the 95 % interval over seeds of the last stage minus the first,
-    seed by seed, lies above 0; else *not passed*: the rise may be one of the number of channels.
+    """Effect: SPC on natural images, maps H and G, from the last stage minus that from the first, the same small number
+    of channels of each, drawn anew for every seed, with its 95 % interval (Student's t) over seeds. *Ruled out* when
+    both intervals lie above 0. The *rival explanation holds* when an interval lies below 0.2, half of the paper's
+    smallest. Else *undecided*.
     """
     runs = _by_seed(scores)
     stages = sorted({variant for table, variant, _ in runs if table == "matched_channels"})
     first, last = stages[0], stages[-1]
     matched, all_channels = (_gains(runs, (table, last), (table, first), ("H", "G"))
                              for table in ("matched_channels", "3"))
-    n = min(gain.n for gain in matched.values())
-    return outcome(all(gain.low > 0 for gain in matched.values()), n, (
+    return _rival(matched.values(), SMALLEST_DEPTH, (
         f"stage {first[-1]} → {last[-1]}, equally many channels: {_list(matched)}; all channels: "
-        f"{_list(all_channels)}, n = {n}"))
+        f"{_list(all_channels)}"))
 
 
 def _never_padded(scores: Sequence[MapScore]) -> tuple[str, str]:
-    """SPC on natural images, maps H, G and HS, of the small network. *Passed* when on every map the whole 95 % interval
-    over seeds of a network *trained* without padding lies below half the mean of the same network trained with zeros;
-    else *not passed*. (*Not tried here* when the interval with zeros is not above 0 on every map.)
+    """Effect: half the SPC on natural images, maps H, G and HS, of the small network trained with zeros minus the SPC
+    of the same network trained without padding, seed by seed, with its 95 % interval (Student's t) over seeds.
+    *Ruled out* when every interval lies above 0: a network that never had padding, and is not broken, draws less than
+    half. The *rival explanation holds* when some interval lies below 0: it draws more than half. Else *undecided*.
+    *Not tried here* when the interval with zeros does not lie above 0 on every map.
     """
     runs = _by_seed(scores)
-    zeros, none = ({target: _interval(runs["trained", mode, target].values()) for target in THREE_MAPS}
-                   for mode in ("zeros", "none"))
-    n = min(score.n for score in none.values())
-    if n >= 2 and not all(score.low > 0 for score in zeros.values()):
-        return NOT_TRIED, f"even with zero padding the network draws little: {_list(zeros)}, n = {n}"
-    return outcome(all(none[target].high < zeros[target].mean / 2 for target in THREE_MAPS), n, (
-        f"trained without padding: {_list(none)}; with zeros: {_list(zeros)}, n = {n}"))
+    zeros, none = ({target: runs["trained", mode, target] for target in THREE_MAPS} for mode in ("zeros", "none"))
+    drawn, left = ({target: _interval(spc.values()) for target, spc in network.items()} for network in (zeros, none))
+    n = min(spc.n for spc in drawn.values())
+    if n >= 2 and not all(spc.low > 0 for spc in drawn.values()):
+        return NOT_TRIED, f"even with zero padding the network draws little: {_list(drawn)}, n = {n}"
+    half = {target: {seed: spc / 2 for seed, spc in zeros[target].items()} for target in THREE_MAPS}
+    below_half = {target: _interval(_subtract(half[target], none[target]).values()) for target in THREE_MAPS}
+    return _rival(below_half.values(), 0.0, (
+        f"trained without padding: {_list(left)}; with zeros: {_list(drawn)}; half of that minus the first: "
+        f"{_list(below_half)}"))
 
 
 def _before_the_task(scores: Sequence[MapScore]) -> tuple[str, str]:
-    """SPC on natural images, maps H, G and HS. *Passed* when on every map the 95 % interval over seeds of the network
-    that labels pixels minus the same architecture before any training, seed by seed, lies above 0; else *not passed*:
-    labelling pixels has taught it no position that it did not have.
+    """Effect: SPC on natural images, maps H, G and HS, of the network that labels pixels minus that of the same
+    architecture before any training, seed by seed, with its 95 % interval (Student's t) over seeds. *Ruled out* when
+    every interval lies above 0. The *rival explanation holds* when some interval lies below 0.08, half of the paper's
+    smallest step between tasks: labelling pixels has taught it next to nothing there. Else *undecided*.
     """
     gains = _gains(_by_seed(scores), ("6", "vgg/segmentation"), ("untrained", "zeros"), THREE_MAPS)
-    n = min(gain.n for gain in gains.values())
-    return outcome(all(gain.low > 0 for gain in gains.values()), n,
-                   f"segmentation minus untrained: {_list(gains)}, n = {n}")
+    return _rival(gains.values(), SMALLEST_TASK, f"segmentation minus untrained: {_list(gains)}")
 
 
-def _posenet_scratch(rows: Sequence[MiouSummary]) -> tuple[str, str]:
-    """Mean IoU on whole test pictures of networks trained from scratch, in percent. *Reproduced* when the whole 95 %
-    interval over seeds without padding lies below that with zero padding. *Reproduced in direction* when its mean does.
-    Else *not reproduced*.
+def _posenet_scratch(gains: Sequence[MiouGain]) -> tuple[str, str]:
+    """Effect: mean IoU on whole test pictures of a network trained from scratch with zero padding minus that without,
+    in points, seed by seed, with its 95 % interval (Student's t) over seeds. Smallest effect of interest: 5.4 points,
+    half of what the paper prints. *Reproduced* when the interval lies above 0 and the mean within 5.4 points of the
+    paper's 10.8; *in direction* when only the first holds. Otherwise *contradicted* when the interval lies below 5.4
+    points, and *inconclusive* when it does not.
     """
-    on_picture = {row.padding_mode: row for row in rows if row.scored_on == "picture"}
-    zeros, none = on_picture["zeros"], on_picture["none"]
-    verdict = (REPRODUCED if none.high < zeros.low else
-               IN_DIRECTION if none.mean < zeros.mean else NOT_REPRODUCED)
-    return verdict, f"with zero padding {_percent(zeros)}; without padding {_percent(none)}"
+    [effect] = [gain for gain in gains if (gain.against, gain.scored_on) == ("none", "picture")]
+    near = abs(effect.mean - (_TABLE5["vgg"][-1] - _TABLE5["vgg/without_padding"][-1])) <= TOLERANCE_SCRATCH
+    return _verdict([effect], SMALLEST_SCRATCH, near), (
+        f"with zero padding {effect.zeros:.1f} %, without padding {effect.other:.1f} %: {points(effect)}"
+        f"{_n([effect])}")
 
 
-def _seen_and_reflected(scores: Sequence[MiouScore]) -> tuple[str, str]:
-    """Mean IoU in points, differences seed by seed. *Passed* when zero padding is better than no padding on the window
-    that a map without padding covers, where the network without it is also trained, and better than reflect padding on
-    whole pictures: the 95 % interval over seeds of each difference lies above 0. Else *not passed*: what zero padding
-    gives may be no more than a map as large as the picture.
+def _seen_and_reflected(gains: Sequence[MiouGain]) -> tuple[str, str]:
+    """Effects: mean IoU with zero padding minus that without, on the window that a map without padding covers, where
+    the network without it is also trained; and minus that with reflect padding, on whole pictures; in points, seed by
+    seed, with 95 % intervals (Student's t) over seeds. *Ruled out* when both intervals lie above 0. The
+    *rival explanation holds* when one lies below 5.4 points, half of the paper's loss. Else *undecided*.
     """
-    runs: dict[tuple[str, str], dict[int, float]] = {}
-    for score in scores:
-        runs.setdefault((score.padding_mode, score.scored_on), {})[score.seed] = score.miou
-    window, reflect = (_interval(_subtract(runs["zeros", scored_on], runs[mode, scored_on]).values())
-                       for mode, scored_on in (("none", "window"), ("reflect", "picture")))
-    return outcome(window.low > 0 and reflect.low > 0, window.n, (
-        f"zero padding minus none, on the window: {points(window)}; minus reflect, on the picture: "
-        f"{points(reflect)}, n = {window.n}"))
+    window, reflect = (next(gain for gain in gains if (gain.against, gain.scored_on) == compared)
+                       for compared in (("none", "window"), ("reflect", "picture")))
+    return _rival([window, reflect], SMALLEST_SCRATCH, (
+        f"zero padding minus none, on the window: {points(window)}; minus reflect, on the picture: {points(reflect)}"))
 
 
-def _percent(row: MiouSummary) -> str:
-    return f"{row.mean:.1f} % [{row.low:.1f}, {row.high:.1f}], n = {row.n}"
-
-
-
+_PAGE = "02_posenet_readout"
 POSENET_READOUT = Claim(
-    "posenet-readout", "02_posenet_readout",
-    "From the frozen features of a trained network one convolution draws a position map that has nothing to do with "
-    "the image; from the image itself it cannot.",
+    "posenet-readout", _PAGE,
+    "From the frozen features of a trained network one convolution draws a position map; from the image itself it "
+    "cannot.",
     "ICLR 2020, Table 1", "SPC on H: 0.742 (VGG-16), 0.933 (ResNet-152), 0.012 (pixels)", _posenet_readout,
-    "the same networks before any training", _untrained, "02_table1", ("ICLR 2020, Table 1",))
+    "the rival explanation that any network of this architecture draws it, trained or not: tried by the same networks "
+    "with random weights", _untrained, "02_table1", ("ICLR 2020, Table 1",), minimum=READOUT_MINIMUM)
+POSENET_CONTENT = Claim(
+    "posenet-content", _PAGE,
+    "The position map has nothing to do with what is in the image: it is drawn as well on black, white and noise "
+    "images as on natural ones.",
+    "ICLR 2020, Table 1", "SPC of VGG-16 on H: 0.742 (natural), 0.751 (black), 0.873 (white), 0.591 (noise)",
+    _posenet_content,
+    "the rival explanation that the readout draws the map by itself, whatever it is given: tried by the same readout "
+    "on the pixels of these images", _from_contentless_pixels, "02_table1", ("ICLR 2020, Table 1",),
+    minimum=READOUT_MINIMUM, control_minimum={})   # untrained readouts draw nothing of such pixels either
 POSENET_SIZE = Claim(
-    "posenet-size", "02_posenet_readout", "A deeper readout, or one with larger kernels, draws the map better.",
+    "posenet-size", _PAGE, "A deeper readout, or one with larger kernels, draws the map better.",
     "ICLR 2020, Table 2", "SPC on H: 0.742 → 0.830 with 3 layers, 0.542 → 0.828 from 1×1 to 7×7", _posenet_size,
-    "the same readouts on pixels", _on_pixels, "02_ladders", ("ICLR 2020, Table 2a", "ICLR 2020, Table 2b"))
+    "the rival explanation that a larger readout draws better from anything: tried by the same readouts on pixels",
+    _on_pixels, "02_ladders", ("ICLR 2020, Table 2a", "ICLR 2020, Table 2b"), minimum=READOUT_MINIMUM)
 POSENET_DEPTH = Claim(
-    "posenet-depth", "02_posenet_readout", "Deeper stages of a network hold more position than shallow ones.",
+    "posenet-depth", _PAGE, "Deeper stages of a network hold more position than shallow ones.",
     "ICLR 2020, Table 3", "SPC on H: 0.101 at the first stage, 0.657 at the fifth, 0.742 with all", _posenet_depth,
-    "as many channels from every stage", _matched_channels, "02_ladders", ("ICLR 2020, Table 3",))
+    "the rival explanation that deeper stages only have more channels: tried by reading equally many of every stage",
+    _matched_channels, "02_ladders", ("ICLR 2020, Table 3",), minimum=READOUT_MINIMUM)
 POSENET_PADDING = Claim(
-    "posenet-padding", "02_posenet_readout", "Zero padding is where the position comes from.",
+    "posenet-padding", _PAGE, "Zero padding is where the position comes from.",
     "ICLR 2020, Table 4", "SPC on H: 0.742 → 0.381 without padding; pixels 0.012 → 0.397 with two pixels of it",
-    _posenet_padding, "a network trained without padding, not one that has lost it", _never_padded, "02_untrained",
-    ("ICLR 2020, Table 4", "ICLR 2020, Fig. 6"))
+    _posenet_padding,
+    "the rival explanation that taking the padding away breaks the network: tried by a network trained without padding",
+    _never_padded, "02_untrained", ("ICLR 2020, Table 4", "ICLR 2020, Fig. 6"), minimum=READOUT_MINIMUM)
 POSENET_TASK = Claim(
-    "posenet-task", "02_posenet_readout",
+    "posenet-task", _PAGE,
     "Networks trained to label every pixel hold more position than those trained to name the image.",
     "ICLR 2020, Table 6", "SPC on H: 0.742 (classification), 0.969 (saliency), 0.982 (segmentation)", _posenet_task,
-    "the same architecture on the same photographs, before training on any task", _before_the_task, "02_ladders",
-    ("ICLR 2020, Table 6",))
+    "the rival explanation that the position was there before the task: tried by the same architecture, on the same "
+    "photographs, before any training", _before_the_task, "02_ladders", ("ICLR 2020, Table 6",), minimum=TASK_MINIMUM)
 POSENET_SCRATCH = Claim(
-    "posenet-scratch", "02_posenet_readout", "Trained from scratch without padding, a network labels pixels worse.",
+    "posenet-scratch", _PAGE, "Trained from scratch without padding, a network labels pixels worse.",
     "ICLR 2020, Table 5", "VOC 2012: mean IoU 23.1 → 12.3 % without padding; saliency, F on ECSSD: 0.78 → 0.36",
-    _posenet_scratch, "a network without padding that is trained and scored only where it sees, and reflect padding, "
-    "which gives a map of the same size and hardly marks the border", _seen_and_reflected, "02_scratch",
-    ("ICLR 2020, Table 5",))
+    _posenet_scratch,
+    "the rival explanation that what is lost is the size of the map, not position: tried by a network without padding "
+    "that is trained and scored only where it sees, and by reflect padding, which gives a map of the same size and "
+    "hardly marks the border", _seen_and_reflected, "02_scratch", ("ICLR 2020, Table 5",), minimum=SCRATCH_MINIMUM)
 
-CLAIMS = (POSENET_READOUT, POSENET_SIZE, POSENET_DEPTH, POSENET_PADDING, POSENET_TASK, POSENET_SCRATCH)
+CLAIMS = (POSENET_READOUT, POSENET_CONTENT, POSENET_SIZE, POSENET_DEPTH, POSENET_PADDING, POSENET_TASK,
+          POSENET_SCRATCH)
+
+
+# How large the runs are that the claims rest on.
+
+PAPER_PHOTOS = "duts_pascals"   # name of a folder with DUT-S for training and PASCAL-S as test images
+PAPER_STEPS = 15 * 330          # 15 passes of 10,533 images in batches of 32
+
+
+def scale(claim: Claim, cells: Sequence[Cell], inputs: ReadoutInputs) -> Scale:
+    """Fewest training steps among the readouts that a claim rests on, and what in them is not the paper's.
+
+    cells  of all tables.  Of Table 6 the steps are those of the networks that are read, which it compares.
+    """
+    tables = [name.removeprefix("ICLR 2020, Table ") for name in claim.tables]
+    configs = _read_configs([cell for cell in cells if cell.table in tables])
+    read_steps = min(_steps(c.recipe, len(inputs.train)) for c in configs)
+    trained = [c.encoder.recipe for c in configs if c.encoder.recipe] if claim is POSENET_TASK else []
+    steps = min((_steps(recipe) for recipe in trained), default=read_steps)
+    papers = "VGG-16 and ResNet-152" if "1" in tables else "VGG-16"
+    return Scale({"steps": steps}, ", ".join(_readout_substitutes(configs, papers, read_steps)))
+
+
+def scratch_scale(configs: Sequence[ScratchConfig]) -> Scale:
+    """As `scale`, for the networks from scratch.  All is a substitute: the paper's network is VGG-16."""
+    steps, network = min(_steps(c.network.recipe) for c in configs), configs[0].network
+    return Scale({"steps": steps}, f"a VGG of width {network.width}, {network.source} and {steps:,} training steps for "
+                                   "VGG-16 on VOC 2012")
+
+
+def _read_configs(cells: Sequence[Cell]) -> list[ReadoutConfig]:
+    """Return the distinct configurations that a table is judged by."""
+    rows = [_ReadCell(cell.variant, cell.config.encoder.key, cell.config) for cell in cells]
+    return list(dict.fromkeys(row.config for row in _only_the_papers(rows)))
+
+
+class _ReadCell(NamedTuple):
+    variant: str
+    network: str
+    config: ReadoutConfig
+
+
+def _steps(recipe: Recipe, n_train: int = 0) -> int:
+    return recipe.epochs * (recipe.epoch_steps or -(-n_train // recipe.batch_size))
+
+
+def _readout_substitutes(configs: Sequence[ReadoutConfig], papers: str, steps: int) -> list[str]:
+    """Say what is not the paper's in the networks, images and readouts.
+
+    papers  the paper's networks; steps  the fewest of a readout
+    """
+    c = configs[0]   # images and image size are the same in all
+    networks = dict.fromkeys(_in_words(c.encoder) for c in configs
+                             if c.encoder.net != "pixels" and not _is_the_papers(c.encoder))
+    hidden = next((c.hidden for c in configs if c.hidden), None)
+    words = {f"{' and '.join(networks)} for {papers}": networks,
+             f"{c.dataset} for DUT-S and PASCAL-S": c.dataset != PAPER_PHOTOS,
+             f"{c.size} pixels for 224": c.size != 224,
+             f"{hidden} channels between layers for as many as come in": hidden,
+             f"{steps:,} readout steps for {PAPER_STEPS:,}": steps < PAPER_STEPS}
+    return [text for text, differs in words.items() if differs]
+
+
+def _is_the_papers(c: EncoderConfig) -> bool:
+    return f"{c.net}/{c.source}" in PAPER_NETWORKS.values()
+
+
+def _in_words(c: EncoderConfig) -> str:
+    if c.source == "imagenet":
+        return f"an ImageNet {c.net}"
+    return f"a VGG of width {c.width} trained for {_steps(c.recipe):,} steps on {c.source}"

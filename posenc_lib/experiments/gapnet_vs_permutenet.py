@@ -1,6 +1,8 @@
 """GAPNet and PermuteNet trained on canvases: configuration, training and test, and the list of runs."""
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
+from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +25,7 @@ from posenc_lib.run.records import Record, to_frame
 
 PADDED = ("zeros", "reflect", "replicate")   # padding modes of Table 1
 PERMUTATIONS = ("none", "fixed", "batch", "sample", "test")   # of the controls, see `heads.Shuffle`
+CIFAR_IMAGES = {"cifar10": (50_000, 10_000), "cifar100": (50_000, 10_000)}   # training and test images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -315,6 +318,27 @@ def frame(runs: Sequence[Record], earlier: Sequence[Record] = (),
 def select(frame: pd.DataFrame, configs: Sequence[PlacementConfig]) -> pd.DataFrame:
     """Return the rows of a `frame` that belong to some configurations."""
     return frame[frame["digest"].isin([digest(c) for c in configs])]
+
+
+def sizes(frame: pd.DataFrame, splits: Splits) -> pd.DataFrame:
+    """Size of each run of a `frame`: number of training steps, of channels in the first stage and of test images.
+
+    splits  the images; those of CIFAR may be missing, as where only records are shown
+    """
+    rows = []
+    for run in frame.to_dict("records"):
+        training, test = CIFAR_IMAGES.get(run["dataset"]) or (len(splits.train), len(splits.test))
+        epoch_steps, width, test_images = (run[name] for name in ("recipe.epoch_steps", "width", "test_images"))
+        steps = ceil(training / run["recipe.batch_size"]) if pd.isna(epoch_steps) else int(epoch_steps)
+        rows.append({"steps": run["recipe.epochs"] * steps,
+                     "width": own_width(run["backbone"]) if pd.isna(width) else int(width),
+                     "images": test if pd.isna(test_images) else min(int(test_images), test)})
+    return pd.DataFrame(rows, index=frame.index, columns=["steps", "width", "images"])
+
+
+def own_width(backbone: str) -> int:
+    """Number of channels in the first stage of a backbone of default width."""
+    return signature(classifiers.BACKBONES[backbone]).parameters["width"].default
 
 
 def is_table1_permutenet(record: Record) -> bool:

@@ -1,4 +1,4 @@
-"""Line artifacts along the border of feature maps, under every padding mode."""
+"""Line artifacts along the border of feature maps, by padding mode."""
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass

@@ -70,6 +70,16 @@ class Plan(NamedTuple):
         return [c for c in self.trained if c.source == "imagenet"]
 
     @property
+    def judged(self) -> dict[str, list[EncoderConfig]]:
+        """The networks that stand for the paper's, by what that was trained for.
+
+        Classification: the ImageNet ResNet-18; without it, the other ImageNet networks; without any, the small one.
+        """
+        photographs, segments, *imagenet = self.trained
+        resnet18 = [c for c in imagenet if c.net == "resnet18"]
+        return {"classification": resnet18 or imagenet or [photographs], "segmentation": [segments]}
+
+    @property
     def random_twin(self) -> dict[str, str]:
         """The key of each trained network, with that of the same network with random weights."""
         untrained = {c.net: c.key for c in self.untrained}
@@ -96,6 +106,12 @@ def plan(profile: str, dataset: str, data: str, files: Mapping[str, str], root: 
                               channels=min(8, small["width"]), **DECODING[profile])
                for c in (*trained, *untrained, *circular, *imagenet_circular) for grid in grids]
     return Plan(trained, untrained, circular, imagenet_circular, configs)
+
+
+def n_images(c: DecodingConfig) -> tuple[int, int]:
+    """Numbers of training and test images, if there are as many.  Each is placed in every cell."""
+    train = ceil(c.canvases / c.grid ** 2)
+    return train, ceil(train / 2)
 
 
 @dataclass(frozen=True)
@@ -142,9 +158,9 @@ def compute_latents(c: DecodingConfig, seed: int, inputs: Inputs) -> NetworkLate
     """Build the frozen network and run it on training and test canvases."""
     encoder = build_encoder(c.encoder, seed, inputs.root, inputs.files.get(c.encoder.net, ""))
     encoder.net.to(inputs.device)
-    n = ceil(c.canvases / c.grid ** 2)
+    n_train, n_test = n_images(c)
     train, test = (PooledLatents(*features.pooled_latents(encoder, images, c.grid))
-                   for images in (inputs.splits.train.subsample(n), inputs.splits.test.subsample(ceil(n / 2))))
+                   for images in (inputs.splits.train.subsample(n_train), inputs.splits.test.subsample(n_test)))
     return NetworkLatents(train, test, distinguishable_cells(encoder, inputs.splits.test, c.grid))
 
 

@@ -486,6 +486,19 @@ def score_table(rows: pd.DataFrame, runs: Sequence[records.Record], names: Mappi
     })
 
 
+def periphery_specificity(rows: pd.DataFrame) -> pd.DataFrame:
+    """Points of mean IoU that the flip-ranked set costs beyond random sets in the centre, in the periphery, and
+    ("value") in the periphery minus in the centre; a row per network, seed and fraction, with the kind and region of a
+    record's "specificity".
+
+    rows  the "rows" of all runs (`ablation.rows_of`)
+    """
+    regions = ["centre", "periphery"]
+    kept = rows.groupby(["kind", "network", "seed", "fraction"], sort=False)[regions].mean()
+    beyond = (kept.loc["random"] - kept.loc["flip"]).reset_index()
+    return beyond.assign(kind="flip", region="periphery", value=beyond["periphery"] - beyond["centre"])
+
+
 def loss_curve(rows: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFrame:
     """Points of mean IoU lost by fraction of the channels, of each kind of ablation, summarised over the seeds of the
     plain network; sorted by kind, then fraction.

@@ -19,11 +19,12 @@ from posenc_lib.show.style import CHANCE, COLOURS, HEAD_MARKERS, MAP_COLOURS, PA
 
 BESIDE = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}    # a legend to the right of the axes
 VERDICT_MARKS = {
-    claim.REPRODUCED: ("o", COLOURS[2]), claim.IN_DIRECTION: ("^", COLOURS[0]), claim.NOT_REPRODUCED: ("X", COLOURS[3]),
+    claim.REPRODUCED: ("o", COLOURS[2]), claim.SUBSTITUTE: ("o", COLOURS[2]), claim.NEAR: ("o", COLOURS[2]),
+    claim.IN_DIRECTION: ("^", COLOURS[0]), claim.INCONCLUSIVE: ("D", COLOURS[7]), claim.CONTRADICTED: ("X", COLOURS[3]),
     claim.NOT_TESTABLE: ("s", COLOURS[7]), claim.NOT_RUN: ("_", COLOURS[7]),
 }
-OUTCOME_MARKS = {claim.PASSED: ("o", COLOURS[2]), claim.NOT_PASSED: ("X", COLOURS[3]),
-                 claim.NOT_TRIED: ("_", COLOURS[7]), "–": ("_", COLOURS[7])}
+OUTCOME_MARKS = {claim.RULED_OUT: ("o", COLOURS[2]), claim.RIVAL_HOLDS: ("X", COLOURS[3]),
+                 claim.UNDECIDED: ("D", COLOURS[7]), claim.NOT_TRIED: ("_", COLOURS[7]), "–": ("_", COLOURS[7])}
 
 
 def accuracy_by_grid(summary: pd.DataFrame, task: str, ax: Axes) -> Axes:
@@ -305,7 +306,7 @@ def verdict_strip(claims: Sequence[str], verdicts: Sequence[str], outcomes: Sequ
     """One row per claim: a mark in the column of its verdict, and on the right the outcome of its control."""
     columns = list(VERDICT_MARKS)
     right = len(columns) + 0.3
-    fig, ax = plt.subplots(figsize=(9, 0.7 + 0.36 * len(claims)), layout="constrained")
+    fig, ax = plt.subplots(figsize=(11, 0.7 + 0.36 * len(claims)), layout="constrained")
     for y, (verdict, outcome) in enumerate(zip(verdicts, outcomes, strict=True)):
         for x, (marker, colour) in ((columns.index(verdict), VERDICT_MARKS[verdict]), (right, OUTCOME_MARKS[outcome])):
             ax.plot(x, y, marker, color=colour, markersize=10)
@@ -314,7 +315,7 @@ def verdict_strip(claims: Sequence[str], verdicts: Sequence[str], outcomes: Sequ
     ax.axvline(len(columns) - 0.4, color="0.8")
     ax.set(xlim=(-0.5, len(columns) + 1.1), ylim=(len(claims) - 0.5, -0.5))
     ax.set_xticks([*range(len(columns)), right],
-                  [column.replace(" ", "\n", 1) for column in (*columns, "control of the reading")])
+                  [column.replace(" ", "\n", 1) for column in (*columns, "rival explanation")])
     ax.set_yticks(range(len(claims)), claims)
     ax.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
     ax.grid(axis="y", color="0.9")

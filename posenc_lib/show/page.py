@@ -30,9 +30,10 @@ from posenc_lib.show import style
 from posenc_lib.show.tables import markdown_table
 
 # Verdict or outcome of a control: its class in the book's style sheet.
-BADGES = {claim.REPRODUCED: "reproduced", claim.IN_DIRECTION: "in-direction", claim.NOT_REPRODUCED: "not-reproduced",
-          claim.NOT_TESTABLE: "not-testable-here", claim.PASSED: "reproduced", claim.NOT_PASSED: "not-reproduced",
-          claim.NOT_TRIED: "not-testable-here"}
+BADGES = {claim.REPRODUCED: "reproduced", claim.SUBSTITUTE: "substitute", claim.NEAR: "substitute",
+          claim.IN_DIRECTION: "in-direction", claim.INCONCLUSIVE: "inconclusive", claim.CONTRADICTED: "contradicted",
+          claim.NOT_TESTABLE: "not-testable-here", claim.RULED_OUT: "reproduced", claim.RIVAL_HOLDS: "contradicted",
+          claim.UNDECIDED: "inconclusive", claim.NOT_TRIED: "not-testable-here"}
 MISSING = "–"
 BLANK = base64.b64encode(   # stands in for a figure that has not been run
     b'<svg xmlns="http://www.w3.org/2000/svg" width="480" height="60"><rect x="1" y="1" width="478" height="58" '
@@ -51,7 +52,8 @@ def provenance(workspace: Workspace, splits: Splits) -> str:
 
 def claim_box(*claims: Claim) -> None:
     """Display the paper's claims, and the rules that judge each claim and its control."""
-    parts = [{"Source": f"{c.reference}.", "Rule": c.rule, "Control": f"{c.control}. {c.control_rule}"} for c in claims]
+    parts = [{"Source": f"{c.reference}.", "Rule": c.rule, "Control": f"{c.control}. {c.control_rule}",
+              "Rules fixed": f"{c.fixed}."} for c in claims]
     markdown = "\n".join(
         f":::{{admonition}} Claim `{c.id}`\n:class: claim\n{c.statement}\n\n"
         + "\n\n".join(f"**{name}:** {text}" for name, text in part.items()) + "\n:::\n"
@@ -173,16 +175,17 @@ def score_table(workspace: Workspace) -> pd.DataFrame:
     """Collect the tables of `against_paper` into one row for every claim of the book.
 
     Columns: claim, page, paper, reference run, this run, verdict, figure, control (what was done), outcome (of the
-    control), evidence (for the outcome) and run.  The verdict is "not run" for a claim whose page has not run in this
-    profile, and, whatever an earlier run left, for one whose page has just failed ($POSENC_FAILED), or is not in
-    this book or lacks the runs for it ($POSENC_NOT_RUN).
+    control), evidence (for the outcome), fixed (when the rules were) and run.  The verdict is "not run" for a claim
+    whose page has not run in this profile, and, whatever an earlier run left, for one whose page has just failed
+    ($POSENC_FAILED), or is not in this book or lacks the runs for it ($POSENC_NOT_RUN).
     """
     failed, incomplete = (os.environ.get(name, "").split(",") for name in ("POSENC_FAILED", "POSENC_NOT_RUN"))
     files = sorted(workspace.figures.glob("[0-9][0-9]_against_paper.csv"))
     results = pd.concat([pd.read_csv(file) for file in files]).set_index("claim") if files else pd.DataFrame()
     rows = []
     for c in all_claims.CLAIMS:
-        row = {"claim": f"{c.page[:2]} {c.id}", "page": c.page, "paper": c.reference, "control": c.control}
+        row = {"claim": f"{c.page[:2]} {c.id}", "page": c.page, "paper": c.reference, "control": c.control,
+               "fixed": c.fixed}
         if c.id not in results.index or c.page in failed + incomplete:
             row |= dict.fromkeys(("figure", "outcome", "evidence", "run"), MISSING)
             row |= {"reference run": "none yet", "this run": "the page failed" if c.page in failed else MISSING,
