@@ -54,37 +54,37 @@ style.use_style()
 # %% tags=["remove-input"]
 scores = page.score_table(workspace)
 fig = figures.verdict_strip(scores["claim"], scores["verdict"], scores["outcome"])
-page.show(fig, "00_verdicts", f"The verdicts of this run (profile {profile}), and the outcome of each claim's control.",
+page.show(fig, "00_verdicts", """The verdict on each claim, and the outcome of its control, from the committed reference runs: the papers' scale
+          where there is such a run, else the largest run on a CPU.""",
           "One row per claim, with a mark in the column of its verdict and one for its control.", workspace=workspace)
 
 # %% [markdown]
 # ## The claims and their verdicts
 #
-# Every number is read from the tables that the pages of this run wrote; none is typed in here. *Paper* is the printed value.
-# *Reference run* is a run at the papers' own scale, where there is one. *This run* is the run that built this book. *Control* is whether the interpretation
-# survived its control, which the second table describes. The rules are [below](#rules).
+# *Paper* is the printed value. *Reference runs* are on file in `records/paper` and `records/cpu`, and the verdict rests on them alone. *This run* is the
+# run that built this book: small networks, a check that the code on your machine does what it should. The rules are [below](#rules).
 
 # %% tags=["remove-input"]
 marked = scores.assign(verdict=scores["verdict"].map(page.badge), outcome=scores["outcome"].map(page.badge))
-columns = ["claim", "paper", "reference run", "this run", "verdict", "outcome", "figure"]
-page.table(marked[columns].rename(columns={"outcome": "control"}), "00_scores",
-           "Every claim, its number in the paper, in the reference run and in this one, its verdict, and "
-           "the outcome of its control.", workspace=workspace, widths=(13, 16, 11, 25, 16, 11, 8))
+columns = ["claim", "paper", "reference", "verdict", "outcome", "this run", "figure"]
+page.table(marked[columns].rename(columns={"outcome": "control", "reference": "reference runs"}), "00_scores",
+           "Every claim, its number in the paper, in the reference runs and in this run, its verdict, and "
+           "the outcome of its control.", workspace=workspace, widths=(13, 16, 21, 14, 11, 17, 8))
 
 # %% [markdown]
 # **What could have overturned each interpretation**, and whether it did.
 
 # %% tags=["remove-input"]
 page.table(marked[["claim", "control", "outcome", "evidence", "fixed"]], "00_controls",
-           "The control of each claim in this run, with the numbers that its outcome rests on, and when the rules of "
+           "The control of each claim in the reference runs, with the numbers that its outcome rests on, and when the rules of "
            "claim and control were fixed.", workspace=workspace, widths=(14, 27, 12, 35, 12))
 
 # %% [markdown]
 # **What was run**, page by page.
 
 # %% tags=["remove-input"]
-page.table(scores[["page", "run"]].drop_duplicates(), "00_runs",
-           "Data, schedule and number of seeds of this run.", workspace=workspace)
+page.table(scores[["page", "run", "run here"]].drop_duplicates().rename(columns={"run": "reference runs", "run here": "this run"}),
+           "00_runs", "Data, networks, schedules, devices and numbers of seeds.", workspace=workspace)
 
 # %% [markdown]
 # ## Where to find each table of the papers

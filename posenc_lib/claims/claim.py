@@ -6,7 +6,7 @@ box, and the code below it decides.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import cleandoc
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -44,6 +44,14 @@ class Scale:
     """
     sizes: Mapping[str, float] = field(default_factory=dict)
     substitutes: str = ""
+
+
+class Judged(NamedTuple):
+    """What some runs say of a claim and of its control: verdict and outcome, each with the numbers it rests on."""
+    verdict: str
+    evidence: str
+    outcome: str
+    control_evidence: str
 
 
 @dataclass(frozen=True, eq=False)   # hashable, as a key of what was found
@@ -121,6 +129,12 @@ class Claim:
         if short := _shortfall(self.minimum if self.control_minimum is None else self.control_minimum, scale):
             return NOT_TRIED, short
         return self.judge_control(rows)
+
+    def judged(self, rows: Rows, scale: Scale, control_rows: Rows | None = None,
+               control_scale: Scale | None = None) -> Judged:
+        """Judge claim and control, the control by the rows and scale of the claim unless it has its own."""
+        control_rows = rows if control_rows is None else control_rows
+        return Judged(*self.verdict(rows, scale), *self.control_outcome(control_rows, control_scale or scale))
 
 
 def direction(rows: Sequence, smallest: float) -> str:

@@ -103,6 +103,11 @@ class Workspace:
         return torch.device(device_type())
 
     @property
+    def is_reference(self) -> bool:
+        """True if the runs of this profile are the reference runs: there is no other run to show beside them."""
+        return self.profile == "paper"
+
+    @property
     def on_file(self) -> bool:
         """True if nothing is run and recorded results are shown: the papers' schedules without a GPU."""
         return self.profile == "paper" and self.device.type != "cuda"

@@ -237,6 +237,25 @@ def on_file(experiment: str, configs: Sequence, workspace: Workspace) -> list[Re
     return list(_alike(experiment, {digest(config): config for config in configs}, workspace).values())
 
 
+def reference(experiment: str, workspace: Workspace,
+              where: Callable[[Record], bool] = lambda run: True) -> list[Record]:
+    """The committed runs on which figures, tables and verdicts rest: those in records/paper, at the papers' scale; if
+    it has none of these runs, those in records/cpu.
+
+    where  which runs of the experiment are meant; figures of one page may rest on different files
+    """
+    for scale in ("paper", "cpu"):
+        if runs := [run for run in load(workspace.records(experiment, scale)) if where(run)]:
+            return runs
+    return []
+
+
+def origin(runs: Sequence[Record]) -> str:
+    """On what runs were computed, as in "NVIDIA H200" or "CPU"; "" without runs."""
+    devices = dict.fromkeys("CPU" if run.source["device"].endswith("CPU") else run.source["device"] for run in runs)
+    return " and ".join(devices)
+
+
 def require(available, what: str) -> None:
     """Raise NotRun, naming `what`, if `available` is False or None."""
     if available is None or available is False:

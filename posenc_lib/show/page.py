@@ -23,9 +23,9 @@ from matplotlib.figure import Figure
 
 from posenc_lib import claims as all_claims
 from posenc_lib.claims import claim
-from posenc_lib.claims.claim import NOT_RUN, Claim
+from posenc_lib.claims.claim import NOT_RUN, NOT_TESTABLE, NOT_TRIED, Claim, Judged
 from posenc_lib.data.imageset import Splits
-from posenc_lib.run.config import PROJECT, Workspace
+from posenc_lib.run.config import Workspace
 from posenc_lib.show import style
 from posenc_lib.show.tables import markdown_table
 
@@ -146,53 +146,58 @@ def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace,
     _display(markdown, f"<p>{html.escape(_line(caption))}</p>{plain.to_html(index=False)}", text.getvalue())
 
 
-def against_paper(verdicts: Mapping[Claim, tuple[str, str]], controls: Mapping[Claim, tuple[str, str]], name: str,
-                  run: str, *, workspace: Workspace) -> None:
-    """Display paper, reference run, this run, verdict and control of each claim.  The start page collects the tables.
+def against_paper(reference: Mapping[Claim, Judged], here: Mapping[Claim, Judged], name: str, *,
+                  runs: Mapping[str, str], workspace: Workspace) -> None:
+    """Display what the paper, the reference runs and this run say of each claim.  The start page collects the tables.
 
-    verdicts  claim -> its verdict and the numbers it rests on
-    controls  claim -> the outcome of its control and the numbers it rests on
-    name      NN_against_paper, NN the page's number
-    run       what was run: data, schedule, n
+    reference  claim -> what the committed records say of it (`records.reference`): the verdict of the book
+    here       claim -> what this run says; empty if this run is the reference (`Workspace.is_reference`)
+    name       NN_against_paper, NN the page's number
+    runs       "reference" and "here": what was run on what, data, network, schedule, device and n
     """
-    earlier = _reference(name)
-    reference_runs = {} if earlier is None else earlier.set_index("claim")["this run"].to_dict()
-    rows = []
-    for c, (verdict, evidence) in verdicts.items():
-        outcome, control_evidence = controls[c]
-        rows.append({"claim": c.id, "paper": c.paper_value or "no number printed",
-                     "reference run": reference_runs.get(c.id, "none yet"), "this run": evidence, "verdict": verdict,
-                     "control": outcome, "control evidence": control_evidence, "run": run})
+    none = Judged(NOT_TESTABLE, MISSING, NOT_TRIED, MISSING)
+    rows = [{"claim": c.id, "paper": c.paper_value or "no number printed", "reference": judged.evidence,
+             "verdict": judged.verdict, "control": judged.outcome, "control evidence": judged.control_evidence,
+             "this run": here.get(c, none).evidence, "verdict here": here.get(c, none).verdict,
+             "control here": here.get(c, none).outcome, "run": runs["reference"], "run here": runs.get("here", MISSING)}
+            for c, judged in reference.items()]
     frame = pd.DataFrame(rows)
-    displayed = frame.drop(columns=["control evidence", "run"]).assign(
-        verdict=frame["verdict"].map(badge), control=frame["control"].map(badge) + " " + frame["control evidence"])
-    table(displayed, name, f"Against the paper. This run: {run}.", workspace=workspace,
-          widths=(13, 16, 11, 24, 16, 20))
-    frame.to_csv(_folder(workspace) / f"{name}.csv", index=False)   # without markup, with the run
+    displayed = pd.DataFrame({
+        "claim": frame["claim"], "paper": frame["paper"],
+        "reference runs": frame["verdict"].map(badge) + " " + frame["reference"],
+        "control": frame["control"].map(badge) + " " + frame["control evidence"],
+        "this run": frame["verdict here"].map(badge) + " " + frame["this run"]})
+    caption = f"Against the paper. Reference runs: {runs['reference']}."
+    if here:
+        caption += f" This run: {runs['here']}."
+    else:
+        displayed = displayed.drop(columns="this run")
+    table(displayed, name, caption, workspace=workspace, widths=(13, 16, 26, 24, 20)[:len(displayed.columns)])
+    frame.to_csv(_folder(workspace) / f"{name}.csv", index=False)   # without markup, with the runs
 
 
 def score_table(workspace: Workspace) -> pd.DataFrame:
     """Collect the tables of `against_paper` into one row for every claim of the book.
 
-    Columns: claim, page, paper, reference run, this run, verdict, figure, control (what was done), outcome (of the
-    control), evidence (for the outcome), fixed (when the rules were) and run.  The verdict is "not run" for a claim
-    whose page has not run in this profile, and, whatever an earlier run left, for one whose page has just failed
-    ($POSENC_FAILED), or is not in this book or lacks the runs for it ($POSENC_NOT_RUN).
+    Columns: claim, page, paper, reference, verdict, this run, verdict here, figure, control (what was done), outcome
+    (of the control), evidence (for the outcome), fixed (when the rules were), run and run here.  The verdict is
+    "not run" for a claim whose page has not run in this profile, and, whatever an earlier run left, for one whose page
+    has just failed ($POSENC_FAILED), or is not in this book or lacks the runs for it ($POSENC_NOT_RUN).
     """
     failed, incomplete = (os.environ.get(name, "").split(",") for name in ("POSENC_FAILED", "POSENC_NOT_RUN"))
     files = sorted(workspace.figures.glob("[0-9][0-9]_against_paper.csv"))
     results = pd.concat([pd.read_csv(file) for file in files]).set_index("claim") if files else pd.DataFrame()
+    copied = ["reference", "verdict", "this run", "verdict here", "run", "run here"]
     rows = []
     for c in all_claims.CLAIMS:
         row = {"claim": f"{c.page[:2]} {c.id}", "page": c.page, "paper": c.reference, "control": c.control,
                "fixed": c.fixed}
         if c.id not in results.index or c.page in failed + incomplete:
-            row |= dict.fromkeys(("figure", "outcome", "evidence", "run"), MISSING)
-            row |= {"reference run": "none yet", "this run": "the page failed" if c.page in failed else MISSING,
-                    "verdict": NOT_RUN}
+            row |= dict.fromkeys((*copied, "figure", "outcome", "evidence"), MISSING)
+            row |= {"reference": "the page failed" if c.page in failed else MISSING, "verdict": NOT_RUN}
         else:
             result = results.loc[c.id]
-            row |= result[["reference run", "this run", "verdict", "run"]].to_dict()
+            row |= result[copied].to_dict()
             row |= {"figure": f"{{numref}}`Fig. %s <fig-{c.figure}>`", "outcome": result["control"],
                     "evidence": result["control evidence"]}
         rows.append(row)
@@ -202,19 +207,6 @@ def score_table(workspace: Workspace) -> pd.DataFrame:
 def badge(verdict: str) -> str:
     """Mark up a verdict or an outcome in its colour; "not run" and a dash have none."""
     return verdict if verdict in (NOT_RUN, MISSING) else f"[{verdict}]{{.verdict .{BADGES[verdict]}}}"
-
-
-def reference(name: str, keys: list[str], rows: pd.DataFrame) -> pd.Series:
-    """Look up each row's "mean" in the committed reference run, figures/paper/NAME.csv; nan where it has none."""
-    earlier = _reference(name)
-    if earlier is None:
-        return pd.Series(np.nan, rows.index)
-    return rows[keys].merge(earlier, how="left", on=keys)["mean"].set_axis(rows.index)
-
-
-def _reference(name: str) -> pd.DataFrame | None:
-    file = PROJECT / "figures" / "paper" / f"{name}.csv"
-    return pd.read_csv(file) if file.is_file() else None
 
 
 def _display(markdown: str, as_html: str, plain: str) -> None:
