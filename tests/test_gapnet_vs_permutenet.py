@@ -403,19 +403,45 @@ def test_the_scale_is_that_of_the_smallest_run_and_another_backbone_has_its_own_
     assert claims.scale(runs[:0], digits) == Scale()
 
 
-def recorded(c: PlacementConfig, accuracy: float) -> records.Record:
-    results = {"accuracy": accuracy, "best_test_epoch": accuracy, "chance": 0.1}
-    return records.Record("gapnet_vs_permutenet", digest(c), 0, {"head": c.head}, results)
+def recorded(c: PlacementConfig, accuracy: float, seed: int = 0, **results) -> records.Record:
+    results = {"accuracy": accuracy, "best_test_epoch": accuracy, **results}
+    return records.Record("gapnet_vs_permutenet", digest(c), seed, asdict(c), results, {"device": "x86_64 CPU"})
 
 
-def test_earlier_reference_runs_stand_in_for_cells_that_have_not_been_run():
-    reference = plan("paper", "cifar10").reference()
-    (first, target), (second, same) = list(reference.items())[:2]
-    assert target == same and target.recipe == Recipe() and (first.recipe.epochs, second.recipe.epochs) == (20, 18)
-    earlier = [recorded(first, 0.5), recorded(second, 0.5)]
-    table = experiment.frame([], earlier, reference)
-    assert table["accuracy"].tolist() == [50, 50] and len(experiment.select(table, [target])) == 2
-    assert experiment.frame([recorded(target, 1.0)], earlier, reference)["accuracy"].tolist() == [100]
+def test_of_several_runs_of_a_cell_and_seed_the_longest_counts_and_of_these_the_last():
+    c = config()
+    longer = replace(c, recipe=replace(c.recipe, epochs=3))
+    wider = replace(longer, width=4)
+    frame = experiment.frame([recorded(longer, 0.3), recorded(wider, 0.5), recorded(c, 0.2), recorded(c, 0.1, seed=1)])
+    assert frame["accuracy"].tolist() == [50, 10]
+    assert frame["chance"].tolist() == pytest.approx([100 / 9] * 2)     # not in the record
+    assert experiment.frame([recorded(c, 0.2, chance=0.25)])["chance"].tolist() == [25]
+    assert experiment.frame([]).empty
+
+
+def test_runs_are_found_by_what_they_are_whatever_their_profile():
+    runs = [config(), config(padding_mode="circular"), config(head="permutenet", permutation="batch"),
+            config(head="permutenet", permutation="fixed"), config(fill="black"), config(classes=3),
+            config(task="image", classes=9), config(task="image")]
+    frame = experiment.frame([recorded(c, n / 10) for n, c in enumerate(runs)])
+
+    def found(part: pd.DataFrame) -> list[int]:
+        return [round(accuracy / 10) for accuracy in part["accuracy"]]
+
+    assert found(experiment.table1(frame)) == [0, 1, 2, 7]
+    assert found(experiment.shuffles(frame)) == [0, 2, 3, 4]
+    assert found(experiment.matched(frame)) == [0, 2, 5, 6]
+    of_records = [(experiment.is_circular(r), experiment.is_shuffle_control(r), experiment.is_matched(r))
+                  for r in (recorded(c, 0.5) for c in runs)]
+    assert [flags.index(True) if any(flags) else None for flags in of_records] == [None, 0, None, 1, 1, 2, 2, None]
+    for part in (experiment.table1, experiment.shuffles, experiment.matched):
+        assert part(experiment.frame([])).empty
+
+
+def test_runs_are_described_by_data_width_steps_device_and_networks(digits):
+    runs = [recorded(config(), 0.5), recorded(config(), 0.5, seed=1), recorded(config(grid=5), 0.5)]
+    assert experiment.describe(runs, digits) == "digits, width 2, 2 steps, CPU, n = 1 to 2"
+    assert experiment.describe([], digits) == "not run yet"
 
 
 def test_cells_with_one_seed_on_a_substitute_do_not_count_among_others(digits):

@@ -34,15 +34,6 @@ def outputs(monkeypatch):
     return bundles
 
 
-@pytest.fixture
-def reference_runs(tmp_path, monkeypatch):
-    """A project of its own, whose figures/paper holds the reference runs."""
-    folder = tmp_path / "project" / "figures" / "paper"
-    folder.mkdir(parents=True)
-    monkeypatch.setattr(page, "PROJECT", tmp_path / "project")
-    return folder
-
-
 def draw():
     style.use_style()
     fig, ax = plt.subplots(figsize=(2, 2))
@@ -107,27 +98,35 @@ def test_a_claim_box_has_every_part_of_the_claim(outputs):
     assert outputs[0]["text/html"].count("<p><b>Claim") == 2
 
 
-VERDICTS = {
-    gapnet_vs_permutenet.GAPNET_LOCATION: (paper.REPRODUCED, "100.0 %"),
-    padding_artifacts.PADDING_ARTIFACTS: (paper.IN_DIRECTION, "+0.2"),
-}
-CONTROLS = {gapnet_vs_permutenet.GAPNET_LOCATION: (paper.RULED_OUT, "circular: 11.1 %"),
-            padding_artifacts.PADDING_ARTIFACTS: (paper.RIVAL_HOLDS, "excess +0.1")}
+GAPNET, PADDING = gapnet_vs_permutenet.GAPNET_LOCATION, padding_artifacts.PADDING_ARTIFACTS
+REFERENCE = {GAPNET: paper.Judged(paper.REPRODUCED, "100.0 %", paper.RULED_OUT, "circular: 11.1 %"),
+             PADDING: paper.Judged(paper.IN_DIRECTION, "+0.2", paper.RIVAL_HOLDS, "excess +0.1")}
+HERE = {GAPNET: paper.Judged(paper.NOT_TESTABLE, "4 channels", paper.NOT_TRIED, "4 channels")}
+RUNS = {"reference": "CIFAR-10, 2 seeds", "here": "digits, 1 seed"}
 
 
-def test_verdicts_are_plain_in_the_file_and_have_badges_in_the_book(workspace, outputs, reference_runs):
-    earlier = pd.DataFrame({"claim": ["gapnet-location"], "this run": ["99.9 % there"]})
-    earlier.to_csv(reference_runs / "03_against_paper.csv")
-    page.against_paper(VERDICTS, CONTROLS, "03_against_paper", "2 seeds", workspace=workspace)
+def test_verdicts_are_plain_in_the_file_and_have_badges_in_the_book(workspace, outputs):
+    page.against_paper(REFERENCE, HERE, "03_against_paper", runs=RUNS, workspace=workspace)
     saved = pd.read_csv(workspace.figures / "03_against_paper.csv")
     assert saved["verdict"].tolist() == [paper.REPRODUCED, paper.IN_DIRECTION]
-    assert saved["reference run"].tolist() == ["99.9 % there", "none yet"]
-    assert saved["paper"].tolist() == [gapnet_vs_permutenet.GAPNET_LOCATION.paper_value, "no number printed"]
-    assert saved["run"].tolist() == ["2 seeds"] * 2
+    assert saved["reference"].tolist() == ["100.0 %", "+0.2"]
+    assert saved["this run"].tolist() == ["4 channels", "–"]
+    assert saved["verdict here"].tolist() == [paper.NOT_TESTABLE] * 2
+    assert saved["paper"].tolist() == [GAPNET.paper_value, "no number printed"]
+    assert saved["run"].tolist() == ["CIFAR-10, 2 seeds"] * 2 and saved["run here"].tolist() == ["digits, 1 seed"] * 2
     assert saved["control"].tolist() == [paper.RULED_OUT, paper.RIVAL_HOLDS]
     assert saved["control evidence"].tolist() == ["circular: 11.1 %", "excess +0.1"]
-    assert "[in direction]{.verdict .in-direction}" in outputs[0]["text/markdown"]
-    assert "[rival explanation holds]{.verdict .contradicted} excess +0.1" in outputs[0]["text/markdown"]
+    markdown = outputs[0]["text/markdown"]
+    assert "[in direction]{.verdict .in-direction} +0.2" in markdown
+    assert "[rival explanation holds]{.verdict .contradicted} excess +0.1" in markdown
+    assert "[not testable here]{.verdict .not-testable-here} 4 channels" in markdown
+    assert "Reference runs: CIFAR-10, 2 seeds. This run: digits, 1 seed." in markdown
+
+
+def test_runs_that_are_the_reference_have_no_column_of_their_own(workspace, outputs):
+    page.against_paper(REFERENCE, {}, "03_against_paper", runs=RUNS, workspace=workspace)
+    assert "This run" not in outputs[0]["text/markdown"] and "this run" not in outputs[0]["text/markdown"]
+    assert pd.read_csv(workspace.figures / "03_against_paper.csv")["this run"].tolist() == ["–"] * 2
 
 
 def test_jupyterlab_sees_words_where_the_book_has_roles(workspace, outputs):
@@ -138,16 +137,17 @@ def test_jupyterlab_sees_words_where_the_book_has_roles(workspace, outputs):
     assert "<td>passed 3 of [0, 5]</td>" in text and "<td>fig-03_a</td>" in text and "{" not in text
 
 
-def test_the_score_table_has_every_claim_from_what_the_pages_left(workspace, outputs, reference_runs):
-    page.against_paper(VERDICTS, CONTROLS, "03_against_paper", "2 seeds", workspace=workspace)
+def test_the_score_table_has_every_claim_from_what_the_pages_left(workspace, outputs):
+    page.against_paper(REFERENCE, HERE, "03_against_paper", runs=RUNS, workspace=workspace)
     scores = page.score_table(workspace).set_index("claim")
     assert len(scores) == len(claims.CLAIMS) and list(scores.index) == [f"{c.page[:2]} {c.id}" for c in claims.CLAIMS]
     row = scores.loc["03 gapnet-location"]
     assert row["page"] == "03_gapnet_vs_permutenet"
     assert (row["verdict"], row["outcome"]) == (paper.REPRODUCED, paper.RULED_OUT)
-    assert row["figure"] == f"{{numref}}`Fig. %s <fig-{gapnet_vs_permutenet.GAPNET_LOCATION.figure}>`"
-    assert (row["this run"], row["run"], row["reference run"]) == ("100.0 %", "2 seeds", "none yet")
-    assert (row["control"], row["evidence"]) == (gapnet_vs_permutenet.GAPNET_LOCATION.control, "circular: 11.1 %")
+    assert row["figure"] == f"{{numref}}`Fig. %s <fig-{GAPNET.figure}>`"
+    assert (row["reference"], row["run"]) == ("100.0 %", "CIFAR-10, 2 seeds")
+    assert (row["this run"], row["verdict here"], row["run here"]) == ("4 channels", paper.NOT_TESTABLE, "digits, 1 seed")
+    assert (row["control"], row["evidence"]) == (GAPNET.control, "circular: 11.1 %")
     assert row["paper"].startswith("ICCV 2021, Table 1: 100 %")
     not_run = scores.drop(index=["03 gapnet-location", "01 padding-artifacts"])
     assert set(not_run["verdict"]) == {"not run"} and set(not_run["outcome"]) == set(not_run["figure"]) == {"–"}
@@ -157,14 +157,6 @@ def test_every_verdict_and_every_outcome_has_a_badge_and_what_has_not_run_has_no
     assert [page.badge(word) for word in ("not run", "–")] == ["not run", "–"]
     for word in (*paper.VERDICTS, *paper.OUTCOMES):
         assert page.badge(word).startswith(f"[{word}]{{.verdict .")
-
-
-def test_reference_values_are_matched_by_key_and_missing_ones_are_nan(reference_runs):
-    rows = pd.DataFrame({"grid": [7, 3, 5], "mean": [1.0, 2.0, 3.0]}, index=[10, 11, 12])
-    assert page.reference("03_summary", ["grid"], rows).isna().all()
-    pd.DataFrame({"grid": [3, 7], "mean": [33.0, 77.0]}).to_csv(reference_runs / "03_summary.csv", index=False)
-    values = page.reference("03_summary", ["grid"], rows)
-    assert values.index.tolist() == [10, 11, 12] and values[:2].tolist() == [77, 33] and np.isnan(values[12])
 
 
 def test_provenance_names_profile_data_and_versions(workspace):

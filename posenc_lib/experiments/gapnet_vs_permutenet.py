@@ -1,5 +1,5 @@
 """GAPNet and PermuteNet trained on canvases: configuration, training and test, and the list of runs."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
 from math import ceil
@@ -20,8 +20,8 @@ from posenc_lib.measure import canvas, metrics
 from posenc_lib.nets import classifiers, heads
 from posenc_lib.nets.padding import PADDING_MODES
 from posenc_lib.run import config, training
-from posenc_lib.run.config import Recipe, digest
-from posenc_lib.run.records import Record, to_frame
+from posenc_lib.run.config import Recipe
+from posenc_lib.run.records import Record, origin, to_frame
 
 PADDED = ("zeros", "reflect", "replicate")   # padding modes of Table 1
 PERMUTATIONS = ("none", "fixed", "batch", "sample", "test")   # of the controls, see `heads.Shuffle`
@@ -80,7 +80,7 @@ PLACEMENT = {
                       "recipe": Recipe(epochs=2, epoch_steps=100, batch_size=24, learning_rate=2e-3)}},
     "paper": {"any": {}},
 }
-REFERENCE_EPOCHS, REFERENCE_EPOCH_STEPS = (20, 18), 1041   # of the first runs in records/paper: whole batches only
+NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 PADDING_ORDER = ("zeros", "circular", "reflect", "replicate")   # the most informative runs first
 
 
@@ -97,11 +97,6 @@ class Plan(NamedTuple):
         backbones = list(dict.fromkeys(c.backbone for c in main))
         return sorted(dict.fromkeys([*main, *self.shuffles, *self.matched]), key=lambda c: (
             backbones.index(c.backbone), c.grid, c not in main, PADDING_ORDER.index(c.padding_mode)))
-
-    def reference(self) -> dict[PlacementConfig, PlacementConfig]:
-        """Earlier runs that may stand in for a cell of Table 1, each with the configuration that it stands in for."""
-        return {replace(c, recipe=replace(c.recipe, epochs=epochs, epoch_steps=REFERENCE_EPOCH_STEPS)): c
-                for c in self.table1 for epochs in REFERENCE_EPOCHS}
 
 
 def preset(profile: str, dataset: str, steps: int = 0) -> dict:
@@ -299,25 +294,69 @@ def run(c: PlacementConfig, seed: int, checkpoint: training.Checkpoint | Path | 
     }
 
 
-def frame(runs: Sequence[Record], earlier: Sequence[Record] = (),
-          reference: Mapping[PlacementConfig, PlacementConfig] | None = None) -> pd.DataFrame:
-    """Tabulate runs, one row each, with accuracies and chance in percent.
+# What identifies the cell of a table that a run belongs to; runs that differ in nothing else are repetitions of it.
+CELL = ["dataset", "backbone", "padding_mode", "grid", "task", "head", "permutation", "fill", "classes"]
 
-    earlier    runs of `Plan.reference`, used for the configurations in place of which none of `runs` exists
-    reference  `Plan.reference()`
-    The column "digest" is that of the configuration that a run counts for, see `select`.
+
+def frame(runs: Sequence[Record]) -> pd.DataFrame:
+    """Tabulate runs of any profile, one row each, with accuracies and chance in percent.
+
+    Of several runs of the same cell and seed, only the one with most epochs counts, the last of these.  Early records
+    have no chance level, which then is that of equally frequent labels.
     """
-    stands_in_for = {digest(old): digest(c) for old, c in (reference or {}).items()}
-    finished = {run.digest for run in runs}
-    used = [*runs, *(run for run in earlier if stands_in_for[run.digest] not in finished)]
-    table = to_frame(used).assign(digest=[stands_in_for.get(run.digest, run.digest) for run in used])
+    table = to_frame(runs)
+    if table.empty:
+        return table
+    labels = table["classes"].fillna(table["task"].map({"image": 10}).fillna(table["grid"] ** 2))
+    table["chance"] = table.get("chance", pd.Series(index=table.index, dtype=float)).fillna(1 / labels.astype(float))
     table[["accuracy", "best_test_epoch", "chance"]] *= 100
-    return table
+    return table.sort_values("recipe.epochs", kind="stable").drop_duplicates([*CELL, "seed"], keep="last").sort_index()
 
 
-def select(frame: pd.DataFrame, configs: Sequence[PlacementConfig]) -> pd.DataFrame:
-    """Return the rows of a `frame` that belong to some configurations."""
-    return frame[frame["digest"].isin([digest(c) for c in configs])]
+def _of_a_cell(frame: pd.DataFrame) -> pd.Series:
+    """Which rows have the paper's networks, canvas and labels: PermuteNet with a new shuffle for every batch."""
+    return (frame["permutation"] == frame["head"].map({"gapnet": "none", "permutenet": "batch"})) & (
+        frame["fill"] == "mean") & frame["classes"].isna()
+
+
+def table1(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that belong to Table 1, and the same networks under circular padding."""
+    return frame[_of_a_cell(frame)] if len(frame) else frame
+
+
+def shuffles(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that compare ways to shuffle the channels and fill the canvas: location at 3x3, zero padding."""
+    return frame.query("task == 'location' and grid == 3 and padding_mode == 'zeros' and backbone == 'resnet18' "
+                       "and classes.isna()") if len(frame) else frame
+
+
+def matched(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with 3 and with 9 labels in both tasks: 3x3, zero padding; nine locations are all of them."""
+    if frame.empty:
+        return frame
+    labels = frame["classes"].fillna(frame["task"].map({"location": 9}))
+    rows = frame.assign(classes=labels).query("grid == 3 and padding_mode == 'zeros' and backbone == 'resnet18' "
+                                              "and fill == 'mean' and permutation in ('none', 'batch') "
+                                              "and not (head == 'permutenet' and permutation == 'none') "
+                                              "and classes in (3, 9)")
+    return rows.drop_duplicates([*CELL, "seed"])
+
+
+def describe(runs: Sequence[Record], splits: Splits) -> str:
+    """Say what was trained, on what: data, width, schedule, device and number of networks in each cell."""
+    if not runs:
+        return "not run yet"
+    table = frame(runs)
+    size = sizes(table, splits)
+    n = table.groupby(CELL, dropna=False).size()
+    width, steps = (_range(size[name]) for name in ("width", "steps"))
+    return (f"{', '.join(table['dataset'].map(NAMES.get).fillna(table['dataset']).unique())}, width {width}, {steps} "
+            f"steps, {origin(runs)}, n = {_range(n)}")
+
+
+def _range(values: pd.Series) -> str:
+    low, high = int(values.min()), int(values.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def sizes(frame: pd.DataFrame, splits: Splits) -> pd.DataFrame:
@@ -345,3 +384,17 @@ def is_table1_permutenet(record: Record) -> bool:
     """Whether a record is PermuteNet's in a 3x3 cell of Table 1, on ResNet-18."""
     expected = {"head": "permutenet", "permutation": "batch", "backbone": "resnet18", "grid": 3, "classes": None}
     return all(record.config[name] == value for name, value in expected.items())
+
+
+def is_circular(record: Record) -> bool:
+    return record.config["padding_mode"] == "circular"
+
+
+def is_shuffle_control(record: Record) -> bool:
+    """Whether a record is of an ordering of the channels that Table 1 does not have, or of a black canvas."""
+    return record.config["permutation"] in ("fixed", "sample", "test") or record.config["fill"] == "black"
+
+
+def is_matched(record: Record) -> bool:
+    """Whether a record is of a task with fewer labels than Table 1 has."""
+    return record.config["classes"] is not None

@@ -20,7 +20,8 @@ from posenc_lib.base.shapes import Labels, Latents
 from posenc_lib.data.imageset import ImageSet, Splits
 from posenc_lib.experiments.gapnet_vs_permutenet import CanvasTask, Evaluation, PlacementConfig, build, labelled
 from posenc_lib.run import streams, training
-from posenc_lib.run.config import Recipe
+from posenc_lib.run.config import Recipe, digest
+from posenc_lib.run.records import Record
 
 # Schedules of the networks trained here.  "long" is the committed CPU run: some ten minutes for each on one core.
 # "paper" is Table 1's protocol, on CIFAR-10.
@@ -120,6 +121,16 @@ def run(c: SumConfig, seed: int, checkpoint: training.Checkpoint | Path | None =
             "by_epoch": [{"epoch": n, **h} for n, h in enumerate(history, start=1)],
             "lines": torch.stack([weight.mean(1), linear.bias.detach()], 1).tolist(), "noise": noise,
             "readers": readers}
+
+
+def as_placement(run: Record) -> Record:
+    """The same network as a run of page 03's Table 1: its accuracies, without place fields."""
+    of_all, config = run.results["accuracy"], run.config["placement"]
+    by_epoch = [{"epoch": e["epoch"], "loss": e["loss"], "accuracy_one_cell": e["accuracy"]}
+                for e in run.results["by_epoch"]]
+    results = {"accuracy": of_all, "best_test_epoch": max(e["accuracy_one_cell"] for e in by_epoch),
+               "by_epoch": by_epoch, "chance": 1 / len(run.results["lines"])}
+    return Record("gapnet_vs_permutenet", digest(config), run.seed, config, results, run.source)
 
 
 def permutation_noise(weight: Float[Tensor, "label channel"], z: Latents) -> Float[Tensor, "batch label"]:

@@ -51,21 +51,29 @@ def accuracy_by_grid(summary: pd.DataFrame, task: str, ax: Axes) -> Axes:
                   fontsize="small" if len(conditions) > 8 else None)
     ax.set(xlim=(-0.6, len(conditions) - 0.4), ylim=(-3, 104), ylabel="test accuracy (%)",
            title=f"Task: {style.label(task)}")
-    heads = [Line2D([], [], color="0.3", marker=marker, markerfacecolor="white" if head == "permutenet" else None,
-                    linestyle="", label=style.label(head)) for head, marker in HEAD_MARKERS.items()]
-    levels = [Line2D([], [], **PAPER, label="paper"), Line2D([], [], **CHANCE, label="chance")]
-    ax.legend(handles=heads + levels, fontsize="small", **BESIDE)
     return ax
 
 
-def answers_by_epoch(curves: pd.DataFrame, paper: Sequence[float], ax: Axes) -> Axes:
-    """Accuracy times the number of answers after each epoch, a line per padding mode and seed.
+def head_legend() -> list[Line2D]:
+    """Handles for the legend of `accuracy_by_grid`."""
+    heads = [Line2D([], [], color="0.3", marker=marker, markerfacecolor="white" if head == "permutenet" else None,
+                    linestyle="", label=style.label(head)) for head, marker in HEAD_MARKERS.items()]
+    return [*heads, Line2D([], [], **PAPER, label="paper"), Line2D([], [], **CHANCE, label="chance")]
 
-    curves  padding_mode, seed, epoch, answers
+
+def span(low: float, high: float) -> str | None:
+    """Format the bounds of an interval; None where there is none."""
+    return None if np.isnan(low) else f"[{low:.1f}, {high:.1f}]"
+
+
+def answers_by_epoch(curves: pd.DataFrame, paper: Sequence[float], ax: Axes) -> Axes:
+    """Accuracy times the number of answers after each epoch, a line per network.
+
+    curves  run, padding_mode, epoch, answers
     paper   the paper's values, in answers too
     """
-    for mode, seeds in curves.groupby("padding_mode", sort=False):
-        for n, (_, line) in enumerate(seeds.groupby("seed", sort=False)):
+    for mode, networks in curves.groupby("padding_mode", sort=False):
+        for n, (_, line) in enumerate(networks.groupby("run", sort=False)):
             ax.plot(line["epoch"], line["answers"], "o-", markersize=3, color=PADDING_COLOURS[mode],
                     label=None if n else style.label(mode))
     for n, value in enumerate(paper):
@@ -84,12 +92,12 @@ def answers_on_one_axis(sums: Sequence[Sequence[float] | None], lines: Sequence[
 
     sums   of each label: the deciles of sum(z), from smallest to largest; None if it has no canvas
     lines  of each label: slope and intercept of the head's line over sum(z)
-    axes   two, one above the other, with a common x axis
+    axes   two, one above the other, with a common x axis, linear near 0 and logarithmic further out
     """
     colours = sns.color_palette("husl", len(sums))
-    low, high = (end(decile for deciles in sums if deciles for decile in deciles) for end in (min, max))
-    margin = 0.05 * (high - low) or 1
-    x = np.linspace(low - margin, high + margin, 400)
+    ends = np.arcsinh([end(decile for deciles in sums if deciles for decile in deciles) for end in (min, max)])
+    margin = 0.05 * (ends[1] - ends[0]) or 1
+    x = np.sinh(np.linspace(ends[0] - margin, ends[1] + margin, 600))
     slope, intercept = np.asarray(lines).T
     probability = softmax(x[:, None] * slope + intercept, axis=1)
     for k, (deciles, colour) in enumerate(zip(sums, colours, strict=True)):
@@ -98,23 +106,24 @@ def answers_on_one_axis(sums: Sequence[Sequence[float] | None], lines: Sequence[
         if deciles:
             axes[1].plot([deciles[0], deciles[-1]], [k, k], color=colour, linewidth=1)
             axes[1].plot([deciles[1], deciles[-2]], [k, k], color=colour, linewidth=5, solid_capstyle="butt")
+    for ax in axes:
+        ax.set_xscale("asinh")
+        ax.set_xlim(x[0], x[-1])
     axes[0].set(ylabel="softmax of the head", ylim=(0, 1.02))
-    axes[1].set(xlabel="sum(z), the one number that survives the shuffle", yticks=range(len(sums)), xlim=(x[0], x[-1]))
+    axes[1].set(xlabel="sum(z), the one number that survives the shuffle", yticks=range(len(sums)))
     axes[1].invert_yaxis()
 
 
-def accuracy_by_label(curves: Sequence[Sequence[float | None]], steps: Sequence[int], ax: Axes) -> Axes:
+def accuracy_by_label(curves: Sequence[Sequence[float | None]], epochs: Sequence[int], ax: Axes) -> Axes:
     """Accuracy of each label (row) after each epoch (column), as an image from 0 to 1.
 
     curves  an epoch's accuracies by label, 0..1
-    steps   optimiser steps at the end of each epoch
     """
     accuracy = np.ma.masked_invalid(np.array(curves, dtype=float).T)   # a label without a canvas stays white
     image = ax.imshow(accuracy, vmin=0, vmax=1, aspect="auto")
     ax.figure.colorbar(image, ax=ax, label="accuracy")
-    shown = range(0, len(steps), max(1, len(steps) // 5))
-    ax.set(xlabel="optimiser steps", yticks=range(len(accuracy)), xticks=list(shown),
-           xticklabels=[f"{steps[n]:,}" for n in shown])
+    shown = range(0, len(epochs), max(1, len(epochs) // 5))
+    ax.set(xlabel="epoch", yticks=range(len(accuracy)), xticks=list(shown), xticklabels=[epochs[n] for n in shown])
     return ax
 
 
@@ -168,12 +177,13 @@ def selectivity_curve(deciles: Sequence[float], ax: Axes, **line) -> Axes:
     return ax
 
 
-def scores_by_map(summary: pd.DataFrame, ax: Axes) -> Axes:
+def scores_by_map(summary: pd.DataFrame, ax: Axes, networks: Sequence[str] | None = None) -> Axes:
     """SPC on each target map, a marker per network with its interval; the paper's VGG-16 dashed.
 
-    summary  network, target, mean, low, high, paper_spc (nan if the paper has none)
+    summary   network, target, mean, low, high, paper_spc (nan if the paper has none)
+    networks  all that the figure shows, in order, so that panels with some of them use the same markers
     """
-    networks = summary["network"].unique()
+    networks = summary["network"].unique() if networks is None else networks
     x = np.arange(len(POSITION_MAPS))
     for n, network in enumerate(networks):
         rows = summary[summary["network"] == network].set_index("target").reindex(POSITION_MAPS)
@@ -208,17 +218,21 @@ def scores_by_padding(summary: pd.DataFrame, single: pd.DataFrame, ax: Axes) -> 
     return ax
 
 
-def score_ladder(summary: pd.DataFrame, variants: Sequence[str], ax: Axes) -> Axes:
-    """SPC from one variant to the next, a line per target map: this run with its interval, the paper dashed.
+def score_ladder(summary: pd.DataFrame, variants: Sequence[str], ax: Axes, beside: pd.DataFrame | None = None) -> Axes:
+    """SPC from one variant to the next, a line per target map: runs with their interval, the paper dashed.
 
     summary   variant, target, mean, low, high, paper_spc
     variants  in order; each is labelled with what follows the first comma of its display name
+    beside    variant, target, mean of other runs, drawn as open circles
     """
     for n, (target, rows) in enumerate(summary.groupby("target", sort=False)):
         rows = rows.set_index("variant").reindex(variants)
         x = np.arange(len(variants)) + 0.06 * (n - 1)
         _estimates(ax, x, rows, "o-", MAP_COLOURS[target], target)
         ax.plot(x, rows["paper_spc"], "--", color=MAP_COLOURS[target], linewidth=1.2)
+        if beside is not None:
+            others = beside[beside["target"] == target].set_index("variant").reindex(variants)
+            ax.plot(x + 0.03, others["mean"], "o", color=MAP_COLOURS[target], markerfacecolor="white", markersize=5)
     ax.axhline(0, **CHANCE)
     labels = [style.label(variant).partition(", ")[2].replace(" ", "\n") or "as it is" for variant in variants]
     ax.set_xticks(range(len(variants)), labels, fontsize="x-small")

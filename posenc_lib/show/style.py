@@ -29,7 +29,8 @@ NAMES = {
     # tasks
     "location": "location", "image": "image class",
     # data sets
-    "photos": "photographs", "imagenet": "ImageNet",
+    "photos": "photographs", "imagenet": "ImageNet", "digits_on_photos": "digits on photographs",
+    "cifar10": "CIFAR-10", "camvid": "CamVid",
     # views of z (page 03)
     "sorted": "sorted", "sum_and_norm": "sum and norm", "sum": "sum",
     # training methods (page 05)
@@ -55,6 +56,7 @@ NAMES = {
     "faster": "Faster R-CNN", "cascade": "Cascade R-CNN", "csp": "CSP",
     # classification networks (pages 02 and 08)
     "vgg": "VGG", "resnet": "ResNet", "vgg11": "VGG-11", "resnet18": "ResNet-18", "mobilenet_v2": "MobileNetV2",
+    "squeezenet1_1": "SqueezeNet 1.1", "mobilenetv2_100": "MobileNetV2",
     "resnet18_without_maxpool": "ResNet-18 without max-pool", "resnet18_blurpool": "ResNet-18 with BlurPool",
     "convnext_tiny": "ConvNeXt-T", "vit_tiny": "ViT-Ti", "vit_tiny_without_positions": "ViT-Ti without positions",
 }
