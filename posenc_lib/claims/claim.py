@@ -28,8 +28,8 @@ NOT_RUN_YET = "not run yet"
 SINGLE_SEED = "one seed has no interval; run at least two"
 
 # What a claim may require of the runs that judge it.
-QUANTITIES = {"steps": "training steps", "width": "channels in the first stage", "networks": "networks",
-              "images": "test images"}
+QUANTITIES = {"steps": "training steps", "train_images": "training images", "width": "channels in the first stage",
+              "networks": "networks", "images": "test images"}
 
 Rows = Sequence[Any] | pd.DataFrame   # one row or record per estimate, with the number of seeds as `n`
 

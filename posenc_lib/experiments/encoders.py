@@ -54,6 +54,14 @@ class EncoderConfig:
         return "/".join([self.net, self.source] + ([mode] if mode != "zeros" else []))
 
 
+def encoder_of(values: dict) -> EncoderConfig:
+    """Return the configuration that a record describes, `record.config["encoder"]`."""
+    recipe = values["recipe"]
+    if recipe:
+        recipe = Recipe(**{**recipe, "betas": tuple(recipe["betas"])})
+    return EncoderConfig(**{**values, "recipe": recipe})
+
+
 def imagenet_configs(files: dict[str, str], root: Path | str) -> list[EncoderConfig]:
     """Return the configuration of each ImageNet network in `files`, architecture -> weights file (`parse_encoders`)."""
     return [EncoderConfig(net=name, source="imagenet", data=fingerprint(name, root, file))

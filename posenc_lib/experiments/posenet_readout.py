@@ -1,4 +1,5 @@
 """Position maps read out of frozen features (PosENet), and networks trained from scratch with and without padding."""
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -11,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, interpolate
 
+from posenc_lib.base.checks import check_choice
 from posenc_lib.base.draws import Draws
 from posenc_lib.base.shapes import Features, LabelMaps, Maps, Pixels
 from posenc_lib.data.imageset import VOID, ImageSet, Splits
@@ -18,12 +20,14 @@ from posenc_lib.experiments.encoders import EncoderConfig, build_encoder, imagen
 from posenc_lib.measure import canvas, metrics
 from posenc_lib.measure.features import FrozenFeatures, frozen_features, select_channels
 from posenc_lib.nets import classifiers, heads, padding
+from posenc_lib.nets.pretrained import KNOWN
 from posenc_lib.run import training
 from posenc_lib.run.config import Recipe, SgdRecipe, Workspace, digest
 from posenc_lib.run.records import Record
 
 TARGETS = (*canvas.POSITION_MAPS, "shuffled_H")
 RECORDED_SIDE = 28   # side of the predicted maps that a record holds
+SMALL_STAGES = 4     # stages of the small network, `pretrained.small_vgg`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +102,35 @@ READOUT = {
 }
 
 
-def image_scale(profile: str, dataset: str) -> dict[str, int]:
+# Schedules of profile "quick" for a folder of photographs: those of the committed runs on ECSSD in records/cpu.
+# "cpu" trains every readout and network of the page longer than "quick" does; "long" reads all of ECSSD's 800 training
+# photographs, for Table 2, because larger readouts learn 128 by heart.
+SCHEDULES = {
+    "cpu": {
+        "images": {"any": _FOLDER},
+        "hidden": 8,
+        "recipe": SgdRecipe(batch_size=8),
+        "small": {"width": 8, "crop": 80, "recipe": Recipe(epochs=1, epoch_steps=60, batch_size=16, flip=False)},
+        "scratch": {"width": 8, "crop": 96,
+                    "recipe": Recipe(epochs=1, epoch_steps=40, batch_size=8, learning_rate=4e-3, flip=False)},
+        "scenes": None,
+    },
+}
+SCHEDULES["long"] = SCHEDULES["cpu"] | {
+    "images": {"any": {"size": 224, "train_images": 800, "test_images": 100}},
+    "recipe": SgdRecipe(epochs=3, drop=2, batch_size=8),
+}
+
+
+def preset(profile: str, schedule: str = "") -> dict:
+    """Return what a profile changes in the released protocol, or one of `SCHEDULES`; "" is the profile's own."""
+    check_choice("schedule", schedule, ("", *SCHEDULES))
+    return READOUT[profile] | SCHEDULES.get(schedule, {})
+
+
+def image_scale(profile: str, dataset: str, schedule: str = "") -> dict[str, int]:
     """Return size, train_images and test_images of `dataset`, where the profile limits them."""
-    scales = READOUT[profile]["images"]
+    scales = preset(profile, schedule)["images"]
     return scales.get(dataset, scales["any"])
 
 
@@ -168,15 +198,16 @@ def readout_loss(readout: nn.Module, features: Features, targets: Tensor) -> Ten
 
 
 def map_metrics(maps: Maps, targets: Tensor, images: str) -> Iterator[dict]:
-    """Yield SPC and MAE of each target map, averaged over the images; SPC is None if no predicted map has one.
+    """Yield SPC, MAE and MSE of each target map, averaged over the images; SPC is None if no predicted map has one.
 
     images  name of the test set.  `undefined` counts the images whose predicted map is constant.
     """
     for name, target, predicted in zip(TARGETS, targets.to(maps.device), maps.unbind(1), strict=True):
         spc = metrics.spearman(predicted, target)
-        mae = (predicted - target).abs().mean((-2, -1))
+        error = predicted - target
         defined = [s for s in spc if s is not None]
-        yield {"target": name, "images": images, "n_images": len(spc), "mae": mae.mean().item(),
+        yield {"target": name, "images": images, "n_images": len(spc), "mae": error.abs().mean().item(),
+               "mse": error.square().mean().item(),
                "spc": sum(defined) / len(defined) if defined else None, "undefined": len(spc) - len(defined)}
 
 
@@ -186,7 +217,8 @@ def run_readout(
     """Fit one readout per target map to frozen features and score the maps that they predict.
 
     -> maps   rows of `map_metrics`; test set "first" is the first natural image alone, for Fig. 6
-       loss   of the last epoch
+       loss   of the last epoch: the sum over the maps of the mean squared error on training images
+       n_train   number of training images
        predicted   for seed 0, the maps predicted from the first natural image in percent, (target, 28, 28)
     """
     if c.encoder.source == "imagenet":
@@ -206,7 +238,7 @@ def run_readout(
     maps = {name: _predict(readout, features.select(selected)) for name, features in tests.items()}
     rows = [row for name, predicted in maps.items() for row in map_metrics(predicted, targets, name)]
     rows += map_metrics(maps["natural"][:1], targets, "first")
-    results = {"maps": rows, "loss": history[-1]["loss"]}
+    results = {"maps": rows, "loss": history[-1]["loss"], "n_train": len(inputs.train)}
     if seed == 0:
         coarse = adaptive_avg_pool2d(maps["natural"][0], RECORDED_SIDE)
         results["predicted"] = coarse.mul(100).round().int().tolist()
@@ -231,10 +263,12 @@ class Cell(NamedTuple):
     table    "1", "2a", "2b", "3", "4", "6", "fig6", or a control: "matched_channels", "untrained", "trained",
              "untrained_imagenet", "coordinates"
     variant  row of the table: the paper's network and, after a slash, what varies; of a control, what varies
+    n_train  number of training images of the readout
     """
     table: str
     variant: str
     config: ReadoutConfig
+    n_train: int = 0
 
 
 @dataclass(frozen=True)
@@ -266,22 +300,27 @@ class Encoders:
         return 8 if self.main.net == "small" else 16
 
 
-def make_encoders(profile: str, files: dict[str, str], root: Path | str) -> Encoders:
+def make_encoders(profile: str, files: dict[str, str], root: Path | str, schedule: str = "") -> Encoders:
     """Return the networks to read: those of `files` (`pretrained.parse_encoders`), and the small ones."""
-    small = READOUT[profile]["small"]
+    small = preset(profile, schedule)["small"]
     return Encoders(tuple(imagenet_configs(files, root)), trained_config("photos", root, **small),
                     trained_config("digits_on_photos", root, **small), EncoderConfig(width=small["width"]))
 
 
-def plan(profile: str, dataset: str, inputs: ReadoutInputs, encoders: Encoders) -> list[Cell]:
+def plan(profile: str, dataset: str, inputs: ReadoutInputs, encoders: Encoders, schedule: str = "") -> list[Cell]:
     """Return every cell of Tables 1 to 4 and 6, of Fig. 6, and of the controls."""
-    preset = READOUT[profile]
-    shared = {"profile": profile, "dataset": dataset, "data": inputs.fingerprint, "recipe": preset["recipe"],
-              **image_scale(profile, dataset)}
+    chosen = preset(profile, schedule)
+    base = ReadoutConfig(profile=profile, dataset=dataset, data=inputs.fingerprint, recipe=chosen["recipe"],
+                         **image_scale(profile, dataset, schedule))
+    return _cells(base, encoders, chosen["hidden"], len(inputs.train))
+
+
+def _cells(base: ReadoutConfig, encoders: Encoders, hidden: int | None, n_train: int) -> list[Cell]:
+    """Return every cell on the images and with the schedule of `base`; `hidden` channels between the layers of 2a."""
     cells: list[Cell] = []
 
     def add(table: str, variant: str, encoder: EncoderConfig, **settings) -> None:
-        cells.append(Cell(table, variant, ReadoutConfig(encoder=encoder, **shared, **settings)))
+        cells.append(Cell(table, variant, replace(base, encoder=encoder, **settings), n_train))
 
     pixels, coordinates = (EncoderConfig(net=net) for net in ("pixels", "coordinates"))
     main, trained = encoders.main, encoders.trained
@@ -289,11 +328,11 @@ def plan(profile: str, dataset: str, inputs: ReadoutInputs, encoders: Encoders) 
         add("1", {"pixels": "posenet", "resnet": "resnet"}.get(c.net[:6], "vgg"), c)
     for name, c in (("posenet", pixels), ("vgg", main)):
         for depth in (1, 2, 3):
-            add("2a", f"{name}/depth_{depth}", c, depth=depth, hidden=preset["hidden"] if depth > 1 else None)
+            add("2a", f"{name}/depth_{depth}", c, depth=depth, hidden=hidden if depth > 1 else None)
         for kernel in (1, 3, 7):
             add("2b", f"{name}/kernel_{kernel}", c, kernel=kernel)
-    stages = build_encoder(replace(main, source="random"), 0, inputs.workspace.data).stages
-    for stage in range(1, len(stages) + 1):
+    n_stages = len(KNOWN[main.net].stages) if main.net in KNOWN else SMALL_STAGES
+    for stage in range(1, n_stages + 1):
         add("3", f"vgg/stage_{stage}", main, stage=stage)
         add("matched_channels", f"vgg/stage_{stage}", main, stage=stage, channels=encoders.matched)
     add("3", "vgg/all_stages", main)
@@ -316,6 +355,70 @@ def plan(profile: str, dataset: str, inputs: ReadoutInputs, encoders: Encoders) 
     return cells
 
 
+def recorded_cells(runs: Sequence[Record]) -> list[Cell]:
+    """Return the cells of all tables that recorded runs fill, whatever their profile, images and schedule.
+
+    Runs on the same images with the same schedule belong together.  Table 2 is taken from those that have most of its
+    cells with two seeds or more, and so are all other tables together; of equals from those that read most images.
+    A table is left out if a network of it was not read, except that Table 1 may have any networks.
+    """
+    groups: dict[ReadoutConfig, list[Record]] = {}
+    for run in runs:
+        c = read_config(run.config)
+        groups.setdefault(replace(c, **{name: getattr(ReadoutConfig, name) for name in _VARIED}), []).append(run)
+    plans = [_recorded_plan(base, group) for base, group in groups.items()]
+    found: list[Cell] = []
+    for of_table_2 in (False, True):
+        parts = [[cell for cell in cells if (cell.table in ("2a", "2b")) == of_table_2] for cells in plans]
+        found += max(parts, key=lambda part: _weight(part, runs), default=[])
+    return found
+
+
+_VARIED = ("encoder", "stage", "channels", "kernel", "depth", "padding", "hidden")   # between the cells of a group
+
+
+def read_config(description: dict) -> ReadoutConfig | ScratchConfig:
+    """Return the configuration that a record describes."""
+    def recipe(kind: type[Recipe], values: dict | None) -> Recipe | None:
+        return values and kind(**{**values, "betas": tuple(values["betas"])})
+
+    values = {name: value for name, value in description.items() if name != "class"}
+    network = "encoder" if "encoder" in values else "network"
+    encoder = {**values[network], "recipe": recipe(Recipe, values[network]["recipe"])}
+    values[network] = EncoderConfig(**encoder)
+    if network == "network":
+        return ScratchConfig(**values)
+    return ReadoutConfig(**{**values, "recipe": recipe(SgdRecipe, values["recipe"])})
+
+
+def _recorded_plan(base: ReadoutConfig, group: Sequence[Record]) -> list[Cell]:
+    """Return the cells of a group of runs."""
+    on_file = {read_config(run.config) for run in group}
+    networks = [c.encoder for c in on_file if c.encoder.run_with is None and c.encoder.padding_mode == "zeros"]
+    imagenet = {c.net: c for c in networks if c.source == "imagenet"}
+    small = {c.source: c for c in networks if c.net == "small"}
+    trained, segmenter, random = (small.get(source, EncoderConfig(source=source))
+                                  for source in ("photos", "digits_on_photos", "random"))
+    encoders = Encoders(tuple(imagenet[name] for name in KNOWN if name in imagenet), trained, segmenter, random)
+    hidden = next((c.hidden for c in on_file if c.depth > 1 and c.encoder.net != "coordinates"), None)
+    n_train = group[0].results.get("n_train") or base.train_images or 0
+    planned = _cells(base, encoders, hidden, n_train)
+    incomplete = {cell.table for cell in planned if cell.config not in on_file} - {"1"}
+    return [cell for cell in planned if cell.config in on_file and cell.table not in incomplete]
+
+
+def _weight(cells: Sequence[Cell], runs: Sequence[Record]) -> tuple[int, int]:
+    """Order groups: the number of cells with two runs or more, then of images that a readout reads in training."""
+    counts = Counter(run.digest for run in runs)
+    repeated = sum(counts[digest(cell.config)] >= 2 for cell in cells)
+    return repeated, max((_images_read(cell) for cell in cells), default=0)
+
+
+def _images_read(cell: Cell) -> int:
+    recipe = cell.config.recipe
+    return recipe.epochs * (recipe.epoch_steps * recipe.batch_size if recipe.epoch_steps else cell.n_train)
+
+
 def configs(cells: Sequence[Cell], table: str | None = None) -> list[ReadoutConfig]:
     """Return the distinct configurations of all cells, network by network; of one `table`, in its order."""
     if table is not None:
@@ -331,6 +434,7 @@ class MapScore(NamedTuple):
     images        "natural", "black", "white" or "noise"
     spc           mean over the images whose predicted map is not constant; None if all are
     undefined     number of images whose predicted map is constant
+    mse           None in records older than this score
     """
     table: str
     variant: str
@@ -343,24 +447,53 @@ class MapScore(NamedTuple):
     mae: float
     spc: float | None
     undefined: int
+    mse: float | None = None
 
 
-def map_scores(cells: Sequence[Cell], runs: Sequence[Record], seeds: Sequence[int]) -> list[MapScore]:
-    """Return the scores of every cell in `seeds`; Table 1 has all seeds that were run.
+def map_scores(cells: Sequence[Cell], runs: Sequence[Record], seeds: Sequence[int] | None = None) -> list[MapScore]:
+    """Return the scores of every cell in `seeds`, None for all; Table 1 has all seeds that were run.
 
     In Fig. 6 "natural" is the first natural image alone.
     """
     scores = []
-    for table, variant, c in cells:
+    for table, variant, c, _ in cells:
         name = digest(c)
         for run in sorted((run for run in runs if run.digest == name), key=lambda run: run.seed):
-            if run.seed not in seeds and table != "1":
+            if seeds is not None and run.seed not in seeds and table != "1":
                 continue
             for row in run.results["maps"]:
                 if (row["images"] == "first") == (table == "fig6"):
                     values = {**row, "images": "natural" if table == "fig6" else row["images"]}
                     scores.append(MapScore(table, variant, c.encoder.key, c.encoder.net, run.seed, **values))
     return scores
+
+
+class ReadoutFit(NamedTuple):
+    """How a readout of all stages of a network fits training and test images; spc by target map, on natural images.
+
+    loss      of the last epoch, on training images: the sum over all maps of the mean squared error
+    test_mse  the same on natural test images; None in records older than this score
+    """
+    n_train: int
+    depth: int
+    kernel: int
+    seed: int
+    loss: float
+    test_mse: float | None
+    spc: dict[str, float | None]
+
+
+def readout_fits(runs: Sequence[Record], encoder: EncoderConfig) -> list[ReadoutFit]:
+    """Return the fit of every recorded readout of `encoder` without padding of its own, by images and size."""
+    fits = []
+    for run in runs:
+        c = read_config(run.config)
+        if c.encoder == encoder and (c.stage, c.channels, c.padding) == (None, None, 0):
+            maps = [row for row in run.results["maps"] if row["images"] == "natural"]
+            test_mse = sum(row["mse"] for row in maps) if all("mse" in row for row in maps) else None
+            fits.append(ReadoutFit(run.results.get("n_train") or c.train_images or 0, c.depth, c.kernel, run.seed,
+                                   run.results["loss"], test_mse, {row["target"]: row["spc"] for row in maps}))
+    return sorted(fits, key=lambda fit: fit[:4])
 
 
 # Table 5: networks trained from scratch.  An unpadded 3x3 convolution crops one pixel of its own map on every side, the
@@ -420,11 +553,19 @@ def run_scratch(
     return {name: metrics.mean_iou(metrics.class_counts(count)).item() for name, count in counts.items()}
 
 
-def scratch_configs(profile: str, dataset: str, splits: Splits) -> list[ScratchConfig]:
+def scratch_configs(profile: str, dataset: str, splits: Splits, schedule: str = "") -> list[ScratchConfig]:
     """Return zero, reflect and no padding on whole images, and no padding on the window."""
-    base = EncoderConfig(source=dataset, data=splits.train.fingerprint, **READOUT[profile]["scratch"])
+    base = EncoderConfig(source=dataset, data=splits.train.fingerprint, **preset(profile, schedule)["scratch"])
     return [ScratchConfig(profile=profile, network=replace(base, padding_mode=mode), window=window)
             for mode, window in (("zeros", False), ("reflect", False), ("none", False), ("none", True))]
+
+
+def recorded_scratch(runs: Sequence[Record]) -> list[Record]:
+    """Return the recorded runs of Table 5 on one image set with one schedule: of several, those that have most runs."""
+    groups: dict[EncoderConfig, list[Record]] = {}
+    for run in runs:
+        groups.setdefault(replace(read_config(run.config).network, padding_mode="zeros"), []).append(run)
+    return max(groups.values(), key=len, default=[])
 
 
 class MiouScore(NamedTuple):
