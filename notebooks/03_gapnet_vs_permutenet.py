@@ -26,7 +26,7 @@ grids = ""            # e.g. "3,5,7"; "" is the profile's
 backbones = ""        # e.g. "resnet18,nin"; "" is the profile's
 seeds = 0             # how many; 0 is the profile's number
 steps = 0             # optimiser steps of each training; 0 is the profile's
-follow = ""           # how long two PermuteNets are followed: smoke | quick | long; "" is the profile's
+follow = ""           # schedule of the networks that are followed: smoke | quick | long | paper; "" is the profile's
 
 # %%
 from functools import partial
@@ -41,7 +41,7 @@ from posenc_lib.base.draws import Draws
 from posenc_lib.claims import gapnet_vs_permutenet as claims
 from posenc_lib.data import registry
 from posenc_lib.experiments import gapnet_vs_permutenet as experiment
-from posenc_lib.experiments import shuffled_sum
+from posenc_lib.experiments import shuffled_sum, where_it_reads
 from posenc_lib.measure import canvas
 from posenc_lib.nets import classifiers, heads
 from posenc_lib.run import config, inputs, records
@@ -182,8 +182,8 @@ for mode in ("circular", "zeros"):
 #   only the 3×3 grid. (On other sets: an eighth of the width, 200 steps of 24 at 0.002, three seeds.) That is enough to judge
 #   GAPNet's location. It is not enough for PermuteNet: after so few steps, slow learning looks the same as lost position.
 # * Digits are not mirrored in training, as CIFAR images are: a mirrored digit is another sign.
-# * The head is padded like the rest of the network. The released one is zero-padded; no GAPNet with another padding was
-#   released to compare with.
+# * The head is padded like the rest of the network. The released one is zero-padded, which matters
+#   ({numref}`fig-03_reads_heads`); no GAPNet with another padding was released to compare with.
 # * The paper reports the *best test accuracy of all epochs*, a choice made on the test set. Here the last epoch counts, and
 #   the authors' rule has a column of its own.
 # * On a GPU, networks are trained and tested in bfloat16 (autocast), the authors' in float32.
@@ -221,7 +221,8 @@ print(f"{len(plan.table1)} cells of Table 1 and {len(plan.circular)} circular co
       f"{recipe.epochs} epochs of {recipe.epoch_steps or 'all'} steps, batch {recipe.batch_size}")
 
 # %%
-runs = records.run_or_load("gapnet_vs_permutenet", plan.all(),
+EXPERIMENT = "gapnet_vs_permutenet"
+runs = records.run_or_load(EXPERIMENT, plan.all(),
                            partial(experiment.run, splits=splits, device=workspace.device),
                            seeds=seeds, workspace=workspace, side_by_side=4, optional=True)
 
@@ -236,12 +237,11 @@ runs = records.run_or_load("gapnet_vs_permutenet", plan.all(),
 # is the paper's value, the dotted one chance. Circular padding should sit exactly on the dotted line.
 
 # %%
-name = "gapnet_vs_permutenet"
 followed_at_scale = records.load(workspace.records("shuffled_sum", "paper"))
 evidence = {
-    "At the paper's scale": [*records.load(workspace.records(name, "paper")),
+    "At the paper's scale": [*records.load(workspace.records(EXPERIMENT, "paper")),
                              *map(shuffled_sum.as_placement, followed_at_scale)],
-    "CPU runs": records.load(workspace.records(name, "cpu")),
+    "CPU runs": records.load(workspace.records(EXPERIMENT, "cpu")),
     "This run": [] if workspace.is_reference else runs}
 evidence = {title: found for title, found in evidence.items() if found}
 what = {title: experiment.describe(found, splits) for title, found in evidence.items()}
@@ -367,9 +367,9 @@ now = records.run_or_load(
     "shuffled_sum", shuffled_sum.configs(schedule, images_of.fingerprint),
     partial(shuffled_sum.run, splits=images_of, device=workspace.device),
     seeds=[0], workspace=workspace, side_by_side=4, optional=True)
-toy_schedule = "long" if schedule == "paper" else schedule
-now_toys = records.run_or_load("one_number", shuffled_sum.toy_configs(toy_schedule), shuffled_sum.run_toy,
-                               seeds=range(3 if toy_schedule == "long" else 1), workspace=workspace, optional=True)
+now_toys = records.run_or_load("one_number", shuffled_sum.toy_configs(schedule), shuffled_sum.run_toy,
+                               seeds=range(1 if schedule in ("smoke", "quick") else 3), workspace=workspace,
+                               optional=True)
 followed = {"At the paper's scale": followed_at_scale,
             "CPU run": records.load(workspace.records("shuffled_sum", "cpu"))}
 toys = records.load(workspace.records("one_number", "cpu"))
@@ -513,6 +513,159 @@ page.table(table.drop(columns="this run") if workspace.is_reference else table, 
            workspace=workspace)
 
 # %% [markdown]
+# ## Where on its map does GAPNet read?
+#
+# GAPNet's head convolves the feature map to one channel for each cell and then averages. So before the average there is a
+# {term}`confidence map` $m_k$ for each cell $k$, and the answer is a vote of all positions. What a position $p$ adds to the answer $t$ is its
+# confidence in $t$ over that in the other cells,
+#
+# $$ e_t(p) = m_t(p) - \frac{1}{K - 1} \sum_{k \neq t} m_k(p), \qquad \frac{1}{HW} \sum_p e_t(p) = y_t - \frac{1}{K - 1} \sum_{k \neq t} y_k . $$
+
+# %%
+with torch.no_grad():
+    maps = where_it_reads.confidence_maps(gapnet, canvases)                    # (canvas, cell, row, col)
+    torch.testing.assert_close(maps.mean((-2, -1)), gapnet(canvases))
+    votes = where_it_reads.evidence(maps, location)                            # (canvas, row, col)
+    logits = gapnet(canvases)
+margin = [y[cell] - torch.cat([y[:cell], y[cell + 1:]]).mean() for cell, y in enumerate(logits)]
+torch.testing.assert_close(votes.mean((-2, -1)), torch.stack(margin))
+
+# %% [markdown]
+# Does the evidence for *top left* come from the image, from the border, or from the empty canvas? What a position can know depends on its
+# window, the receptive field:
+#
+# * ResNet-18's is wider than the canvas. On digits its last map has 3×3 positions, a cell each, and every one of them sees the image *and*
+#   the border. So expect evidence everywhere, no more at the image than elsewhere.
+# * NIN's last map has 12×12 positions, each with a window of 32 of the 48 pixels, head included. Where the window does not reach the image, the map
+#   *cannot* differ from that of an empty canvas. Expect evidence at the image and around it, and exactly none of the image's doing far from it.
+#
+# The second question is the head. The released one is a 3×3 convolution padded with zeros, followed by a sum: the example at the top of
+# this page, with its sums of 4, 6 and 9. A tap of the kernel that points to the left misses the last column of the map, and so on. So the released head reads, beside
+# the sums $z$, the sums of the map's outermost rows and columns. **Theory's prediction:** under a *circular* backbone, whose $z$ is the same in all cells, the
+# released head tells the location all the same. A circular head and a 1×1 head read nothing but $z$, and stay exactly at chance. Under a zero-padded
+# backbone all three are right.
+
+# %%
+reads_schedule = {"paper": "reference"}.get(profile, profile)
+digits = splits if dataset == "digits" else registry.load("digits", workspace.data, validation=0)
+reads_here = records.run_or_load(
+    "where_it_reads", where_it_reads.configs(reads_schedule, digits.fingerprint),
+    partial(where_it_reads.run, splits=digits, device=workspace.device),
+    seeds=[0] if reads_schedule != "reference" else range(3), workspace=workspace, optional=True)
+reads_reference = records.reference("where_it_reads", workspace)
+reads_panels = {"Reference runs": reads_reference, "This run": [] if workspace.is_reference else reads_here}
+reads_panels = {which: found for which, found in reads_panels.items() if found}
+records.require(reads_panels or None, "GAPNet with three heads")
+
+
+def reads_scale(found):
+    """Width, schedule, device and number of seeds of some runs, for titles and captions."""
+    recipe = found[0].config["placement"]["recipe"]
+    n = where_it_reads.accuracies(found).groupby(["backbone", "padding_mode", "head"]).size()
+    seeds = f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
+    return (f"digits, width {found[0].config['placement']['width']}, "
+            f"{recipe['epochs'] * recipe['epoch_steps']} steps, {records.origin(found)}, n = {seeds}")
+
+
+reads_scales = {which: {name: reads_scale([r for r in found if r.config["placement"]["backbone"] == name])
+                        for name in ("resnet18", "nin")} for which, found in reads_panels.items()}
+for which, by_network in reads_scales.items():
+    for name, scale in by_network.items():
+        print(f"{which}, {style.label(name)}: {scale} networks of each kind")
+
+# %%
+columns = [(which, name, where_it_reads.released(found, name))
+           for which, found in reads_panels.items() for name in ("resnet18", "nin")]
+ratios = [3 if which == next(iter(reads_panels)) else 2 for which, _, _ in columns]
+fig, axes = plt.subplots(2, len(columns), figsize=(1.05 * sum(ratios), 5.7), width_ratios=ratios,
+                         squeeze=False, layout="constrained")
+for (which, name, found), pair in zip(columns, axes.T, strict=True):
+    for ax, changed in zip(pair, (False, True), strict=True):
+        figures.evidence_maps(where_it_reads.mean_maps(found, changed=changed), ax)
+    pair[0].set_title(f"{which}\n{style.label(name)}, n = {len(found)}")
+axes[0, 0].set_ylabel("evidence for the image's cell")
+axes[1, 0].set_ylabel("the same, minus that of\nan empty canvas")
+page.show(fig, "03_reads_maps", """Where GAPNet reads: evidence for the correct cell at each position of the last map, with the image in each of the nine
+          cells (the maps are laid out as the canvas, the image's own positions framed). Red speaks for the cell, blue against it; logits, each block
+          on its own scale. Below: what placing the image changed. Zero padding, as released; mean over test images and over n networks.""",
+          "Blocks of nine small maps, one for each cell of the canvas, with the positions of the image framed: evidence "
+          "of ResNet-18 on maps of 3×3 positions and of NIN on maps of 12×12.", workspace=workspace)
+
+# %%
+rows = []
+for which, name, found in columns:
+    of_runs = where_it_reads.by_region(found).drop(columns="n")
+    rows.append(of_runs.assign(network=style.label(name), runs=which.lower(), n=len(found)))
+regions = pd.concat(rows).rename(columns={
+    "area": "of the map", "share": "of the evidence", "share_changed": "of the change",
+    "right": "right by itself"}).replace({"border": "border, without the image", "empty": "empty canvas"})
+page.table(regions[["network", "runs", "n", "region", "of the map", "of the evidence", "of the change",
+                    "right by itself"]], "03_reads_regions",
+           """Which part of the map the margin of the correct cell comes from, in percent, means over cells and networks. *Of the map:* the
+           part's area, which is its share if evidence is everywhere alike. *Of the evidence:* the part's contribution to the margin. *Of the change:* the
+           same minus an empty canvas. *Right by itself:* how often one position of it names the correct cell (chance 11.1).""",
+           workspace=workspace)
+resnet, nin = (where_it_reads.by_region(where_it_reads.released(reads_reference, name)).set_index("region")
+               for name in ("resnet18", "nin"))
+if len(resnet) and len(nin):
+    density = {"ResNet-18": resnet["share_changed"] / resnet["area"], "NIN": nin["share_changed"] / nin["area"]}
+    for label, of_area in density.items():
+        print(f"{label}, reference runs: what the image changed, over its share of the area, is "
+              f"{of_area['image']:.1f} at the image, {of_area['border']:.1f} at the border and "
+              f"{of_area['empty']:.1f} over the empty canvas")
+    top_left = where_it_reads.mean_maps(where_it_reads.released(reads_reference, "nin"), changed=True)[0]
+    far = torch.cat([top_left[8:].flatten(), top_left[:8, 8:].flatten()])
+    print("NIN with the image top left: the largest change among positions whose window does not reach it is "
+          f"{far.abs().max():.3f}")
+    assert density["NIN"]["image"] > density["NIN"]["empty"] > density["NIN"]["border"] and not far.any()
+for name in ("resnet18", "nin"):
+    if already := where_it_reads.on_an_empty_canvas(where_it_reads.released(reads_reference, name)):
+        print(f"{style.label(name)}, reference runs: of the evidence for the image's cell "
+              "an empty canvas already gives "
+              + ", ".join(f"{share:.0f} % for {cells}" for cells, share in already.items()))
+        assert name == "resnet18" or already["corners"] > 50 > 0 > already["the centre"]
+
+# %%
+HEAD_NAMES = {"zeros": "3×3, zero\n(released)", "circular": "3×3,\ncircular", "1x1": "1×1"}
+fig, axes = plt.subplots(1, len(reads_panels), figsize=(10, 3.8), sharey=True, squeeze=False,
+                         layout="constrained", width_ratios=(3, 2)[:len(reads_panels)])
+drawn = []
+for (which, found), ax in zip(reads_panels.items(), axes[0], strict=True):
+    single = where_it_reads.accuracies(found)
+    drawn.append(single.assign(runs=which.lower()))
+    figures.accuracy_by_head(single, HEAD_NAMES, ax, chance=100 / 9)
+    ax.set_title(f"{which}, {records.origin(found)}")
+axes[0, 0].set_ylabel("location accuracy (%)")
+fig.legend(*axes[0, 0].get_legend_handles_labels(), title="backbone and its padding", fontsize="small",
+           loc="outside right center")
+page.show(fig, "03_reads_heads", """Does the head read the border itself? Location accuracy of GAPNet by the padding of its backbone and by its head (digits, 3×3,
+          100 test images in every cell in the reference runs); each dot is one network. NIN was not run with
+          all heads.""",
+          "Dots of location accuracy for three heads: all at 100 % under a zero-padded backbone; under a circular one the "
+          "zero-padded head is far above chance, the two others on the chance line.", workspace=workspace,
+          data=pd.concat(drawn))
+by_head = {which: where_it_reads.accuracies(found).query("padding_mode == 'circular'")
+           for which, found in reads_panels.items()}
+for which, table in by_head.items():
+    values = {head: ", ".join(f"{value:.1f}" for value in table.loc[table["head"] == head, "accuracy"])
+              for head in where_it_reads.HEADS}
+    print(f"{which}, circular backbone: {values['zeros']} % with the released head, {values['circular']} % "
+          f"with a circular one, {values['1x1']} % with 1×1; one number for each network, chance 11.1 %")
+if reads_reference:
+    circular = by_head["Reference runs"].set_index("head")["accuracy"]
+    assert circular["zeros"].min() > 50 and (circular[["circular", "1x1"]] - 100 / 9).abs().max() < 1e-6
+
+# %% [markdown]
+# *What to make of it.* **The released head reads the border itself.** Behind a backbone that cannot know the cell, its own zero padding is enough to tell it. So GAPNet's
+# accuracy has two sources in the released code, the backbone's padding and the head's, and an accuracy under another padding mode says little about that mode
+# as long as the head is padded with zeros. That is why on this page the head is padded like the rest: only then is circular padding a control.
+#
+# Where on the map the evidence is depends on the window of its positions. If every position sees the whole canvas, asking for *the place where the network
+# reads* has no answer: each of them could answer alone. With NIN's smaller window, what the image changes is around the image. And *top left* is
+# read off the empty canvas more than off the image: over half of its evidence for a corner is there before any image is. A corner is what NIN answers unless something
+# speaks for an edge or the centre.
+
+# %% [markdown]
 # ## Channels as place cells
 #
 # If position sits in *which* channel responds, single channels should have a {term}`place field`: a part of the canvas that
@@ -574,7 +727,7 @@ page.show(fig, "03_selectivity", f"""How much of each channel's variance the cel
 def control_runs(where):
     """The runs of a control, with GAPNet and PermuteNet of the same scale beside them: on file, and of this
       run."""
-    on_file = records.reference(name, workspace, where)
+    on_file = records.reference(EXPERIMENT, workspace, where)
     scale = on_file[0].config["profile"] if on_file else ""
     same_scale = [r for runs_of in evidence.values() for r in runs_of if r.config["profile"] == scale]
     found = {"Reference runs": list({r.key: r for r in (*on_file, *same_scale)}.values()) if on_file else [],
@@ -675,7 +828,7 @@ def judged(table1_runs, circular_runs, shuffle_runs, matched_runs):
 
 
 best = next(iter(evidence.values())) if list(evidence) != ["This run"] else []
-reference = judged(best, records.reference(name, workspace, experiment.is_circular),
+reference = judged(best, records.reference(EXPERIMENT, workspace, experiment.is_circular),
                    shuffle_runs.get("Reference runs", []), matched_runs.get("Reference runs", []))
 here = judged(runs, runs, runs, runs) if runs and not workspace.is_reference else {}
 on_file = "; ".join(f"{title}: {text}" for title, text in what.items() if title != "This run")
@@ -700,8 +853,9 @@ page.against_paper(reference, here, "03_against_paper", workspace=workspace,
 #   a task cannot settle it, and its curve still rises ({numref}`fig-03_by_epoch`). The yardstick matters, too. In the paper's own 3×3
 #   row under zero padding, 9 cells against 10 classes, PermuteNet goes 76 % of the way from chance to 100 % for location and
 #   71 % for image class; of what GAPNet reaches it keeps 76 % and 88 %.
-# * **Not shown here:** that a network trained for something else *uses* position. That it is there to be used says nothing of
-#   that; pages 05 to 07 test what depends on it.
+# * **The released GAPNet has two sources of position:** the padding of its backbone and that of its own head, which alone is enough
+#   ({numref}`fig-03_reads_heads`).
+# * **Not shown here:** that a network *uses* position where it does not have to. Pages 05 to 07 test that.
 #
 # ## Summary
 #

@@ -11,10 +11,10 @@
 #
 # :::{admonition} The puzzle
 # :class: puzzle
-# Mirror a street, and some of a network's averaged channels change. They must know left from right, so switch them off: the segmentation falls apart, much more than after
-# switching off as many at random. So position matters.
+# Mirror a street scene, and some of a network's averaged channels change. They must encode left and right, so switch them off: the segmentation falls apart, more than
+# after switching off as many at random. So position matters.
 #
-# But which channels change most when anything at all is done to the picture? The loudest. And which are missed most?
+# But which channels change most when *anything* is done to the image? The most active ones. And which does a network miss most?
 # :::
 
 # %% tags=["parameters"]
@@ -22,8 +22,8 @@ profile = "quick"     # smoke | quick | paper
 data_root = ""        # folder of data sets; "" is $POSENC_DATA, else data/
 out = ""              # where records and figures go; "" is the project folder
 dataset = ""          # streets (embedded) | camvid | cityscapes; "" is the profile's
-network = ""          # resnet18 | resnet34 | resnet50: DeepLabv3 as the authors'; torchvision: its ResNet-50; small: 15 small ResNet-18s, in `paper`; "" is the profile's
-checkpoint = ""       # a trained network of that kind (state dict, .pt or .safetensors), attacked instead of training one
+network = ""          # resnet18 | resnet34 | resnet50 (as the authors') | torchvision | small (15 of them)
+checkpoint = ""       # a trained network of that kind (.pt or .safetensors), instead of training one
 backbone = ""         # random | imagenet: what training starts from; "" is the profile's
 layer = ""            # whose channels are ranked and removed: layer1 ... layer4; "" is layer4
 released = ""         # position_attack/targeted_neurons/deeplabv3_resnet50 of a clone of the authors' code
@@ -33,6 +33,7 @@ steps = 0             # optimiser steps of each training; 0 is the profile's
 # %%
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -55,11 +56,11 @@ from posenc_lib.show import page, style
 workspace = config.Workspace(profile, data_root, out)
 dataset = dataset or ("camvid" if profile == "paper" else "streets")
 size, _, scenes = region_attack.preset(profile, dataset, network)
-splits = inputs.load_for(workspace, dataset, size=size, validation=0.0,   # nothing is chosen on this page
+splits = inputs.load_for(workspace, dataset, size=size, validation=0.0,   # nothing is selected on this page
                          seeds=scenes)
 train, test = splits.train, splits.test
-networks = region_attack.configs(profile, dataset, splits.fingerprint, network=network, layer=layer or "layer4",
-                                 backbone=backbone, checkpoint=checkpoint, steps=steps)
+networks = region_attack.configs(profile, dataset, splits.fingerprint, network=network, backbone=backbone,
+                                 layer=layer or "layer4", checkpoint=checkpoint, steps=steps)
 plain = networks["plain"]
 if checkpoint:                                                        # report a fault in it at once
     segmenters.load_checkpoint(region_attack.build(plain, len(train.classes)), checkpoint)
@@ -70,7 +71,7 @@ print(page.provenance(workspace, splits))
 # %% [markdown]
 # ## What the paper claims
 #
-# {cite:t}`islam2021global`, Sec. 4.2 and supplement S3. The public text prints no number of these experiments: they are in figures only, so the rules judge directions.
+# {cite:t}`islam2021global`, Sec. 4.2 and supplement S3. The paper shows these experiments in figures and prints no number, so the rules below judge directions.
 
 # %%
 claims = (paper.CHANNELS_OVERALL, paper.CHANNELS_PERIPHERY, paper.CHANNELS_REGION)
@@ -79,16 +80,16 @@ page.claim_box(*claims)
 # %% [markdown]
 # ## By hand: the flip response, and an ablation
 #
-# The paper ranks channels by how much their average changes when the picture $x$ is mirrored to $\overleftarrow{x}$ (Eq. 2), $z_c$ being the {term}`pooled latent` of channel $c$:
+# The paper ranks channels by how much their average changes when the image $x$ is mirrored to $\overleftarrow{x}$ (Eq. 2). With $z_c$ the {term}`pooled latent` of channel $c$,
 #
 # $$ r_c = \frac{1}{N} \sum_{n} \big| z_c(x_n) - z_c(\overleftarrow{x}_n) \big| . $$
 #
-# This is the {term}`flip response`. For a {term}`region` the released code leaves the bars out: channels with a large *signed* change are "left".
+# This is the {term}`flip response`. For a {term}`region` the released code drops the absolute value: channels whose *signed* change is large are "left".
 #
 # :::{admonition} A guess to make
 # :class: guess
-# A picture is one row, `0 1 2 3 0 1 2 3`. Three channels look at it: one averages the brightness; one multiplies it by the column, so it knows where things are; and one marks every place where
-# the next pixel is brighter by more than 2, looking around the edge (circular padding), so that it *cannot* know where anything is. Which have a flip response of 0?
+# An image is one row, `0 1 2 3 0 1 2 3`. Three channels look at it. One averages the brightness. One multiplies it by the column, so it encodes position. One marks every pixel whose right
+# neighbour is brighter by more than 2, with circular padding, so that it *cannot* encode position. Which of them have a flip response of 0?
 # :::
 
 # %%
@@ -101,7 +102,8 @@ def three(x):                                                         # -> z (ba
 
 
 by_hand = (three(row) - three(row.flip(-1))).abs()[0]
-print("z", three(row)[0].tolist(), "· mirrored", three(row.flip(-1))[0].tolist(), "· flip response", by_hand.tolist())
+print("z", three(row)[0].tolist(), "· mirrored", three(row.flip(-1))[0].tolist())
+print("flip response", by_hand.tolist())
 assert torch.equal(channels.mean_response(three, [row]), by_hand.double())
 print("shift response", channels.mean_response(three, [row], channels.roll_half_width).tolist())
 
@@ -113,39 +115,42 @@ without[:, top] = 0                                                   # set to z
 assert torch.equal(without, ablation.Ablation(top)(f))
 
 # %% [markdown]
-# The third channel has no position and yet a flip response: steps up become steps down. The flip response is one for *orientation* as well. A cleaner question is to
-# move the picture instead of mirroring it: here by half its width, around the edge (`channels.roll_half_width`). Nothing is turned over, and a network that cannot know the column has a {term}`shift response` of exactly 0.
+# The third channel encodes no position and yet has a flip response: steps up become steps down. So the flip response also measures *orientation*. A cleaner question is what happens when the
+# image is moved instead of mirrored: here by half its width, around the edge (`channels.roll_half_width`). No edge changes its orientation, and a network that cannot encode the column has a {term}`shift response` of exactly 0.
 #
-# How much of the flip response is in the kernels, and how much in the sampling? Make every kernel its own mirror image, and the response of a network should be 0.
+# How much of the flip response comes from the kernels, and how much from the sampling? Average every kernel with its mirror image, and the response of a network should be 0.
 #
 # :::{admonition} Another guess
 # :class: guess
-# It is, for a picture 129 pixels wide. And for one of 128, or for Cityscapes' 2048?
+# It is, for an image 129 pixels wide. What about 128, or the 2048 of Cityscapes?
 # :::
 
 # %%
 torch.manual_seed(0)
-symmetric = region_attack.symmetrised(ResNet18(4)).eval()             # every kernel averaged with its mirror image
+symmetric = region_attack.symmetrised(ResNet18(4)).eval()   # every kernel averaged with its mirror image
 for width in (129, 128):
     pictures = torch.randn(4, 3, 65, width)
-    r = channels.mean_response(lambda x: gap(symmetric.features(x)), pictures.split(3))
-    torch.testing.assert_close(r, channels.mean_response(lambda x: gap(symmetric.features(x)), pictures.split(1)))
+    r, by_one = (channels.mean_response(lambda x: gap(symmetric.features(x)), pictures.split(n))
+                 for n in (3, 1))
+    torch.testing.assert_close(r, by_one)
     mean = gap(symmetric.features(pictures)).mean()
     print(f"{width} columns: largest flip response {r.max():.1e}, mean activation {mean:.2f}")
 
 # %% [markdown]
-# A stride of 2 keeps columns 0, 2, 4 … Of an odd number of columns that choice is symmetric; of an even number it is not, and zero padding then stands on one side of it {cite:p}`alsallakh2021mind`. So even the most symmetric
-# network tells left from right by its sampling, at every size that is usual. We will see what that does to the trained one.
+# A stride of 2 keeps columns 0, 2, 4 … With an odd number of columns that choice is symmetric. With an even number it is not, and zero padding is then used on one side only {cite:p}`alsallakh2021mind`. So even a network of
+# symmetric kernels tells left from right by its sampling, at all the usual widths. {numref}`tab-06_mirrors` shows what this does to the trained networks.
 #
 # ## Build it
 #
-# **The network.** DeepLabv3 {cite:p}`chen2017rethinking`: a ResNet whose last map *f* is read by ASPP, a pyramid of dilated convolutions, and enlarged to the picture. The attack sets channels of *f* to zero
-# (`hooks.ablated`). The network has to run up to *f* only once per picture, however many sets of channels are tried.
+# **The network.** DeepLabv3 {cite:p}`chen2017rethinking`: a ResNet whose last feature map *f* is read by ASPP, a pyramid of dilated convolutions, and upsampled to the image. The attack sets channels of *f* to zero
+# (`hooks.ablated`). The network runs up to *f* only once per image, however many sets of channels are tried.
 #
-# **The score** is {term}`mean IoU`. Its counts add up over pictures and over eight zones of the picture, so every region's score, and every bootstrap over pictures, comes from the same counts (`region_attack.sweep`).
+# **The score** is {term}`mean IoU`. Its counts add up over images and over eight zones of the image, so every region's score, and every bootstrap over images, comes from the same counts (`region_attack.sweep`).
+# A region's mean IoU is the mean over the classes that are *labelled* in that region of the test set. A class that is predicted there but never labelled does not count as an IoU of 0; it still lowers the IoU of the classes whose pixels it takes.
 
 # %%
-tiny = region_attack.SegmenterConfig(profile=profile, dataset=dataset, data="", **region_attack.SMOKE.settings)
+settings = region_attack.SMOKE.settings
+tiny = region_attack.SegmenterConfig(profile=profile, dataset=dataset, data="", **settings)
 net = region_attack.build(tiny, len(train.classes)).eval()
 images, labels = test.batch(torch.arange(4))
 some = torch.tensor([3, 10, 5])
@@ -173,58 +178,123 @@ assert torch.equal(sum(sides), counts.sum(2))
 # %% [markdown]
 # ## The experiment
 #
-# **Ranked on training pictures, attacked on test pictures.** At each fraction of the channels that is ablated: those of highest flip response; of highest shift response; of highest *decodability*, the variance that the cell of page 03's
-# canvas explains ({term}`place field`); of highest *RMS activation*; those of *lowest* flip response; and the first again, set to their mean instead of zero. Then random sets, 20 of them, or 8 in `quick` on streets, and as many *RMS-matched* ones, with as many channels from each tenth
-# of the order of RMS activation as the flip-ranked set has.
+# **Ranked on training images, attacked on test images.** At each fraction of the channels, these sets are ablated: the channels of highest flip response; of highest shift response; of highest *decodability*, the variance explained by the cell of page 03's
+# canvas ({term}`place field`); of highest *RMS activation*; of *lowest* flip response; and the flip-ranked set again, set to its mean instead of zero. Then uniform random sets, and as many *RMS-matched* ones. An RMS-matched set has as many channels in each tenth
+# of the order of RMS activation as the flip-ranked set, drawn from the channels that are *not* flip-ranked. Where a tenth has too few others, all of them are taken and the rest comes from the flip-ranked ones; {numref}`tab-06_overlap` counts these.
 #
-# **Regions.** Signed responses rank channels for left and right (mirrored), top and bottom (turned upside down), centre and periphery (moved by half the width, which exchanges the two). {term}`Specificity <specificity>` is an interaction: what the region
-# loses minus what the rest loses, minus the same for random sets. Damage everywhere gives 0.
+# **Regions.** Signed responses rank channels for left and right (the image mirrored), for top and bottom (turned upside down), and for centre and periphery (moved by half the width, which exchanges the two). {term}`Specificity <specificity>` is an interaction: what the region
+# loses minus what the rest loses, minus the same for random sets. Damage that is the same everywhere gives 0.
 #
 # **Deviations from the paper**
 #
-# * **Data.** Cityscapes cannot be redistributed. `quick` draws its own streets, in Cityscapes' classes; CamVid (`-p dataset camvid`, {cite:p}`brostow2009semantic`) and Cityscapes (`-p dataset cityscapes`, {cite:p}`cordts2016cityscapes`, at half its size, to fit into memory) are read where they lie.
-# * **Network.** DeepLabv3 on a ResNet-50, output stride 16, is what `paper` trains. `quick` trains a ResNet-18 of few channels, of the same stride, from nothing, with the skip of DeepLabv3+ for thin things (one of the networks of the released code) and
-#   rare classes weighed up, by AdamW and without colour jitter. `paper` has the released flags: SGD at 0.1, a tenth of it for the backbone, momentum 0.9, weight decay 1e-4, poly 0.9, jitter 0.5; the backbone starts from ImageNet.
-# * **Schedule.** The released 30,000 steps of 16 pictures are 161 passes over Cityscapes' 2,975 training pictures, and `paper` keeps them there. Over CamVid's 367 they would be 1,308 passes; `paper` makes 200 of them, 4,600 steps, with the rates
-#   falling to 0 in the same way: no fewer passes than the released flags make over their own set.
-# * **Fifteen networks.** `./run_all.sh --profile paper --only 06 --data DIR -p network small` trains small ResNet-18s from nothing on CamVid at 120×160 pixels, 100 passes each, for an interval over networks that can carry a verdict; the paper has one large network.
-# * **Ranking** in the released code uses the very pictures the attack is scored on. Here it does not.
-# * **How many.** The script removes 100 of 2048 channels; a folder's name hints at 300. Here the same fractions of the layer, and 1000 of 2048.
-# * **One random set**, commented out, is what the released code has; here there are 20, in `quick` on streets 8. And one network; here there are several, of the controls two, on streets one.
+# * **Data.** Cityscapes cannot be redistributed. `quick` renders its own street scenes with Cityscapes' classes. The reference runs use CamVid (`-p dataset camvid`, {cite:p}`brostow2009semantic`). Cityscapes itself (`-p dataset cityscapes`, {cite:p}`cordts2016cityscapes`) is read at half its size, to fit into memory.
+# * **Network.** `paper` trains DeepLabv3 on a ResNet-50 with output stride 16. `quick` trains a narrow ResNet-18 of the same stride from scratch, with the skip connection of DeepLabv3+ for thin objects (the released code has it too),
+#   and with rare classes weighted up, AdamW and no colour jitter. `paper` has the released flags: SGD at 0.1, a tenth of that for the backbone, momentum 0.9, weight decay 1e-4, poly 0.9, jitter 0.5; the backbone starts from ImageNet.
+# * **Batch norm and dropout.** The released code sets the momentum of the backbone's batch norm to 0.01 and drops out 10 % of ASPP's output. Here they are torchvision's: 0.1 and 50 %.
+# * **Schedule.** The released 30,000 steps of 16 images are 161 epochs of Cityscapes' 2,975 training images, and `paper` keeps them there. On CamVid's 367 they would be 1,308 epochs; `paper` trains for 200, which are 4,600 steps, with the learning rate
+#   falling to 0 in the same way.
+# * **Many networks.** The paper has one network. `./run_all.sh --only 06 --data DIR -p dataset camvid -p network small` trains 15 small ones on a CPU, on images of 48×64 pixels, with output stride 8 and without the skip connection, as in the authors' network: at this size a network with the skip hardly needs *f*.
+#   With `--profile paper` it trains 15 wider ones at 120×160 pixels. Fifteen give an interval over networks that can carry a verdict.
+# * **Ranking.** The released code ranks on the very images that the attack is scored on. Here it does not.
+# * **How many channels.** The script removes 100 of 2,048; the name of a folder suggests 300. Here the same fractions of the layer are removed, and others up to 1,000 of 2,048.
+# * **Random sets.** The released code has one, commented out. Here there are several at each fraction, and several networks; the captions give the numbers.
+# * **Mean IoU of a region** is over the classes labelled in it, as said above.
 
 # %%
 run = partial(region_attack.run, splits=splits, workspace=workspace, trained=checkpoint)
-seeds = range(1 if checkpoint else seeds or region_attack.n_seeds(profile, network))
+seeds = range(1 if checkpoint else seeds or region_attack.n_seeds(profile, dataset, network))
 runs = region_attack.collect(networks, seeds, run, workspace)
+recorded = region_attack.recorded_sets(records.reference("region_attack", workspace))
+reference = runs if workspace.is_reference and runs else recorded[0] if recorded else []
+
 
 # %%
-names = {config.digest(c): name for name, c in networks.items()}
-base = [r for r in runs if names[r.digest] == "plain"]
-n_seeds = len(base)
-over = f"mean and 95 % interval (Student's t) over n = {n_seeds} seeds" if n_seeds > 1 else "one network"
-total = base[0].results["channels"]
-n_steps = plain.recipe.epochs * (plain.recipe.epoch_steps or 0)
-schedule = Path(checkpoint).name if checkpoint else f"{n_steps} steps of {plain.recipe.batch_size}"
-n_test = plain.test_images or ("all" if isinstance(splits, imageset.StandIn) else len(test))
-what = (f"{dataset}, {size[0]}×{size[1]} pixels, {schedule}, {total} channels, "
-        f"{n_test} test pictures")
-rows, gaps, specificity = (ablation.rows_of(runs, name, "network", names)
-                           for name in ("rows", "gaps", "specificity"))
-page.table(region_attack.score_table(rows, runs, names).replace(style.NAMES), "06_base",
-           f"""Mean IoU (%) with nothing ablated, over the classes labelled in the whole picture and in
-           each region, and the percentage of pixels classified correctly ({what}); {over}.""",
+def evidence(name, runs, size):
+    """What figures, tables and verdicts show of some runs."""
+    names = region_attack.network_names(runs)
+    rows, gaps, specificity = (ablation.rows_of(runs, result, "network", names)
+                               for result in ("rows", "gaps", "specificity"))
+    base = [r for r in runs if names[r.digest] == "plain"]
+    c, n = region_attack.recorded(base[0]), len(base)
+    steps = c.recipe.epochs * (c.recipe.epoch_steps or 0)
+    trained_here = c.weights in ("", "imagenet")
+    trained = f"{steps:,} steps of {c.recipe.batch_size}" if trained_here else Path(checkpoint).name
+    data = style.label(c.dataset)
+    return SimpleNamespace(
+        name=name, runs=runs, names=names, base=base, c=c, n=n, size=size, rows=rows, gaps=gaps,
+        specificity=specificity, periphery=region_attack.periphery_specificity(rows),
+        total=base[0].results["channels"], spread=ablation.spread(n),
+        title=f"{name}: {data}, width {c.width or 64}, {records.origin(base)}, n = {n}",
+        what=f"{data}, {size[0]}×{size[1]} pixels, ResNet of width {c.width or 64}, {trained}, "
+             f"{c.test_images or 'all'} test images")
+
+
+shown = []   # the reference first
+if reference:
+    shown.append(evidence("Reference runs", reference, region_attack.recorded_size(reference)))
+if runs and not (workspace.is_reference and shown):
+    shown.append(evidence("This run", runs, size))
+records.require(shown, "the attack on a segmenter's channels")
+first, here = shown[0], shown[-1] if runs else None
+what = ". ".join(f"{part.name}: {part.what}; {part.spread}" for part in shown)
+for part in shown:
+    print(f"{part.title}. {part.what}; {part.spread}.")
+    controls = pd.Series([part.names[r.digest] for r in part.runs if r not in part.base], dtype=str)
+    print("  control networks:", ", ".join(f"{style.label(name)} {count}"
+                                           for name, count in controls.value_counts().items()) or "none")
+
+
+def both(height, width_ratio=0.55, **options):
+    """A figure with a panel for the reference, and a narrower one for this run; yields (part, axes)."""
+    ratios = [1, width_ratio][:len(shown)]
+    fig, axes = plt.subplots(1, len(shown), figsize=(9.6, height), layout="constrained", squeeze=False,
+                             gridspec_kw={"width_ratios": ratios}, **options)
+    for part, ax in zip(shown, axes[0], strict=True):
+        ax.set_title(part.title.replace(", ", "\n", 1), fontsize="small")
+    return fig, list(zip(shown, axes[0], strict=True))
+
+
+def text(row):
+    """A mean with its interval."""
+    bounds = "" if row["low"] != row["low"] else f" [{row['low']:+.1f}, {row['high']:+.1f}]"
+    return f"{row['mean']:+.1f}{bounds}"
+
+
+def beside(summarise, by):
+    """One row per combination of `by`: the reference with its interval and n, then this run's mean."""
+    columns = []
+    for part in shown:
+        summary = summarise(part).set_index(by)
+        if part is shown[0]:
+            columns += [summary.apply(text, axis=1).rename(part.name.lower()), summary["n"].rename("n")]
+        else:
+            columns.append(summary["mean"].rename("this run"))
+    table = pd.concat(columns[:2], axis=1)
+    return table.join(columns[2:], how="left").reset_index()
+
+
+# %%
+table = region_attack.score_table(first.rows, first.runs, first.names)
+if len(shown) > 1:
+    scores = region_attack.score_table(here.rows, here.runs, here.names).set_index("network")
+    table["this run"] = table["network"].map(scores["whole image"])
+page.table(table.map(style.label), "06_base",
+           f"""Mean IoU (%) with nothing ablated, over the classes labelled in the whole image and in
+           each region, and the percentage of pixels classified correctly; in brackets the 95 %
+           interval, or both values where n = 2. {what}.""",
            workspace=workspace)
 
 # %% [markdown]
 # ## What came out
 #
-# First a look at what is scored: a test picture, its label map, what the network makes of it, and what is left of that without the flip-ranked channels, or without as many at random.
+# First a look at what is scored, on the networks of this run: a test image, its label map, the prediction, and what is left of it without the flip-ranked channels, or without as many at random.
 
 # %%
 records.require_data(splits)
+records.require(runs, "the attack on a segmenter's channels in this profile")
 colours = figures.class_colours(test.classes)
-examples = base[0].results["examples"]
-most = round(100 * plain.fractions[-1])
+examples = here.base[0].results["examples"]
+most = round(100 * here.c.fractions[-1])
 titles = {"nothing": "prediction", "flip": f"without {most} %,\nflip response",
           "random": f"without {most} %,\nrandom"}
 pictures = {}
@@ -232,7 +302,7 @@ for at, number in enumerate(examples["images"]):
     maps = {kind: records.unpack(examples[kind][at]) for kind in titles}
     opacity = np.where(maps["nothing"] != maps["flip"], 1.0, 0.15)[..., None]
     pictures[f"{number}"] = {
-        "picture": test.images[number].permute(1, 2, 0).numpy() / 255,
+        "image": test.images[number].permute(1, 2, 0).numpy() / 255,
         "label": colours[test.labels[number].numpy()],
         **{title: colours[maps[kind]] for kind, title in titles.items()},
         "changed by\nflip response": opacity * colours[maps["flip"]],
@@ -244,97 +314,165 @@ for ax in fig.axes[5::6]:
     for left in (0, 3 * size[1] / 4):                                 # the periphery
         ax.add_patch(plt.Rectangle((left - 0.5, -0.5), size[1] / 4, size[0], fill=False,
                                    edgecolor="white", linewidth=1, linestyle="--"))
-page.show(fig, "06_examples", f"""Test pictures by number, their labels, and what the network predicts with all
-          channels, without the {most} % of highest flip response, and without as many random ones (seed 0). Last:
-          the pixels whose class changed with the flip-ranked ablation, in the colour of their class after it;
-          dashed: the periphery.""", "Rows of street pictures with label maps and predictions.", workspace=workspace)
+page.show(fig, "06_examples", f"""This run: test images by number, their labels, and what the network
+          predicts with all channels, without the {most} % of highest flip response, and without as many
+          random ones (seed 0). Last: the pixels whose class changed with the flip-ranked ablation, in
+          the colour of their class after it; dashed: the periphery.""",
+          "Rows of street scenes with label maps and predictions.", workspace=workspace)
 
 space = np.ones((size[0], 2, 3))
 label = colours[test.labels[examples["images"][0]].numpy()]
 frames = {}
 for n, maps in examples["steps"].items():
-    flip, random = (colours[records.unpack(text)] for text in maps)
-    frames[f"{n} of {total} channels ablated"] = np.concatenate([label, space, flip, space, random], 1)
-page.explorer(frames, f"""Picture {examples["images"][0]}. Left: label. Middle: without the N channels of highest flip
-              response. Right: without N at random. Move the slider.""")
+    flip, random = (colours[records.unpack(packed)] for packed in maps)
+    frames[f"{n} of {here.total} channels ablated"] = np.concatenate([label, space, flip, space, random], 1)
+page.explorer(frames, f"""This run, image {examples["images"][0]}. Left: label. Middle: without the N
+              channels of highest flip response. Right: without N at random. Move the slider.""")
 
 # %% [markdown]
-# **More and more channels.** *What to look for:* the paper's claim is the gap between the flip-ranked line and the random one. Then look for the RMS-matched sets and the channels of highest RMS activation, which know nothing of mirrors. If rankings
-# found the channels that know position, they would also agree with each other.
+# **More and more channels.** *What to look for:* the paper's claim is the gap between the flip-ranked line and the random one. Then look at the RMS-matched sets and at the channels of highest RMS activation, which know nothing of mirrors. If rankings
+# found the channels that encode position, they would also agree with each other.
 
 # %%
 kinds = ["flip", "flip_mean", "rms_activation", "random", "rms_matched", "lowest_flip"]
-curve = region_attack.loss_curve(rows, kinds)
-fig, ax = plt.subplots(figsize=(8, 3.8), layout="constrained")
-show_figures.curves(curve.replace({"kind": style.NAMES}), "percent", "kind", ax)
-ax.set(xlabel="channels ablated (%)", ylabel="lost (points of mean IoU)")
-ax.axhline(0, **style.CHANCE)
-percent = [100 * fraction for fraction in plain.fractions]
-ax.set_xticks([0, *percent], ["0", *(f"{value:.0f}" for value in percent)])
-ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
-page.show(fig, "06_removal", f"""Mean IoU lost against the fraction of channels ablated, by how they were chosen
-          ({what}); {over}; random sets: mean of {plain.n_random_sets}.""",
-          "Points of mean IoU lost as channels are ablated, one line per way to choose them.",
-          workspace=workspace, data=curve)
+fig, panels = both(4.6)
+drawn = []
+for part, ax in panels:
+    curve = region_attack.loss_curve(part.rows, kinds)
+    show_figures.curves(curve.assign(kind=curve["kind"].map(style.label)), "percent", "kind", ax)
+    ax.set(xlabel="channels ablated (%)")
+    ax.axhline(0, **style.CHANCE)
+    percent = [100 * fraction for fraction in part.c.fractions]
+    ax.set_xticks([0, *percent], ["0", *(f"{value:.0f}" for value in percent)])
+    drawn.append(curve.assign(run=part.name))
+panels[0][1].set(ylabel="lost (points of mean IoU)")
+fig.legend(*panels[0][1].get_legend_handles_labels(), fontsize="small", loc="outside lower center", ncols=3)
+random_sets = ", ".join(f"{part.name.lower()} {part.c.n_random_sets}" for part in shown)
+page.show(fig, "06_removal", f"""Mean IoU lost against the fraction of channels ablated, by how they
+          were selected. The paper prints no number. {what}. Random sets at each fraction:
+          {random_sets}.""",
+          "Points of mean IoU lost as channels are ablated, one line per way to select them.",
+          workspace=workspace, data=pd.concat(drawn))
+for part in shown:
+    curve = region_attack.loss_curve(part.rows, kinds)
+    costly = curve[curve["fraction"] == curve["fraction"].max()].set_index("kind")["mean"].sort_values()
+    print(f"{part.name}: mean points lost by ablating {100 * part.c.fractions[-1]:.0f} %, highest last: ",
+          ", ".join(f"{style.label(kind)} {lost:.1f}" for kind, lost in costly.items()))
 
 # %%
+# of the released script, of the name of its folder, and about half
+judged_fractions = [100 / 2048, region_attack.REGION_FRACTION, 1000 / 2048]
 by = ["kind", "against", "fraction"]
-table = ablation.gap_table(gaps[gaps["network"] == "plain"], by, seed=base[0].seed)
-table["fraction"] = (100 * table["fraction"]).round(1)
-page.table(table.replace(style.NAMES).rename(columns={
-    "kind": "ranked by", "against": "beyond", "fraction": "ablated (%)", "mean": "points", "low": "95 % low",
-    "high": "95 % high", "bootstrap": f"seed {base[0].seed}, interval over pictures"}), "06_gaps",
-    f"""Points of mean IoU that a ranking loses beyond random sets of as many channels, and beyond RMS-matched
-    random sets ({what}); {over}. Last column: one network, 95 % interval of a bootstrap over test pictures.""",
-    workspace=workspace)
-costly = curve[curve["fraction"] == curve["fraction"].max()].set_index("kind")["mean"].sort_values()
-print(f"Mean points lost by ablating {most} %, highest last: ",
-      ", ".join(f"{style.NAMES[kind]} {lost:.1f}" for kind, lost in costly.items()))
+
+
+def gaps_at(part):
+    plain = part.gaps[(part.gaps["network"] == "plain") & part.gaps["fraction"].isin(judged_fractions)]
+    return ablation.summarise(plain, by, "value")
+
+
+table = beside(gaps_at, by)
+above = first.gaps[first.gaps["network"] == "plain"].groupby(by)[["low", "high"]].agg(list)
+table.insert(5, "single networks", [
+    f"{sum(x > 0 for x in above['low'][key])} above, {sum(x < 0 for x in above['high'][key])} below 0"
+    for key in table[by].itertuples(index=False, name=None)])
+table["fraction"] = (100 * table["fraction"]).round(0).astype(int)
+page.table(table.map(style.label).rename(columns={
+    "kind": "ranked by", "against": "beyond", "fraction": "ablated (%)"}), "06_gaps",
+    f"""Points of mean IoU that a ranking loses beyond uniform random sets of as many channels, and
+    beyond RMS-matched random sets. Reference runs: mean with its interval over networks, and how many
+    single networks lie above and below 0 by the 95 % interval of a bootstrap over test images. This
+    run: the mean. {what}.""", workspace=workspace)
+of_one = first.gaps[(first.gaps["network"] == "plain") & (first.gaps["kind"] == "flip")
+                    & (first.gaps["against"] == "random")
+                    & (first.gaps["fraction"] == region_attack.REGION_FRACTION)]
+least, highest = of_one["value"].min(), of_one["value"].max()
+print(f"{first.name}: at 15 % the flip-ranked set costs {least:+.1f} to {highest:+.1f} points beyond "
+      "random sets, from network to network.")
+if len(of_one) > 1:
+    half = (of_one["high"] - of_one["low"]).mean() / 2
+    print(f"The interval over test images of one network is {half:.1f} points to either side on average; the "
+          f"standard deviation between networks is {of_one['value'].std():.1f}.")
 
 # %%
-spearman, shared = region_attack.agreement_tables(base)
-n_top = base[0].results["n_top"]
-fig, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
-for ax, matrix, title, limits in (
-        (axes[0], spearman, "Spearman's rank correlation", (-1, 1)),
-        (axes[1], shared, f"shared among the first {n_top} (chance {n_top ** 2 / total:.1f})", (0, n_top))):
-    matrix = matrix.rename(index=style.NAMES, columns=style.NAMES)
-    show_figures.agreement_matrix(matrix, ax, *limits).set(title=title)
-page.show(fig, "06_rankings", f"""How far rankings of the same {total} channels agree; means over n = {n_seeds} networks
-          ({dataset}).""", "Two heat maps: rank correlation and number of shared channels of six rankings.",
-          workspace=workspace)
-stability = pd.DataFrame([r.results["stability"] for r in base])
-print(f"Of the {n_top} channels of highest flip response, {stability['mean'].mean():.0%} stay among them when the "
-      f"pictures are resampled (95 % of samples: {stability['low'].min():.0%} to {stability['high'].max():.0%}).")
-
-# %% [markdown]
-# **Centre and periphery.** The paper also compares the middle half of the columns with the two outer quarters. *What to look for:* circles above 0 mean that the flip-ranked channels, beyond random ones, are missed more in the periphery.
-# The other markers are networks with circular padding, for which no column is special: if theirs are as high, the damage follows what tends to stand there, not position.
+tables = []
+for part in shown:
+    plain = part.rows[part.rows["network"] == "plain"]
+    tables.append(ablation.overlaps(plain, part.total, part.c.fractions).assign(run=part.name.lower()))
+table = pd.concat(tables)
+table["fraction"] = (100 * table["fraction"]).round(0).astype(int)
+page.table(table[["run", "fraction", "kind", "n", "expected", "shared"]].map(style.label).rename(columns={
+    "fraction": "ablated (%)", "kind": "sets", "n": "channels", "expected": "expected of uniform sets"}),
+    "06_overlap",
+    """Channels that a random set shares with the flip-ranked set of the same size: n²/C of C channels
+    are expected of a uniform set; then the mean over sets and networks. A dash: recorded before the
+    overlap was counted, when RMS-matched sets were drawn from all channels.""", workspace=workspace)
 
 # %%
-periphery = region_attack.periphery_specificity(rows)
-periphery["percent"] = [f"{100 * fraction:.0f} %" for fraction in periphery["fraction"]]
-in_plain = records.summarise(periphery[periphery["network"] == "plain"], ["network", "percent"], "value")
-circular = periphery[periphery["network"] == "circular_padding"].rename(columns={"value": "mean"})
-circular = circular.assign(network="circular padding " + circular["seed"].astype(str), low=np.nan, high=np.nan, n=1)
-drawn = pd.concat([in_plain, circular[in_plain.columns]], ignore_index=True)
-fig, ax = plt.subplots(figsize=(6, 3.8), layout="constrained")
-show_figures.dots_by_group(drawn, "percent", "network", ax, floor=-100)
-ax.set(xlabel="channels ablated", ylabel="periphery minus centre\n(points of mean IoU)")
-page.show(fig, "06_periphery", f"""What ablating the flip-ranked channels costs beyond random ones in the periphery,
-          minus the same in the centre ({what}). Circles: plain networks, {over}. Other markers: each network with
-          circular padding, by its seed.""",
-          "Dots of the difference between periphery and centre by the fraction of channels ablated, for plain networks "
-          "and for those with circular padding.", workspace=workspace, data=drawn)
-table = periphery[periphery["network"].isin(["plain", "circular_padding"])].replace({"network": style.NAMES})
-page.table(table[["network", "seed", "percent", "centre", "periphery", "value"]].rename(columns={
-    "percent": "ablated", "value": "difference"}), "06_periphery_gaps",
-    f"""Points of mean IoU that the flip-ranked set costs beyond random sets in the centre and in the periphery, one
-    row per network and fraction of the channels ({what}).""", workspace=workspace)
+n_top = [part.base[0].results["n_top"] for part in shown]
+fig, axes = plt.subplots(len(shown), 2, figsize=(9.6, 3.9 * len(shown)), layout="constrained", squeeze=False)
+for part, n, of_part in zip(shown, n_top, axes, strict=True):
+    spearman, shared = region_attack.agreement_tables(part.base)
+    for ax, matrix, title, limits in (
+            (of_part[0], spearman, "Spearman's rank correlation", (-1, 1)),
+            (of_part[1], shared, f"shared among the first {n} (chance {n ** 2 / part.total:.1f})", (0, n))):
+        matrix = matrix.rename(index=style.label, columns=style.label)
+        show_figures.agreement_matrix(matrix, ax, *limits)
+        ax.set_title(f"{part.title}\n{title}", fontsize="small")
+page.show(fig, "06_rankings",
+          f"How far rankings of the same channels agree; means over plain networks. {what}.",
+          "Heat maps: rank correlation and number of shared channels of six rankings.", workspace=workspace)
+for part, n in zip(shown, n_top, strict=True):
+    stability = pd.DataFrame([r.results["stability"] for r in part.base])
+    mean, low, high = stability["mean"].mean(), stability["low"].min(), stability["high"].max()
+    print(f"{part.name}: of the {n} channels of highest flip response, {mean:.0%} remain among them when the "
+          f"images are resampled (95 % of samples: {low:.0%} to {high:.0%}).")
 
 # %% [markdown]
-# **Left and right.** By the released rule the *right* list is the *left* one read from the end: the signed response to a mirror only changes its sign. Two lists made by it share nothing at the top and have a Spearman correlation of −1, here as anywhere.
-# The rankings that the authors released have neither.
+# **Centre and periphery.** The paper also compares the middle half of the columns with the two outer quarters. *What to look for:* values above 0 mean that the flip-ranked channels, beyond random ones, are missed more in the periphery.
+# Networks with circular padding, in which no column is special, stand beside them: if theirs are as high, the damage follows what tends to be in the periphery, not position.
+
+# %%
+kinds_of_network = ["plain", "circular_padding"]
+by_network = ["network", "fraction"]
+
+
+def periphery_at(part, value="value"):
+    kept = part.periphery[part.periphery["network"].isin(kinds_of_network)]
+    return ablation.summarise(kept, by_network, value)
+
+
+fig, panels = both(4.2)
+drawn = []
+for part, ax in panels:
+    summary = periphery_at(part)
+    summary["percent"] = [f"{100 * fraction:.0f} %" for fraction in summary["fraction"]]
+    show_figures.dots_by_group(summary, "percent", "network", ax, floor=-100)
+    ax.set(xlabel="channels ablated")
+    ax.tick_params(axis="x", rotation=0)
+    ax.get_legend().remove()
+    drawn.append(summary.assign(run=part.name))
+panels[0][1].set(ylabel="periphery minus centre\n(points of mean IoU)")
+fig.legend(*panels[0][1].get_legend_handles_labels(), fontsize="small", loc="outside lower center", ncols=2)
+page.show(fig, "06_periphery", f"""What ablating the flip-ranked channels costs beyond random ones in
+          the periphery, minus the same in the centre, for plain networks and for those with circular
+          padding, which cannot encode the column. The paper prints no number. {what}; n of each network
+          and fraction is in {{numref}}`tab-06_periphery_gaps`.""",
+          "Dots of the difference between periphery and centre by the fraction of channels ablated, for plain "
+          "networks and for those with circular padding.", workspace=workspace, data=pd.concat(drawn))
+table = beside(periphery_at, by_network)
+for region in ("centre", "periphery"):
+    means = periphery_at(first, region).set_index(by_network)["mean"]
+    table.insert(2, region, [means[key] for key in table[by_network].itertuples(index=False, name=None)])
+table["fraction"] = (100 * table["fraction"]).round(0).astype(int)
+table = table[["network", "fraction", "centre", "periphery", *table.columns[4:]]]
+page.table(table.map(style.label).rename(columns={
+    "fraction": "ablated (%)", "reference runs": "periphery minus centre"}), "06_periphery_gaps",
+    f"""Points of mean IoU that the flip-ranked set costs beyond random sets in the centre and in the
+    periphery, and the difference. {what}.""", workspace=workspace)
+
+# %% [markdown]
+# **Left and right.** By the released rule the *right* list is the *left* one read from the end, because mirroring only changes the sign of the signed response. Two lists made by this rule share no channel at the top and have a Spearman correlation of −1.
+# The rankings that the authors released show neither.
 
 # %%
 signed = torch.randn(2048, generator=torch.Generator().manual_seed(0)).double()       # any response will do
@@ -352,140 +490,288 @@ page.table(table[["source", *rule]], "06_released",
            workspace=workspace, digits=2)
 
 # %% [markdown]
-# So those lists were made by another rule, or from other pictures for each side, and what exactly the paper's region attack removed cannot be known from its code.
+# So those lists were made by another rule, or from other images for each side. The released code does not determine what the paper's region attack removed.
 #
-# **Is the damage where it should be?** *What to look for:* circles above 0 would mean that channels ranked for a region are missed more inside it. Squares rank by where a channel fires, with no mirror at all. The triangles are a positive control: the flip-ranked channels
-# removed *only there*, which has to be specific, and shows how large specificity can be.
+# **As the paper draws it.** Supplement S3 removes the channels ranked for one side and plots the loss against their number, with "moderate but consistent decrease" in the targeted half. *What to look for:* the targeted half should lose more than the other half, and more than it loses when as many random channels are
+# removed.
+
+# %%
+fig, axes = plt.subplots(1, 2 * len(shown), figsize=(9.6, 4.2), layout="constrained", squeeze=False,
+                         gridspec_kw={"width_ratios": [1, 1, 0.7, 0.7][:2 * len(shown)]})
+drawn = []
+side_names = {"targeted": "targeted half", "other": "other half", "random": "targeted half, random channels"}
+for part, pair in zip(shown, (axes[0, :2], axes[0, 2:]), strict=False):
+    curve = region_attack.side_curve(part.rows)
+    for ax, side in zip(pair, region_attack.SIDES, strict=True):
+        of_side = curve[curve["side"] == side]
+        show_figures.curves(of_side.assign(kind=of_side["kind"].map(side_names)), "percent", "kind", ax)
+        percent = sorted(of_side["percent"].unique())
+        ax.set_xticks(percent, [f"{value:.0f}" for value in percent])
+        ax.set_title(f"{part.name}\nranked as {side}", fontsize="small")
+        ax.set(xlabel="channels ablated (%)")
+        ax.axhline(0, **style.CHANCE)
+    pair[1].sharey(pair[0])
+    drawn.append(curve.assign(run=part.name))
+axes[0, 0].set(ylabel="lost in the half (points of mean IoU)")
+fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize="small", loc="outside lower center", ncols=3)
+page.show(fig, "06_sides", f"""Mean IoU lost in the half that the ranking targets and in the other half,
+          against the fraction of channels ablated, as in Figs. S3 (right) and S4 (left) of the paper,
+          which prints no number. {what}.""",
+          "Points of mean IoU lost by half of the image, against the fraction of channels ablated, for the "
+          "rankings of left and of right.", workspace=workspace, data=pd.concat(drawn))
+for part in shown:
+    curve = region_attack.side_curve(part.rows).set_index(["side", "kind", "percent"])["mean"].sort_index()
+    for side in region_attack.SIDES:
+        at = [percent for percent in curve[side, "targeted"].index if curve[side, "targeted"][percent]
+              > max(curve[side, "other"][percent], curve[side, "random"][percent])]
+        print(f"{part.name}, ranked as {side}: the targeted half loses more on average than the other half, "
+              f"and more than with random channels, at {len(at)} of {len(curve[side, 'targeted'])} fractions.")
+
+# %% [markdown]
+# **Is the damage where it should be?** *What to look for:* circles above 0 mean that channels ranked for a region by their signed response are missed more inside it. Squares rank by where a channel is active, with no mirror at all. Triangles are a positive control: the flip-ranked channels
+# are ablated *only there*, so the damage is local by construction.
 
 # %%
 by = ["network", "kind", "region", "fraction"]
-regional = records.summarise(specificity, by, "value")
-in_plain = regional[regional["network"] == "plain"]
-fig, axes = plt.subplots(1, 2, figsize=(9.5, 4), sharey=True, layout="constrained")
-for ax, fraction in zip(axes, plain.fractions[1:], strict=True):
-    drawn = in_plain[in_plain["fraction"] == fraction].replace({"kind": style.NAMES})
-    show_figures.dots_by_group(drawn, "region", "kind", ax, floor=-100)
-    ax.set(title=f"{100 * fraction:.0f} % of the channels ablated")
-    ax.get_legend().remove()
-axes[0].set(ylabel="specificity (points of mean IoU)")
-fig.legend(*axes[0].get_legend_handles_labels(), fontsize="small", loc="outside lower center", ncols=3)
-page.show(fig, "06_regions", f"""Specificity: what a region loses minus what the rest loses, beyond random sets
-          ({what}); {over}. 0 is damage everywhere.""",
-          "Dots of specificity for six regions, three kinds of ablation.", workspace=workspace, data=regional)
-at_fraction = specificity[specificity["fraction"] == region_attack.REGION_FRACTION]
-signed = at_fraction[(at_fraction["network"] == "plain") & (at_fraction["kind"] == "signed")]
-table = signed[["region", "seed", "n", "value", "low", "high"]].sort_values(["region", "seed"])
-page.table(table.astype({"n": int}).rename(columns={
-    "n": "channels", "value": "specificity", "low": "95 % low", "high": "95 % high"}), "06_specificity",
-    f"""Specificity of each network's signed rankings at {100 * region_attack.REGION_FRACTION:.0f} % of the channels,
-    in points, with the 95 % interval of a bootstrap over test pictures ({what}).""", workspace=workspace)
-for kind, of_kind in in_plain.groupby("kind", sort=False):
-    print(f"{style.NAMES[kind]}: of {len(of_kind)} intervals over networks, {(of_kind['low'] > 0).sum()} lie above 0 "
-          f"and {(of_kind['high'] < 0).sum()} below")
+fractions = [region_attack.REGION_FRACTION, 1000 / 2048]
+fig, axes = plt.subplots(len(shown), 2, figsize=(9.6, 1 + 3.2 * len(shown)), sharey="row", squeeze=False,
+                         layout="constrained", gridspec_kw={"height_ratios": [1, 0.8][:len(shown)]})
+drawn = []
+for part, of_part in zip(shown, axes, strict=True):
+    regional = ablation.summarise(part.specificity, by, "value")
+    for ax, fraction in zip(of_part, fractions, strict=True):
+        in_plain = regional[(regional["network"] == "plain") & (regional["fraction"] == fraction)]
+        show_figures.dots_by_group(in_plain, "region", "kind", ax, floor=-100)
+        ax.set_title(f"{part.title}\n{100 * fraction:.0f} % of the channels ablated", fontsize="small")
+        ax.tick_params(axis="x", rotation=0)
+        ax.get_legend().remove()
+    of_part[0].set(ylabel="specificity\n(points of mean IoU)")
+    drawn.append(regional.assign(run=part.name))
+fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize="small", loc="outside lower center", ncols=3)
+page.show(fig, "06_regions", f"""Specificity: what a region loses minus what the rest loses, beyond
+          random sets. 0 is the same damage everywhere. {what}.""",
+          "Dots of specificity for six regions, three kinds of ablation.",
+          workspace=workspace, data=pd.concat(drawn))
+by = ["region"]
+
+
+def signed_at(part):
+    rows = part.specificity[(part.specificity["network"] == "plain") & (part.specificity["kind"] == "signed")
+                            & (part.specificity["fraction"] == region_attack.REGION_FRACTION)]
+    return ablation.summarise(rows, by, "value")
+
+
+table = beside(signed_at, by)
+single = first.specificity[(first.specificity["network"] == "plain") & (first.specificity["kind"] == "signed")]
+single = single[single["fraction"] == region_attack.REGION_FRACTION].groupby("region")
+table.insert(3, "single networks", [f"{(single.get_group(region)['low'] > 0).sum()} above, "
+                                    f"{(single.get_group(region)['high'] < 0).sum()} below 0"
+                                    for region in table["region"]])
+page.table(table, "06_specificity",
+           f"""Specificity of the signed rankings at 15 % of the channels, in points: reference runs
+           with the interval over networks, and how many single networks lie above and below 0 by the 95
+           % interval of a bootstrap over test images. {what}.""", workspace=workspace)
+for part in shown:
+    regional = ablation.summarise(part.specificity[part.specificity["network"] == "plain"],
+                                  ["kind", "region", "fraction"], "value")
+    for kind, of_kind in regional.groupby("kind", sort=False):
+        print(f"{part.name}, {style.label(kind)}: of {len(of_kind)} intervals over networks, "
+              f"{(of_kind['low'] > 0).sum()} lie above 0 and {(of_kind['high'] < 0).sum()} below.")
 
 # %% [markdown]
 # ## Controls that could overturn the reading
 #
 # :::{admonition} Is it position that was removed?
 # :class: control
-# **RMS-matched:** {numref}`tab-06_gaps` has what the flip-ranked set costs beyond random sets of the same RMS activation; if nothing is left there, loudness is enough. **Circular padding:** a network that cannot know the column has channels of high flip response too. If removing *those* hurts as much, the damage says nothing about position. The same comparison decides what a difference between periphery and centre means ({numref}`fig-06_periphery`). **Never mirrored:** training that mirrors
-# half of its pictures makes left and right alike, and leaves a left list nothing to find; without it, left and right really differ (in right-hand traffic). **Only there:** {numref}`fig-06_regions` has a removal that is local for certain; a measure that does not see that one cannot find a side either. **Odd width:** is the ranking one of the sampling?
+# * **RMS-matched:** {numref}`tab-06_gaps` has what the flip-ranked set costs beyond random sets of the same RMS activation. If nothing is left there, activity is enough to explain the cost.
+# * **Circular padding:** a network that cannot encode the column has channels of high flip response too. If removing *those* hurts as much, the damage says nothing about position. The same comparison decides what a difference between periphery and centre means ({numref}`fig-06_periphery`).
+# * **Never mirrored:** training that mirrors half of its images makes left and right alike and leaves a left list nothing to find. Without it, left and right really differ (in right-hand traffic).
+# * **Only there:** {numref}`fig-06_regions` has an ablation that is local by construction. If specificity does not show that one, it cannot show a side either.
+# * **Odd width:** how much of the ranking belongs to the sampling ({numref}`tab-06_mirrors`)?
 # :::
 
 # %%
-flip = gaps[(gaps["kind"] == "flip") & (gaps["fraction"] == region_attack.REGION_FRACTION)]
-sides = at_fraction[(at_fraction["kind"] == "signed") & at_fraction["region"].isin(["left", "right"])]
-single = pd.concat([flip, sides]).rename(columns={"value": "mean"})
-order = {name: n for n, name in enumerate(networks)}
-single = single.sort_values(["network", "seed"], key=lambda f: f.map(order) if f.name == "network" else f)
-single["one"] = single["network"].map(style.NAMES) + " " + single["seed"].astype(str)
-single["against"] = "beyond " + single["against"].replace(style.NAMES)
-fig, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
-for ax, kind in zip(axes, ("against", "region"), strict=True):
-    show_figures.dots_by_group(single.dropna(subset=kind), "one", kind, ax, floor=-100)
-axes[0].set(ylabel="lost (points of mean IoU)",
-            title=f"{100 * region_attack.REGION_FRACTION:.0f} % of highest flip response")
-axes[1].set(ylabel="specificity (points of mean IoU)", title="ranked by signed response")
-page.show(fig, "06_controls", f"""The same attack on networks with circular padding, and on networks trained without
-          mirrored pictures, each by its seed ({what}); here the 95 % interval is that of a bootstrap over test
-          pictures, for one network.""",
-          "Dots of the loss beyond random sets, and of left and right specificity, one network each.",
-          workspace=workspace, data=single)
-first = [r for r in runs if "symmetry" in r.results]
-symmetry = ablation.rows_of(first, "symmetry", "network", names)[["network", "kernels", "columns", "response"]]
-page.table(symmetry.replace(style.NAMES), "06_mirrors", """Mean flip response over mean activation, on 40 training
-           pictures as wide as they are and one column wider (seed 0): with the kernels as they were trained, and with
-           each averaged with its mirror image.""", workspace=workspace, digits=3)
-for r in first:
-    print(f"{style.NAMES[names[r.digest]]}: Spearman of the flip response at {size[1]} and at {size[1] + 1} columns "
-          f"{r.results['even_odd_correlation']:+.2f}; mean shift response over mean flip response "
-          f"{r.results['shift_over_flip']:.2g}")
+fig, axes = plt.subplots(len(shown), 2, figsize=(9.6, 0.8 + 3.2 * len(shown)), squeeze=False,
+                         layout="constrained", gridspec_kw={"height_ratios": [1, 0.8][:len(shown)]})
+drawn = []
+for part, of_part in zip(shown, axes, strict=True):
+    gaps, sides = part.gaps, part.specificity
+    flip = gaps[(gaps["kind"] == "flip") & (gaps["fraction"] == region_attack.REGION_FRACTION)]
+    flip = flip.assign(against="beyond " + flip["against"].map(style.label))
+    sides = sides[(sides["kind"] == "signed") & sides["region"].isin(region_attack.SIDES)
+                  & (sides["fraction"] == region_attack.REGION_FRACTION)]
+    for ax, rows, kind in zip(of_part, (flip, sides), ("against", "region"), strict=True):
+        rows = rows.rename(columns={"value": "mean"})
+        show_figures.networks_by_group(rows, "network", kind, ax)
+        drawn.append(rows.assign(run=part.name))
+    of_part[0].set_title(f"{part.title}\n15 % of highest flip response", fontsize="small")
+    of_part[1].set_title("15 % ranked by signed response", fontsize="small")
+    of_part[0].set(ylabel="lost (points of mean IoU)")
+    of_part[1].set(ylabel="specificity\n(points of mean IoU)")
+page.show(fig, "06_controls", f"""The same attack on control networks, one mark per network: loss beyond
+          random sets (left), and specificity for left and right (right). Lines: 95 % interval of a
+          bootstrap over test images, for one network. {what}.""",
+          "Marks of the loss beyond random sets, and of left and right specificity, one per network.",
+          workspace=workspace, data=pd.concat(drawn))
+
+
+# %%
+def mirrors(part):
+    with_symmetry = [r for r in part.runs if "symmetry" in r.results]
+    rows = ablation.rows_of(with_symmetry, "symmetry", "network", part.names)
+    rows["width"] = np.where(rows["columns"] % 2, "odd", "even")
+    responses = rows.set_index(["network", "kernels", "width"])["response"]
+    return with_symmetry, responses.rename(part.name.lower())
+
+
+responses = [mirrors(part)[1] for part in shown if any("symmetry" in r.results for r in part.runs)]
+records.require(responses, "the flip response at an odd width")
+table = responses[0].to_frame().join(responses[1:], how="left").reset_index()
+page.table(table.map(style.label), "06_mirrors", """Mean flip response over mean activation, on 40
+           training images at their own, even width and one column wider (one network of each kind, seed
+           0): with the kernels as they were trained, and with each kernel averaged with its mirror
+           image.""", workspace=workspace, digits=3)
+for part in shown:
+    for r in mirrors(part)[0]:
+        print(f"{part.name}, {style.label(part.names[r.digest])}: Spearman's correlation of the flip response at "
+              f"the even and at the odd width {r.results['even_odd_correlation']:+.2f}; mean shift response over "
+              f"mean flip response {r.results['shift_over_flip']:.2g}")
 
 # %% [markdown]
 # ## Against the paper
 
 # %%
-evidence = {paper.CHANNELS_OVERALL: paper.gap_rows(gaps),
-            paper.CHANNELS_PERIPHERY: paper.specificity_rows(periphery),
-            paper.CHANNELS_REGION: paper.specificity_rows(specificity)}
-scale = paper.scale(plain, size, n_seeds)
-verdicts = {claim: claim.verdict([row for row in rows if row.network == "plain"], scale)
-            for claim, rows in evidence.items()}
-controls = {claim: claim.control_outcome(rows, scale) for claim, rows in evidence.items()}
-page.against_paper(verdicts, controls, "06_against_paper", f"{what}, n = {n_seeds} seeds", workspace=workspace)
+rows_of_claim = {paper.CHANNELS_OVERALL: lambda part: paper.gap_rows(part.gaps),
+                 paper.CHANNELS_PERIPHERY: lambda part: paper.specificity_rows(part.periphery),
+                 paper.CHANNELS_REGION: lambda part: paper.specificity_rows(part.specificity)}
+
+
+def judge(part):
+    scale = paper.scale(part.c, part.size, part.n)
+    judged = {}
+    for claim, make in rows_of_claim.items():
+        rows = make(part)
+        judged[claim] = claim.judged([row for row in rows if row.network == "plain"], scale, rows)
+    return judged
+
+
+verdicts = {part.name: judge(part) for part in shown}
+none = {claim: claim.judged([], paper.scale(first.c, first.size, 0)) for claim in claims}
+page.against_paper(verdicts.get("Reference runs", none), verdicts.get("This run", {}), "06_against_paper",
+                   runs={"reference": f"{first.what}, {records.origin(first.base)}, n = {first.n}"
+                         if reference else "none on file",
+                         "here": f"{here.what}, {records.origin(here.base)}, n = {here.n}" if here else "none"},
+                   workspace=workspace)
+
+# %% [markdown]
+# Do the verdicts depend on the size of images and networks? These are all sets of networks on file, each judged by the same rules.
+
+# %%
+lines = []
+for runs_of_set in region_attack.recorded_sets([*records.reference("region_attack", workspace)]):
+    part = evidence("on file", runs_of_set, region_attack.recorded_size(runs_of_set))
+    for claim, judged in judge(part).items():
+        lines.append({"networks": f"{part.what}, {part.n} networks", "claim": claim.id,
+                      "verdict": judged.verdict, "evidence": judged.evidence, "control": judged.outcome})
+records.require(lines, "no run is on file")
+page.table(pd.DataFrame(lines), "06_sets",
+           "Every set of networks on file, by the rules of this page; the first is the reference.",
+           workspace=workspace)
 print(page.provenance(workspace, splits))
 
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# * **Look at several networks.** The bootstrap over pictures in {numref}`tab-06_gaps` and {numref}`tab-06_specificity` is narrow: for *one* network, what its flip-ranked channels cost is well known. The interval over networks is many times wider, because the next network,
-#   trained in the same way from another start, may say the opposite. So may the same seed on another number of threads, which changes no more than the rounding: where the mean is near 0, the verdict can change with it. The paper and its code have one network. No number of test pictures makes up for that.
-# * **Loudness, first of all.** When much is removed, what costs most on average over networks is to lose the channels of highest RMS activation ({numref}`fig-06_removal`). The flip-ranked ones are more active than random ones, so RMS-matched random sets are the fair comparison; beyond those, what the flip-ranked
-#   cost is above 0 in one network and below it in the next.
-# * **The flip response is not position.** It ranks channels in a circular network as well, which cannot know the column ({numref}`fig-06_controls`), and part of it is the sampling grid's at every even width ({numref}`tab-06_mirrors`). The shift response, 0 there by construction,
-#   orders the channels in another way ({numref}`fig-06_rankings`), and page 03's question in a third. Three measures of position that do not agree cannot all be of position.
-# * **Centre and periphery.** The outer quarters of a street scene hold other things than its middle. A larger loss out there is a sign of position only if networks that cannot know the column do not show it too ({numref}`tab-06_periphery_gaps`).
-# * **Left and right.** Training on mirrored pictures, as the released flags have it, makes left and right alike; what is left of a signed response is then the sampling's and that of the pictures at hand, and removing its channels harms now one side, now the other. Networks that *never* saw a mirrored picture
-#   have something to find: on CamVid (`figures/cpu/06_controls.svg` in the repository) the signed ranking is specific for left and for right, in both of them.
-# * **What the measure can see.** Ranking by *where a channel fires* needs no mirror at all ({numref}`fig-06_regions`). Channels removed *only there* have to be specific, wherever their loss does harm. Where their interval does not lie above 0, as on CamVid and on the streets of `quick` at the fraction of the rule, so few channels are hardly missed, wherever they are taken from: then
-#   an effect of the signed lists that is not seen may still be there, and the control says so.
-# * **Not shown:** Cityscapes and a DeepLabv3-ResNet50 at its own scale (`--profile paper`), and what the authors' own lists did. The skip of DeepLabv3+ softens every removal, because thin things do not need *f*; on CamVid the page also trains the network without it.
+# The cell below states the results in sentences made from the records.
+
+# %%
+def findings(part, judged):
+    """Sentences about some runs, from their rows."""
+    at_15 = region_attack.REGION_FRACTION
+    plain = part.gaps[part.gaps["network"] == "plain"]
+    cost = ablation.summarise(plain[plain["fraction"] == at_15], ["kind", "against"], "value")
+    cost = cost.set_index(["kind", "against"])
+    single = plain[(plain["fraction"] == at_15) & (plain["kind"] == "flip") & (plain["against"] == "random")]
+    overall, outer = judged[paper.CHANNELS_OVERALL], judged[paper.CHANNELS_PERIPHERY]
+    yield (f"Removing the 15 % of highest flip response costs {text(cost.loc['flip', 'random'])} points beyond "
+           f"uniform random sets and {text(cost.loc['flip', 'rms_matched'])} beyond RMS-matched ones; removing "
+           f"those of highest RMS activation costs {text(cost.loc['rms_activation', 'random'])} beyond uniform "
+           f"ones (claim: {overall.verdict}; control: {overall.outcome}).")
+    yield (f"For a single network the interval over test images lies above 0 in {(single['low'] > 0).sum()} and "
+           f"below 0 in {(single['high'] < 0).sum()} of {len(single)} networks that differ only in their seed.")
+    spearman = region_attack.agreement_tables(part.base)[0].loc["flip"]
+    yield (f"Spearman's correlation of the flip response is {spearman['shift']:+.2f} with the shift "
+           f"response, {spearman['decodability']:+.2f} with decodability and "
+           f"{spearman['rms_activation']:+.2f} with RMS activation.")
+    outside = periphery_at(part).set_index(by_network)
+    largest = part.periphery["fraction"].max()
+    yield (f"At {100 * largest:.0f} %, beyond random sets, the periphery loses "
+           f"{text(outside.loc['plain', largest])} points more than the centre (claim: {outer.verdict}; control: "
+           f"{outer.outcome}).")
+    by_side = ["network", "kind", "region"]
+    sides = part.specificity[part.specificity["fraction"] == at_15]
+    sides = ablation.summarise(sides, by_side, "value").set_index(by_side)
+    for network, kind, subject in (
+            ("plain", "signed", "The signed lists have a specificity of"),
+            ("plain", "only_there", "The flip-ranked channels removed only there have"),
+            ("never_flipped", "signed", "In networks that never saw a mirrored image, the signed lists have")):
+        if (network, kind, "left") in sides.index:
+            left, right = (sides.loc[network, kind, side] for side in region_attack.SIDES)
+            yield f"{subject} {text(left)} points for left and {text(right)} for right, n = {left['n']:.0f}."
+
+
+for line in findings(first, judge(first)):
+    print("*", line)
+circular = [r for part in shown for r in part.runs if part.names[r.digest] == "circular_padding"]
+assert all(r.results["shift_over_flip"] < 1e-5 for r in circular)
+
+# %% [markdown]
+# * **Look at several networks.** The bootstrap over images measures how well the cost is known for *one* network ({numref}`tab-06_gaps`). The interval over networks answers another question: whether the next network, trained in the same way from another seed, would show the same. Where the mean is near 0, even
+#   another number of threads, which changes only rounding, can change the sign. The paper and its code have one network, and no number of test images makes up for that.
+# * **Compare with activity.** Zeroing an active channel changes *f* more than zeroing a quiet one. Uniform random sets ignore this; RMS-matched sets are the fair comparison. {numref}`tab-06_overlap` says how far they could be drawn from other channels: when half of the layer is removed, there are too few.
+# * **The flip response is not a measure of position.** It ranks channels in a circular network as well, which cannot encode the column; the shift response is 0 there, up to rounding (the assertion above). Part of it belongs to the sampling grid at every even width ({numref}`tab-06_mirrors`). Flip response,
+#   shift response and decodability all claim to measure position; where they rank channels differently ({numref}`fig-06_rankings`), they cannot all be right.
+# * **Centre and periphery.** The outer quarters of a street scene hold other things than its middle. A larger loss there is evidence of position only if networks that cannot encode the column do not show it too ({numref}`tab-06_periphery_gaps`).
+# * **Left and right.** Training on mirrored images, as the released flags have it, makes left and right alike. What is left of a signed response then comes from the sampling and from the images at hand. Networks that *never* saw a mirrored image
+#   have something to find ({numref}`fig-06_controls`).
+# * **What specificity can see.** Channels removed *only there* must be specific wherever their loss does harm. Where that interval includes 0, so few channels are hardly missed wherever they are taken from, and an effect of the signed lists would go unseen too.
+# * **Not shown:** Cityscapes and a DeepLabv3-ResNet50 at its own scale (`--profile paper`), and the effect of the authors' own lists. The skip connection of DeepLabv3+ softens every ablation, because thin objects do not need *f*; `-p dataset camvid` trains networks with and without it.
 #
 # ## Summary
 #
-# * Removing the channels of highest flip response costs more than removing random ones in some networks and less in others; when much is removed, losing those of highest RMS activation costs most on average.
-# * Signed flip responses do not find channels of a side in networks trained on mirrored pictures; on CamVid they do in networks that never saw one. The released left and right lists cannot have come from the released rule.
-# * A ranking named for position has to be compared with loudness, with other measures of position, and with a network that cannot know it.
+# * What removing the channels of highest flip response costs has to be read from several networks, beyond uniform and beyond RMS-matched random sets. A single network does not say which sign the next one will have.
+# * The released left and right lists cannot have come from the released rule.
+# * A ranking that is named after position has to be compared with activity, with other measures of position, and with a network that cannot encode it.
 #
 # ## Exercises
 #
 # ::::{admonition} Exercise 1, by pencil
 # :class: exercise
-# Find a picture of one row on which the third channel of the first code cell (steps up by more than 2) has a flip response of 0, though it marks a step.
+# Find an image of one row on which the third channel of the first code cell (steps up by more than 2) has a flip response of 0, although it marks a step.
 #
 # :::{admonition} Solution
 # :class: dropdown
-# `0 3 0 0`, around the edge: one step up of 3 and one step down of 3. Mirrored, they change places, and the count stays 1. The response measures how *asymmetric* steps up and down are, not where they are.
+# `0 3 0 0` with circular padding has one step up of 3 and one step down of 3. Mirroring swaps them, and the count stays 1. The response measures how *asymmetric* steps up and down are, not where they are.
 # :::
 # ::::
 #
 # ::::{admonition} Exercise 2, in code
 # :class: exercise
-# Is the ranking better in an earlier layer? Run the page with `-p layer layer3`, and compare {numref}`fig-06_rankings`.
+# Do the rankings agree better in an earlier layer? Run the page with `-p layer layer3`, and compare {numref}`fig-06_rankings`.
 #
 # :::{admonition} A start
 # :class: dropdown
-# `./run_all.sh --only 06 -p layer layer3 --out /tmp/layer3` keeps the run apart. Look at the correlation of flip and shift response first.
+# `./run_all.sh --only 06 -p layer layer3 --out /tmp/layer3` keeps the run separate. Start with the correlation of flip and shift response.
 # :::
 # ::::
 #
 # ::::{admonition} Exercise 3, to overturn the reading
 # :class: exercise
-# Random sets match the flip-ranked one in RMS activation only. Match them in the size of the weights that *read* them too (`classifier.aspp.convs`), and see whether anything of the flip response's own remains.
+# RMS-matched sets match the flip-ranked one in activation only. Match them in the size of the weights that *read* them too (`classifier.aspp.convs`), and see whether any cost specific to the flip response remains.
 #
 # :::{admonition} A start
 # :class: dropdown
-# The size of what reads channel *c*, over the convolutions of ASPP: `w = sum(m.weight.square().sum((0, 2, 3)) for m in net.classifier.aspp.convs.modules() if isinstance(m, nn.Conv2d)).sqrt()`. What a channel hands on is about its
-# RMS activation times that. So give `channels.rms_matched_sets` the product `rank.rules["rms_activation"] * w` instead of the RMS activation, and take the gap anew. A gap that is above 0 in every network would overturn this page's reading: then it is neither loudness nor weights.
+# The size of what reads channel *c*, over the convolutions of ASPP: `w = sum(m.weight.square().sum((0, 2, 3)) for m in net.classifier.aspp.convs.modules() if isinstance(m, nn.Conv2d)).sqrt()`. A channel contributes roughly its
+# RMS activation times that. So give `channels.rms_matched_sets` the product `rank.rules["rms_activation"] * w` instead of the RMS activation, and measure the gap again. A gap above 0 in every network would overturn this page's reading: then neither activity nor weights explain it.
 # :::
 # ::::

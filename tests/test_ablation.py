@@ -56,6 +56,10 @@ def test_a_plan_has_every_kind_at_every_fraction(ranking):
     assert all(len(p.ablation.channels) == p.n and p.region is None for p in planned)
     flip = channels.top_channels(ranking.rules["flip"], 3)
     assert torch.equal(planned[1].ablation.channels, flip)
+    for p in planned:
+        ranked = channels.top_channels(ranking.rules["flip"], p.n)
+        assert p.shared == p.tags["shared"] == channels.overlap(p.ablation.channels, ranked)
+    assert {p.kind: p.shared for p in planned if p.n == 3}["flip"] == 3
     again = list(ablation.plan(ranking, (0.15, 4, 0.5), (3, 1, 2), seed=0))
     assert all(torch.equal(a.ablation.channels, b.ablation.channels) for a, b in zip(planned, again, strict=True))
 
@@ -86,6 +90,26 @@ def test_rows_are_gathered_and_gaps_summarised_over_seeds():
     assert isinstance(table, pd.DataFrame) and len(table) == 1
     row = table.iloc[0]
     assert row["mean"] == 1.5 and row["n"] == 2 and row["bootstrap"] == "+2.0 [+1.0, +3.0]"
+
+
+def test_two_networks_have_their_values_in_place_of_an_interval():
+    frame = pd.DataFrame({"detector": "csp", "seed": [0, 1], "value": [1.0, 4.0]})
+    row = ablation.summarise(frame, ["detector"], "value").iloc[0]
+    assert (row["mean"], row["low"], row["high"], row["n"]) == (2.5, 1.0, 4.0, 2)
+    frame = pd.concat([frame, frame.assign(seed=[2, 3])])
+    assert ablation.summarise(frame, ["detector"], "value")["low"][0] < 1
+    one = pd.DataFrame({"detector": "faster", "seed": [0], "value": [7.0]})
+    both = ablation.summarise(pd.concat([frame[:2], one]), ["detector"], "value")
+    assert both["n"].tolist() == [2, 1] and both["low"][0] == 1 and both["low"].isna().tolist() == [False, True]
+    assert ablation.spread(1) == "one network" and "two" in ablation.spread(2) and "n = 3" in ablation.spread(3)
+
+
+def test_overlaps_are_counted_beside_those_expected():
+    rows = pd.DataFrame([("random", 0.1465, 2), ("random", 0.1465, 4), ("rms_matched", 0.1465, 0), ("flip", 0.1465, 3)],
+                        columns=["kind", "fraction", "shared"])
+    table = ablation.overlaps(rows, 20, [300 / 2048]).set_index("kind")          # records round fractions to 4 digits
+    assert table.loc["random"].tolist() == [300 / 2048, 3, 9 / 20, 3.0] and table.loc["rms_matched", "shared"] == 0
+    assert ablation.overlaps(rows.drop(columns="shared"), 20, [300 / 2048])["shared"].isna().all()
 
 
 def test_a_preset_is_the_data_sets_own_or_that_for_any():

@@ -24,6 +24,7 @@ from posenc_lib.claims.augshift import (
     AUGSHIFT_CONSISTENCY,
     AUGSHIFT_IMAGENET,
     AUGSHIFT_SHIFTS,
+    AUGSHIFT_WITH_BLURPOOL,
     LEARNED,
     LEARNED_ON_IMAGENET,
     PAIRS,
@@ -47,13 +48,14 @@ from posenc_lib.experiments.augshift import (
 from posenc_lib.experiments.augshift_imagenet import ImageNetConfig
 from posenc_lib.measure import metrics
 from posenc_lib.measure.canvas import FILLS
-from posenc_lib.nets import padding
-from posenc_lib.run.config import CosineRecipe, describe, digest
+from posenc_lib.nets import padding, polyphase
+from posenc_lib.run import records
+from posenc_lib.run.config import PROJECT, CosineRecipe, describe, digest
 from posenc_lib.run.records import Record
 
 SEEN = {"baseline": ["whole"], "one_crop": ["crop"], "two_crops": ["crop", "crop"], "augshift": ["crop", "crop"],
         "blurpool": ["whole"], "blurpool_augshift": ["crop", "crop"], "mse_only": ["whole", "crop"],
-        "random_padding": ["whole"], "circular_padding": ["whole"]}
+        "random_padding": ["whole"], "circular_padding": ["whole"], "polyphase": ["whole"]}
 LATENT_TERM = {"augshift", "blurpool_augshift", "mse_only"}
 
 
@@ -166,7 +168,7 @@ def by_hand(method, z, y, labels, weight):
     apart = ((z[0] - z[-1]) ** 2).sum() / z[0].numel()
     return {"baseline": first, "one_crop": first, "two_crops": both, "augshift": both + weight * apart,
             "blurpool": first, "blurpool_augshift": both + weight * apart, "mse_only": first + weight * apart,
-            "random_padding": first, "circular_padding": first}[method]
+            "random_padding": first, "circular_padding": first, "polyphase": first}[method]
 
 
 @pytest.mark.parametrize("method", SEEN)
@@ -212,14 +214,17 @@ def test_the_latent_term_pulls_both_views(method):
 def test_a_method_builds_its_network(method):
     net = network(method, width=4)
     convolutions = {name: m for name, m in net.named_modules() if isinstance(m, nn.Conv2d)}
-    assert {m.padding_mode for m in convolutions.values()} == {"circular" if method == "circular_padding" else "zeros"}
+    circular = method in ("circular_padding", "polyphase")
+    assert {m.padding_mode for m in convolutions.values()} == {"circular" if circular else "zeros"}
+    adaptive = [m for m in net.modules() if isinstance(m, polyphase.PolyphaseBlock)]
+    assert len(adaptive) == (3 if method == "polyphase" else 0)   # one for each factor 2 of the total stride
     own = [name for name, m in convolutions.items() if isinstance(m, padding._RandomlyPadded)]
     assert own == (["net.conv1"] if method == "random_padding" else [])
     assert any(isinstance(m, BlurPool2d) for m in net.modules()) == method.startswith("blurpool")
     assert net(noise(2))[0].shape == (2, 32) and net(noise(2))[1].shape == (2, 3)
 
 
-@pytest.mark.parametrize("method", ["augshift", "random_padding", "circular_padding"])
+@pytest.mark.parametrize("method", ["augshift", "random_padding", "circular_padding", "polyphase"])
 def test_methods_that_share_a_network_start_from_the_same_weights(method):
     theirs = network("baseline").state_dict()
     ours = network(method).state_dict()
@@ -318,7 +323,7 @@ def test_an_unknown_method_is_answered_with_the_choices():
         experiment("shift")
     assert str(error.value) == ("method: 'shift' is not supported; choose from 'baseline', 'one_crop', "
                                 "'two_crops', 'augshift', 'blurpool', 'blurpool_augshift', 'mse_only', "
-                                "'random_padding', 'circular_padding'")
+                                "'random_padding', 'circular_padding', 'polyphase'")
 
 
 @pytest.fixture(scope="module")
@@ -340,7 +345,7 @@ def test_the_plan_has_table_2_on_every_set_and_the_controls_on_the_first(data):
     plan = augshift.plan("quick", data)
     assert [method for dataset, method in plan if dataset == "cifar10"] == ["baseline", "augshift", "blurpool"]
     on_first = {method: c for (dataset, method), c in plan.items() if dataset == "digits"}
-    assert set(on_first) == set(METHODS) | {"baseline_long", "augshift_0.01", "augshift_1"}
+    assert set(on_first) == set(METHODS) - {"polyphase"} | {"baseline_long", "augshift_0.01", "augshift_1"}
     assert len({digest(c) for c in plan.values()}) == len(plan)
     assert on_first["baseline_long"].recipe.epochs == 2 * on_first["baseline"].recipe.epochs
     assert on_first["one_crop"].shift == on_first["two_crops"].shift // 2 == 2
@@ -351,6 +356,8 @@ def test_the_plan_has_table_2_on_every_set_and_the_controls_on_the_first(data):
     swept = augshift.plan("quick", data, weights=[0.5], steps=16)
     assert swept["digits", "augshift_0.5"].weight == 0.5 and ("digits", "augshift_1") not in swept
     assert all(c.recipe.epoch_steps == 2 for c in swept.values())
+    assert set(augshift.plan("quick", data, weights=[0.1])) == set(plan) - {("digits", "augshift_0.01"),
+                                                                           ("digits", "augshift_1")}
 
 
 def test_a_network_is_initialised_from_its_seed_and_the_callers_generator_is_left_alone():
@@ -365,32 +372,42 @@ def test_a_run_is_a_function_of_configuration_and_seed(data):
     plan = augshift.plan("smoke", data)
     keys = [("digits", "baseline"), ("digits", "augshift"), ("digits", "circular_padding"), ("digits", "one_crop")]
     run = pickle.loads(pickle.dumps(partial(augshift.run, data=data, device="cpu")))   # as a worker gets it
-    records = []
+    made = []
     for key in keys:
         torch.rand(3)   # whatever else was drawn
         results = json.loads(json.dumps(run(plan[key], 0, None), allow_nan=False))
-        records.append(Record("augshift", digest(plan[key]), 0, describe(plan[key]), results))
+        made.append(Record("augshift", digest(plan[key]), 0, describe(plan[key]), results))
     again = augshift.run(plan[keys[1]], 0, None, data=data, device="cpu")
-    assert json.loads(json.dumps(again)) == records[1].results
+    assert json.loads(json.dumps(again)) == made[1].results
 
-    baseline, one_crop = records[0].results, records[3].results
+    baseline, one_crop = made[0].results, made[3].results
     assert set(baseline["shifts"]) == {"4", "2", "6", "8"} and set(baseline["fills"]) == set(FILLS)
-    assert 0 <= baseline["location_untrained"] <= 1 and records[1].results["location_untrained"] is None
+    assert 0 <= baseline["location_untrained"] <= 1 and made[1].results["location_untrained"] is None
     assert set(one_crop["shifts"]) == {"4"} and "fills" not in one_crop and one_crop["location"] is None
 
-    scores = augshift.scores(records, plan)
+    scores = augshift.scores(made)
     assert len(scores) == 3 * 5 + 2 and scores["main"].sum() == 4
     row = scores[(scores["method"] == "augshift") & (scores["measure"] == "cons6")].iloc[0]
-    assert row["value"] == 100 * records[1].results["shifts"]["6"]["consistency"] and row["dataset"] == "digits"
-    latents = augshift.latents(records, plan, "digits").set_index("method")
+    assert row["value"] == 100 * made[1].results["shifts"]["6"]["consistency"] and row["dataset"] == "digits"
+    latents = augshift.latents(made, "digits").set_index("method")
     assert latents.loc["one_crop", "shift_variance"] == 100 * one_crop["shifts"]["4"]["shift_variance"]
-    fills = augshift.fills(records, plan, "digits")
+    fills = augshift.fills(made, "digits")
     assert len(fills) == 3 * 6 and set(fills["fill"]) == {*FILLS, "identity", "any_step"}
     identity = fills[(fills["method"] == "circular_padding") & (fills["fill"] == "identity")]
     assert identity["value"].tolist() == [100]
-    assert augshift.locations(records, plan, "digits")["method"].tolist() == [
+    assert augshift.locations(made, "digits")["method"].tolist() == [
         "baseline", "untrained", "augshift", "circular_padding"]
-    assert augshift.fills(records, plan, "cifar10").empty and augshift.locations(records, plan, "cifar10").empty
+    assert augshift.fills(made, "cifar10").empty and augshift.locations(made, "cifar10").empty
+
+
+def test_runs_are_told_apart_by_their_configuration_whatever_their_profile(data):
+    plan = augshift.plan("quick", data)
+    made = [Record("augshift", "", seed, json.loads(json.dumps(describe(c))), {}) for seed in (0, 1)
+            for c in plan.values()]
+    assert [key for key, _ in augshift.by_variant(made)] == list(plan) * 2
+    other = Record("augshift", "", 1, describe(augshift.plan("paper", data)["digits", "blurpool"]), {})
+    with pytest.raises(ValueError, match="two runs of blurpool on digits with seed 1"):
+        augshift.by_variant([*made, other])
 
 
 # ---- the claims
@@ -610,9 +627,16 @@ def test_crops_and_longer_training_are_rivals_of_augshift(claim, means, outcome)
     assert re.search(r"[+-]\d\.\d points \[[+-]\d", evidence) and "n = 3" in evidence and "-9.0" not in evidence
 
 
-def control_fills(true: float = 5.0, identity: float = 100.0, n: int = 3, reflect: float = 9.0) -> list[FillGain]:
-    means = {"constant": 20, "reflect": reflect, "circular": 8, "true": true, "identity": identity}
-    return [FillGain(fill, mean, mean - 1, mean + 1, n) for fill, mean in means.items()]
+def control_fills(true: float = 5.0, identity: float = 100.0, n: int = 3, reflect: float = 9.0,
+                  over_augshift: float = 2.0, over_blurpool: float = 2.0) -> list[FillGain]:
+    """Gains by fill; what neither control must look at is -9."""
+    means = {"constant": 20, "reflect": reflect, "circular": 8, "true": true}
+    rows = [("identity", "circular_padding", "", identity),
+            *((fill, "augshift", "baseline", mean) for fill, mean in means.items()),
+            *((fill, "augshift", "blurpool", -9.0) for fill in means),
+            *((fill, "blurpool_augshift", "augshift", over_augshift if fill == "true" else -9.0) for fill in means),
+            *((fill, "blurpool_augshift", "blurpool", over_blurpool if fill == "true" else -9.0) for fill in means)]
+    return [FillGain(*row, row[-1] - 1, row[-1] + 1, n) for row in rows]
 
 
 @pytest.mark.parametrize("rows, outcome", [
@@ -626,6 +650,28 @@ def test_the_border_is_a_rival_of_augshift(rows, outcome):
     assert "black +20.0 points [+19.0, +21.0]" in evidence and "n = 3" in evidence
 
 
+@pytest.mark.parametrize("leads, outcome", [
+    ((1.1, 1.1), paper.RULED_OUT), ((1.0, 9), paper.UNDECIDED), ((9, 1.0), paper.UNDECIDED),
+    ((-0.1, 9), paper.RIVAL_HOLDS), ((9, -0.1), paper.RIVAL_HOLDS)])
+def test_the_black_border_is_a_rival_of_both_together(leads, outcome):
+    rows = control_fills(over_augshift=leads[0], over_blurpool=leads[1])
+    judged, evidence = AUGSHIFT_WITH_BLURPOOL.judge_control(rows)
+    assert judged == outcome
+    assert f"AugShift alone {leads[0]:+.1f} points" in evidence and f"BlurPool alone {leads[1]:+.1f} points" in evidence
+
+
+@pytest.mark.parametrize("changes, half, verdict", [
+    ([], 0.5, paper.REPRODUCED),   # 1 where the paper has no number
+    ([("*/blurpool_augshift/*/cons8", 0.9, None)], 0.5, paper.IN_DIRECTION),
+    ([("cifar100/blurpool_augshift/augshift/cons8", 0.4, None)], 0.7, paper.INCONCLUSIVE),
+    ([("cifar10/blurpool_augshift/blurpool/cons8", 0.4, None)], 0.5, paper.CONTRADICTED),
+    ([("*/top1", -9, None), ("*/cons16", -9, None), ("*/augshift/*/cons8", -9, None)], 0.5, paper.REPRODUCED),
+])
+def test_the_rule_of_both_together(changes, half, verdict):
+    judged, evidence = AUGSHIFT_WITH_BLURPOOL.judge(gains(*changes, half=half))
+    assert judged == verdict and "AugShift alone (cifar10): +" in evidence and "n = 3" in evidence
+
+
 @pytest.mark.parametrize("black, outcome", [
     (0.2, paper.RULED_OUT), (0.0, paper.UNDECIDED), (-0.2, paper.RIVAL_HOLDS)])
 def test_the_border_is_a_rival_of_blurpools_lead_on_imagenet(black, outcome):
@@ -636,7 +682,8 @@ def test_the_border_is_a_rival_of_blurpools_lead_on_imagenet(black, outcome):
 
 @pytest.mark.parametrize("claim", augshift_claims.CLAIMS, ids=lambda claim: claim.id)
 def test_a_single_seed_decides_no_control(claim):
-    rows = {AUGSHIFT_SHIFTS.id: control_fills, AUGSHIFT_IMAGENET.id: imagenet_gains}.get(claim.id, control_gains)
+    rows = {AUGSHIFT_SHIFTS.id: control_fills, AUGSHIFT_WITH_BLURPOOL.id: control_fills,
+            AUGSHIFT_IMAGENET.id: imagenet_gains}.get(claim.id, control_gains)
     outcome, evidence = claim.judge_control(rows(n=1))
     assert outcome == paper.UNDECIDED and paper.SINGLE_SEED in evidence
 
@@ -646,7 +693,8 @@ def test_a_single_seed_decides_no_control(claim):
 def test_the_scale_of_a_run_is_that_of_its_smallest_network(data):
     def of(profile, *names):
         configs = augshift.plan(profile, {name: data[name] for name in names}).values()
-        return augshift_claims.scale(configs, data), augshift_claims.scale_of_shifts(configs, data)
+        runs = [Record("augshift", "", 0, describe(c), {}) for c in configs]
+        return augshift_claims.scale(runs, data), augshift_claims.scale_of_shifts(runs, data)
 
     ours, of_shifts = of("paper", "cifar10")   # its size, although other images are in its place
     assert ours == paper.Scale({"steps": 78_200, "width": 64, "images": 10_000}, "")
@@ -703,7 +751,8 @@ def test_without_runs_on_imagenet_the_claim_is_not_testable():
 
 
 def test_gains_are_paired_by_seed():
-    means = {"baseline": 70.0, "baseline_long": 71.0, "two_crops": 80.0, "augshift": 82.0, "blurpool": 75.0}
+    means = {"baseline": 70.0, "baseline_long": 71.0, "two_crops": 80.0, "augshift": 82.0, "blurpool": 75.0,
+             "blurpool_augshift": 83.0}
     rows = [{"dataset": "cifar10", "method": method, "backbone": "b", "seed": seed, "measure": measure,
              "value": mean + 10 * seed + (seed if method == "augshift" else 0), "main": measure == "cons8"}
             for method, mean in means.items() for seed in (0, 1, 2) for measure in ("top1", "cons8")]
@@ -717,9 +766,31 @@ def test_gains_are_paired_by_seed():
 
 
 def test_fill_gains_are_paired_by_seed_and_have_the_identity():
-    rows = [{"method": method, "seed": seed, "fill": fill, "value": value + seed}
-            for method, value in {"baseline": 60.0, "augshift": 70.0, "circular_padding": 99.0}.items()
+    values = {"baseline": 60.0, "augshift": 70.0, "blurpool": 64.0, "blurpool_augshift": 75.0, "circular_padding": 99.0}
+    rows = [{"method": method, "seed": seed, "fill": fill, "value": value + seed} for method, value in values.items()
             for seed in (0, 1) for fill in (*FILLS, "identity", "any_step")]
-    made = {row.fill: row for row in augshift_claims.fill_gains(pd.DataFrame(rows))}
-    assert set(made) == {*FILLS, "identity"}
-    assert (made["true"].mean, made["true"].low, made["true"].n) == (10, 10, 2) and made["identity"].mean == 99.5
+    found = augshift_claims.fill_gains(pd.DataFrame(rows))
+    made = {(row.fill, row.method, row.against): row for row in found}
+    identity = made.pop(("identity", "circular_padding", ""))
+    assert set(made) == {(fill, *pair) for fill in FILLS for pair in augshift_claims.FILL_PAIRS}
+    row = made["true", "augshift", "baseline"]
+    assert (row.mean, row.low, row.n) == (10, 10, 2) and identity.mean == 99.5
+    assert made["true", "blurpool_augshift", "blurpool"].mean == 11
+
+
+def test_the_committed_runs_are_judged():
+    """All that page 05 shows of them; a claim that was too small to judge says so."""
+    runs = records.load(PROJECT / "records" / "cpu" / "augshift.jsonl")
+    scale = augshift_claims.scale(runs, {})
+    assert scale == paper.Scale({"steps": 640, "width": 8, "images": 1000}, "width 8 for 64, 640 steps for 78,200")
+    rows = augshift_claims.gains(augshift.scores(runs), scale)
+    border = augshift_claims.fill_gains(augshift.fills(runs, "cifar10"))
+    by_fill = (AUGSHIFT_SHIFTS, AUGSHIFT_WITH_BLURPOOL)
+    verdicts = {claim.id: claim.judged(rows, scale, border if claim in by_fill else rows)
+                for claim in augshift_claims.CLAIMS if claim is not AUGSHIFT_IMAGENET}
+    assert {name: (judged.verdict, judged.outcome) for name, judged in verdicts.items()} == {
+        "augshift-consistency": (paper.IN_DIRECTION, paper.RIVAL_HOLDS),
+        "augshift-accuracy": (paper.NOT_TESTABLE, paper.NOT_TRIED),
+        "augshift-blurpool": (paper.IN_DIRECTION, paper.RIVAL_HOLDS),
+        "augshift-with-blurpool": (paper.INCONCLUSIVE, paper.RULED_OUT),
+        "augshift-shifts": (paper.SUBSTITUTE, paper.RULED_OUT)}

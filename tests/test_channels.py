@@ -166,6 +166,19 @@ def test_rms_matched_sets_have_as_many_channels_of_every_stratum():
     assert (stratum[halves] < 5).sum() == (stratum[targets] < 5).sum()
 
 
+def test_rms_matched_sets_hold_targets_only_where_a_stratum_has_too_few_others():
+    rms = torch.arange(20.0)                                           # strata 0..9 and 10..19
+    few, many = torch.tensor([1, 3, 12]), torch.tensor([10, 11, 12, 13, 14, 15, 16])
+    for chosen in channels.rms_matched_sets(rms, few, 50, seed=0, strata=2):
+        assert channels.overlap(chosen, few) == 0 and (chosen >= 10).sum() == 1
+    drawn = set()
+    for chosen in channels.rms_matched_sets(rms, many, 50, seed=0, strata=2):
+        assert len(chosen.unique()) == 7 and {17, 18, 19} <= set(chosen.tolist()) and (chosen >= 10).all()
+        assert channels.overlap(chosen, many) == 4
+        drawn |= set(chosen.tolist())
+    assert drawn == set(range(10, 20))
+
+
 def test_sets_matched_to_the_highest_stratum_are_that_stratum():
     rms = noise(100).abs()
     strongest = channels.top_channels(rms, 10)

@@ -12,7 +12,7 @@ from posenc_lib.data import camvid, cityscapes, imageset, streets
 from posenc_lib.measure.canvas import POSITION_MAPS
 from posenc_lib.nets.padding import PADDING_MODES
 from posenc_lib.show import figures, images, style
-from posenc_lib.show.style import MAP_COLOURS, PADDING_COLOURS
+from posenc_lib.show.style import COLOURS, MAP_COLOURS, PADDING_COLOURS
 
 matplotlib.use("agg")
 
@@ -153,6 +153,23 @@ def test_curves_by_padding_mode(ax):
     figures.error_by_distance(pd.DataFrame([("zeros", 0, 1.0), ("zeros", 1, 0.5), ("zeros", 2, 0.0)],
                                            columns=["padding_mode", "distance", "error"]), ax)
     assert drawn(ax) == {(0, 1.0), (1, 0.5)}   # an error of exactly 0 has no place on a logarithmic axis
+    figures.error_by_distance(pd.DataFrame([("zeros", 0, 0.25)], columns=["padding_mode", "distance", "error"]), ax,
+                              linestyle=":")
+    assert ax.get_legend_handles_labels()[1] == ["zero"] and ax.lines[-2].get_linestyle() == ":"
+
+
+def test_accuracy_by_size_shows_every_seed_and_where_no_network_can_succeed(ax):
+    rows = pd.DataFrame([("zeros", 16, 0, 100.0), ("zeros", 16, 1, 90.0), ("zeros", 32, 0, 50.0),
+                         ("without_padding", 16, 0, 100.0)], columns=["padding", "size", "seed", "accuracy"])
+    figures.accuracy_by_size(rows, ax, hopeless=32)
+    marks = {(round(x), y) for x, y in drawn(ax)}
+    assert {(16, 100.0), (16, 90.0), (32, 50.0)} <= marks
+    assert ax.get_legend_handles_labels()[1] == ["chance", "zero", "without padding"]
+    shaded, = ax.patches
+    assert shaded.get_x() == 32
+    ax.clear()
+    figures.accuracy_by_size(rows, ax)
+    assert not ax.patches
 
 
 @pytest.mark.filterwarnings("ignore:The set_bad function")   # seaborn's
@@ -218,6 +235,14 @@ def test_scores_by_map_leave_a_gap_where_a_map_was_not_drawn(ax):
     assert {(round(x), y) for x, y in drawn(ax) if not np.isnan(y)} == set(zip((0, 4), rows["mean"], strict=True))
 
 
+def test_scores_by_map_give_a_network_the_marker_that_it_has_in_the_other_panels(ax):
+    rows = spc_table(network=["pixels"] * 5, target=POSITION_MAPS).assign(paper_spc=np.nan)
+    figures.scores_by_map(rows, ax, ["vgg", "pixels"])
+    marked = {line.get_label(): line for line in ax.lines if line.get_marker() in "os"}
+    assert marked["pixels"].get_marker() == "s" and same_color(marked["pixels"].get_color(), COLOURS[1])
+    assert np.isnan(marked["VGG"].get_ydata()).all()
+
+
 def test_scores_by_padding_distinguish_random_from_trained_and_the_modes(ax):
     summary = spc_table(table=["untrained", "trained"] * 2, variant=["zeros", "zeros", "none", "none"])
     single = pd.DataFrame([("untrained", "zeros", 0.1), ("untrained", "zeros", None), ("trained", "zeros", 0.8),
@@ -246,6 +271,15 @@ def test_a_score_ladder_has_a_line_a_map_and_the_papers_beside_it(ax):
     assert {y for _, y in drawn(ax) if not np.isnan(y)} == set(rows["mean"])
     assert segments(ax) == intervals(rows)
     assert labels(ax) == ["as it is", "2\nlayers", "3\nlayers"]
+
+
+def test_other_runs_stand_beside_a_score_ladder_as_open_circles(ax):
+    variants = ["VGG", "VGG, 2 layers"]
+    rows = spc_table(variant=variants, target=["H"] * 2).assign(paper_spc=np.nan)
+    figures.score_ladder(rows, variants, ax, rows.assign(mean=[0.7, 0.9])[1:])
+    beside = [line for line in ax.lines if same_color(line.get_markerfacecolor(), "white")]
+    assert len(beside) == 1 and beside[0].get_linestyle() == "None"
+    assert [y for y in beside[0].get_ydata() if not np.isnan(y)] == [0.9]
 
 
 def test_accuracy_by_layer_draws_heads_chance_and_ceiling(ax):

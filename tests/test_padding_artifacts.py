@@ -17,7 +17,7 @@ from posenc_lib.measure import metrics
 from posenc_lib.nets import classifiers
 from posenc_lib.nets.padding import PADDING_MODES, set_padding_mode
 from posenc_lib.run import records
-from posenc_lib.run.config import Recipe, Workspace
+from posenc_lib.run.config import Recipe, Workspace, describe
 
 SEEDS = (-1, 0, 1)   # a seed's number, and its sign in every spread below
 CLAIM = padding_artifacts.PADDING_ARTIFACTS
@@ -105,6 +105,15 @@ def inputs(tmp_path_factory) -> PaddingInputs:
     return experiments.padding_inputs("photos", splits._replace(test=splits.test.subsample(6)), workspace)
 
 
+def test_a_schedule_other_than_the_profiles_is_that_of_all_runs(inputs):
+    long = experiments.padding_inputs("photos", inputs.splits, inputs.workspace, "long")
+    assert len(long.pieces) > len(inputs.pieces)
+    preset = experiments.SCHEDULES["long"]
+    assert {(c.profile, c.width, c.crop) for c in experiments.configs(long)} == {("long", preset["width"], 128)}
+    assert experiments.configs(long)[-1].recipe == preset["recipe"]
+    assert {c.profile for c in experiments.configs(inputs)} == {"smoke"}
+
+
 def test_a_piece_is_the_crop_with_its_context(inputs):
     assert inputs.pieces.images.shape[1:] == (3, 64 + 2 * 112, 64 + 2 * 112) and len(inputs.pieces) >= 2
     assert inputs.fingerprint.startswith(inputs.pieces.fingerprint)
@@ -173,10 +182,29 @@ def test_the_configurations_are_a_random_network_and_one_trained_with_each_mode(
 
 def test_the_scale_is_that_of_the_smallest_network_and_of_the_trained_ones(inputs):
     configs = experiments.configs(inputs)
-    scale = padding_artifacts.scale([*configs, replace(configs[-1], width=64)])
+    imagenet = replace(configs[0], net="imagenet", width=2)   # of its own kind, and not judged
+    runs = [records.Record("padding_artifacts", "", 0, describe(c), {})
+            for c in (*configs, replace(configs[-1], width=64), imagenet)]
+    scale = padding_artifacts.scale(runs)
     assert scale.sizes == {"steps": 2, "width": 4}
     assert scale.substitutes.startswith("ResNet-18 of width 4, 2 training steps and photos for ")
     assert CLAIM.verdict(excess((1, 2), (1, 2)), scale)[0] == paper.NOT_TESTABLE
+
+
+def test_without_runs_the_claim_is_not_testable():
+    judged = CLAIM.judged([], padding_artifacts.scale([]))
+    assert (judged.verdict, judged.outcome) == (paper.NOT_TESTABLE, paper.NOT_TRIED)
+
+
+@pytest.mark.parametrize("zeros, verdict", [((0.01, 1), paper.SUBSTITUTE), ((-0.01, 1), paper.INCONCLUSIVE),
+                                            ((-1, 0.24), paper.CONTRADICTED)])
+def test_from_enough_steps_every_verdict_can_be_reached(zeros, verdict, inputs):
+    recipe = Recipe(epochs=1, epoch_steps=padding_artifacts.STEPS)
+    runs = [records.Record("padding_artifacts", "", 0, describe(replace(c, recipe=recipe)), {})
+            for c in experiments.configs(inputs)]
+    result, numbers = CLAIM.verdict(excess(zeros, (1, 2)), padding_artifacts.scale(runs))
+    assert result == verdict
+    assert ("a set-up that the slides do not state" in numbers) == (verdict == paper.SUBSTITUTE)
 
 
 def test_padding_errors_are_read_by_distance_in_pixels_of_the_image():

@@ -146,7 +146,8 @@ def test_the_score_table_has_every_claim_from_what_the_pages_left(workspace, out
     assert (row["verdict"], row["outcome"]) == (paper.REPRODUCED, paper.RULED_OUT)
     assert row["figure"] == f"{{numref}}`Fig. %s <fig-{GAPNET.figure}>`"
     assert (row["reference"], row["run"]) == ("100.0 %", "CIFAR-10, 2 seeds")
-    assert (row["this run"], row["verdict here"], row["run here"]) == ("4 channels", paper.NOT_TESTABLE, "digits, 1 seed")
+    assert (row["this run"], row["verdict here"]) == ("4 channels", paper.NOT_TESTABLE)
+    assert row["run here"] == "digits, 1 seed"
     assert (row["control"], row["evidence"]) == (GAPNET.control, "circular: 11.1 %")
     assert row["paper"].startswith("ICCV 2021, Table 1: 100 %")
     not_run = scores.drop(index=["03 gapnet-location", "01 padding-artifacts"])

@@ -17,8 +17,10 @@ from posenc_lib.claims.pretrained_decoding import (
     Margin,
     accuracy_rows,
     control_margins,
+    judge,
     last_stage,
     location_margins,
+    spread,
 )
 from posenc_lib.claims.pretrained_decoding import scale as scale_of
 from posenc_lib.data import registry
@@ -27,7 +29,7 @@ from posenc_lib.experiments.encoders import EncoderConfig
 from posenc_lib.experiments.pretrained_decoding import DecodingConfig, Inputs, PooledLatents
 from posenc_lib.nets import classifiers, pretrained
 from posenc_lib.run import decoding, records
-from posenc_lib.run.config import PROJECT, Recipe, digest
+from posenc_lib.run.config import PROJECT, Recipe, describe, digest
 
 
 def accuracy(network: str, layer: int) -> Accuracy:
@@ -86,6 +88,23 @@ def test_margins_are_taken_seed_by_seed_from_the_last_stage():
     assert (circular.compared, circular.network, circular.mean) == ("chance", "small/random", 37.5)
 
 
+@pytest.mark.parametrize("accuracies, low, high", [
+    ((90.0, 96.0), 90.0, 96.0),             # of two seeds, both
+    ((90.0, 96.0, 99.0), 83.6, 100.0),      # Student's t interval, 83.6 to 106.4, cut
+])
+def test_an_interval_stays_within_0_to_100_and_needs_three_seeds(accuracies, low, high):
+    frame = pd.DataFrame([{"network": "a", "seed": seed, "accuracy": value} for seed, value in enumerate(accuracies)])
+    row = spread(frame, ["network"], "accuracy", 0, 100).iloc[0]
+    assert (row["low"], row["high"]) == (pytest.approx(low, abs=0.1), pytest.approx(high, abs=0.1))
+
+
+def test_margins_compare_the_seeds_that_both_networks_have():
+    frame = pd.DataFrame([{"network": network, "grid": 2, "layer": 1, "head": "in_order", "seed": seed, "accuracy": 75}
+                          for network, seeds in (("a", (0, 1)), ("b", (0, 1, 2))) for seed in seeds])
+    row, = control_margins(frame, {"b": "a"}, [])
+    assert (row.n, row.mean) == (2, -25.0)
+
+
 def test_the_last_stage_is_that_of_each_network():
     rows = [accuracy(network, layer) for network, n in (("a", 2), ("b", 4)) for layer in range(1, n + 1)]
     assert [(row.network, row.layer) for row in last_stage(rows)] == [("a", 2), ("b", 4)]
@@ -125,6 +144,17 @@ def test_the_papers_network_is_judged_or_what_stands_in_for_it(plan, nets, judge
     assert scale_of(extended, "classification", available=2).sizes["images"] == 2
 
 
+def test_steps_are_those_of_the_network_if_its_heads_have_learned(plan):
+    def steps(network: int, heads: int) -> float:
+        recipe = replace(plan.trained[0].recipe, epoch_steps=network)
+        trained = [replace(c, recipe=recipe) for c in plan.trained]
+        configs = [replace(c, encoder=replace(c.encoder, recipe=recipe), recipe=replace(c.recipe, epoch_steps=heads))
+                   for c in plan.configs if c.encoder in plan.trained]
+        return scale_of(plan._replace(trained=trained, configs=configs), "segmentation", available=100).sizes["steps"]
+
+    assert (steps(1000, 200), steps(1000, 59), steps(30, 200), steps(30, 20)) == (1000, 59, 30, 20)
+
+
 def test_the_segmentation_network_is_always_a_substitute(plan):
     digits = plan._replace(configs=[replace(c, dataset="digits") for c in plan.configs])
     assert scale_of(digits, "segmentation", available=100).substitutes == (
@@ -139,9 +169,36 @@ def test_the_committed_records_have_the_keys_of_the_heads_and_todays_digests(pla
     defaults = {name: getattr(DecodingConfig, name) for name in ("canvases", "recipe")}   # with which they were run
     random = [replace(c, **defaults) for c in plan.configs if c.encoder == plan.untrained[0]]
     assert {digest(c) for c in random} <= {record.digest for record in recorded}
-    rows = accuracy_rows(experiment.accuracy_frame([r for r in recorded if r.digest == digest(random[0])], random))
+    rows = accuracy_rows(experiment.accuracy_frame([r for r in recorded if r.digest == digest(random[0])]))
     assert {row.network for row in rows} == {"small/random"} and {row.n for row in rows} == {3}
-    assert len(experiment.ridge_frame([r for r in recorded if r.digest == digest(random[0])], random)) == 2 * 3
+    assert len(experiment.ridge_frame([r for r in recorded if r.digest == digest(random[0])])) == 2 * 3
+
+
+def record_of(c: DecodingConfig, seed: int = 0) -> records.Record:
+    return records.Record("pretrained_decoding", digest(c), seed, describe(c), {"layers": []})
+
+
+def test_a_plan_is_read_off_its_records(plan):
+    runs = [record_of(c) for c in plan.configs]
+    assert [experiment.config_of(record) for record in runs] == plan.configs
+    assert experiment.recorded_plan(runs) == (plan, runs)
+
+
+def test_of_several_segmentation_networks_the_one_trained_longest_counts(plan):
+    segments = plan.judged["segmentation"][0]
+    longer = replace(segments, recipe=replace(segments.recipe, epoch_steps=segments.recipe.epoch_steps + 1))
+    runs = [record_of(replace(plan.configs[0], encoder=c)) for c in (longer, segments, plan.trained[0])]
+    read, kept = experiment.recorded_plan(runs)
+    assert read.judged["segmentation"] == [longer] and kept == [runs[0], runs[2]]
+    assert [c.encoder for c in read.configs] == [longer, plan.trained[0]]
+
+
+def test_a_claim_without_a_network_is_not_testable(plan):
+    frame = pd.DataFrame([{"network": "small/random", "grid": 3, "layer": 1, "head": "in_order", "seed": 0,
+                           "accuracy": 11.0}])
+    nothing = judge(plan._replace(trained=[]), frame, available=100)
+    assert [j.verdict for j in nothing.values()] == [paper.NOT_TESTABLE] * 2
+    assert [j.outcome for j in nothing.values()] == [paper.NOT_TRIED] * 2
 
 
 def latents_of(position: torch.Tensor, grid: int, images: int = 6) -> PooledLatents:

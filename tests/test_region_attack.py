@@ -1,8 +1,10 @@
 """Page 06: segmenters train, are ablated and scored by region; its presets, tables and rules."""
+import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import torch
@@ -18,10 +20,11 @@ from posenc_lib.data.imageset import VOID
 from posenc_lib.experiments import ablation, region_attack
 from posenc_lib.experiments.ablation import Ablation
 from posenc_lib.experiments.region_attack import SegmenterConfig, region_iou, sweep
-from posenc_lib.measure import canvas, metrics
+from posenc_lib.measure import canvas, channels, metrics
 from posenc_lib.nets.hooks import ablated
 from posenc_lib.run import records, training
-from posenc_lib.run.config import PolyRecipe, Workspace, digest
+from posenc_lib.run.config import PolyRecipe, Workspace, describe, digest
+from posenc_lib.show import figures as show_figures
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["v3", "v3plus"])
@@ -166,12 +169,15 @@ def test_presets_of_image_sets_and_networks():
     preset("smoke", "mine").settings.clear()
     assert region_attack.SMOKE.settings
     assert preset("paper", "camvid", "small") == region_attack.PAPER_SMALL
-    assert preset("quick", "camvid", "small") == region_attack.QUICK
+    assert preset("quick", "camvid", "small") == region_attack.QUICK_SMALL
+    assert preset("quick", "streets", "small") == region_attack.QUICK_STREETS
     assert preset("quick", "camvid", "resnet50").settings == (
         region_attack.QUICK.settings | region_attack.NETWORKS["resnet50"])
     with pytest.raises(ValueError, match=r"network: 'resnet99' .* '', 'small', "):
         preset("paper", "camvid", "resnet99")
-    assert region_attack.n_seeds("paper", "small") == 15 and region_attack.n_seeds("quick", "small") == 3
+    n_seeds = region_attack.n_seeds
+    assert n_seeds("paper", "camvid", "small") == n_seeds("quick", "camvid", "small") == 15
+    assert n_seeds("quick", "camvid") == n_seeds("quick", "streets", "small") == 3
 
 
 def test_the_papers_schedules_are_passes_over_their_sets():
@@ -190,6 +196,8 @@ def test_the_configs_of_a_page(tmp_path):
     assert circular == replace(plain, padding_mode="circular", n_random_sets=5, fractions=plain.fractions[1:])
     assert unflipped == replace(circular, padding_mode="zeros", flip_augmentation=False)
     assert list(region_attack.configs("quick", "streets", "")) == ["plain", "circular_padding", "never_flipped"]
+    assert list(region_attack.configs("quick", "camvid", "", network="small")) == [
+        "plain", "circular_padding", "never_flipped"]
     assert region_attack.configs("quick", "streets", "", steps=41)["plain"].recipe.epoch_steps == 4   # of 12 epochs
     assert region_attack.configs("quick", "streets", "", backbone="imagenet")["plain"].weights == "imagenet"
     assert region_attack.configs("paper", "camvid", "", backbone="random")["plain"].weights == ""
@@ -203,8 +211,70 @@ def test_the_configs_of_a_page(tmp_path):
 
 def test_the_kept_records_are_those_of_the_configs():
     kept = records.load(Path(__file__).parents[1] / "records" / "cpu" / "region_attack.jsonl")
-    configs = region_attack.configs("quick", "camvid", kept[0].config["data"])
-    assert {record.digest for record in kept} == {digest(c) for c in configs.values()}
+    for runs in region_attack.recorded_sets(kept):
+        network = "small" if region_attack.recorded_size(runs) == (48, 64) else ""
+        configs = region_attack.configs("quick", "camvid", runs[0].config["data"], network=network)
+        names = region_attack.network_names(runs)
+        for run in runs:
+            c = region_attack.recorded(run)
+            assert replace(configs[names[run.digest]], revision=c.revision) == c and digest(c) == run.digest
+
+
+def record(c: SegmenterConfig, seed: int) -> records.Record:
+    return records.Record("region_attack", digest(c), seed, json.loads(json.dumps(describe(c))), {})
+
+
+def test_recorded_sets_are_plain_networks_and_their_controls():
+    large = region_attack.configs("quick", "camvid", "a")
+    small = region_attack.configs("quick", "camvid", "b", network="small")
+    old = {name: replace(c, revision=1) for name, c in large.items()}
+    runs = [record(c, 0) for networks in (old, large) for c in networks.values()]
+    runs += [record(small["plain"], seed) for seed in range(2)] + [record(small["circular_padding"], 0)]
+    runs.append(record(replace(small["circular_padding"], width=4), 0))          # the control of no plain network
+    sets = region_attack.recorded_sets(runs)
+    assert [[region_attack.network_names(of_set)[run.digest] for run in of_set] for of_set in sets] == [
+        ["plain", "plain", "circular_padding"], list(large), list(old)]
+    assert [of_set[0].config["revision"] for of_set in sets] == [2, 2, 1]
+    assert region_attack.recorded(runs[0]) == old["plain"]
+    assert region_attack.recorded_size([runs[0]]) == (120, 160)                 # of the preset, without a prediction
+
+
+def test_many_small_networks_are_run_with_their_controls(monkeypatch, tmp_path):
+    wanted = []
+    networks = region_attack.configs("quick", "camvid", "", network="small")
+    names = {digest(c): name for name, c in networks.items()}
+
+    def run_or_load(experiment, configs, run, *, seeds, **options):
+        made = [record(c, seed) for c in configs for seed in seeds]
+        wanted.extend((names[run.digest], run.seed) for run in made)
+        return made
+
+    monkeypatch.setattr(region_attack.records, "run_or_load", run_or_load)
+    runs = region_attack.collect(networks, range(15), dict, Workspace("quick", out=str(tmp_path)))
+    counts = pd.Series([name for name, _ in wanted]).value_counts().to_dict()
+    assert counts == {"plain": 15, "circular_padding": 4, "never_flipped": 2} and len(set(wanted)) == len(runs) == 21
+    assert [names[run.digest] for run in runs][:15] == ["plain"] * 15
+
+
+def test_the_loss_of_either_half():
+    rows = pd.DataFrame([("nothing", 0.0, None, 50, 40), ("signed", 0.1, "left", 42, 39),
+                         ("signed", 0.1, "right", 45, 30),
+                         ("signed", 0.1, "top", 0, 0), ("random", 0.1, None, 47, 36), ("random", 0.1, None, 45, 36)],
+                        columns=["kind", "fraction", "region", "left", "right"]).assign(network="plain", seed=0)
+    curve = region_attack.side_curve(pd.concat([rows, rows.assign(network="circular_padding", left=0, right=0)]))
+    assert curve.set_index(["side", "kind"])["mean"].to_dict() == {
+        ("left", "targeted"): 8, ("left", "other"): 1, ("left", "random"): 4,
+        ("right", "targeted"): 10, ("right", "other"): 5, ("right", "random"): 4}
+    assert curve["percent"].eq(10).all()
+
+
+def test_a_plan_has_both_sides_at_every_fraction(pictures):
+    c = replace(CONFIG, fractions=(0.25, region_attack.REGION_FRACTION, 0.3, 0.5), n_random_sets=1)
+    conv = torch.nn.Conv2d(3, 16, 3, padding=1)
+    rank = channels.rank(conv, lambda: torch.rand(4, 3, 32, 32).split(2))
+    planned = pd.DataFrame([p.tags for p in region_attack.plan(c, rank, 0)])
+    regional = planned.dropna(subset="region").groupby("fraction")["region"].agg(["nunique", "size"])
+    assert regional["nunique"].tolist() == [6, 2, 2, 6] and regional["size"].tolist() == [18, 2, 2, 18]
 
 
 def test_a_run_is_the_seeds_and_its_tables_come_from_its_record(tmp_path):
@@ -229,7 +299,7 @@ def test_a_run_is_the_seeds_and_its_tables_come_from_its_record(tmp_path):
     assert list(spearman.index) == [*region_attack.RULES, "signed_left", "signed_right"]
     assert all(spearman.loc[rule, rule] == 1 and shared.loc[rule, rule] == 2 for rule in spearman.index)
     overall, sides = judged.gap_rows(gaps), judged.specificity_rows(specificity)
-    assert len(overall) == 4 * 2 * 3 and len(sides) == 3 * 6 * 2 and {row.n for row in [*overall, *sides]} == {2}
+    assert len(overall) == 4 * 2 * 3 and len(sides) == 3 * 6 * 2 + 2 and {row.n for row in [*overall, *sides]} == {2}
 
 
 # Typed a second time: first list, second list, shared of 100, shared of 300, Spearman's correlation.
@@ -306,11 +376,12 @@ def test_one_network_is_not_judged(claim):
 @pytest.mark.parametrize("profile, dataset, testable", [
     ("smoke", "streets", []), ("quick", "streets", []),
     ("quick", "camvid", [judged.CHANNELS_PERIPHERY.id]), ("paper", "camvid", [judged.CHANNELS_PERIPHERY.id]),
-    ("small", "camvid", [claim.id for claim in judged.CLAIMS])])
+    ("quick small", "camvid", [claim.id for claim in judged.CLAIMS]),
+    ("paper small", "camvid", [claim.id for claim in judged.CLAIMS])])
 def test_what_the_runs_of_a_profile_can_judge(profile, dataset, testable):
-    network, profile = ("small", "paper") if profile == "small" else ("", profile)
+    profile, _, network = profile.partition(" ")
     c = region_attack.configs(profile, dataset, "", network=network)["plain"]
-    scale = judged.scale(c, (120, 160), region_attack.n_seeds(profile, network))
+    scale = judged.scale(c, (120, 160), region_attack.n_seeds(profile, dataset, network))
     assert [claim.id for claim in judged.CLAIMS
             if claim.verdict(plain(claim, 2, 1), scale)[0] != paper.NOT_TESTABLE] == testable
 
@@ -336,7 +407,8 @@ def test_what_stands_in_for_the_papers_set_up(tmp_path):
     ((2, 1), (-2, 1), (2, 1), paper.RIVAL_HOLDS),
     ((2, 1), (2, 1), (0, 0.9), paper.RIVAL_HOLDS),
     ((2, 1), (2, 1), (0, 2), paper.UNDECIDED),
-    ((2, 1), (0, 0.5), (2, 1), paper.UNDECIDED),       # matched sets may contain ranked channels
+    ((2, 1), (0, 0.5), (2, 1), paper.RIVAL_HOLDS),     # matched sets cost as much
+    ((2, 1), (0, 1.5), (2, 1), paper.UNDECIDED),
     ((0, 1), (-2, 1), (0, 0.9), paper.UNDECIDED),      # there is nothing to explain
 ])
 def test_the_control_of_the_flip_ranked(cost, matched, circular, outcome):
@@ -409,3 +481,17 @@ def test_what_the_periphery_loses_more_than_the_centre():
     assert found[["fraction", "centre", "periphery", "value"]].to_numpy().tolist() == [[0.15, 5, 12, 7]]
     made, = judged.specificity_rows(pd.concat([found, found.assign(seed=1)]))
     assert made[:5] == ("plain", "flip", "periphery", 0.15, 7) and made.n == 2
+
+
+def test_single_networks_stand_side_by_side_within_their_group():
+    single = pd.DataFrame([(network, region, seed, seed - 1.0, seed + 1.0)
+                           for network, seeds in (("plain", range(3)), ("never_flipped", range(1)))
+                           for region in ("left", "right") for seed in seeds],
+                          columns=["network", "region", "mean", "low", "high"])
+    ax = show_figures.networks_by_group(single, "network", "region", plt.figure().subplots())
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["plain", "never\nmirrored"]
+    lines = [line for line in ax.get_lines() if line.get_marker() != "None"]
+    drawn = sorted((round(float(x), 3), y) for line in lines for x, y in line.get_xydata())
+    assert [y for _, y in drawn] == [0, 1, 2, 0, 1, 2, 0, 0]                    # left, then right, of either network
+    assert [x < 0.5 for x, _ in drawn] == 6 * [True] + 2 * [False] and len({x for x, _ in drawn}) == 8
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["left", "right"]

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from posenc_lib.data import registry
-from posenc_lib.experiments import shuffled_sum
-from posenc_lib.run.config import digest
+from posenc_lib.experiments import gapnet_vs_permutenet, shuffled_sum
+from posenc_lib.run.config import describe, digest
+from posenc_lib.run.records import Record
 
 CPU = torch.device("cpu")
 SPLITS = registry.load("digits", "", validation=0.0)
@@ -29,8 +30,12 @@ def test_accuracy_by_label_leaves_out_labels_without_a_canvas():
 
 @pytest.mark.parametrize("schedule", shuffled_sum.SCHEDULES)
 def test_both_tasks_have_nine_answers_shuffled_and_in_order(schedule):
+    """But at the paper's scale, where image class has its ten, as in Table 1."""
     configs = shuffled_sum.configs(schedule, SPLITS.fingerprint)
     assert len({digest(c) for c in configs}) == 4
+    images = "cifar10" if schedule == "paper" else "digits"
+    assert {(c.placement.task, c.placement.classes, c.placement.dataset) for c in configs} == {
+        ("location", None, images), ("image", None if schedule == "paper" else 9, images)}
     assert {(c.placement.task, c.placement.permutation) for c in configs} == {
         (task, permutation) for task in ("location", "image") for permutation in ("batch", "none")}
     assert len({digest(c) for c in shuffled_sum.toy_configs(schedule)}) == (1 if schedule == "smoke" else
@@ -48,6 +53,18 @@ def test_a_run_is_a_function_of_its_configuration_and_seed(n):
     assert all(deciles == sorted(deciles) for deciles in results["sums"] if deciles)
     assert [epoch["epoch"] for epoch in results["by_epoch"]] == [1, 2] and results["noise"] > 0
     assert len(results["readers"]) == 8 and all(0 <= row["accuracy"] <= 1 for row in results["readers"])
+
+
+def test_a_followed_network_counts_in_table_1_as_what_it_is():
+    c = shuffled_sum.configs("paper", "b4c4")[0]
+    results = {"accuracy": 0.7, "lines": [[1, 0]] * 9, "noise": 1.0, "readers": [],
+               "by_epoch": [{"epoch": n, "loss": 1.0, "accuracy": n / 10, "by_label": []} for n in (1, 6, 5)]}
+    run = shuffled_sum.as_placement(Record("shuffled_sum", digest(c), 3, describe(c), results))
+    assert (run.digest, run.seed) == (digest(c.placement), 3)
+    assert run.results["best_test_epoch"] == 0.6 and run.results["chance"] == 1 / 9
+    assert run.results["by_epoch"][1] == {"epoch": 6, "loss": 1.0, "accuracy_one_cell": 0.6}
+    frame = gapnet_vs_permutenet.frame([run])
+    assert gapnet_vs_permutenet.table1(frame)["accuracy"].tolist() == [70]
 
 
 def test_the_toy_holds_every_answer_without_noise_and_few_with_much():

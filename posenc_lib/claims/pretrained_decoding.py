@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from posenc_lib.claims.claim import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Claim, Scale, points, rival
+from posenc_lib.claims.claim import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Claim, Judged, Scale, points, rival
 from posenc_lib.experiments.encoders import EncoderConfig
 from posenc_lib.experiments.pretrained_decoding import Plan, n_images
 from posenc_lib.measure.metrics import mean_interval
@@ -16,6 +16,8 @@ from posenc_lib.run.records import summarise
 
 PAPER_NETWORKS = {"classification": "an ImageNet ResNet-18",
                   "segmentation": "a ResNet-18 trained for segmentation on PASCAL VOC 2012"}
+NAMES = {"resnet18": "ResNet-18", "squeezenet1_1": "SqueezeNet 1.1", "mobilenetv2_100": "MobileNetV2",
+         "imagenet": "ImageNet", "camvid": "CamVid"}   # in evidence; other parts of a key print as they are
 STAGE = ["network", "grid", "layer", "head"]   # what identifies an accuracy of page 04
 
 # Location accuracy above chance, in points; the paper prints none.  In the CPU runs, the 95 % interval over three seeds
@@ -23,12 +25,13 @@ STAGE = ["network", "grid", "layer", "head"]   # what identifies an accuracy of 
 SMALLEST_ABOVE_CHANCE = 5.0
 CHANCE_MARGIN = 0.5   # points; under circular padding an accuracy is at chance exactly, but for rounding
 
-# What a run needs to be judged.  Steps are the fewest of the networks trained here and of the heads.  At width 8, the
+# What a run needs to be judged.  Steps are those of the networks trained here, see `scale`.  At width 8, the
 # small network names 63 to 77 % of the test crops of six photographs after 60 steps (two seeds).  Trained to segment
 # pasted digits, it calls nearly everything background after 200 steps (of the digits' pixels, 2 % are labelled
 # correctly, one seed) and has learned something after 600 (28 %).  Seeds share the test images: with fewer than ten, an
 # interval over seeds says nothing of other images.
 CLASSIFICATION_MINIMUM = {"steps": 60, "images": 10}
+HEAD_STEPS = 60
 SEGMENTATION_MINIMUM = {"steps": 600, "images": 10}
 
 
@@ -38,7 +41,7 @@ class Accuracy(NamedTuple):
     network         key of the encoder, "small/photos"
     layer           stage, counted from 1
     head            a key of `decoding.HEADS`
-    mean, low, high mean and 95 % interval over n seeds
+    mean, low, high mean and 95 % interval over n seeds, cut to 0 to 100; of two seeds, both
     channels        number of channels that the head reads
     ceiling         the best accuracy possible, from the cells in which the stage's latents differ
     """
@@ -74,13 +77,26 @@ class Margin(NamedTuple):
     other: float
 
 
+def spread(frame: pd.DataFrame, by: Sequence[str], value: str, least: float, most: float) -> pd.DataFrame:
+    """Summarise over seeds as `records.summarise` does, with intervals cut to `least` to `most`.
+
+    Two seeds have no useful interval: low and high are then the seeds themselves.
+    """
+    summary = summarise(frame, by, value)
+    summary[["low", "high"]] = summary[["low", "high"]].clip(least, most)
+    two = summary["n"] == 2
+    ends = summary[by].merge(frame.groupby(list(by))[value].agg(["min", "max"]).reset_index(), on=list(by))
+    summary.loc[two, ["low", "high"]] = ends.loc[two, ["min", "max"]].to_numpy()
+    return summary
+
+
 def accuracy_rows(frame: pd.DataFrame) -> list[Accuracy]:
     """Summarise runs over seeds.
 
     frame  as from `experiments.pretrained_decoding.accuracy_frame`
     """
     details = frame.groupby(STAGE, as_index=False).agg(channels=("channels", "first"), ceiling=("ceiling", "mean"))
-    summary = summarise(frame, STAGE, "accuracy").merge(details, on=STAGE)
+    summary = spread(frame, STAGE, "accuracy", 0, 100).merge(details, on=STAGE)
     summary["chance"] = 100 / summary["grid"] ** 2
     return [Accuracy(**row) for row in summary.to_dict("records")]
 
@@ -138,25 +154,47 @@ def _above_chance(network: str, grid: int, in_order: pd.Series) -> Margin:
 
 def _below_halfway(network: str, grid: int, in_order: pd.Series, compared: str, other: pd.Series) -> Margin:
     halfway = (in_order + 100 / grid ** 2) / 2
-    interval = mean_interval(halfway - other)
-    return Margin(network, grid, compared, *interval, len(in_order), in_order.mean(), other.mean())
+    below = (halfway - other).dropna()   # of the seeds that both have
+    return Margin(network, grid, compared, *mean_interval(below), len(below), in_order.mean(), other.mean())
 
 
 def scale(plan: Plan, task: str, available: int) -> Scale:
-    """Return the fewest training steps, of networks and heads, and test images, and what is not the paper's.
+    """Return the fewest training steps and test images of the networks that are judged, and what is not the paper's.
 
     task       a key of `PAPER_NETWORKS`
     available  number of test images that the image set has
-    The paper does not state which images it places; those of its Table 1 are CIFAR-10's.
+    Steps are those of the networks trained here, or those of the heads if no network is, or if the heads have fewer
+    than `HEAD_STEPS`.  The paper does not state which images it places; those of its Table 1 are CIFAR-10's.
     """
     judged = plan.judged[task]
     configs = [c for c in plan.configs if c.encoder in judged]
-    recipes = [c.recipe for c in configs] + [c.recipe for c in judged if c.recipe]
+    heads = min(_steps(c.recipe) for c in configs)
+    networks = [_steps(c.recipe) for c in judged if c.recipe]
+    steps = min(networks) if networks and heads >= HEAD_STEPS else min([heads, *networks])
     images = min(available, *(n_images(c)[1] for c in configs))
-    sizes = {"steps": min(_steps(recipe) for recipe in recipes), "images": images}
     used = " and ".join(_in_words(c) for c in judged)
     differences = {used: PAPER_NETWORKS[task], configs[0].dataset.replace("cifar10", "CIFAR-10"): "CIFAR-10"}
-    return Scale(sizes, ", ".join(f"{ours} for {papers}" for ours, papers in differences.items() if ours != papers))
+    return Scale({"steps": steps, "images": images},
+                 ", ".join(f"{ours} for {papers}" for ours, papers in differences.items() if ours != papers))
+
+
+def judge(plan: Plan, frame: pd.DataFrame, available: int) -> dict[Claim, Judged]:
+    """Judge both claims and their controls; a claim without runs is not testable.
+
+    plan, frame  networks by what they are for, and their accuracies, as for `accuracy_rows`
+    available    number of test images that the image set has
+    """
+    judged = {}
+    circular = [c.key for c in plan.circular]
+    for task, claim in BY_TASK.items():
+        networks = [c.key for c in plan.judged[task]]
+        if not networks:
+            judged[claim] = claim.judged([], Scale())
+            continue
+        twins = {key: plan.random_twin[key] for key in networks}
+        judged[claim] = claim.judged(location_margins(frame, networks), scale(plan, task, available),
+                                     control_margins(frame, twins, circular))
+    return judged
 
 
 def _steps(recipe: Recipe) -> int:
@@ -165,8 +203,8 @@ def _steps(recipe: Recipe) -> int:
 
 def _in_words(c: EncoderConfig) -> str:
     if c.source == "imagenet":
-        return f"an ImageNet {'ResNet-18' if c.net == 'resnet18' else c.net}"
-    return f"a VGG of width {c.width} trained for {_steps(c.recipe):,} steps on {c.source}"
+        return f"an ImageNet {NAMES.get(c.net, c.net)}"
+    return f"a VGG of width {c.width} trained for {_steps(c.recipe):,} steps on {NAMES.get(c.source, c.source)}"
 
 
 def _location(rows: Sequence[Margin]) -> tuple[str, str]:
@@ -212,7 +250,8 @@ def _random_weights(rows: Sequence[Margin]) -> tuple[str, str]:
 
 
 def _name(row: Margin) -> str:
-    return f"{row.network.replace('/', ', ')}, {row.grid}×{row.grid}"
+    network = ", ".join(NAMES.get(part, part) for part in row.network.split("/"))
+    return f"{network}, {row.grid}×{row.grid}"
 
 
 _PAGE, _SOURCE, _TABLES = "04_pretrained_decoding", "ICCV 2021, supplement S1", ("ICCV 2021, Fig. S1",)

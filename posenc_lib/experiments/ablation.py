@@ -10,7 +10,7 @@ from torch import Tensor
 
 from posenc_lib.base.shapes import Features
 from posenc_lib.measure import canvas, metrics
-from posenc_lib.measure.channels import Ranking
+from posenc_lib.measure.channels import Ranking, overlap
 from posenc_lib.nets import hooks
 from posenc_lib.run import records
 
@@ -74,17 +74,20 @@ class Planned(NamedTuple):
     fraction  of the layer's channels, as in the config
     n         number of channels
     region    of which the channels are, or to which the ablation is restricted; None if it is not regional
+    shared    number of channels that are in the flip-ranked set of the same size too; None if not counted
     """
     kind: str
     fraction: int | float
     n: int
     ablation: Ablation
     region: str | None = None
+    shared: int | None = None
 
     @property
     def tags(self) -> dict:
         """The fields that identify the ablation in a record."""
-        return {"kind": self.kind, "fraction": self.fraction, "n": self.n, "region": self.region}
+        return {"kind": self.kind, "fraction": self.fraction, "n": self.n, "region": self.region,
+                "shared": self.shared}
 
 
 def n_channels(fraction: int | float, total: int) -> int:
@@ -94,16 +97,18 @@ def n_channels(fraction: int | float, total: int) -> int:
 
 def plan(rank: Ranking, fractions: Sequence[int | float], n_random_sets: Sequence[int], seed: int) -> Iterator[Planned]:
     """Yield "nothing", then at every fraction the top channels of each rule, those of lowest flip response, random
-    sets, and random sets matched to the flip-ranked set in RMS activation.
+    sets, and random sets of other channels matched to the flip-ranked set in RMS activation.
 
     n_random_sets  at each fraction, of either kind
     """
-    yield Planned("nothing", 0.0, 0, NOTHING)
+    yield Planned("nothing", 0.0, 0, NOTHING, shared=0)
     for fraction, n_sets in zip(fractions, n_random_sets, strict=True):
         n = n_channels(fraction, len(rank.mean))
-        for kind, sets in rank.sets(n, n_sets, seed).items():
-            for channels in sets:
-                yield Planned(kind, fraction, n, Ablation(channels))
+        sets = rank.sets(n, n_sets, seed)
+        flip, = sets["flip"]
+        for kind, of_kind in sets.items():
+            for chosen in of_kind:
+                yield Planned(kind, fraction, n, Ablation(chosen), shared=overlap(chosen.cpu(), flip.cpu()))
 
 
 def batch_size(device: torch.device, rows: int, cols: int) -> int:
@@ -147,11 +152,43 @@ def rows_of(runs: Sequence[records.Record], result: str, column: str, names: Map
     return pd.concat(frames, ignore_index=True)
 
 
+def summarise(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
+    """`records.summarise`, but with the two values in place of an interval where there are two networks, whose 95 %
+    interval is wider than the scale.
+    """
+    summary = records.summarise(frame, by, value)
+    ends = frame.groupby(list(by), sort=False, dropna=False)[value].agg(["min", "max"]).to_numpy()
+    two = summary["n"] == 2
+    return summary.assign(low=summary["low"].where(~two, ends[:, 0]), high=summary["high"].where(~two, ends[:, 1]))
+
+
+def spread(n: int) -> str:
+    """Say what `summarise` gives for n networks."""
+    return {1: "one network", 2: "mean of two networks, the line from one to the other"}.get(
+        n, f"mean and 95 % interval (Student's t) over n = {n} networks")
+
+
 def gap_table(gaps: pd.DataFrame, by: Sequence[str], seed: int) -> pd.DataFrame:
     """Summarise gaps over seeds, one row per combination of `by`; "bootstrap" is the value and interval of `seed`
     alone, as text.
     """
-    summary = records.summarise(gaps, by, "value")
+    summary = summarise(gaps, by, "value")
     single = gaps[gaps["seed"] == seed].set_index(list(by))
     rows = [single.loc[key] for key in summary[list(by)].itertuples(index=False, name=None)]
     return summary.assign(bootstrap=[f"{row['value']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]" for row in rows])
+
+
+def overlaps(rows: pd.DataFrame, total: int, fractions: Sequence[int | float]) -> pd.DataFrame:
+    """How many channels random sets share with the flip-ranked set of the same size, one row per fraction and kind of
+    `CONTROLS`: n, expected (of a uniform random set, n^2 / total) and shared (mean over sets and networks).
+
+    rows  the "rows" of all runs (`rows_of`).  "shared" is nan in records made before it was counted
+    """
+    found = []
+    for fraction in fractions:
+        for kind in CONTROLS:
+            sets = rows[(rows["kind"] == kind) & ((rows["fraction"] - fraction).abs() < 1e-4)]   # rounded in records
+            n = n_channels(fraction, total)
+            shared = sets["shared"].astype(float).mean() if "shared" in sets else float("nan")
+            found.append({"fraction": fraction, "kind": kind, "n": n, "expected": n * n / total, "shared": shared})
+    return pd.DataFrame(found)

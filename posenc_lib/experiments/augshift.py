@@ -24,9 +24,10 @@ from posenc_lib.data.imageset import ImageSet, Splits
 from posenc_lib.measure import canvas, features, metrics
 from posenc_lib.nets import classifiers
 from posenc_lib.nets.padding import pad_at_random, set_padding_mode
+from posenc_lib.nets.polyphase import sample_adaptively
 from posenc_lib.nets.pretrained import Encoder
 from posenc_lib.run import training
-from posenc_lib.run.config import CosineRecipe, Recipe, digest
+from posenc_lib.run.config import CosineRecipe, Recipe
 from posenc_lib.run.records import Record
 
 TOTAL_STRIDE = 8   # of cifar_resnet18
@@ -43,12 +44,14 @@ class Method:
     latent_term  whether the loss penalises the distance between the pooled latents of the two views
     blur         BlurPool at every stride
     padding      "zeros", "circular", or "random", of the first convolution only (`padding.pad_at_random`)
+    polyphase    adaptive polyphase sampling at every stride (`polyphase.sample_adaptively`)
     """
     views: tuple[str, ...] = ("whole",)
     classified: int = 1
     latent_term: bool = False
     blur: bool = False
     padding: str = "zeros"
+    polyphase: bool = False
 
 
 METHODS = {
@@ -61,6 +64,7 @@ METHODS = {
     "mse_only": Method(("whole", "crop"), 1, latent_term=True),
     "random_padding": Method(padding="random"),
     "circular_padding": Method(padding="circular"),
+    "polyphase": Method(padding="circular", polyphase=True),
 }
 
 
@@ -154,7 +158,8 @@ def plan(profile: str, data: Mapping[str, Splits], *, weights: Sequence[float] =
     runs[first, "mse_only"] = brief(method="mse_only")
     runs[first, "random_padding"] = brief(method="random_padding")
     for weight in weights or WEIGHTS[profile]:
-        runs[first, sweep_variant(weight)] = brief(method="augshift", weight=weight)
+        if weight != baseline.weight:   # AugShift itself has that
+            runs[first, sweep_variant(weight)] = brief(method="augshift", weight=weight)
     return runs
 
 
@@ -167,6 +172,8 @@ def build(c: AugShiftConfig, num_classes: int) -> classifiers.Classifier:
     """Build the network of a configuration, with random weights from torch's global generator."""
     method = METHODS[c.method]
     net = classifiers.Classifier(c.backbone, num_classes, width=c.width, blur=method.blur)
+    if method.polyphase:
+        sample_adaptively(net)
     if method.padding == "random":
         return pad_at_random(net, [name for name, m in net.named_modules() if isinstance(m, nn.Conv2d)][:1])
     return set_padding_mode(net, method.padding) if method.padding != "zeros" else net
@@ -301,14 +308,39 @@ def run(c: AugShiftConfig, seed: int, checkpoint: training.Checkpoint | None, *,
 
 # ---- the results as tables, in percent, one row per run
 
-def scores(runs: Sequence[Record], planned: Mapping[tuple[str, str], AugShiftConfig]) -> pd.DataFrame:
-    """Top-1 accuracy and Cons.N of every run of `plan`.
+def by_variant(runs: Sequence[Record]) -> list[tuple[tuple[str, str], Record]]:
+    """Each run with its data set and variant (see `plan`), by its configuration, whatever its profile and digest.
+
+    "baseline_long" is a baseline with more epochs than the shortest of its data set; "augshift_<lambda>" is AugShift
+    with a weight other than the default.  ValueError if two runs are the same: then they differ in schedule or data.
+    """
+    epochs = {}
+    for c in (run.config for run in runs if run.config["method"] == "baseline"):
+        epochs[c["dataset"]] = min(c["recipe"]["epochs"], epochs.get(c["dataset"], c["recipe"]["epochs"]))
+    found = {}
+    for run in runs:
+        c = run.config
+        variant = c["method"]
+        if variant == "baseline" and c["recipe"]["epochs"] > epochs[c["dataset"]]:
+            variant = "baseline_long"
+        if variant == "augshift" and c["weight"] != AugShiftConfig.weight:
+            variant = sweep_variant(c["weight"])
+        key = c["dataset"], variant, run.seed
+        if key in found:
+            raise ValueError(f"augshift: two runs of {variant} on {c['dataset']} with seed {run.seed}; give those of "
+                             "one schedule")
+        found[key] = run
+    return [((dataset, variant), run) for (dataset, variant, _), run in found.items()]
+
+
+def scores(runs: Sequence[Record]) -> pd.DataFrame:
+    """Top-1 accuracy and Cons.N of every run.
 
     Columns: dataset, method (the variant), backbone, seed, measure ("top1" or "cons<N>"), value, and main, true for the
     Cons.N that tables show.
     """
     rows = []
-    for (dataset, method), run in _with_keys(runs, planned):
+    for (dataset, method), run in by_variant(runs):
         values = {"top1": run.results["top1"]}
         values |= {f"cons{n}": result["consistency"] for n, result in run.results["shifts"].items()}
         main = f"cons{run.config['test_shifts'][0]}"
@@ -318,16 +350,16 @@ def scores(runs: Sequence[Record], planned: Mapping[tuple[str, str], AugShiftCon
     return pd.DataFrame(rows)
 
 
-def latents(runs: Sequence[Record], planned: Mapping[tuple[str, str], AugShiftConfig], dataset: str) -> pd.DataFrame:
+def latents(runs: Sequence[Record], dataset: str) -> pd.DataFrame:
     """The pooled latents of every run on one data set, and what shifts by up to the first of `test_shifts` change.
 
-    Columns: method (the variant), latent_norm, effective_rank, shift_variance, consistency_correct, shifted_top1.
+    Columns: method (the variant), seed, latent_norm, effective_rank, shift_variance, consistency_correct, shifted_top1.
     """
     rows = []
-    for (name, method), run in _with_keys(runs, planned):
+    for (name, method), run in by_variant(runs):
         if name == dataset:
             shifted = run.results["shifts"][str(run.config["test_shifts"][0])]
-            rows.append({"method": method, "latent_norm": run.results["latent_norm"],
+            rows.append({"method": method, "seed": run.seed, "latent_norm": run.results["latent_norm"],
                          "effective_rank": run.results["effective_rank"],
                          "shift_variance": shifted["shift_variance"],
                          "consistency_correct": shifted["consistency_correct"], "shifted_top1": shifted["accuracy"]})
@@ -336,14 +368,14 @@ def latents(runs: Sequence[Record], planned: Mapping[tuple[str, str], AugShiftCo
     return frame.assign(**{name: 100 * frame[name].astype(float) for name in percent})
 
 
-def fills(runs: Sequence[Record], planned: Mapping[tuple[str, str], AugShiftConfig], dataset: str) -> pd.DataFrame:
+def fills(runs: Sequence[Record], dataset: str) -> pd.DataFrame:
     """Consistency on one data set by how the border is filled: method (the variant), seed, fill, value.
 
     fill is one of `canvas.FILLS`; or "identity", circular shifts by multiples of the total stride; or "any_step",
     circular shifts by any step.
     """
     rows = []
-    for (name, method), run in _with_keys(runs, planned):
+    for (name, method), run in by_variant(runs):
         if name == dataset and "fills" in run.results:
             steps = run.results["steps"]
             results = {**run.results["fills"], "identity": steps[str(TOTAL_STRIDE)], "any_step": steps["1"]}
@@ -352,22 +384,15 @@ def fills(runs: Sequence[Record], planned: Mapping[tuple[str, str], AugShiftConf
     return pd.DataFrame(rows)
 
 
-def locations(runs: Sequence[Record], planned: Mapping[tuple[str, str], AugShiftConfig], dataset: str) -> pd.DataFrame:
-    """Accuracy of the location probe on one data set: method (the variant), value.
+def locations(runs: Sequence[Record], dataset: str) -> pd.DataFrame:
+    """Accuracy of the location probe on one data set: method (the variant), seed, value.
 
     "untrained" is the baseline's network before training.
     """
     rows = []
-    for (name, method), run in _with_keys(runs, planned):
+    for (name, method), run in by_variant(runs):
         if name == dataset:
             accuracies = {method: run.results["location"], "untrained": run.results["location_untrained"]}
-            rows += [{"method": label, "value": 100 * value} for label, value in accuracies.items()
+            rows += [{"method": label, "seed": run.seed, "value": 100 * value} for label, value in accuracies.items()
                      if value is not None]
     return pd.DataFrame(rows)
-
-
-def _with_keys(runs: Sequence[Record], planned: Mapping[tuple[str, str], AugShiftConfig]
-               ) -> list[tuple[tuple[str, str], Record]]:
-    """Each run with its data set and variant in the plan."""
-    keys = {digest(c): key for key, c in planned.items()}
-    return [(keys[run.digest], run) for run in runs]

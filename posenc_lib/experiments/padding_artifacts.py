@@ -40,6 +40,7 @@ TRUTH = "true_surroundings"
 class PaddingConfig:
     """One network whose feature maps are compared under every padding mode.  The paper states no set-up.
 
+    profile  key of `SCHEDULES`
     data     fingerprint of the measured pieces, and of the training crops
     net      "random", "trained" to classify photographs, or "imagenet": SqueezeNet 1.1 with weights from a file
     trained  padding mode it was trained with; None for a random one
@@ -59,7 +60,7 @@ class PaddingConfig:
     crop: int = 128
     context: int = 112
     recipe: Recipe | None = None
-    revision: int = 1
+    revision: int = 2
 
     def __post_init__(self):
         check_choice("net", self.net, ("random", "trained", "imagenet"))
@@ -75,27 +76,37 @@ PADDING = {
               "recipe": Recipe(epochs=1, epoch_steps=30, batch_size=12)},
     "paper": {"pieces": 2, "seeds": 10, "recipe": Recipe(epochs=20, epoch_steps=100)},
 }
+# "long" is the committed CPU run.
+SCHEDULES = {**PADDING, "long": {"pieces": 2, "seeds": 8, "width": 16, "train_crop": 48,
+                                 "recipe": Recipe(epochs=2, epoch_steps=40, batch_size=12)}}
 
 
 @dataclass(frozen=True, eq=False)
 class PaddingInputs:
     """What all runs share.
 
-    pieces  images whose middle is the measured crop; the margin is its true surroundings
-    splits  photographs to train on
+    pieces    images whose middle is the measured crop; the margin is its true surroundings
+    splits    photographs to train on
+    schedule  key of `SCHEDULES`
     """
     pieces: ImageSet
     splits: Splits
     workspace: Workspace
+    schedule: str
 
     @property
     def fingerprint(self) -> str:
         return self.pieces.fingerprint + self.splits.fingerprint
 
 
-def padding_inputs(dataset: str, splits: Splits, workspace: Workspace) -> PaddingInputs:
-    """Cut the pieces: from two corners of each large bundled photograph ("photos"), or from the images of a folder."""
-    preset = PADDING[workspace.profile]
+def padding_inputs(dataset: str, splits: Splits, workspace: Workspace, schedule: str = "") -> PaddingInputs:
+    """Cut the pieces: from one or two corners of each large bundled photograph ("photos"), or from the images of a
+    folder.
+
+    schedule  key of `SCHEDULES`; "" is the workspace's profile
+    """
+    schedule = schedule or workspace.profile
+    preset = SCHEDULES[schedule]
     side = preset.get("crop", PaddingConfig.crop) + 2 * PaddingConfig.context
     if dataset == "photos":
         large = [photo for photo in bundled.photographs().values() if min(photo.shape[-2:]) >= side]
@@ -105,7 +116,7 @@ def padding_inputs(dataset: str, splits: Splits, workspace: Workspace) -> Paddin
         test = run_inputs.load_for(workspace, dataset, size=side, validation=0).test
         pieces = test.images[:6 * preset["pieces"]]
     labels = torch.zeros(len(pieces), dtype=torch.long)
-    return PaddingInputs(ImageSet(dataset, "pieces", pieces, labels, ("none",), *IMAGENET), splits, workspace)
+    return PaddingInputs(ImageSet(dataset, "pieces", pieces, labels, ("none",), *IMAGENET), splits, workspace, schedule)
 
 
 @torch.no_grad()
@@ -129,8 +140,9 @@ def compare_modes(
 
     pieces   of which all but the outer `context` pixels are the crop
     layers   layer -> total stride
-    -> rows of padding_mode, layer, excess (by image, None where undefined) and error (by distance to the border), and
-    the maps of the first image at `EXAMPLE_STRIDE`, (channel, row, col) by padding mode and "true_surroundings"
+    -> rows of padding_mode, layer, excess (by image, four decimals, None where undefined) and error (by distance to
+    the border, four digits), and the maps of the first image at `EXAMPLE_STRIDE`, (channel, row, col) by padding mode
+    and "true_surroundings"
     """
     crops = pieces[..., context:-context, context:-context]
     true_maps = feature_maps(net, pieces, layers)
@@ -140,8 +152,8 @@ def compare_modes(
             truth = crop_window(true_maps[layer], *f.shape[-2:], context // layers[layer])
             excess = metrics.border_energy(f) - metrics.border_energy(truth)   # (image,)
             rows.append({"padding_mode": mode, "layer": layer,
-                         "excess": [e if isfinite(e) else None for e in excess.tolist()],
-                         "error": metrics.padding_error(f, truth).tolist()})
+                         "excess": [round(e, 4) if isfinite(e) else None for e in excess.tolist()],
+                         "error": [float(f"{e:.4g}") for e in metrics.padding_error(f, truth).tolist()]})
             if layers[layer] == EXAMPLE_STRIDE:
                 examples |= {mode: f[0], TRUTH: truth[0]}
     return rows, examples
@@ -192,7 +204,7 @@ def run(
 
 def configs(inputs: PaddingInputs) -> list[PaddingConfig]:
     """Return the random network and a trained one for each padding mode."""
-    recipe = PADDING[inputs.workspace.profile]["recipe"]
+    recipe = SCHEDULES[inputs.schedule]["recipe"]
     shared = _shared(inputs)
     return [PaddingConfig(**shared),
             *(PaddingConfig(**shared, net="trained", trained=mode, recipe=recipe) for mode in PADDING_MODES)]
@@ -205,8 +217,8 @@ def imagenet_config(inputs: PaddingInputs) -> PaddingConfig:
 
 
 def _shared(inputs: PaddingInputs) -> dict:
-    preset = PADDING[inputs.workspace.profile]
-    return {"profile": inputs.workspace.profile, "dataset": inputs.pieces.name, "data": inputs.fingerprint,
+    preset = SCHEDULES[inputs.schedule]
+    return {"profile": inputs.schedule, "dataset": inputs.pieces.name, "data": inputs.fingerprint,
             **{name: preset[name] for name in ("width", "crop") if name in preset}}
 
 

@@ -4,7 +4,7 @@ Source: Islam et al., ICCV 2021, supplement S4.  The detectors: Ren et al., Neur
 al., CVPR 2017); Cai and Vasconcelos, CVPR 2018, on HRNet (Wang et al., TPAMI 2020); Liu et al., CVPR 2019.
 """
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ class DetectorConfig:
                        channels (100 in the paper)
     n_random_sets      random sets of channels at the first fraction, and as many RMS-matched ones; a quarter of that
                        at the others
+    revision           2: RMS-matched sets are drawn from the channels that are not flip-ranked
     """
     profile: str
     dataset: str
@@ -78,7 +79,7 @@ class DetectorConfig:
     fractions: tuple[int | float, ...] = (100, 0.05, 0.5)
     n_random_sets: int = 20
     recipe: PolyRecipe = field(default_factory=PolyRecipe)
-    revision: int = 1
+    revision: int = 2
 
     def __post_init__(self):
         check_choice("detector", self.detector, KINDS)
@@ -120,6 +121,11 @@ QUICK_STREETS_LONG = _of_each(
     (128, 256),
     {**SMALL, "rank_images": 150, "recipe": PolyRecipe(epochs=12, epoch_steps=50, **FAST)},
     **{**SMALL_NETS, "csp": {"net": "resnet10t", "recipe": PolyRecipe(epochs=24, epoch_steps=50, **FAST)}})
+# Images of profile quick and 600 steps, so that five networks of CSP come in some fifteen CPU minutes.
+QUICK_STREETS_MANY = _of_each(
+    (64, 128), {**SMALL, "rank_images": 100, "n_random_sets": 10,
+                "recipe": PolyRecipe(epochs=12, epoch_steps=50, **FAST)},
+    {"train": range(600), "test": range(10_000, 10_080)}, **SMALL_NETS)
 QUICK_CAMVID = _of_each((180, 240), FINE_TUNED)
 QUICK = _of_each((256, 256), FINE_TUNED)
 PAPER_CITYPERSONS = _of_each((512, 1024), {"zoom": 0.3, **LARGE}, **LARGE_NETS)
@@ -130,22 +136,29 @@ PRESETS = {
     "quick": {"streets": QUICK_STREETS, "camvid": QUICK_CAMVID, "any": QUICK},
     "paper": {"citypersons": PAPER_CITYPERSONS, "camvid": PAPER_CAMVID, "any": PAPER},
 }
+# "long": larger images and a longer training; "many": a longer training of more networks.
+SCHEDULES = {"long": QUICK_STREETS_LONG, "many": QUICK_STREETS_MANY}
 
 
 def preset(profile: str, dataset: str, detector: str, schedule: str = "") -> Preset:
     """Return the preset of a profile for an image set and a detector.
 
-    schedule  "long" for larger images and longer training; profile quick on streets only
+    schedule  one of `SCHEDULES`; profile quick on streets only
     """
-    check_choice("schedule", schedule, ("", "long") if (profile, dataset) == ("quick", "streets") else ("",))
-    chosen = (QUICK_STREETS_LONG if schedule else ablation.select(PRESETS, profile, dataset))[detector]
+    check_choice("schedule", schedule, ("", *SCHEDULES) if (profile, dataset) == ("quick", "streets") else ("",))
+    chosen = (SCHEDULES[schedule] if schedule else ablation.select(PRESETS, profile, dataset))[detector]
     return chosen._replace(settings=dict(chosen.settings))
+
+
+def n_seeds(profile: str, schedule: str = "") -> int:
+    """Return the number of networks of each detector that a profile trains."""
+    return {"": SEEDS[profile], "long": 1, "many": 5}[schedule]
 
 
 def parse_detectors(profile: str, dataset: str, names: str = "", schedule: str = "") -> tuple[str, ...]:
     """Return the detectors of a comma-separated list, or of "all"; "" are those that the profile has time for."""
-    if not names and profile == "quick" and not schedule:
-        names = "csp,faster" if dataset == "streets" else "csp"
+    if not names and profile == "quick" and schedule != "long":
+        names = "csp,faster" if dataset == "streets" and not schedule else "csp"
     if names in ("", "all"):
         return KINDS
     return tuple(check_choice("detectors", name, KINDS) for name in names.split(","))
@@ -326,7 +339,7 @@ def rates(attack: Attack) -> list[dict]:
     for p, detections in zip(attack.planned, attack.detections, strict=True):
         setups = SETUPS if p.fraction in (0.0, attack.c.fractions[0]) else ("Reasonable", "All")
         values = {setup: missed_in(attack.images.labels, detections, setup, attack.c.unit) for setup in setups}
-        rows.append({"kind": p.kind, "fraction": p.fraction, "n": p.n, **values})
+        rows.append({"kind": p.kind, "fraction": p.fraction, "n": p.n, "shared": p.shared, **values})
     return rows
 
 
@@ -408,15 +421,38 @@ def run(c: DetectorConfig, seed: int, checkpoint: Checkpoint | None, *, splits: 
             "operating_point": operating_point(attacked, net, train), **(examples(attacked) if seed == 0 else {})}
 
 
-def summarise(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
-    """`records.summarise`, but with the two values in place of an interval where there are two networks, whose 95 %
-    interval is wider than the scale.
+def recorded(run: records.Record) -> DetectorConfig:
+    """Return the config of a record, of whatever revision."""
+    known = {f.name for f in fields(DetectorConfig)}
+
+    def as_tuples(value):
+        return tuple(as_tuples(item) for item in value) if isinstance(value, list) else value
+
+    values = {name: as_tuples(value) for name, value in run.config.items() if name in known}
+    recipe = {name: as_tuples(value) for name, value in values["recipe"].items()}
+    return DetectorConfig(**values | {"recipe": PolyRecipe(**recipe)})
+
+
+def most_networks(runs: Sequence[records.Record]) -> dict[str, list[records.Record]]:
+    """The runs of each detector that share a config, in the order of `KINDS`: of the config with most networks, then of
+    the latest revision.
     """
-    summary = records.summarise(frame, by, value)
-    if frame["seed"].nunique() != 2:
-        return summary
-    low, high = frame.groupby(list(by), sort=False)[value].agg(["min", "max"]).to_numpy().T
-    return summary.assign(low=low, high=high)
+    sets: dict[str, list[records.Record]] = {}
+    for run in runs:
+        sets.setdefault(run.digest, []).append(run)
+    chosen = {}
+    for detector in KINDS:
+        of_it = [runs for runs in sets.values() if runs[0].config["detector"] == detector]
+        if of_it:
+            chosen[detector] = max(of_it, key=lambda runs: (len(runs), runs[0].config["revision"]))
+    return chosen
+
+
+def recorded_size(c: DetectorConfig) -> tuple[int, int]:
+    """Rows and columns of the images of a config, from their unit and the presets."""
+    rows = round(1024 * c.unit / people_data.unit(c.dataset, 1024))
+    presets = [*SCHEDULES.values(), *(preset for of_profile in PRESETS.values() for preset in of_profile.values())]
+    return next(preset[c.detector].size for preset in presets if preset[c.detector].size[0] == rows)
 
 
 def rate_table(rows: pd.DataFrame, main: int | float, order: Sequence[str], kinds: Sequence[str]) -> pd.DataFrame:
@@ -424,7 +460,7 @@ def rate_table(rows: pd.DataFrame, main: int | float, order: Sequence[str], kind
     values = rows[rows["fraction"].isin([0.0, main])].melt(["detector", "kind", "seed"], list(SETUPS), "setup")
     values = values.dropna(subset="value")
     per_seed = values.groupby(["detector", "kind", "setup", "seed"], sort=False, as_index=False)["value"].mean()
-    table = summarise(per_seed, ["detector", "kind", "setup"], "value")
+    table = ablation.summarise(per_seed, ["detector", "kind", "setup"], "value")
     orders = {"setup": list(SETUPS), "detector": list(order), "kind": list(kinds)}
     table = table.assign(**{column: pd.Categorical(table[column], values) for column, values in orders.items()})
     return table.sort_values(["detector", "setup", "kind"]).astype(dict.fromkeys(orders, str))
@@ -459,5 +495,5 @@ def rate_curve(rows: pd.DataFrame, kinds: Sequence[str], fractions: Sequence[int
                           *(nothing.assign(fraction=fraction) for fraction in fractions)])
     per_seed["fraction"] = [fraction / total[detector] if fraction >= 1 else fraction
                             for fraction, detector in zip(per_seed["fraction"], per_seed["detector"], strict=True)]
-    curve = summarise(per_seed, ["detector", "kind", "fraction"], "All")
+    curve = ablation.summarise(per_seed, ["detector", "kind", "fraction"], "All")
     return curve.assign(percent=(100 * curve["fraction"]).round(1))

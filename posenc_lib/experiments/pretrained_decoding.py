@@ -14,13 +14,20 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
 from torch import Tensor
 
+from posenc_lib.data import registry
 from posenc_lib.data.imageset import ImageSet, Splits
 from posenc_lib.experiments import posenet_readout
-from posenc_lib.experiments.encoders import EncoderConfig, build_encoder, imagenet_configs, trained_config
+from posenc_lib.experiments.encoders import (
+    EncoderConfig,
+    build_encoder,
+    encoder_of,
+    imagenet_configs,
+    trained_config,
+)
 from posenc_lib.measure import features
 from posenc_lib.nets.pretrained import Encoder
 from posenc_lib.run import decoding, training
-from posenc_lib.run.config import Recipe, digest
+from posenc_lib.run.config import Recipe
 from posenc_lib.run.records import Record
 
 
@@ -75,15 +82,20 @@ class Plan(NamedTuple):
 
         Classification: the ImageNet ResNet-18; without it, the other ImageNet networks; without any, the small one.
         """
-        photographs, segments, *imagenet = self.trained
-        resnet18 = [c for c in imagenet if c.net == "resnet18"]
-        return {"classification": resnet18 or imagenet or [photographs], "segmentation": [segments]}
+        segments = [c for c in self.trained if _segments(c)]
+        photographs = [c for c in self.trained if c not in segments and c not in self.imagenet]
+        resnet18 = [c for c in self.imagenet if c.net == "resnet18"]
+        return {"classification": resnet18 or self.imagenet or photographs, "segmentation": segments}
 
     @property
     def random_twin(self) -> dict[str, str]:
         """The key of each trained network, with that of the same network with random weights."""
         untrained = {c.net: c.key for c in self.untrained}
         return {c.key: untrained[c.net] for c in self.trained}
+
+
+def _segments(c: EncoderConfig) -> bool:
+    return c.source not in ("random", "imagenet") and registry.find(c.source).labels == "label maps"
 
 
 def plan(profile: str, dataset: str, data: str, files: Mapping[str, str], root: Path | str, *,
@@ -106,6 +118,33 @@ def plan(profile: str, dataset: str, data: str, files: Mapping[str, str], root: 
                               channels=min(8, small["width"]), **DECODING[profile])
                for c in (*trained, *untrained, *circular, *imagenet_circular) for grid in grids]
     return Plan(trained, untrained, circular, imagenet_circular, configs)
+
+
+def config_of(record: Record) -> DecodingConfig:
+    """Return the configuration of a recorded run."""
+    values = {name: value for name, value in record.config.items() if name != "class"}
+    recipe = Recipe(**{**values["recipe"], "betas": tuple(values["recipe"]["betas"])})
+    return DecodingConfig(**{**values, "encoder": encoder_of(values["encoder"]), "recipe": recipe})
+
+
+def recorded_plan(runs: Sequence[Record]) -> tuple[Plan, list[Record]]:
+    """Sort recorded runs by what their networks are for, as `plan` would.  -> plan, its runs
+
+    Of several small networks that learned to segment, the one trained longest counts; runs of the others are left out.
+    """
+    configs = {record.digest: config_of(record) for record in runs}
+    encoders = list(dict.fromkeys(c.encoder for c in configs.values()))
+    plain = [c for c in encoders if c.key.count("/") == 1]
+    segmenters = sorted(filter(_segments, plain), key=lambda c: c.recipe.epochs * c.recipe.epoch_steps)
+    left_out = segmenters[:-1]
+    untrained = [c for c in plain if c.source == "random"]
+    imagenet = [c for c in plain if c.source == "imagenet"]
+    photographs = [c for c in plain if c not in segmenters + untrained + imagenet]
+    circular = [c for c in encoders if c not in plain and c.net == "small"]
+    imagenet_circular = [c for c in encoders if c not in plain and c.source == "imagenet"]
+    kept = [record for record in runs if configs[record.digest].encoder not in left_out]
+    return Plan(photographs + segmenters[-1:] + imagenet, untrained, circular, imagenet_circular,
+                list(dict.fromkeys(configs[record.digest] for record in kept))), kept
 
 
 def n_images(c: DecodingConfig) -> tuple[int, int]:
@@ -212,18 +251,17 @@ def run(c: DecodingConfig, seed: int, checkpoint: training.Checkpoint | Path | N
     return {"layers": rows, "r2_seen": r2_seen, "r2_between": r2_between}
 
 
-def accuracy_frame(runs: Sequence[Record], configs: Sequence[DecodingConfig]) -> pd.DataFrame:
+def accuracy_frame(runs: Sequence[Record]) -> pd.DataFrame:
     """Tabulate runs, a row per seed, network, grid, stage and head, with accuracy and ceiling in percent."""
-    by_digest = {digest(c): c for c in configs}
     frame = pd.DataFrame([{"network": c.encoder.key, "grid": c.grid, "seed": run.seed, **row}
-                          for run in runs for c in [by_digest[run.digest]] for row in run.results["layers"]])
+                          for run in runs for c in [config_of(run)] for row in run.results["layers"]])
     frame[["accuracy", "ceiling"]] *= 100
     return frame
 
 
-def ridge_frame(runs: Sequence[Record], configs: Sequence[DecodingConfig]) -> pd.DataFrame:
+def ridge_frame(runs: Sequence[Record]) -> pd.DataFrame:
     """Tabulate R2 of the ridge regressions, a row per seed, network, grid and half of the cells."""
-    by_digest = {digest(c): c for c in configs}
-    return pd.DataFrame([{"network": c.encoder.key, "grid": c.grid, "cells": cells, "R2": run.results[name]}
-                         for run in runs for c in [by_digest[run.digest]]
+    return pd.DataFrame([{"network": c.encoder.key, "grid": c.grid, "seed": run.seed, "cells": cells,
+                          "R2": run.results[name]}
+                         for run in runs for c in [config_of(run)]
                          for cells, name in (("learned", "r2_seen"), ("between", "r2_between"))])

@@ -5,7 +5,7 @@ Source: Islam et al., ICCV 2021, Sec. 4.2; released code where the text leaves s
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from posenc_lib.run.training import Checkpoint, fit
 
 REGION_FRACTION = 300 / 2048   # from this fraction on, regions are ablated too; the released code's folder names 300
 RULES = ("flip", "shift", "decodability", "rms_activation")
+SIDES = ("left", "right")
 BOOTSTRAP_DRAWS = 500
 OPPOSITE = {"left": "right", "top": "bottom", "centre": "periphery"}
 OPPOSITE |= {opposite: region for region, opposite in OPPOSITE.items()}
@@ -57,6 +58,7 @@ class SegmenterConfig:
     test_images        number of test images to evaluate ablations on; None means all
     fractions          of the channels to ablate; 100 / 2048 is the authors' script, 300 / 2048 their folder's name
     n_random_sets      random sets of channels at each fraction, and as many RMS-matched ones
+    revision           2: RMS-matched sets are drawn from the channels that are not flip-ranked
     """
     profile: str
     dataset: str
@@ -79,7 +81,7 @@ class SegmenterConfig:
     fractions: tuple[float, ...] = (100 / 2048, 300 / 2048, 1000 / 2048)
     n_random_sets: int = 20
     recipe: PolyRecipe = field(default_factory=PolyRecipe)
-    revision: int = 1
+    revision: int = 2
 
     def __post_init__(self):
         check_choice("padding_mode", self.padding_mode, PADDING_MODES)
@@ -113,7 +115,16 @@ PRESETS = {
 # QUICK are 22 epochs of CamVid; this trains for 100.
 PAPER_SMALL = Preset((120, 160), {
     **SMALL, "width": 32, "head": 96, "recipe": PolyRecipe(epochs=100, epoch_steps=23, **FAST)})
-PAPER_SMALL_SEEDS = 15
+# The same in profile "quick" on photographs: as small as 1,000 steps at width 16 come in two CPU minutes, with the loss
+# at more numbers of channels, as in supplement S3.  Without the skip, as in the authors' network: at this size one with
+# it hardly needs f, and loses nothing when half of the channels are removed.  A stride of 8 makes f 6 x 8.
+QUICK_SMALL = Preset((48, 64), {
+    **SMALL, "plus": False, "output_stride": 8, "width": 16, "head": 24, "rank_images": 100, "test_images": 120,
+    "n_random_sets": 10,
+    "fractions": tuple(n / 2048 for n in (100, 200, 300, 500, 700, 1000)),
+    "recipe": PolyRecipe(epochs=20, epoch_steps=50, batch_size=4, **FAST)})
+MANY_SEEDS = 15
+MANY_CONTROL_SEEDS = 4
 # Networks that replace a profile's; "torchvision" is torchvision's DeepLabv3-ResNet50.
 AUTHORS = {"width": None, "output_stride": 16, "rates": (6, 12, 18), "head": 256, "plus": False}
 NETWORKS = {**{name: {"net": name, **AUTHORS} for name in BACKBONES},
@@ -123,18 +134,25 @@ NETWORKS = {**{name: {"net": name, **AUTHORS} for name in BACKBONES},
 def preset(profile: str, dataset: str, network: str = "") -> Preset:
     """Return the preset of a profile for an image set.
 
-    network  replaces the profile's: one of `NETWORKS`, or "small", which smoke and quick use anyway
+    network  replaces the profile's: one of `NETWORKS`, or "small" for many small ones (`trains_many`)
     """
     check_choice("network", network, ("", "small", *NETWORKS))
-    if (profile, network) == ("paper", "small"):
-        return PAPER_SMALL
+    if trains_many(profile, dataset, network):
+        return PAPER_SMALL if profile == "paper" else QUICK_SMALL
     chosen = ablation.select(PRESETS, profile, dataset)
     return chosen._replace(settings={**chosen.settings, **NETWORKS.get(network, {})})
 
 
-def n_seeds(profile: str, network: str = "") -> int:
-    """Return the number of networks that a profile trains."""
-    return PAPER_SMALL_SEEDS if (profile, network) == ("paper", "small") else config.SEEDS[profile]
+def trains_many(profile: str, dataset: str, network: str) -> bool:
+    """Whether enough small networks are trained for a verdict.  Those of smoke, and of quick on streets, are small
+    anyway, and too few.
+    """
+    return network == "small" and (profile == "paper" or (profile == "quick" and dataset != "streets"))
+
+
+def n_seeds(profile: str, dataset: str, network: str = "") -> int:
+    """Return the number of plain networks that a profile trains."""
+    return MANY_SEEDS if trains_many(profile, dataset, network) else config.SEEDS[profile]
 
 
 def configs(profile: str, dataset: str, data: str, *, network: str = "", layer: str = "layer4", backbone: str = "",
@@ -167,7 +185,8 @@ def configs(profile: str, dataset: str, data: str, *, network: str = "", layer: 
 
 def collect(networks: Mapping[str, SegmenterConfig], seeds: Sequence[int], run: Callable[..., dict],
             workspace: Workspace) -> list[records.Record]:
-    """Run or load all seeds of the plain network and the first ones of the controls; sorted by network, then seed.
+    """Run or load all seeds of the plain network and the first ones of the controls (two, one on streets; beside many
+    plain networks `MANY_CONTROL_SEEDS` with circular padding); sorted by network, then seed.
 
     run  `run` of this module with everything but config, seed and checkpoint bound
     """
@@ -175,8 +194,13 @@ def collect(networks: Mapping[str, SegmenterConfig], seeds: Sequence[int], run: 
     first = seeds[:1 if plain.dataset == "streets" else 2]
     options = {"workspace": workspace, "before": partial(check_weights, plain, workspace.data),
                "side_by_side": 4 if plain.width else 1}          # small networks leave room on a GPU
-    runs = records.run_or_load("region_attack", list(networks.values()), run, seeds=first, **options)
+    runs = records.run_or_load("region_attack", list(networks.values()), run, seeds=first, optional=True, **options)
     runs += records.run_or_load("region_attack", [plain], run, seeds=seeds[len(first):], optional=True, **options)
+    if len(seeds) >= MANY_SEEDS and "circular_padding" in networks:
+        runs += records.run_or_load("region_attack", [networks["circular_padding"]], run,
+                                    seeds=seeds[len(first):MANY_CONTROL_SEEDS], optional=True, **options)
+    if not runs:
+        return []
     records.complete_seeds(runs, list(networks.values()))    # at least one seed of each
     order = [config.digest(c) for c in networks.values()]
     return sorted(runs, key=lambda r: (order.index(r.digest), r.seed))
@@ -308,19 +332,23 @@ def region_iou(counts: Int[Tensor, "ablation image zone 3 label"], region: str =
 
 
 def plan(c: SegmenterConfig, rank: channels.Ranking, seed: int) -> Iterator[Planned]:
-    """Yield the ablations of `ablation.plan`; at every fraction the flip-ranked set replaced by its mean activations;
-    and from `REGION_FRACTION` on, for every region, the channels ranked for it by signed response and by activation
-    inside minus outside, and the flip-ranked set ablated inside the region only.
+    """Yield the ablations of `ablation.plan`; at every fraction the flip-ranked set replaced by its mean activations,
+    and the channels ranked for left and for right by signed response, as in supplement S3; at `REGION_FRACTION` and the
+    largest fraction, for every region, the channels ranked for it by signed response and by activation inside minus
+    outside, and the flip-ranked set ablated inside the region only.
     """
     yield from ablation.plan(rank, c.fractions, [c.n_random_sets] * len(c.fractions), seed)
     for fraction in c.fractions:
         n = ablation.n_channels(fraction, len(rank.mean))
         flip = channels.top_channels(rank.rules["flip"], n)
         yield Planned("flip_mean", fraction, n, Ablation(flip, rank.mean))
-        for region in canvas.REGIONS if fraction >= REGION_FRACTION else ():
+        every = fraction in (REGION_FRACTION, max(c.fractions))
+        for region in canvas.REGIONS if every else SIDES:
             signed = channels.top_channels(rank.signed[region], n)
-            active = channels.top_channels(rank.active[region], n)
             yield Planned("signed", fraction, n, Ablation(signed), region)
+            if not every:
+                continue
+            active = channels.top_channels(rank.active[region], n)
             yield Planned("active", fraction, n, Ablation(active), region)
             yield Planned("only_there", fraction, n, Ablation(flip, inside=region), region)
 
@@ -348,7 +376,7 @@ def attack(c: SegmenterConfig, net: Segmenter, rank: channels.Ranking, seed: int
 
     costs = {key: cost(ablations) for key, ablations in positions.items()}
     specificity = []
-    for at, (kind, fraction, n, _, region) in enumerate(planned):
+    for at, (kind, fraction, n, _, region, _) in enumerate(planned):
         if region is None:
             continue
         random, opposite = positions["random", fraction], OPPOSITE[region]
@@ -463,16 +491,65 @@ def run(c: SegmenterConfig, seed: int, checkpoint: Checkpoint | None, *, splits:
     return results
 
 
+def recorded(run: records.Record) -> SegmenterConfig:
+    """Return the config of a record, of whatever revision."""
+    known = {f.name for f in fields(SegmenterConfig)}
+    values = {name: tuple(value) if isinstance(value, list) else value
+              for name, value in run.config.items() if name in known}
+    recipe = {name: tuple(value) if isinstance(value, list) else value for name, value in values["recipe"].items()}
+    return SegmenterConfig(**values | {"recipe": PolyRecipe(**recipe)})
+
+
+def network_names(runs: Sequence[records.Record]) -> dict[str, str]:
+    """Name the networks of a set, digest -> "plain", or the control network that it is (`configs`)."""
+    configs = {run.digest: recorded(run) for run in runs}
+    with_skip = any(c.plus for c in configs.values())
+
+    def name(c: SegmenterConfig) -> str:
+        if c.padding_mode == "circular":
+            return "circular_padding"
+        if not c.flip_augmentation:
+            return "never_flipped"
+        return "plain" if c.plus == with_skip else "without_skip"
+
+    return {digest: name(c) for digest, c in configs.items()}
+
+
+def recorded_sets(runs: Sequence[records.Record]) -> list[list[records.Record]]:
+    """Divide runs into sets of a plain network and its controls; most plain networks first, then the latest revision.
+    """
+    sets: dict[str, list[records.Record]] = {}
+    for run in runs:
+        c = recorded(run)
+        shared = replace(c, padding_mode="zeros", flip_augmentation=True, plus=False, fractions=(), n_random_sets=0)
+        sets.setdefault(config.digest(shared), []).append(run)
+
+    def size(runs: list[records.Record]) -> tuple[int, int]:
+        names = network_names(runs)
+        return sum(names[run.digest] == "plain" for run in runs), recorded(runs[0]).revision
+
+    return sorted((runs for runs in sets.values() if size(runs)[0]), key=size, reverse=True)
+
+
+def recorded_size(runs: Sequence[records.Record]) -> tuple[int, int]:
+    """Rows and columns of the images, which the predictions in a record of seed 0 have; else those of the preset."""
+    for run in runs:
+        if "examples" in run.results:
+            return records.unpack(run.results["examples"]["nothing"][0]).shape
+    c = recorded(runs[0])
+    return preset(c.profile, c.dataset).size
+
+
 def score_table(rows: pd.DataFrame, runs: Sequence[records.Record], names: Mapping[str, str]) -> pd.DataFrame:
     """Mean IoU of every network with nothing ablated, over the whole image and by region, averaged over seeds; its 95 %
-    interval; and the percentage of pixels classified correctly.
+    interval, or both values of two networks; and the percentage of pixels classified correctly.
 
     rows   the "rows" of all runs (`ablation.rows_of`)
     names  digest of a config -> network, in the order of the table
     """
-    networks = list(names.values())
+    networks = list(dict.fromkeys(names.values()))
     nothing = rows[rows["kind"] == "nothing"]
-    means = {region: records.summarise(nothing, ["network"], region).set_index("network").loc[networks]
+    means = {region: ablation.summarise(nothing, ["network"], region).set_index("network").loc[networks]
              for region in ("miou", *canvas.REGIONS)}
     whole = means.pop("miou")
     return pd.DataFrame({
@@ -507,10 +584,29 @@ def loss_curve(rows: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFrame:
     nothing = per_seed[per_seed["kind"] == "nothing"]
     per_seed = pd.concat([per_seed[per_seed["kind"].isin(kinds)], *(nothing.assign(kind=kind) for kind in kinds)])
     per_seed["lost"] = per_seed["seed"].map(nothing.set_index("seed")["miou"]) - per_seed["miou"]
-    curve = records.summarise(per_seed, ["kind", "fraction"], "lost")
+    curve = ablation.summarise(per_seed, ["kind", "fraction"], "lost")
     curve["percent"] = 100 * curve["fraction"]
     curve["kind"] = pd.Categorical(curve["kind"], kinds)
     return curve.sort_values(["kind", "fraction"]).astype({"kind": str})
+
+
+def side_curve(rows: pd.DataFrame) -> pd.DataFrame:
+    """Points of mean IoU lost by fraction of the channels, as in supplement S3: by the half that the ranking targets
+    ("targeted"), by the other half ("other"), and by the targeted half when as many random channels are ablated
+    ("random"), for the signed ranking of either side ("side"), summarised over the seeds of the plain network.
+    """
+    rows = rows[rows["network"] == "plain"]
+    intact = rows[rows["kind"] == "nothing"].set_index("seed")
+    parts = []
+    for side in SIDES:
+        signed, random = rows[(rows["kind"] == "signed") & (rows["region"] == side)], rows[rows["kind"] == "random"]
+        for kind, chosen, half in (("targeted", signed, side), ("other", signed, OPPOSITE[side]),
+                                   ("random", random, side)):
+            lost = chosen["seed"].map(intact[half]) - chosen[half]
+            parts.append(chosen[["seed", "fraction"]].assign(side=side, kind=kind, lost=lost))
+    per_seed = pd.concat(parts).groupby(["side", "kind", "fraction", "seed"], as_index=False, sort=False)["lost"].mean()
+    curve = ablation.summarise(per_seed, ["side", "kind", "fraction"], "lost")
+    return curve.assign(percent=100 * curve["fraction"])
 
 
 def agreement_tables(runs: Sequence[records.Record]) -> tuple[pd.DataFrame, pd.DataFrame]:

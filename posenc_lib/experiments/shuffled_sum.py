@@ -146,7 +146,7 @@ def permutation_noise(weight: Float[Tensor, "label channel"], z: Latents) -> Flo
 
 # A toy: the same problem without a network.
 
-TOYS = {"smoke": {"answers": (9,), "noise": (1.0,), "steps": 40}, "quick": {"noise": (1.0,), "steps": 800}, "long": {}}
+TOYS = {"smoke": {"answers": (9,), "noise": (1.0,), "steps": 40}, "quick": {"noise": (1.0,), "steps": 800}}   # else all
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class ToyConfig:
 
 def toy_configs(schedule: str) -> list[ToyConfig]:
     """As many answers as a canvas has cells, at several levels of noise."""
-    preset = {"answers": (9, 25, 49), "noise": (0.1, 0.3, 1.0), "steps": 4000, **TOYS[schedule]}
+    preset = {"answers": (9, 25, 49), "noise": (0.1, 0.3, 1.0), "steps": 4000, **TOYS.get(schedule, {})}
     return [ToyConfig(answers, noise, preset["steps"]) for noise in preset["noise"] for answers in preset["answers"]]
 
 

@@ -131,17 +131,24 @@ def random_sets(channels: int, n: int, n_sets: int, seed: int) -> list[Int[Tenso
 
 def rms_matched_sets(rms: Float[Tensor, " channel"], targets: Int[Tensor, " n"], n_sets: int, seed: int, *,
                      strata: int = 10) -> list[Int[Tensor, " n"]]:
-    """`n_sets` random sets of channels, RMS-matched to `targets` by stratified sampling.
+    """`n_sets` random sets of channels other than `targets`, RMS-matched to it by stratified sampling.
 
     rms     RMS activation, or any measure to match; the channels, ordered by it, are divided into `strata` equal parts
-    Each set has as many channels of each stratum as `targets`, and may share channels with it: if `targets` is the
-    uppermost stratum, so is every set.
+    Each set has as many channels of each stratum as `targets`.  A stratum of which more than half are targets has too
+    few others: all of those are taken, and the rest at random from the targets, so that the set shares channels with
+    `targets` (`overlap` counts them).  If `targets` is the uppermost stratum, so is every set.
     """
     generator = torch.Generator().manual_seed(seed)
+
+    def draw(pool: Tensor, n: int) -> Tensor:
+        return pool[torch.randperm(len(pool), generator=generator)[:n]]
+
     parts = []
     for stratum in rms.cpu().argsort(stable=True).tensor_split(strata):
-        parts.append((stratum, int(torch.isin(stratum, targets.cpu()).sum())))
-    return [torch.cat([stratum[torch.randperm(len(stratum), generator=generator)[:n]] for stratum, n in parts])
+        is_target = torch.isin(stratum, targets.cpu())
+        parts.append((stratum[~is_target], stratum[is_target]))
+    return [torch.cat([draw(pool, n) for others, shared in parts
+                       for pool, n in ((others, len(shared)), (shared, max(0, len(shared) - len(others))))])
             for _ in range(n_sets)]
 
 

@@ -8,6 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MultipleLocator
 from matplotlib.typing import ColorType
 from scipy.special import softmax
@@ -235,7 +236,7 @@ def score_ladder(summary: pd.DataFrame, variants: Sequence[str], ax: Axes, besid
             ax.plot(x + 0.03, others["mean"], "o", color=MAP_COLOURS[target], markerfacecolor="white", markersize=5)
     ax.axhline(0, **CHANCE)
     labels = [style.label(variant).partition(", ")[2].replace(" ", "\n") or "as it is" for variant in variants]
-    ax.set_xticks(range(len(variants)), labels, fontsize="x-small")
+    ax.set_xticks(range(len(variants)), labels, fontsize="small")
     ax.set(ylim=(-0.25, 1.03), xlim=(-0.3, len(variants) - 0.7))
     return ax
 
@@ -284,14 +285,16 @@ def excess_by_depth(summary: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-def error_by_distance(curves: pd.DataFrame, ax: Axes, floor: float = 1e-9) -> Axes:
+def error_by_distance(curves: pd.DataFrame, ax: Axes, floor: float = 1e-9, **line) -> Axes:
     """Padding error by distance to the border on a logarithmic axis; a curve ends where the error is exactly 0.
 
     curves  padding_mode, distance (image pixels), error
+    line    how the lines are drawn, as for `Axes.plot`, if they are not the first; they are then left out of the legend
     """
     for mode, rows in curves.groupby("padding_mode", sort=False):
         rows = rows[rows["error"] > floor]
-        ax.plot(rows["distance"], rows["error"], ".-", color=PADDING_COLOURS[mode], label=style.label(mode))
+        drawn = line or {"marker": ".", "label": style.label(mode)}
+        ax.plot(rows["distance"], rows["error"], color=PADDING_COLOURS[mode], **drawn)
     ax.axhline(1, **CHANCE)
     ax.set(yscale="log", ylim=(floor, max(ax.get_ylim()[1], 3, 2 * curves["error"].max())))   # axes may be shared
     return ax
@@ -431,3 +434,147 @@ def _estimates(ax: Axes, x: np.ndarray | pd.Series, rows: pd.DataFrame, fmt: str
     """
     ax.vlines(x, rows["low"], rows["high"], color=colour, linewidth=linewidth, alpha=alpha)
     ax.plot(x, rows["mean"], fmt, color=colour, label=style.label(label), markersize=markersize)
+
+
+def evidence_maps(maps: np.ndarray, ax: Axes) -> Axes:
+    """Maps of a network with its image in each cell of a canvas, laid out as the canvas, that cell's positions framed.
+
+    maps  (cell, row, col), whose rows and columns are multiples of the grid; red above 0, blue below
+    """
+    maps = np.asarray(maps)
+    grid, side = round(len(maps) ** 0.5), maps.shape[-1]
+    gap, own = side / 4, side / grid
+    reach = np.abs(maps).max() or 1
+    for cell, values in enumerate(maps):
+        row, col = divmod(cell, grid)
+        top, left = row * (side + gap), col * (side + gap)
+        image = ax.imshow(values, cmap="vlag", vmin=-reach, vmax=reach, extent=(left, left + side, top + side, top))
+        ax.add_patch(Rectangle((left + col * own, top + row * own), own, own, fill=False, edgecolor="black",
+                               linewidth=1.5))
+    end = grid * side + (grid - 1) * gap
+    ax.set(xlim=(-0.02 * end, 1.02 * end), ylim=(1.02 * end, -0.02 * end), xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    ax.figure.colorbar(image, ax=ax, shrink=0.7)
+    return ax
+
+
+def accuracy_by_head(single: pd.DataFrame, heads: Mapping[str, str], ax: Axes, *, chance: float) -> Axes:
+    """Location accuracy (%) by the head's convolution, in the colour of the backbone's padding, a marker a backbone;
+    each dot is one network.
+
+    single  backbone, padding_mode (of the backbone), head, accuracy
+    heads   the label of each head, in order
+    """
+    order = list(heads)
+    for n, ((backbone, mode), runs) in enumerate(single.groupby(["backbone", "padding_mode"], sort=False)):
+        x = runs["head"].map(order.index) + 0.16 * (n - 1.5)
+        ax.plot(x, runs["accuracy"], "osD^"[list(single["backbone"].unique()).index(backbone)], markersize=7,
+                color=PADDING_COLOURS[mode], alpha=0.6, label=f"{style.label(backbone)}, {style.label(mode)}")
+    ax.axhline(chance, **CHANCE, label="chance")
+    ax.set_xticks(range(len(order)), heads.values())
+    ax.set(ylim=(-3, 104), xlim=(-0.6, len(order) - 0.4), xlabel="the head's convolution")
+    return ax
+
+
+def shares(rows: pd.DataFrame, kinds: Mapping[str, ColorType], variants: Sequence[str], ax: Axes) -> Axes:
+    """Shares (%) that add up to 100, a stacked bar a variant from the top, means over seeds; each dot is the first
+    share of one network.
+
+    rows   variant, kind, value
+    kinds  from the left, each with its colour
+    """
+    means = rows.groupby(["variant", "kind"])["value"].mean()
+    for y, variant in enumerate(variants):
+        left = 0.0
+        for kind, colour in kinds.items():
+            width = means.get((variant, kind))
+            if width is not None:
+                ax.barh(y, width, left=left, color=colour, height=0.7)
+                left += width
+        dots = rows.loc[(rows["variant"] == variant) & (rows["kind"] == next(iter(kinds))), "value"]
+        ax.plot(dots, [y] * len(dots), "o", color="0.1", markersize=4, clip_on=False)
+        if dots.empty:
+            ax.text(50, y, "not run", ha="center", va="center", color="0.35", fontsize="small")
+    ax.set_yticks(range(len(variants)), map(style.label, variants))
+    ax.set(xlim=(0, 100), ylim=(len(variants) - 0.4, -0.6))
+    return ax
+
+
+def phase_curves(curves: pd.DataFrame, stride: int, ax: Axes, colour: ColorType) -> Axes:
+    """Agreement (%) of a network with itself against the shift in pixels, a line per seed: circular shifts solid, a
+    black border dotted in grey; a vertical line at every multiple of the total stride.
+
+    curves  fill ("circular" or "constant"), seed, pixels, value
+    """
+    for pixels in range(stride, int(curves["pixels"].max()) + 1, stride):
+        ax.axvline(pixels, color="0.85", linewidth=1, zorder=0)
+    looks = {"constant": {"color": "0.45", "linestyle": ":", "linewidth": 1.2},
+             "circular": {"color": colour, "linestyle": "-", "linewidth": 1.4}}
+    for fill, look in looks.items():
+        for _, line in curves[curves["fill"] == fill].groupby("seed"):
+            line = line.sort_values("pixels")
+            ax.plot(line["pixels"], line["value"], marker=".", markersize=3, **look)
+    ax.set(ylim=(0, 104), xlim=(0, curves["pixels"].max()))
+    ax.set_xticks(range(0, int(curves["pixels"].max()) + 1, stride))
+    return ax
+
+
+def mirror_by_width(rows: pd.DataFrame, ax: Axes, floor: float = 1e-8) -> Axes:
+    """What a mirror image changes in the pooled latent, relative to its spread over images, by width; logarithmic.
+
+    rows   seed, columns, uneven (number of uneven layers) and the changes flip, mirrored_network, symmetrised_flip
+    floor  smaller changes are drawn there
+    Lines are means over seeds, dots single seeds.  Widths without an uneven layer are marked by a vertical line.
+    """
+    for n, kind in enumerate(("flip", "mirrored_network", "symmetrised_flip")):
+        values = rows.assign(value=rows[kind].clip(floor))
+        mean = values.groupby("columns")["value"].mean()
+        ax.plot(mean.index, mean, "os^"[n] + "-", color=COLOURS[n], linewidth=1.4, markersize=4,
+                label=style.label(kind))
+        ax.plot(values["columns"], values["value"], ".", color=COLOURS[n], markersize=3, alpha=0.6)
+    for columns in rows.loc[rows["uneven"] == 0, "columns"].unique():
+        ax.axvline(columns, color="0.8", linewidth=4, zorder=0)
+    ax.set(yscale="log", ylim=(floor / 2, 5))
+    ax.xaxis.set_major_locator(MultipleLocator(4))
+    return ax
+
+
+def networks_by_group(single: pd.DataFrame, group: str, kind: str, ax: Axes) -> Axes:
+    """A quantity of single networks, side by side within their group, a marker per kind with its interval.
+
+    single  `group`, `kind`, mean, low, high; one row per network and kind
+    """
+    groups, kinds = single[group].unique(), single[kind].unique()
+    width = 0.84 / len(kinds)
+    for n, label in enumerate(kinds):
+        for x, name in enumerate(groups):
+            rows = single[(single[group] == name) & (single[kind] == label)]
+            at = x - 0.42 + width * (n + (np.arange(len(rows)) + 0.5) / max(len(rows), 1))
+            _estimates(ax, at, rows, "os^D"[n], COLOURS[n], label if x == 0 else "_nolegend_", linewidth=1.2,
+                       markersize=4)
+    ax.axhline(0, **CHANCE)
+    ax.set_xticks(range(len(groups)), [str(style.label(name)).replace(" ", "\n") for name in groups], fontsize="small")
+    ax.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    return ax
+
+
+def accuracy_by_size(rows: pd.DataFrame, ax: Axes, hopeless: int | None = None) -> Axes:
+    """Accuracy (%) by side of the canvas, a line per padding through its mean over seeds, a mark per seed, and chance.
+
+    rows      padding (a padding mode or "without_padding"), size, seed, accuracy
+    hopeless  smallest canvas on which the picture is too far from the border; it and larger ones are shaded
+    """
+    smallest, largest = rows["size"].min(), rows["size"].max()
+    if hopeless:
+        ax.axvspan(hopeless, max(largest, hopeless) + 100, color="0.9", zorder=0, linewidth=0)
+        ax.axvline(hopeless, color="0.6", linewidth=1)
+    ax.axhline(50, **CHANCE, label="chance")
+    for n, (padding, of_one) in enumerate(rows.groupby("padding", sort=False)):
+        colour = PADDING_COLOURS.get(padding, "black")
+        mean = of_one.groupby("size")["accuracy"].mean()
+        ax.plot(mean.index, mean, "-", color=colour, linewidth=1.4, alpha=0.7)
+        ax.plot(of_one["size"], of_one["accuracy"], "os^D"[n % 4], color=colour, markersize=max(9 - 2.5 * n, 4),
+                markerfacecolor="none", label=style.label(padding))   # nested, where they coincide
+    ax.set(ylim=(min(40, rows["accuracy"].min() - 5), 104), xlim=(smallest - 3, largest + 3))
+    ax.xaxis.set_major_locator(MultipleLocator(8))
+    return ax

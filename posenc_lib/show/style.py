@@ -37,6 +37,7 @@ NAMES = {
     "augshift": "AugShift", "blurpool": "BlurPool", "blurpool_augshift": "BlurPool + AugShift",
     "baseline_long": "baseline, twice as long", "one_crop": "one crop", "two_crops": "two crops",
     "mse_only": "MSE without crops", "random_padding": "random padding", "circular_padding": "circular padding",
+    "polyphase": "adaptive sampling",
     # readouts and tables (page 02)
     **{f"depth_{n}": f"{n} layer{'s' * (n > 1)}" for n in (1, 2, 3)},
     **{f"kernel_{n}": f"{n}x{n}" for n in (1, 3, 7)},
@@ -46,6 +47,8 @@ NAMES = {
     # rankings of channels (pages 06 to 08)
     "flip": "flip response", "lowest_flip": "lowest flip response", "highest_flip": "highest flip response",
     "shift": "shift response", "decodability": "decodability", "highest_decodability": "highest decodability",
+    "mirrored_network": "mirrored network on the mirror image",
+    "symmetrised_flip": "flip response, symmetric kernels",
     "signed": "signed response", "signed_left": "signed, left", "signed_right": "signed, right",
     "rms_activation": "RMS activation", "active": "activation inside minus outside",
     # sets of ablated channels (pages 06 to 08)
@@ -56,7 +59,7 @@ NAMES = {
     "faster": "Faster R-CNN", "cascade": "Cascade R-CNN", "csp": "CSP",
     # classification networks (pages 02 and 08)
     "vgg": "VGG", "resnet": "ResNet", "vgg11": "VGG-11", "resnet18": "ResNet-18", "mobilenet_v2": "MobileNetV2",
-    "squeezenet1_1": "SqueezeNet 1.1", "mobilenetv2_100": "MobileNetV2",
+    "nin": "NIN", "squeezenet1_1": "SqueezeNet 1.1", "mobilenetv2_100": "MobileNetV2",
     "resnet18_without_maxpool": "ResNet-18 without max-pool", "resnet18_blurpool": "ResNet-18 with BlurPool",
     "convnext_tiny": "ConvNeXt-T", "vit_tiny": "ViT-Ti", "vit_tiny_without_positions": "ViT-Ti without positions",
 }
