@@ -373,14 +373,15 @@ if reference:
 # %%
 judged = {part.name: claims.judge(part.plan, part.frame, len(splits.test)) for part in shown}
 none = {claim: claim.judged([], Scale()) for claim in claims.CLAIMS}
+described = {part.name: f"{part.what}; {part.title.split(', ')[1]}" for part in shown}
 page.against_paper(judged.get("Reference runs", none), judged.get("This run", {}), "04_against_paper",
-                   runs={"reference": "none", "here": "–"} |
-                   {"reference" if part.name == "Reference runs" else "here": f"{part.what}; {part.title.split(', ')[1]}"
-                    for part in shown}, workspace=workspace)
+                   runs={"reference": described.get("Reference runs", "none"), "here": described.get("This run", "–")},
+                   workspace=workspace)
 for part in shown:
     for c in part.plan.trained + part.plan.untrained:
         means = [row.mean for row in claims.last_stage(part.rows) if (row.network, row.head) == (c.key, "in_order")]
-        print(f"{part.name:14s} {style.label(c.key):32s} in order, over grids: {min(means):5.1f} to {max(means):5.1f} %")
+        print(f"{part.name:14s} {style.label(c.key):32s} in order, over grids: {min(means):5.1f} to "
+              f"{max(means):5.1f} %")
 
 # %% [markdown]
 # ## What it means, and what it does not
