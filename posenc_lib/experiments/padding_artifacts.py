@@ -77,7 +77,7 @@ PADDING = {
     "paper": {"pieces": 2, "seeds": 10, "recipe": Recipe(epochs=20, epoch_steps=100)},
 }
 # "long" is the committed CPU run.
-SCHEDULES = {**PADDING, "long": {"pieces": 2, "seeds": 8, "width": 16, "train_crop": 48,
+SCHEDULES = {**PADDING, "long": {"pieces": 2, "seeds": 3, "width": 16, "train_crop": 48,
                                  "recipe": Recipe(epochs=2, epoch_steps=40, batch_size=12)}}
 
 

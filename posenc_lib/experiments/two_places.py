@@ -75,7 +75,7 @@ SCHEDULES = {
     "quick": {"sizes": {3: (16, 28, 32)}, "corner": {3: (40,)}, "seeds": 2, "test_images": 50,
               "recipe": Recipe(epochs=1, epoch_steps=50, batch_size=4, learning_rate=0.02, flip=False)},
     "long": {"sizes": {3: (16, 20, 24, 28, 32, 40), 5: (16, 32, 44, 48, 56)}, "corner": {3: (32, 64)},
-             "seeds": 5, "test_images": 200,
+             "seeds": 3, "test_images": 200,
              "recipe": Recipe(epochs=1, epoch_steps=100, batch_size=4, learning_rate=0.02, flip=False)},
 }
 
