@@ -113,7 +113,8 @@ page.claim_box(*claims.CLAIMS)
 # with the paper, and a control that could have overturned the interpretation. Solutions to the exercises open on a click.
 #
 # * **Profiles.** `smoke` only checks that everything runs, and its numbers mean nothing. `quick` runs on a laptop on images that
-#   come with the packages: effects show, the papers' numbers do not. `paper` is the papers' data, models and schedules on a GPU.
+#   come with the packages: effects show, the papers' numbers do not. `paper` is the papers' models and
+#   schedules on a GPU, on the papers' data where you have them; what stands in is named in each verdict.
 # * **Intervals** are 95 %, and each caption says over what: seeds, images or draws.
-# * **Verdicts** follow rules written before the run, which are in the claim boxes above.
+# * **Verdicts** follow the rules in the claim boxes above, each with the time at which it was fixed. They rest on the reference runs alone.
 # * **Terms** are in the [glossary](glossary.md), sources in the [bibliography](bibliography.md).

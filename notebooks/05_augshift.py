@@ -214,12 +214,15 @@ plan = augshift.plan(profile, sets, weights=sweep, steps=steps)
 configs = list(plan.values())
 run = partial(augshift.run, data=sets, device=workspace.device)
 seeds = range(seeds or config.SEEDS[profile])
-runs = records.run_or_load("augshift", configs, run, seeds=seeds, workspace=workspace, side_by_side=4)
-runs, seeds = records.complete_seeds(runs, configs)
+runs = records.run_or_load("augshift", configs, run, seeds=seeds, workspace=workspace, side_by_side=4,
+                           optional=workspace.is_reference)
+if runs:                                  # seeds that every method has: what follows compares them
+    runs, seeds = records.complete_seeds(runs, configs)
 
 # %%
-reference = runs if workspace.is_reference else records.reference(
+reference = runs if workspace.is_reference and runs else records.reference(
     "augshift", workspace, lambda run: run.config["class"] == "AugShiftConfig")
+records.require(reference or runs, "a network trained by each method")
 sources = {"Reference runs": reference} if reference else {}
 if not workspace.is_reference:
     sources["This run"] = runs
@@ -791,7 +794,7 @@ def judged(source):
 
 here = {} if workspace.is_reference else judged("This run")
 page.against_paper(judged("Reference runs"), here, "05_against_paper",
-                   runs={"reference": what(reference) if reference else "none on file", "here": what(runs)},
+                   runs={"reference": what(reference) if reference else "none on file", "here": what(runs) if runs else ""},
                    workspace=workspace)
 imagenet = augshift_imagenet.scores(workspace.records("augshift", "paper"))
 if len(imagenet):

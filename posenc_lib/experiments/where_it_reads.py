@@ -7,6 +7,7 @@ Network in Network as a second backbone.  The measurements are this book's.
 """
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 
 import pandas as pd
@@ -222,11 +223,12 @@ def mean_maps(runs: Sequence[Record], *, changed: bool) -> Float[Tensor, "cell r
 def by_region(runs: Sequence[Record]) -> pd.DataFrame:
     """Where the evidence lies, means over runs, in percent, one row a region.
 
-    Columns: region, area (of the map), share (of the margin), share_changed (of what placing the image changed), right
-    (see `run`), n (runs)
+    Columns: region, area (of the map), share (of the margin), share_changed (of what placing the image changed; both
+    nan if there is nothing to share), right (see `run`), n (runs)
     """
     def share(votes: dict[str, float], region: str) -> float:
-        return 100 * votes[region] / sum(votes.values())
+        total = sum(votes.values())
+        return 100 * votes[region] / total if total else nan
 
     rows = [{"region": region, "area": 100 * r.results["area"][region], "share": share(r.results["votes"], region),
              "share_changed": share(r.results["votes_changed"], region),

@@ -1,4 +1,5 @@
 """One function per kind of figure: data in, axes out.  Figures made of pictures are in `images`."""
+import textwrap
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -331,8 +332,8 @@ def verdict_strip(claims: Sequence[str], verdicts: Sequence[str], outcomes: Sequ
             ax.annotate(outcome, (right, y), (9, 0), textcoords="offset points", va="center", fontsize="small")
     ax.axvline(len(columns) - 0.4, color="0.8")
     ax.set(xlim=(-0.5, len(columns) + 1.1), ylim=(len(claims) - 0.5, -0.5))
-    ax.set_xticks([*range(len(columns)), right],
-                  [column.replace(" ", "\n", 1) for column in (*columns, "rival explanation")])
+    names = [textwrap.fill(name, 12) for name in (*columns, "rival explanation")]
+    ax.set_xticks([*range(len(columns)), right], names, fontsize="small")
     ax.set_yticks(range(len(claims)), claims)
     ax.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
     ax.grid(axis="y", color="0.9")
