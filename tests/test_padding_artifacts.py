@@ -141,7 +141,7 @@ def test_the_comparison_is_that_of_its_parts(inputs):
     row, = (row for row in rows if (row["padding_mode"], row["layer"]) == ("reflect", "layer2"))
     expected = metrics.border_energy(f) - metrics.border_energy(truth)
     assert row["excess"] == pytest.approx(expected.tolist(), abs=1e-3)
-    assert row["error"] == pytest.approx(metrics.padding_error(f, truth).tolist(), abs=1e-6)
+    assert row["error"] == pytest.approx(metrics.padding_error(f, truth).tolist(), rel=5e-4, abs=1e-8)
 
 
 def test_an_undefined_excess_is_none():

@@ -125,7 +125,7 @@ def run(c: SumConfig, seed: int, checkpoint: training.Checkpoint | Path | None =
 
 def as_placement(run: Record) -> Record:
     """The same network as a run of page 03's Table 1: its accuracies, without place fields."""
-    of_all, config = run.results["accuracy"], run.config["placement"]
+    of_all, config = run.results["accuracy"], {"class": "PlacementConfig", **run.config["placement"]}
     by_epoch = [{"epoch": e["epoch"], "loss": e["loss"], "accuracy_one_cell": e["accuracy"]}
                 for e in run.results["by_epoch"]]
     results = {"accuracy": of_all, "best_test_epoch": max(e["accuracy_one_cell"] for e in by_epoch),
