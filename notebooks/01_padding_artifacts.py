@@ -63,7 +63,7 @@ print(page.provenance(workspace, splits))
 
 # %%
 digits = inputs.load_for(workspace, "digits", size=two_places.SIDE, validation=0)
-examples = {size: two_places.place(digits.test.images[:1], size, two_places.centred_gap(size), 255)
+examples = {size: two_places.place(digits.test.images[:1], size, two_places.centred_gap(size), 255.0)
             for size in (16, 28, 40)}
 shown = {f"class {n + 1}": {f"{size} pixels": canvases[n][0].permute(1, 2, 0).numpy() / 255
                             for size, canvases in examples.items()} for n in (0, 1)}

@@ -653,11 +653,11 @@ for which, table in by_head.items():
           f"with a circular one, {values['1x1']} % with 1×1; one number for each network, chance 11.1 %")
 if reads_reference:
     circular = by_head["Reference runs"].set_index("head")["accuracy"]
-    assert circular["zeros"].min() > 50 and (circular[["circular", "1x1"]] - 100 / 9).abs().max() < 1e-6
+    assert circular["zeros"].min() > 30 and (circular[["circular", "1x1"]] - 100 / 9).abs().max() < 1e-6
 
 # %% [markdown]
-# *What to make of it.* **The released head reads the border itself.** Behind a backbone that cannot know the cell, its own zero padding is enough to tell it. So GAPNet's
-# accuracy has two sources in the released code, the backbone's padding and the head's, and an accuracy under another padding mode says little about that mode
+# *What to make of it.* **The released head reads the border itself.** Behind a backbone that cannot know the cell, its own zero padding is enough: ResNet-18's head
+# tells the cell every time, NIN's in a third to two thirds of the canvases. So GAPNet's accuracy has two sources in the released code, the backbone's padding and the head's, and an accuracy under another padding mode says little about that mode
 # as long as the head is padded with zeros. That is why on this page the head is padded like the rest: only then is circular padding a control.
 #
 # Where on the map the evidence is depends on the window of its positions. If every position sees the whole canvas, asking for *the place where the network

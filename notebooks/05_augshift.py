@@ -797,12 +797,11 @@ page.against_paper(judged("Reference runs"), here, "05_against_paper",
                    runs={"reference": what(reference) if reference else "none on file", "here": what(runs) if runs else ""},
                    workspace=workspace)
 imagenet = augshift_imagenet.scores(workspace.records("augshift", "paper"))
-if len(imagenet):
-    paper = augshift_claims.TABLE2[augshift_claims.TABLE2["dataset"] == "imagenet"].drop(columns="dataset")
-    page.table(imagenet.merge(paper, how="left"), "05_imagenet",
-               "Recorded ImageNet runs, in percent, beside the paper's.", workspace=workspace)
-else:
-    print("ImageNet: no run is recorded in records/paper yet.")
+paper = augshift_claims.TABLE2.query("dataset == 'imagenet'").drop(columns="dataset")
+if imagenet.empty:
+    imagenet = paper.drop(columns="paper").assign(value=None)
+page.table(imagenet.merge(paper, how="left"), "05_imagenet",
+           "ImageNet, in percent: the runs in records/paper, and the paper. A dash: not run yet.", workspace=workspace)
 print(page.provenance(workspace, sets[first]))
 
 # %% [markdown]

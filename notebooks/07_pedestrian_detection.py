@@ -315,7 +315,7 @@ page.table(table[[*key, *columns]].map(style.label).rename(columns={
 
 # %%
 by = ["detector", "kind", "against"]
-table = pd.concat([ablation.gap_table(of_it, by, seed=of_it["seed"].min())
+table = pd.concat([ablation.gap_table(of_it, by, seed=int(of_it["seed"].min()))
                    for _, of_it in first.gaps.groupby("detector", sort=False)])
 table["points"] = [text(row) for _, row in table.iterrows()]
 table["pixel"] = [first.pixel[detector, "All"] for detector in table["detector"]]
