@@ -729,7 +729,8 @@ def control_runs(where):
       run."""
     on_file = records.reference(EXPERIMENT, workspace, where)
     scale = on_file[0].config["profile"] if on_file else ""
-    same_scale = [r for runs_of in evidence.values() for r in runs_of if r.config["profile"] == scale]
+    same_scale = [r for title, of_title in evidence.items() if title != "This run"
+                  for r in of_title if r.config["profile"] == scale]
     found = {"Reference runs": list({r.key: r for r in (*on_file, *same_scale)}.values()) if on_file else [],
              "This run": [] if workspace.is_reference else runs}
     return {title: rows for title, rows in found.items() if rows}
