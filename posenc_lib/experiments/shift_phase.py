@@ -23,7 +23,7 @@ from posenc_lib.run.records import Record
 
 METHODS = ("baseline", "two_crops", "augshift", "blurpool", "circular_padding", "polyphase")
 FILLS = ("circular", "constant")   # the first loses nothing of the picture; the second is Table 2's test on page 05
-SEEDS = {"smoke": 1, "quick": 2, "long": 2, "paper": 3}
+SEEDS = {"smoke": 1, "quick": 1, "long": 2, "paper": 3}
 # Changes to page 05's own presets.  "long" is the committed CPU run, on digits of `LONG_SIDE` pixels: a few minutes on
 # one core for each seed.
 SCHEDULES = {
