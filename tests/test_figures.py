@@ -72,6 +72,14 @@ def test_a_cell_without_a_printed_number_is_drawn_without_one(summary, ax):
     assert len(drawn(ax)) == 18
 
 
+def test_both_heads_the_paper_and_chance_are_in_the_legend():
+    assert [handle.get_label() for handle in figures.head_legend()] == ["GAPNet", "PermuteNet", "paper", "chance"]
+
+
+def test_an_interval_without_bounds_is_no_text():
+    assert figures.span(1.23, 45.67) == "[1.2, 45.7]" and figures.span(np.nan, np.nan) is None
+
+
 def test_a_cell_that_was_not_run_says_so(summary, ax):
     kept = summary[~((summary["task"] == "image") & (summary["grid"] == 7) & (summary["padding_mode"] == "zeros"))]
     figures.accuracy_by_grid(kept, "image", ax)

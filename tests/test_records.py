@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from posenc_lib.measure.metrics import mean_interval
+from posenc_lib.run import config as run_config
 from posenc_lib.run.config import Workspace, describe, digest
-from posenc_lib.run.records import Record, append, load, run_or_load, summarise, to_frame
+from posenc_lib.run.records import Record, append, load, origin, reference, run_or_load, summarise, to_frame
 
 
 @dataclass(frozen=True)
@@ -227,6 +228,23 @@ def test_a_killed_run_goes_on_where_it_stopped(workspace, tmp_path):
     assert rest == [(3, 1, False), (5, 0, True), (3, 0, False)]   # the killed one finds its checkpoint
     assert keys(records) == ORDER and keys(load(file)) == RUN_ORDER and len(lines(file)) == 4   # none lost or doubled
     assert not list((tmp_path / "build" / "checkpoints").iterdir())
+
+
+def test_the_reference_is_at_the_papers_scale_where_it_has_the_runs_else_on_a_cpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_config, "PROJECT", tmp_path)
+    here = Workspace("quick", out=str(tmp_path / "out"))
+    assert reference("a-claim", here) == []
+    on_cpu = [record(grid=3), record(grid=5)]
+    at_scale = replace(record(grid=3), results={"accuracy": 1.0}, source={"device": "NVIDIA H200"})
+    for one in on_cpu:
+        append(here.records("a-claim", "cpu"), one)
+    assert reference("a-claim", here) == on_cpu
+    append(here.records("a-claim", "paper"), at_scale)
+    append(here.records("a-claim"), record(grid=3, seed=7))   # this run's are never the reference
+    assert reference("a-claim", here) == [at_scale]
+    assert reference("a-claim", here, lambda run: run.config["grid"] == 5) == on_cpu[1:]
+    assert origin([at_scale, *on_cpu]) == "NVIDIA H200 and CPU" and origin([]) == ""
+    assert Workspace("paper").is_reference and not here.is_reference
 
 
 def test_a_frame_has_a_column_for_every_value():
