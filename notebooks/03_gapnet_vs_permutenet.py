@@ -246,8 +246,11 @@ evidence = {
 evidence = {title: found for title, found in evidence.items() if found}
 what = {title: experiment.describe(found, splits) for title, found in evidence.items()}
 frames = {title: experiment.frame(found) for title, found in evidence.items()}
-summaries = {title: claims.clipped(claims.accuracy_rows(experiment.table1(frame), splits))
+summaries = {title: claims.clipped(claims.accuracy_rows(experiment.table1(frame), splits), experiment.table1(frame))
              for title, frame in frames.items()}
+by_padding = {mode: n for n, mode in enumerate((*claims.PADDED, "circular"))}
+summaries = {title: summary.sort_values("padding_mode", key=lambda modes: modes.map(by_padding), kind="stable")
+             for title, summary in summaries.items()}
 described = "; ".join(f"{title}: {text}" for title, text in what.items())
 
 # %%
@@ -263,7 +266,7 @@ for ax in axes.flat:
 fig.legend(handles=figures.head_legend(), loc="outside lower center", ncols=4, fontsize="small")
 page.show(fig, "03_accuracy", f"""Table 1 as a picture ({style.label(backbones[0])}; {described}). Accuracy
           after the last epoch, every test image in every cell; mean, and 95 % interval (Student's t over
-          networks, cut to 0..100) where there is more than one network.""",
+          networks, cut to 0..100) where there are three networks; with two, the line joins them.""",
           """Accuracy of GAPNet and PermuteNet by padding mode, for location above and image class below, with
           the paper's values and chance, in a column for each set of runs.""", workspace=workspace,
           data=pd.concat(summaries, names=["runs"]).reset_index(level=0))
@@ -742,20 +745,22 @@ shuffles = {title: claims.shuffle_rows(experiment.shuffles(experiment.frame(foun
             for title, found in shuffle_runs.items()}
 shuffles = {title: rows for title, rows in shuffles.items() if len(rows) == len(conditions)}
 records.require(shuffles, "every way to shuffle the channels")
+shown = {title: claims.clipped(rows, experiment.shuffles(experiment.frame(shuffle_runs[title])))
+         for title, rows in shuffles.items()}
 fig, axes = plt.subplots(len(shuffles), 1, figsize=(9.5, 2.8 * len(shuffles)), squeeze=False, sharex=True,
                          layout="constrained")
-for (title, rows), ax in zip(shuffles.items(), axes.flat, strict=True):
-    figures.bars(claims.clipped(rows),
+for title, ax in zip(shuffles, axes.flat, strict=True):
+    figures.bars(shown[title],
                  ["GAPNet", "in order", "one fixed\nshuffle", "new every\nbatch", "new every\nimage",
                   "shuffled at\ntest only", "every batch,\nblack canvas", "GAPNet,\nblack canvas"],
                  ax, chance=100 / 9)
     ax.set_title(f"{title}: {experiment.describe(shuffle_runs[title], splits)}", fontsize="medium")
 page.show(fig, "03_permutations", """A fixed shuffle costs nothing, one that changes costs most of the
           location: accuracy by how the channels are shuffled before the linear head (3×3, zero padding;
-          mean and 95 % interval over networks). *In order* is PermuteNet's head without a shuffle.""",
+          mean and 95 %
+          interval over networks; with two networks, the line joins them). *In order* is PermuteNet's head without a shuffle.""",
           "Bars of location accuracy for GAPNet, five ways of shuffling and two black canvases, with the chance line.",
-          workspace=workspace, data=pd.concat({title: claims.clipped(rows) for title, rows in shuffles.items()},
-                                              names=["runs"]).reset_index(level=0))
+          workspace=workspace, data=pd.concat(shown, names=["runs"]).reset_index(level=0))
 
 # %%
 if reference_rows := shuffles.get("Reference runs"):   # what the caption says of them

@@ -438,6 +438,17 @@ def test_runs_are_found_by_what_they_are_whatever_their_profile():
         assert part(experiment.frame([])).empty
 
 
+def test_two_seeds_are_shown_in_place_of_their_interval(digits):
+    pair = [recorded(config(), accuracy, seed) for seed, accuracy in enumerate((0.4, 0.6))]
+    triple = [recorded(config(grid=5), accuracy, seed) for seed, accuracy in enumerate((0.4, 0.5, 0.6))]
+    runs = experiment.frame(pair + triple)
+    rows = claims.accuracy_rows(runs, digits)
+    two, three = claims.clipped(rows, runs).to_dict("records")
+    assert (two["n"], two["low"], two["high"]) == (2, 40, 60)
+    assert three["n"] == 3 and (three["low"], three["high"]) == pytest.approx((25.16, 74.84), abs=0.01)
+    assert claims.clipped(rows)["low"][0] == 0                  # Student's t: -77 to 177
+
+
 def test_runs_are_described_by_data_width_steps_device_and_networks(digits):
     runs = [recorded(config(), 0.5), recorded(config(), 0.5, seed=1), recorded(config(grid=5), 0.5)]
     assert experiment.describe(runs, digits) == "digits, width 2, 2 steps, CPU, n = 1 to 2"

@@ -208,10 +208,20 @@ def counted(runs: pd.DataFrame, splits: Splits) -> pd.DataFrame:
     return runs.merge(pd.DataFrame(cells)[CELL], on=CELL) if cells else runs
 
 
-def clipped(rows: Sequence[Accuracy] | Sequence[ShuffleAccuracy]) -> pd.DataFrame:
-    """Tabulate accuracies for display, their intervals cut to 0..100 %."""
+def clipped(rows: Sequence[Accuracy] | Sequence[ShuffleAccuracy], runs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Tabulate accuracies for display, their intervals cut to 0..100 %.
+
+    runs  what the rows summarise; if given, two seeds stand in place of their interval, which is wider than the scale
+    """
     table = pd.DataFrame(rows)
-    return table.assign(low=table["low"].clip(0, 100), high=table["high"].clip(0, 100))
+    table = table.assign(low=table["low"].clip(0, 100), high=table["high"].clip(0, 100))
+    if runs is None or table.empty:
+        return table
+    by = [name for name in (*CELL, "permutation", "fill") if name in table and name in runs]
+    ends = runs.groupby(by)["accuracy"].agg(["min", "max"]).reset_index()
+    table, two = table.merge(ends, how="left", on=by), table["n"] == 2
+    table["low"], table["high"] = table["low"].where(~two, table["min"]), table["high"].where(~two, table["max"])
+    return table.drop(columns=["min", "max"])
 
 
 def shuffle_rows(runs: pd.DataFrame, conditions: pd.DataFrame) -> list[ShuffleAccuracy]:
