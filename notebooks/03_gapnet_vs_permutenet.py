@@ -399,7 +399,7 @@ def show_one_number(title, name, what):
     page.show(fig, name, f"""The one number that PermuteNet's head can read, and how two networks fill it
               ({what}; n = 1 network for each task). Top: what the head answers along sum(z), on average
               over permutations, a colour for each answer. Middle: sum(z) of the test canvases of each
-              answer; thick from the first to the last decile, thin from the smallest to the largest.
+              answer; thick from the first to the last decile, thin from the smallest to the largest, with a dot at the median.
               Bottom: accuracy for each answer after each epoch.""",
               "Two columns of three panels: probability of each answer along the sum of channels, intervals of "
               "that sum by answer, and accuracy by answer over epochs.", workspace=workspace)

@@ -108,9 +108,13 @@ def answers_on_one_axis(sums: Sequence[Sequence[float] | None], lines: Sequence[
         if deciles:
             axes[1].plot([deciles[0], deciles[-1]], [k, k], color=colour, linewidth=1)
             axes[1].plot([deciles[1], deciles[-2]], [k, k], color=colour, linewidth=5, solid_capstyle="butt")
+            axes[1].scatter(deciles[5], k, s=14, color=colour)   # an interval may be too short to be seen
+    ticks = [0, *(sign * 10 ** n for sign in (-1, 1) for n in range(5) if x[0] < sign * 10 ** n < x[-1])]
     for ax in axes:
         ax.set_xscale("asinh")
         ax.set_xlim(x[0], x[-1])
+        ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+        ax.set_xticks([], minor=True)
     axes[0].set(ylabel="softmax of the head", ylim=(0, 1.02))
     axes[1].set(xlabel="sum(z), the one number that survives the shuffle", yticks=range(len(sums)))
     axes[1].invert_yaxis()
