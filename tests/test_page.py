@@ -154,6 +154,13 @@ def test_the_score_table_has_every_claim_from_what_the_pages_left(workspace, out
     assert set(not_run["verdict"]) == {"not run"} and set(not_run["outcome"]) == set(not_run["figure"]) == {"–"}
 
 
+def test_the_score_table_passes_over_what_an_earlier_version_of_the_book_left(workspace, outputs):
+    workspace.figures.mkdir(parents=True)
+    old = pd.DataFrame({"claim": ["gapnet-location"], "this run": ["100.0 %"], "verdict": ["not reproduced"]})
+    old.to_csv(workspace.figures / "03_against_paper.csv")
+    assert set(page.score_table(workspace)["verdict"]) == {"not run"}
+
+
 def test_every_verdict_and_every_outcome_has_a_badge_and_what_has_not_run_has_none():
     assert [page.badge(word) for word in ("not run", "–")] == ["not run", "–"]
     for word in (*paper.VERDICTS, *paper.OUTCOMES):

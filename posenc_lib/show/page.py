@@ -185,9 +185,10 @@ def score_table(workspace: Workspace) -> pd.DataFrame:
     has just failed ($POSENC_FAILED), or is not in this book or lacks the runs for it ($POSENC_NOT_RUN).
     """
     failed, incomplete = (os.environ.get(name, "").split(",") for name in ("POSENC_FAILED", "POSENC_NOT_RUN"))
-    files = sorted(workspace.figures.glob("[0-9][0-9]_against_paper.csv"))
-    results = pd.concat([pd.read_csv(file) for file in files]).set_index("claim") if files else pd.DataFrame()
     copied = ["reference", "verdict", "this run", "verdict here", "run", "run here"]
+    tables = map(pd.read_csv, sorted(workspace.figures.glob("[0-9][0-9]_against_paper.csv")))
+    tables = [table for table in tables if {*copied} <= {*table.columns}]   # not those of an earlier version
+    results = pd.concat(tables).set_index("claim") if tables else pd.DataFrame()
     rows = []
     for c in all_claims.CLAIMS:
         row = {"claim": f"{c.page[:2]} {c.id}", "page": c.page, "paper": c.reference, "control": c.control,
