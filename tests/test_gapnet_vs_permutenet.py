@@ -161,6 +161,23 @@ def test_a_difference_has_the_seeds_of_the_network_with_fewer():
 
 
 @every_claim
+def test_a_single_seed_at_the_papers_scale_counts_by_its_accuracy_where_other_cells_have_several(claim):
+    make, far = ROWS[claim]
+    several = make()
+    one = [row._replace(backbone="nin") for row in make(n=1)]
+    far_one = [row._replace(backbone="nin") for row in make(n=1, **far)]
+    assert claim.judge(several + one)[0] == paper.REPRODUCED
+    assert claim.judge(several + far_one)[0] in (paper.IN_DIRECTION, paper.INCONCLUSIVE)
+    assert claim.judge(make(**far) + one)[0] == claim.judge(make(**far))[0]
+
+
+@pytest.mark.parametrize("seven, verdict", [(30, paper.IN_DIRECTION), (50, paper.INCONCLUSIVE)])
+def test_a_single_seed_with_a_reversed_effect_leaves_the_question_open(seven, verdict):
+    one = [row._replace(backbone="nin") for row in rows_by_grid(n=1, seven=seven)]
+    assert PERMUTENET_GRID.judge(rows_by_grid() + one)[0] == verdict
+
+
+@every_claim
 def test_two_seeds_that_agree_have_an_interval_and_a_substitute_is_called_one(claim):
     rows, _ = ROWS[claim]
     assert claim.verdict(rows(n=2, at_scale=False), LARGE)[0] == paper.REPRODUCED

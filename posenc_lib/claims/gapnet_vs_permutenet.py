@@ -260,10 +260,11 @@ def _gapnet_location(rows: Sequence[Accuracy]) -> tuple[str, str]:
     """Effect: GAPNet's location accuracy above chance, in points, with its 95 % interval (Student's t) over seeds, in
     every padded cell that was run. Smallest effect of interest: 44 points, half of the paper's at 3×3. *Reproduced*
     when every interval lies above 0 and every mean accuracy within 1 point of the paper's 100 %. *In direction* when
-    every interval lies above 0 but some accuracy is further off. Otherwise *contradicted* when some interval lies
-    below 44 points, and *inconclusive* when none does. Two seeds whose interval is wider than 20 points count as one.
-    One seed on a substitute does not count; at the paper's scale it is *near the paper, n = 1* when every accuracy is
-    within 1 point of 100 %, else *inconclusive*. *Not testable here* when no cell counts.
+    every interval lies above 0 but some accuracy is further off. Otherwise *contradicted* when some interval lies below
+    44 points, and *inconclusive* when none does. Two seeds whose interval is wider than 20 points count as one. One
+    seed on a substitute does not count. One at the paper's scale has no interval to be judged by: its effect must not
+    be reversed, and where no cell has more seeds the verdict is *near the paper, n = 1* when every accuracy is within 1
+    point of 100 %, else *inconclusive*. *Not testable here* when no cell counts.
     """
     cells = _select(rows, head="gapnet", task="location")
     if not cells:
@@ -292,12 +293,13 @@ def _gapnet_circular(rows: Sequence[Accuracy]) -> tuple[str, str]:
 def _permutenet_location(rows: Sequence[Accuracy]) -> tuple[str, str]:
     """Effect: GAPNet's location accuracy minus PermuteNet's, in points, with its 95 % interval over seeds, in every
     padded cell in which both were run. Smallest effect of interest: 10 points, half of the smallest in the paper's
-    table. *Reproduced* when every interval lies above 0 and every mean accuracy of both networks within 5 points of
-    the paper's. *In direction* when every interval lies above 0 but some accuracy is further off. Otherwise
-    *contradicted* when some interval lies below 10 points, and *inconclusive* when none does. *Not testable here* if
-    GAPNet is not above chance in every cell, so that there is nothing to take away, or no cell counts. Two seeds
-    whose interval is wider than 20 points count as one. One seed on a substitute does not count; at the paper's scale
-    it is *near the paper, n = 1* when every accuracy is within 5 points of the paper's, else *inconclusive*.
+    table. *Reproduced* when every interval lies above 0 and every mean accuracy of both networks within 5 points of the
+    paper's. *In direction* when every interval lies above 0 but some accuracy is further off. Otherwise *contradicted*
+    when some interval lies below 10 points, and *inconclusive* when none does. *Not testable here* if GAPNet is not
+    above chance in every cell, so that there is nothing to take away, or no cell counts. Two seeds whose interval is
+    wider than 20 points count as one. One seed on a substitute does not count. One at the paper's scale has no interval
+    to be judged by: its effect must not be reversed, and where no cell has more seeds the verdict is *near the paper,
+    n = 1* when every accuracy is within 5 points of the paper's, else *inconclusive*.
     """
     pairs = _pairs(rows, "location")
     if not pairs:
@@ -338,14 +340,15 @@ def _permutenet_order(rows: Sequence[ShuffleAccuracy]) -> tuple[str, str]:
 
 
 def _permutenet_grid(rows: Sequence[Accuracy]) -> tuple[str, str]:
-    """Effect: PermuteNet's location accuracy at 3×3 minus that at 5×5, and at 5×5 minus at 7×7, in points, with its
-    95 % interval over seeds, for every backbone and padding mode that was run at all three grids. Smallest effect of
+    """Effect: PermuteNet's location accuracy at 3×3 minus that at 5×5, and at 5×5 minus at 7×7, in points, with its 95
+    % interval over seeds, for every backbone and padding mode that was run at all three grids. Smallest effect of
     interest: 6.5 points, half of the smallest in the paper's table. *Reproduced* when every interval lies above 0 and
     every mean accuracy within 5 points of the paper's. *In direction* when every interval lies above 0 but some
-    accuracy is further off. Otherwise *contradicted* when some interval lies below 6.5 points, and *inconclusive*
-    when none does. *Not testable here* without all three grids under one padding. Two seeds whose interval is wider
-    than 20 points count as one. One seed on a substitute does not count; at the paper's scale it is
-    *near the paper, n = 1* when every accuracy is within 5 points of the paper's, else *inconclusive*.
+    accuracy is further off. Otherwise *contradicted* when some interval lies below 6.5 points, and *inconclusive* when
+    none does. *Not testable here* without all three grids under one padding. Two seeds whose interval is wider than 20
+    points count as one. One seed on a substitute does not count. One at the paper's scale has no interval to be judged
+    by: its effect must not be reversed, and where no cell has more seeds the verdict is *near the paper, n = 1* when
+    every accuracy is within 5 points of the paper's, else *inconclusive*.
     """
     triples = _grids(rows)
     if not triples:
@@ -377,13 +380,13 @@ def _permutenet_image(rows: Sequence[Accuracy]) -> tuple[str, str]:
     """Effect: the part of GAPNet's accuracy above chance that PermuteNet keeps, in percent, for image class minus for
     location, in points, with its 95 % interval over seeds, in every padded cell in which both networks were run for
     both tasks. Smallest effect of interest: 3.5 points, half of the smallest in the paper's table. *Reproduced* when
-    every interval lies above 0 and every mean accuracy, of both networks in both tasks, within 5 points of the
-    paper's. *In direction* when every interval lies above 0 but some accuracy is further off. Otherwise
-    *contradicted* when some interval lies below 3.5 points, and *inconclusive* when none does. *Not testable here* if
-    GAPNet is not above chance in every cell, so that there is nothing to keep, or no cell counts. Two seeds whose
-    interval is wider than 20 points count as one. One seed on a substitute does not count; at the paper's scale it is
-    *near the paper, n = 1* when image class is kept better and every accuracy is within 5 points of the paper's, else
-    *inconclusive*.
+    every interval lies above 0 and every mean accuracy, of both networks in both tasks, within 5 points of the paper's.
+    *In direction* when every interval lies above 0 but some accuracy is further off. Otherwise *contradicted* when some
+    interval lies below 3.5 points, and *inconclusive* when none does. *Not testable here* if GAPNet is not above chance
+    in every cell, so that there is nothing to keep, or no cell counts. Two seeds whose interval is wider than 20 points
+    count as one. One seed on a substitute does not count. One at the paper's scale has no interval to be judged by: its
+    effect must not be reversed, and where no cell has more seeds the verdict is *near the paper, n = 1* when image
+    class is kept better and every accuracy is within 5 points of the paper's, else *inconclusive*.
     """
     image, location = ({_network_and_grid(row): (row, gapnet) for row, gapnet in _pairs(rows, task)}
                        for task in ("image", "location"))
@@ -419,8 +422,8 @@ def _judged(findings: Sequence[Finding], smallest: float, describe: Callable[[Fi
             tolerance: float = TOLERANCE) -> tuple[str, str]:
     """Return the verdict on effects that a claim puts above 0, with the smallest of them as evidence.
 
-    An effect with too few seeds for an interval counts at the paper's scale only.
-
+    An effect with too few seeds for an interval counts at the paper's scale only: there its mean must not be below 0,
+    and its accuracies must be near the paper's for anything to be reproduced.
 
     smallest   the smallest effect of interest, in points
     describe   the numbers of a finding, in words
@@ -430,13 +433,16 @@ def _judged(findings: Sequence[Finding], smallest: float, describe: Callable[[Fi
                if not _too_few_seeds([finding.effect]) or all(row.at_scale for row in finding.accuracies)]
     if not counted:
         return NOT_TESTABLE, SINGLE_SEED if min(finding.effect.n for finding in findings) < 2 else TWO_SEEDS
-    effects = [finding.effect for finding in counted]
     near = _near_paper([row for finding in counted for row in finding.accuracies], tolerance)
-    if _too_few_seeds(effects):
-        verdict = NEAR if near and all(effect.mean > 0 for effect in effects) else INCONCLUSIVE
-    else:
-        verdict = direction(effects, smallest)
+    alone = [finding.effect for finding in counted if _too_few_seeds([finding.effect])]
+    together = [finding.effect for finding in counted if not _too_few_seeds([finding.effect])]
+    if together:
+        verdict = direction(together, smallest)
+        if verdict == IN_DIRECTION and any(effect.mean <= 0 for effect in alone):
+            verdict = INCONCLUSIVE
         verdict = REPRODUCED if verdict == IN_DIRECTION and near else verdict
+    else:
+        verdict = NEAR if near and all(effect.mean > 0 for effect in alone) else INCONCLUSIVE
     return verdict, f"smallest of {len(counted)}: {describe(min(counted, key=lambda finding: finding.effect.mean))}"
 
 
