@@ -10,6 +10,9 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
+import markup
+
 sys.modules["rfc3987_syntax"] = None   # see make.py
 gc.disable()   # collecting takes a quarter of the build, a process of seconds
 
@@ -17,7 +20,7 @@ project = "Where is it?"
 html_title = project
 profile = os.environ.get("POSENC_PROFILE", "quick")
 
-root_doc = "00_index"        # its toctree lists the pages by glob
+root_doc = "00_index"        # gets the tables of contents from `markup`
 language = "en"
 exclude_patterns = ["_build", "figures", "jupyter_execute", "*.partial.ipynb", ".*"]
 extensions = ["myst_nb", "sphinx_design", "sphinx_copybutton", "sphinx_togglebutton", "sphinxcontrib.bibtex"]
@@ -92,5 +95,6 @@ def plain_citations(app, page, template, context, doctree):
 
 
 def setup(app):
+    app.connect("source-read", markup.translate)
     app.connect("env-get-updated", number_by_page, priority=900)   # after Sphinx has numbered them
     app.connect("html-page-context", plain_citations)

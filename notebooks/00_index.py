@@ -12,23 +12,9 @@
 # A convolution does the same thing everywhere, so a convolutional network should not know where anything is. It does.
 # This book reproduces the experiments of two papers on the subject, and tests each claim against what could overturn it:
 #
-# * *How Much Position Information Do Convolutional Neural Networks Encode?* {cite:p}`islam2020how`
+# * *How Much Position Information Do Convolutional Neural Networks Encode?* ([Islam et al., 2020](../book/bibliography.md#islam2020how))
 # * *Global Pooling, More than Meets the Eye: Position Information is Encoded Channel-Wise in CNNs*
-#   {cite:p}`islam2021global`
-#
-# :::{toctree}
-# :hidden:
-# :glob:
-# :caption: Pages
-# [0-9][0-9]_*
-# :::
-#
-# :::{toctree}
-# :hidden:
-# :caption: Reference
-# glossary
-# bibliography
-# :::
+#   ([Islam et al., 2021](../book/bibliography.md#islam2021global))
 
 # %% tags=["parameters", "remove-input"]
 profile = "quick"     # smoke | quick | paper
@@ -62,7 +48,7 @@ page.show(fig, "00_verdicts", """The verdict on each claim, and the outcome of i
 # ## The claims and their verdicts
 #
 # *Paper* is the printed value. *Reference runs* are on file in `records/paper` and `records/cpu`, and the verdict rests on them alone. *This run* is the
-# run that built this book: small networks, a check that the code on your machine does what it should. The rules are [below](#rules).
+# run that built this book: small networks, a check that the code on your machine does what it should. The rules are [below](#how-each-claim-and-its-control-are-judged).
 
 # %% tags=["remove-input"]
 marked = scores.assign(verdict=scores["verdict"].map(page.badge), outcome=scores["outcome"].map(page.badge))
@@ -99,7 +85,6 @@ page.table(pd.DataFrame(rows), "00_tables", "The page that reproduces each table
            workspace=workspace)
 
 # %% [markdown]
-# (rules)=
 # ## How each claim and its control are judged
 
 # %% tags=["remove-input"]

@@ -9,15 +9,14 @@
 # %% [markdown]
 # # 01 · What does a network see beyond the edge?
 #
-# :::{admonition} The puzzle
-# :class: puzzle
-# A convolution does the same thing everywhere, and an average over all positions forgets where it did it. So
-# a convolutional network that ends in {term}`global average pooling <GAP>` should give a picture the same
-# answer wherever it lies.
-#
-# Show it the same picture at the top left and at the bottom right, call them class 1 and class 2, and train.
-# It gets every image right. How?
-# :::
+# > **The puzzle**
+# >
+# > A convolution does the same thing everywhere, and an average over all positions forgets where it did it. So
+# > a convolutional network that ends in [global average pooling](../book/glossary.md#gap) should give a picture the same
+# > answer wherever it lies.
+# >
+# > Show it the same picture at the top left and at the bottom right, call them class 1 and class 2, and train.
+# > It gets every image right. How?
 
 # %% tags=["parameters"]
 profile = "quick"     # smoke | quick | paper
@@ -58,7 +57,7 @@ print(page.provenance(workspace, splits))
 # %% [markdown]
 # ## The question in one picture
 #
-# This is the two-class example of the slides to {cite:t}`islam2021global`; {cite:t}`kayhan2020translation`
+# This is the two-class example of the slides to [Islam et al. (2021)](../book/bibliography.md#islam2021global); [Kayhan and van Gemert (2020)](../book/bibliography.md#kayhan2020translation)
 # study the same effect. Each digit below occurs in both classes with the same pixels. Only its place differs.
 
 # %%
@@ -82,11 +81,10 @@ from the border.""",
 # things. With *zero padding*, it reads zeros. With *circular padding*, it reads the opposite side of the
 # image. With *no padding*, it reads nothing, and every map is smaller than the one before.
 #
-# :::{admonition} A guess to make
-# :class: guess
-# How large may the canvas be for each of the three networks still to tell the classes apart? And without
-# padding, when nothing is invented beyond the edge: can the network know where the edge is?
-# :::
+# > **A guess to make**
+# >
+# > How large may the canvas be for each of the three networks still to tell the classes apart? And without
+# > padding, when nothing is invented beyond the edge: can the network know where the edge is?
 #
 # ### What arithmetic predicts
 #
@@ -108,7 +106,7 @@ from the border.""",
 # $2r-1=R-2$ pixels; beyond it accuracy is at chance, and under circular padding it always is. What counts is
 # the distance from the border, not the size: a digit that stays in the corner can be on a canvas of any size.
 #
-# That leaving padding out does not hide the border is a point of {cite:t}`kayhan2020translation`: close to
+# That leaving padding out does not hide the border is a point of [Kayhan and van Gemert (2020)](../book/bibliography.md#kayhan2020translation): close to
 # the edge, some weights of a kernel are never applied. One detail matters. On a canvas whose value is 0, the
 # first layer's zeros continue the canvas seamlessly, and zero padding reaches less far. Here the canvas is
 # white, and white is not 0 after normalisation.
@@ -245,8 +243,8 @@ if reference_placed:   # what the text below says
 # %% [markdown]
 # ## What the paper claims
 #
-# How does the border show inside a network? The slides to {cite:t}`islam2021global` say that zero padding
-# draws lines along the border of {term}`feature maps <feature map>`, and print no number. So this page needs
+# How does the border show inside a network? The slides to [Islam et al. (2021)](../book/bibliography.md#islam2021global) say that zero padding
+# draws lines along the border of [feature maps](../book/glossary.md#feature-map), and print no number. So this page needs
 # a measure of its own and a rule for it, with the other padding modes for comparison. Short CPU runs, not on
 # file, had been seen when the rule was fixed; the reference runs had not.
 
@@ -257,7 +255,7 @@ page.claim_box(claims.PADDING_ARTIFACTS)
 # ## By hand: what stands beyond the edge
 #
 # A 3×3 convolution centred on a corner pixel reads five pixels that do not exist. Something has to be put
-# there, and the {term}`padding mode` says what. In one dimension, two pixels on each side:
+# there, and the [padding mode](../book/glossary.md#padding-mode) says what. In one dimension, two pixels on each side:
 #
 # | mode | 1 2 3 4 becomes | in words |
 # |---|---|---|
@@ -294,11 +292,10 @@ page.show(show_images.padded_squares({mode: p.numpy() for mode, p in padded.item
           "Four 8 by 8 squares of numbers, each with the same 4 by 4 square in its middle.", workspace=workspace)
 
 # %% [markdown]
-# :::{admonition} A guess to make
-# :class: guess
-# A picture of one single colour: a 5×5 image of ones, and a 3×3 kernel of ones. Which numbers come out under
-# each mode? And in which of them could you still tell, from the output alone, where the border was?
-# :::
+# > **A guess to make**
+# >
+# > A picture of one single colour: a 5×5 image of ones, and a 3×3 kernel of ones. Which numbers come out under
+# > each mode? And in which of them could you still tell, from the output alone, where the border was?
 
 # %%
 constant, ones = torch.ones(1, 1, 5, 5), nn.Conv2d(1, 1, 3, padding=1, bias=False)
@@ -331,11 +328,11 @@ assert differs.sum() == 12 * 12 - 10 * 10             # every pixel of the borde
 #
 # To know what padding does, one has to know what *should* be there. So every crop is cut out of the middle of
 # a larger piece of a photograph. The network sees the piece, and then the crop's window is cut out of the
-# feature map: this is the map of the crop in its {term}`true surroundings`. The margin is wider than any
+# feature map: this is the map of the crop in its [true surroundings](../book/glossary.md#true-surroundings). The margin is wider than any
 # unit's receptive field reaches, and a multiple of the total stride, so that the two maps lie on the same
 # grid and differ *by padding alone*.
 #
-# **Networks.** The authors' ResNet-18 ({cite:t}`he2016deep` without max-pool), random and trained; and an
+# **Networks.** The authors' ResNet-18 ([He et al. (2016)](../book/bibliography.md#he2016deep) without max-pool), random and trained; and an
 # ImageNet SqueezeNet 1.1, which this run has only if its weights are under the data root. **Varied:** the
 # padding mode. **Held:** crops, weights (random and ImageNet), initial weights and schedule (trained).
 #
@@ -390,7 +387,7 @@ print(f"layer4 under zero and circular padding, largest difference: {in_crop:.2g
 # %% [markdown]
 # ## What is measured
 #
-# {term}`Border energy <border energy>` is how much a map's outermost ring stands out from its interior; the
+# [Border energy](../book/glossary.md#border-energy) is how much a map's outermost ring stands out from its interior; the
 # claim is about its **excess** over true surroundings. With $m_c$ the mean of channel $c$ over the interior,
 #
 # $$ e(f) = \log_2 \frac{\langle (f_c - m_c)^2 \rangle_{\text{border}}}{\langle (f_c - m_c)^2 \rangle_{\text{interior}}},
@@ -611,14 +608,14 @@ if reference:   # what the text below says
 #
 # The error ends where arithmetic says it must; how fast it falls on the way says how thin the band is in
 # which it matters. After a total stride of 16, one ring of the map is a band of 16 pixels.
-# {cite:t}`kayhan2020translation` report border effects that reach far; here one sees both how far, and how
+# [Kayhan and van Gemert (2020)](../book/bibliography.md#kayhan2020translation) report border effects that reach far; here one sees both how far, and how
 # thin.
 #
 # ## A surprise: padding that is used on one side only
 #
 # A convolution with kernel $k$, stride $s$ and padding $p$ on each side makes $\lfloor (n + 2p - k) / s
 # \rfloor + 1$ pixels of $n$. If the division leaves a remainder, $(n + 2p - k) \bmod s$ padded columns on the
-# right are never read: the padding is **uneven**, as {cite:t}`alsallakh2021mind` point out. It happens at
+# right are never read: the padding is **uneven**, as [Alsallakh et al. (2021)](../book/bibliography.md#alsallakh2021mind) point out. It happens at
 # every even size, the usual ones included:
 
 # %%
@@ -659,12 +656,11 @@ each, the energy of the difference between the map and its mirror image, in unit
 #
 # ## A control that could overturn the reading
 #
-# :::{admonition} Is it the padding, or what the network made of it?
-# :class: control
-# A network trained with zeros has had every chance to adapt to them. If the excess belonged to its *weights*,
-# it would stay when the same network is run with reflect padding, and a network trained with reflect padding
-# would not have it when run with zeros. If it belongs to the padding, columns differ below, and rows do not.
-# :::
+# > **Is it the padding, or what the network made of it?**
+# >
+# > A network trained with zeros has had every chance to adapt to them. If the excess belonged to its *weights*,
+# > it would stay when the same network is run with reflect padding, and a network trained with reflect padding
+# > would not have it when run with zeros. If it belongs to the padding, columns differ below, and rows do not.
 
 # %%
 crossed, matrices = {}, {}
@@ -743,47 +739,47 @@ page.against_paper(judged.get("Reference runs", {claim: none}), judged.get("This
 #
 # ## Exercises
 #
-# :::{admonition} 1. By pencil
-# :class: exercise
-# How far does padding reach into `layer1` and `layer2` of the ResNet-18, in pixels of the image? And for
-# which sizes of the image is its padding even in all layers?
-# :::
+# > **Exercise 1, by pencil**
+# >
+# > How far does padding reach into `layer1` and `layer2` of the ResNet-18, in pixels of the image? And for
+# > which sizes of the image is its padding even in all layers?
+# >
+# > <details><summary>Solution</summary>
+# >
+# > A convolution adds $(k-1)/2$ of its own input pixels, each as large as the product of the strides before it.
+# > `conv1`: 3. `layer1`: four 3×3 convolutions at stride 2, $3 + 4 \cdot 2 = 11$. `layer2`: one at stride 2 and
+# > three at stride 4, $11 + 2 + 3 \cdot 4 = 25$. A remainder of 0 needs an odd size at every one of the four
+# > halvings: $n = 16 m + 1$, as 129 and not 128, nor 224.
+# >
+# > </details>
 #
-# :::{admonition} Solution
-# :class: dropdown
-# A convolution adds $(k-1)/2$ of its own input pixels, each as large as the product of the strides before it.
-# `conv1`: 3. `layer1`: four 3×3 convolutions at stride 2, $3 + 4 \cdot 2 = 11$. `layer2`: one at stride 2 and
-# three at stride 4, $11 + 2 + 3 \cdot 4 = 25$. A remainder of 0 needs an odd size at every one of the four
-# halvings: $n = 16 m + 1$, as 129 and not 128, nor 224.
-# :::
+# > **Exercise 2, in code**
+# >
+# > Partial convolution ([Liu et al., 2018](../book/bibliography.md#liu2018partial)) pads with zeros and multiplies each output by 9 over the number
+# > of real pixels it saw. Write it for one layer. What does it make of a constant image, and which of the four
+# > modes is it closest to in padding error?
+# >
+# > <details><summary>Solution</summary>
+# >
+# > `conv2d(x, w, padding=1) * 9 / conv2d(ones_like(x[:, :1]), ones(1, 1, 3, 3), padding=1)` for a layer without
+# > bias. If all of a kernel's weights are equal, a constant image stays constant; in general it does not, since
+# > the *weights* of the missing pixels are not 1/9 each. It replaces what is missing by the mean response of
+# > what is there, so look at replicate padding first.
+# >
+# > </details>
 #
-# :::{admonition} 2. In code
-# :class: exercise
-# Partial convolution {cite}`liu2018partial` pads with zeros and multiplies each output by 9 over the number
-# of real pixels it saw. Write it for one layer. What does it make of a constant image, and which of the four
-# modes is it closest to in padding error?
-# :::
-#
-# :::{admonition} Solution
-# :class: dropdown
-# `conv2d(x, w, padding=1) * 9 / conv2d(ones_like(x[:, :1]), ones(1, 1, 3, 3), padding=1)` for a layer without
-# bias. If all of a kernel's weights are equal, a constant image stays constant; in general it does not, since
-# the *weights* of the missing pixels are not 1/9 each. It replaces what is missing by the mean response of
-# what is there, so look at replicate padding first.
-# :::
-#
-# :::{admonition} 3. To overturn the claim
-# :class: exercise
-# The excess is an average over crops. Find crops whose excess under zero padding is *negative* (the records
-# hold every crop's value). What do they have in common, and could you choose ten photographs for which zero
-# padding draws no line?
-# :::
-#
-# :::{admonition} A hint
-# :class: dropdown
-# Look at the contrast of the picture's own border and its distance from mean colour. A busy border has more
-# to lose by zeros than to gain.
-# :::
+# > **Exercise 3, to overturn the claim**
+# >
+# > The excess is an average over crops. Find crops whose excess under zero padding is *negative* (the records
+# > hold every crop's value). What do they have in common, and could you choose ten photographs for which zero
+# > padding draws no line?
+# >
+# > <details><summary>A hint</summary>
+# >
+# > Look at the contrast of the picture's own border and its distance from mean colour. A busy border has more
+# > to lose by zeros than to gain.
+# >
+# > </details>
 
 # %%
 print(page.provenance(workspace, splits))

@@ -9,13 +9,12 @@
 # %% [markdown]
 # # 02 · Can a photograph's features draw a map of the plane?
 #
-# :::{admonition} The puzzle
-# :class: puzzle
-# Take a network that learned to name photographs, freeze it, and show it a photograph it has never seen. Ask a single
-# convolution, on nothing but the frozen features, to draw a gradient from left to right. The photograph says nothing of it.
-#
-# The paper says that it draws the gradient. Ask the same of a network that has learned *nothing*, and look again.
-# :::
+# > **The puzzle**
+# >
+# > Take a network that learned to name photographs, freeze it, and show it a photograph it has never seen. Ask a single
+# > convolution, on nothing but the frozen features, to draw a gradient from left to right. The photograph says nothing of it.
+# >
+# > The paper says that it draws the gradient. Ask the same of a network that has learned *nothing*, and look again.
 
 # %% tags=["parameters"]
 profile = "quick"     # smoke | quick | paper
@@ -61,7 +60,7 @@ print(page.provenance(workspace, splits))
 # %% [markdown]
 # ## What the paper claims
 #
-# Seven statements of {cite:t}`islam2020how`: two from Table 1 and one from each later table. Each comes with the rule by which this page judges
+# Seven statements of [Islam et al. (2020)](../book/bibliography.md#islam2020how): two from Table 1 and one from each later table. Each comes with the rule by which this page judges
 # it, a rival explanation, the experiment that tests that explanation, and the rule for it. Every rule names the smallest effect of interest and the
 # least training needed to detect it.
 
@@ -71,7 +70,7 @@ page.claim_box(*claims.CLAIMS)
 # %% [markdown]
 # ## The maps, and how a drawing is scored
 #
-# There are five {term}`target maps <target map>`, with values from 0 to 1. They are the same for every photograph, so the photograph is a
+# There are five [target maps](../book/glossary.md#target-map), with values from 0 to 1. They are the same for every photograph, so the photograph is a
 # distraction. $u$ and $v$ run from 0 to 1 across and down:
 #
 # $$ H = u, \quad V = v, \quad G = e^{-\frac12 [(2u-1)^2 + (2v-1)^2]}, \quad HS = \cos 5\pi v, \quad VS = \cos 5\pi u, $$
@@ -89,7 +88,7 @@ page.show(show_images.picture_grid({"target": pictured}, floor), "02_targets",
           centre, two sets of stripes, and a checkerboard of shuffled blocks.""", workspace=workspace)
 
 # %% [markdown]
-# Two scores. **MAE** is the mean absolute error. {term}`SPC` is Spearman's correlation: replace the values of both maps by their ranks, then
+# Two scores. **MAE** is the mean absolute error. [SPC](../book/glossary.md#spc) is Spearman's correlation: replace the values of both maps by their ranks, then
 # correlate. Equal values share the mean of their ranks, and position maps are full of equal values. By pencil, with four pixels:
 #
 # | | pixels | ranks | minus 2.5 |
@@ -99,11 +98,10 @@ page.show(show_images.picture_grid({"target": pictured}, floor), "02_targets",
 #
 # The products sum to 3, the squares to 4 and 4.5, so $\mathrm{SPC} = 3 / \sqrt{4 \cdot 4.5}$.
 #
-# :::{admonition} A guess to make
-# :class: guess
-# On a photograph that is black all over, an unpadded convolution of the *pixels* draws the same value everywhere. What is the SPC of a
-# constant map? The paper prints .0.
-# :::
+# > **A guess to make**
+# >
+# > On a photograph that is black all over, an unpadded convolution of the *pixels* draws the same value everywhere. What is the SPC of a
+# > constant map? The paper prints .0.
 
 # %%
 predicted, target = torch.tensor([[[.2, .3], [.3, .9]]]), torch.tensor([[0., 0.], [1., 1.]])
@@ -117,11 +115,11 @@ print(f"by pencil and by scipy: {by_pencil:.4f}; a constant map: {metrics.spearm
 #
 # ## Build it
 #
-# The {term}`readout` is {term}`PosENet`. The features of all stages are brought to 28×28 and stacked; one convolution *without
-# padding*, so that it adds no border of its own, makes one {term}`channel` of them; a sigmoid; enlarged to the image. In five lines,
+# The [readout](../book/glossary.md#readout) is [PosENet](../book/glossary.md#posenet). The features of all stages are brought to 28×28 and stacked; one convolution *without
+# padding*, so that it adds no border of its own, makes one [channel](../book/glossary.md#channel) of them; a sigmoid; enlarged to the image. In five lines,
 # against the library's.
 #
-# Where could the position come from? A convolution treats every place alike, except where it meets the {term}`padding <padding mode>`. On a
+# Where could the position come from? A convolution treats every place alike, except where it meets the [padding](../book/glossary.md#padding-mode). On a
 # black image that is all there is: under circular padding, or without any, a network's features are constant, and *no* readout can draw
 # anything from them; under reflect and replicate padding too; under zero padding they are not. The last lines check it.
 
@@ -412,13 +410,12 @@ for n_train in fits.index.unique("n_train"):
 # %% [markdown]
 # ## Controls that could overturn the reading
 #
-# :::{admonition} Did the network have to learn anything? Did the padding have to be zeros?
-# :class: control
-# If *training* puts position into features, a random network should draw worse. If *zeros* do, another padding should. And
-# {cite:t}`lin2022unveiling` hold that this test is unreliable altogether: then its score should wander from one random network to the next. Each
-# dot below is one network. **Noise** pictures have no sky above and no ground below, so what is drawn there cannot come from
-# what photographs have in common.
-# :::
+# > **Did the network have to learn anything? Did the padding have to be zeros?**
+# >
+# > If *training* puts position into features, a random network should draw worse. If *zeros* do, another padding should. And
+# > [Lin et al. (2022)](../book/bibliography.md#lin2022unveiling) hold that this test is unreliable altogether: then its score should wander from one random network to the next. Each
+# > dot below is one network. **Noise** pictures have no sky above and no ground below, so what is drawn there cannot come from
+# > what photographs have in common.
 
 # %%
 def by_padding(rows):
@@ -473,14 +470,13 @@ for name, part in parts.items():
 # is left is resized to the whole picture, and its answers stand in the wrong places. (VGG-16 loses more: of 224 pixels its thirteen
 # convolutions leave a map of 2×2.)
 #
-# :::{admonition} Is it the position, or the size of the map?
-# :class: control
-# Score both networks on the **window** that the unpadded map covers, and train the unpadded one there, too. With the *same* weights
-# the two agree in the window exactly, as the next cell checks: nothing there feels the border. (Two pixels are cut off the unpadded
-# network's picture, left and top, so that its map falls on the grid of the other.) And train with **reflect** padding, which gives
-# a map of the same size and hardly marks the border. For the table to speak of position, zeros must win both: or else the loss is one of
-# the map's size, or any padding would do.
-# :::
+# > **Is it the position, or the size of the map?**
+# >
+# > Score both networks on the **window** that the unpadded map covers, and train the unpadded one there, too. With the *same* weights
+# > the two agree in the window exactly, as the next cell checks: nothing there feels the border. (Two pixels are cut off the unpadded
+# > network's picture, left and top, so that its map falls on the grid of the other.) And train with **reflect** padding, which gives
+# > a map of the same size and hardly marks the border. For the table to speak of position, zeros must win both: or else the loss is one of
+# > the map's size, or any padding would do.
 
 # %%
 skip, start = 2, 2 + 2 * (1 + 2 + 4 + 8)
@@ -606,19 +602,19 @@ print(compared.groupby(["table", "direction"]).size().unstack(fill_value=0).to_s
 #   have in common. Black, white and noise images have none of that, and so they have a claim of their own: without
 #   it, a map drawn on photographs is not yet one that needs no photograph.
 # * **Was it learned?** The paper speaks of pretrained networks. How much of their score is a property of padded convolutions is what a
-#   *random* network of the same architecture says ({numref}`fig-02_table1`). The released code leaves the backbone random unless told otherwise.
+#   *random* network of the same architecture says ([figure 02_table1](#fig-02_table1)). The released code leaves the backbone random unless told otherwise.
 # * **Which padding?** Page 03 asks averaged features for the cell under every padding mode. There a head is *trained with* the network, and has nine
-#   cells to tell apart; here it has to draw a map from what happens to be there ({numref}`fig-02_untrained`). The two need not agree.
+#   cells to tell apart; here it has to draw a map from what happens to be there ([figure 02_untrained](#fig-02_untrained)). The two need not agree.
 # * **Taken away or never there.** The paper strips the padding off a network that was trained with it, which breaks the network too
-#   {cite}`murase2020how`. A network *trained* without padding is not open to that objection.
+#   ([Murase et al., 2020](../book/bibliography.md#murase2020how)). A network *trained* without padding is not open to that objection.
 # * **Deep or wide?** Later stages of a network have more channels as well as more depth. Table 3 varies both at once.
 # * **Read or learned by heart?** A larger readout has more weights. Where its loss on training pictures falls and its SPC on test pictures does not rise,
-#   it has learned those pictures, not position ({numref}`tab-02_readout_size`). Table 2 can only be judged with enough training pictures.
+#   it has learned those pictures, not position ([table 02_readout_size](#tab-02_readout_size)). Table 2 can only be judged with enough training pictures.
 # * **What padding is good for.** Without it a map has no answers for the edge of the picture. Unless zeros also win on the window and
 #   against reflect padding, Table 5 is no evidence that a network uses position.
-# * **Unreliable?** {cite:t}`lin2022unveiling` doubt the test. The dots of {numref}`fig-02_untrained` show how far one random network is from the next, and the paper prints one run
+# * **Unreliable?** [Lin et al. (2022)](../book/bibliography.md#lin2022unveiling) doubt the test. The dots of [figure 02_untrained](#fig-02_untrained) show how far one random network is from the next, and the paper prints one run
 #   of each. So verdicts here rest on intervals: where an interval contains 0, means that rise from row to row decide nothing.
-# * **The upper bound** is a network that is *given* rows and columns ({numref}`tab-02_controls`). One convolution is linear in them, so of the five maps it can order only H and V;
+# * **The upper bound** is a network that is *given* rows and columns ([table 02_controls](#tab-02_controls)). One convolution is linear in them, so of the five maps it can order only H and V;
 #   three layers can bend. The shuffled target asks for position in detail, which no smooth map has.
 # * **Not done:** saliency (half of Table 5, and a row of Table 6). And the runs in `records/cpu/` have neither the paper's networks, VGG-16 and
 #   ResNet-152, nor its data: ECSSD's photographs replace DUT-S and PASCAL-S. No verdict from them can be better than *reproduced on a substitute*.
@@ -631,40 +627,40 @@ print(compared.groupby(["table", "direction"]).size().unstack(fill_value=0).to_s
 #
 # ## Exercises
 #
-# :::{admonition} 1. By pencil
-# :class: exercise
-# A 1×1 readout sees one place of the stacked features. From the first stage alone (two 3×3 convolutions, zero padding), on a black picture:
-# in how many places of the 28×28 map can it say anything but the same? What does that make of its SPC on H?
-# :::
+# > **Exercise 1, by pencil**
+# >
+# > A 1×1 readout sees one place of the stacked features. From the first stage alone (two 3×3 convolutions, zero padding), on a black picture:
+# > in how many places of the 28×28 map can it say anything but the same? What does that make of its SPC on H?
+# >
+# > <details><summary>Solution</summary>
+# >
+# > Two convolutions reach two pixels: only a frame two pixels wide differs from the inside. The places of the 28×28 map lie more than two pixels
+# > apart, so that is the outermost ring, $28^2 - 26^2 = 108$ of 784. Inside it the drawn map is constant, and its ranks are all
+# > tied, so SPC rests on the left and the right edge. That is Table 3's first row: small, and not zero.
+# >
+# > </details>
 #
-# :::{admonition} Solution
-# :class: dropdown
-# Two convolutions reach two pixels: only a frame two pixels wide differs from the inside. The places of the 28×28 map lie more than two pixels
-# apart, so that is the outermost ring, $28^2 - 26^2 = 108$ of 784. Inside it the drawn map is constant, and its ranks are all
-# tied, so SPC rests on the left and the right edge. That is Table 3's first row: small, and not zero.
-# :::
+# > **Exercise 2, in code**
+# >
+# > Give the readout two pixels of zero padding of its own and *no* network (`encoder=EncoderConfig(net="pixels"), padding=2`). The paper reaches an SPC of .397 on H. How much
+# > of that is left if the padding is `reflect`? (`padding.set_padding_mode` works on a readout.)
+# >
+# > <details><summary>A start</summary>
+# >
+# > `padding.set_padding_mode(heads.Readout(3, len(experiments.TARGETS), padding=2, size=scale["size"]), "reflect")`, trained by `training.fit` as in `experiments.run_readout`. Reflected pixels look like pixels: expect little.
+# >
+# > </details>
 #
-# :::{admonition} 2. In code
-# :class: exercise
-# Give the readout two pixels of zero padding of its own and *no* network (`encoder=EncoderConfig(net="pixels"), padding=2`). The paper reaches an SPC of .397 on H. How much
-# of that is left if the padding is `reflect`? (`padding.set_padding_mode` works on a readout.)
-# :::
-#
-# :::{admonition} A start
-# :class: dropdown
-# `padding.set_padding_mode(heads.Readout(3, len(experiments.TARGETS), padding=2, size=scale["size"]), "reflect")`, trained by `training.fit` as in `experiments.run_readout`. Reflected pixels look like pixels: expect little.
-# :::
-#
-# :::{admonition} 3. To overturn the claim
-# :class: exercise
-# If the maps came from what photographs have in common (sky above, ground below), a readout trained on photographs turned by random quarter turns
-# would fail. Turn them (`torch.rot90`), train again, and look at V.
-# :::
-#
-# :::{admonition} A hint
-# :class: dropdown
-# The scores on noise and black pictures in the table of cells answer the same question: nothing there is up.
-# :::
+# > **Exercise 3, to overturn the claim**
+# >
+# > If the maps came from what photographs have in common (sky above, ground below), a readout trained on photographs turned by random quarter turns
+# > would fail. Turn them (`torch.rot90`), train again, and look at V.
+# >
+# > <details><summary>A hint</summary>
+# >
+# > The scores on noise and black pictures in the table of cells answer the same question: nothing there is up.
+# >
+# > </details>
 
 # %%
 print(page.provenance(workspace, splits))

@@ -9,13 +9,12 @@
 # %% [markdown]
 # # 03 · Does averaging over space throw position away?
 #
-# :::{admonition} The puzzle
-# :class: puzzle
-# A classifier that ends in *global average pooling* ({term}`GAP`) adds up each channel over the whole image, and so forgets where
-# anything was. It can say *what* is in a picture, but not *where*.
-#
-# Train one to say where. It is right every time.
-# :::
+# > **The puzzle**
+# >
+# > A classifier that ends in *global average pooling* ([GAP](../book/glossary.md#gap)) adds up each channel over the whole image, and so forgets where
+# > anything was. It can say *what* is in a picture, but not *where*.
+# >
+# > Train one to say where. It is right every time.
 
 # %% tags=["parameters"]
 profile = "quick"     # smoke | quick | paper
@@ -57,7 +56,7 @@ print(page.provenance(workspace, splits))
 # %% [markdown]
 # ## What the paper claims
 #
-# Four statements of Table 1 of {cite:t}`islam2021global`, each with the rule by which this page judges it, the rival
+# Four statements of Table 1 of [Islam et al. (2021)](../book/bibliography.md#islam2021global), each with the rule by which this page judges it, the rival
 # explanation that a control tries, and when these rules were fixed.
 
 # %%
@@ -70,10 +69,9 @@ page.claim_box(*claims.CLAIMS)
 # over space. In the middle of the image, nine places of the output see the pixel. Near the border, some of those nine
 # places do not exist.
 #
-# :::{admonition} A guess to make
-# :class: guess
-# Which sum does the pixel give in the middle, on an edge, in a corner? Work it out before you look below.
-# :::
+# > **A guess to make**
+# >
+# > Which sum does the pixel give in the middle, on an edge, in a corner? Work it out before you look below.
 
 # %%
 kernel = torch.ones(1, 1, 3, 3)
@@ -84,17 +82,17 @@ sums.reshape(4, 4)
 # %% [markdown]
 # The sum over space still tells corner, edge and middle apart: one channel, one layer, nothing learned. Position has moved
 # from *where* in the map to *how much* in the channel. With many channels, each cut off by the border in its own way,
-# a linear layer can read the place off the {term}`pooled latent` $z$,
+# a linear layer can read the place off the [pooled latent](../book/glossary.md#pooled-latent) $z$,
 #
 # $$ z_c = \frac{1}{HW} \sum_{i,j} f_c(i, j), \qquad y = W z \quad \text{(in order)}, \qquad y = W z_\pi \quad \text{(shuffled)}, $$
 #
-# where $f$ is the {term}`feature map`, $c$ a {term}`channel`, and $\pi$ a permutation of the channels that is drawn anew in every forward
+# where $f$ is the [feature map](../book/glossary.md#feature-map), $c$ a [channel](../book/glossary.md#channel), and $\pi$ a permutation of the channels that is drawn anew in every forward
 # pass. If the place is written in *which* channel responds, shuffling the channels must erase it.
 
 # %% [markdown]
 # ## Build it
 #
-# A {term}`canvas` is a grid of $k \times k$ empty cells, one of which holds an image. The authors place the images one by
+# A [canvas](../book/glossary.md#canvas) is a grid of $k \times k$ empty cells, one of which holds an image. The authors place the images one by
 # one, in a loop:
 
 # %%
@@ -124,8 +122,8 @@ page.show(fig, "03_canvases", f"""The nine locations of a 3×3 canvas ({splits.t
           "Nine canvases, each with one small image in another of nine cells.", workspace=workspace)
 
 # %% [markdown]
-# The two networks share everything up to the feature map $f$. Their {term}`heads <head>` differ in more than the shuffle: GAPNet's is a
-# 3×3 convolution and then the average ({term}`GAPNet`, `classifiers.gapnet`), {term}`PermuteNet`'s the average, the shuffle and a linear
+# The two networks share everything up to the feature map $f$. Their [heads](../book/glossary.md#head) differ in more than the shuffle: GAPNet's is a
+# 3×3 convolution and then the average ([GAPNet](../book/glossary.md#gapnet), `classifiers.gapnet`), [PermuteNet](../book/glossary.md#permutenet)'s the average, the shuffle and a linear
 # layer (`classifiers.permutenet`). So a third head, the linear one *without* a shuffle, belongs among the controls.
 
 # %%
@@ -155,7 +153,7 @@ with torch.random.fork_rng(), torch.no_grad():
                                permutenet(canvases))
 
 # %% [markdown]
-# An identity to hold on to: under *circular* padding, moving the image by a multiple of the network's {term}`total stride` only
+# An identity to hold on to: under *circular* padding, moving the image by a multiple of the network's [total stride](../book/glossary.md#total-stride) only
 # rotates the feature map. Its average cannot change, so $z$ is the same in all nine cells, and no head can do better than
 # guess. Zero padding breaks the identity before any training:
 
@@ -183,7 +181,7 @@ for mode in ("circular", "zeros"):
 #   GAPNet's location. It is not enough for PermuteNet: after so few steps, slow learning looks the same as lost position.
 # * Digits are not mirrored in training, as CIFAR images are: a mirrored digit is another sign.
 # * The head is padded like the rest of the network. The released one is zero-padded, which matters
-#   ({numref}`fig-03_reads_heads`); no GAPNet with another padding was released to compare with.
+#   ([figure 03_reads_heads](#fig-03_reads_heads)); no GAPNet with another padding was released to compare with.
 # * The paper reports the *best test accuracy of all epochs*, a choice made on the test set. Here the last epoch counts, and
 #   the authors' rule has a column of its own.
 # * On a GPU, networks are trained and tested in bfloat16 (autocast), the authors' in float32.
@@ -378,7 +376,7 @@ for (task, grid, mode), networks in learned.groupby(["task", "grid", "padding_mo
 # %% [markdown]
 # Two of the networks were followed in more detail, one for each task, with zero padding. Beside them stand two that are small enough for a CPU:
 # digits, width 16, 4,000 steps, nine answers each (the nine cells, or nine of the ten digits). All four are on file. The networks that this page trains
-# itself, on a shorter schedule, are in {numref}`tab-03_followed`.
+# itself, on a shorter schedule, are in [table 03_followed](#tab-03_followed).
 
 # %%
 schedule = follow or profile
@@ -442,7 +440,7 @@ assert [epoch["accuracy"] for epoch in of_image["by_epoch"]][-1] > of_image["by_
 # %% [markdown]
 # For location, seven cells have a level of their own and are recognised nearly every time. The other two share their level with one of the seven and are never
 # named. That is where 7/9 = 77.8 % comes from, and the paper's 78.8, 78.3 and 78.3 % are the same number of cells. For image class the levels overlap.
-# Seven is not a law: two networks with other seeds end at exactly six ({numref}`fig-03_by_epoch`).
+# Seven is not a law: two networks with other seeds end at exactly six ([figure 03_by_epoch](#fig-03_by_epoch)).
 #
 # The same on a CPU:
 
@@ -539,7 +537,7 @@ page.table(table.drop(columns="this run") if workspace.is_reference else table, 
 # ## Where on its map does GAPNet read?
 #
 # GAPNet's head convolves the feature map to one channel for each cell and then averages. So before the average there is a
-# {term}`confidence map` $m_k$ for each cell $k$, and the answer is a vote of all positions. What a position $p$ adds to the answer $t$ is its
+# [confidence map](../book/glossary.md#confidence-map) $m_k$ for each cell $k$, and the answer is a vote of all positions. What a position $p$ adds to the answer $t$ is its
 # confidence in $t$ over that in the other cells,
 #
 # $$ e_t(p) = m_t(p) - \frac{1}{K - 1} \sum_{k \neq t} m_k(p), \qquad \frac{1}{HW} \sum_p e_t(p) = y_t - \frac{1}{K - 1} \sum_{k \neq t} y_k . $$
@@ -691,7 +689,7 @@ if reads_reference:
 # %% [markdown]
 # ## Channels as place cells
 #
-# If position sits in *which* channel responds, single channels should have a {term}`place field`: a part of the canvas that
+# If position sits in *which* channel responds, single channels should have a [place field](../book/glossary.md#place-field): a part of the canvas that
 # they respond to, whatever the image. Look for maps that are bright in few cells, with a large share of variance explained.
 
 # %%
@@ -868,21 +866,21 @@ page.against_paper(reference, here, "03_against_paper", workspace=workspace,
 #   has already turned *where* into *how much*, channel by channel. Under circular padding there is nothing to keep.
 # * **For a linear head the order matters.** One fixed shuffle costs nothing. Under a new one in every pass, a linear layer can
 #   rely on one number only, the sum of all channels. At the paper's scale the network learns to tell one cell after another by that
-#   number and stops at six or seven of nine ({numref}`fig-03_one_number`); the paper's 78.8 % amounts to seven. So what the shuffle
+#   number and stops at six or seven of nine ([figure 03_one_number](#fig-03_one_number)); the paper's 78.8 % amounts to seven. So what the shuffle
 #   leaves is not a trace of position but six or seven cells, each recognised nearly every time.
 # * **And the network keeps no more than it needs.** A reader that may use the channels of a network with seven cells in order finds seven
-#   as well ({numref}`tab-03_readers`): trained under the shuffle, the network does not write the other two down anywhere.
+#   as well ([table 03_readers](#tab-03_readers)): trained under the shuffle, the network does not write the other two down anywhere.
 # * **A finer grid has more answers.** A falling accuracy says that position was lost only if fewer answers are held. The paper's
-#   PermuteNets hold *more* cells in a finer grid, 7, 9 and 11 of 9, 25 and 49 ({numref}`tab-03_answers_held`); what falls is their share.
+#   PermuteNets hold *more* cells in a finer grid, 7, 9 and 11 of 9, 25 and 49 ([table 03_answers_held](#tab-03_answers_held)); what falls is their share.
 #   Ours hold 6 or 7, 8 and 4: one network of each finer grid, so whether 7×7 was unlucky or fewer cells fit in 20 epochs is open.
 # * **That semantics survive better is not what these runs show.** Both tasks must squeeze their answer through that one number, and after 20
 #   epochs the image class has got less far than in the paper, 42 to 49 % against 73.6 %. Of what GAPNet reaches above chance, PermuteNet keeps
 #   less for image class than for location with each of the three seeds, though the interval of the difference includes 0, and the curve for image class still
-#   rises ({numref}`fig-03_by_epoch`). The yardstick matters, too. In the paper's own 3×3
+#   rises ([figure 03_by_epoch](#fig-03_by_epoch)). The yardstick matters, too. In the paper's own 3×3
 #   row under zero padding, 9 cells against 10 classes, PermuteNet goes 76 % of the way from chance to 100 % for location and
 #   71 % for image class; of what GAPNet reaches it keeps 76 % and 88 %.
 # * **The released GAPNet has two sources of position:** the padding of its backbone and that of its own head, which alone is enough
-#   ({numref}`fig-03_reads_heads`).
+#   ([figure 03_reads_heads](#fig-03_reads_heads)).
 # * **Not shown here:** that a network *uses* position where it does not have to. Pages 05 to 07 test that.
 #
 # ## Summary
@@ -896,43 +894,43 @@ page.against_paper(reference, here, "03_against_paper", workspace=workspace,
 #
 # ## Exercises
 #
-# ::::{admonition} Exercise 1, by pencil
-# :class: exercise
-# In the 4×4 example, replace zero padding by replicate padding. What do corner, edge and middle sum to? GAPNet tells the
-# location under replicate padding all the same; what does it have that the example lacks?
+# > **Exercise 1, by pencil**
+# >
+# > In the 4×4 example, replace zero padding by replicate padding. What do corner, edge and middle sum to? GAPNet tells the
+# > location under replicate padding all the same; what does it have that the example lacks?
+# >
+# > <details><summary>Solution</summary>
+# >
+# > Nine everywhere: what a border pixel loses outside the map it gains from its own copy. That holds for every kernel whose
+# > two ends weigh the same. With ends $a$ and $b$, a row's first pixel counts twice with one end and never with the other, so
+# > its sum differs from the middle's by $a - b$. Learned kernels are not symmetric, and a ReLU follows each.
+# >
+# > </details>
 #
-# :::{admonition} Solution
-# :class: dropdown
-# Nine everywhere: what a border pixel loses outside the map it gains from its own copy. That holds for every kernel whose
-# two ends weigh the same. With ends $a$ and $b$, a row's first pixel counts twice with one end and never with the other, so
-# its sum differs from the middle's by $a - b$. Learned kernels are not symmetric, and a ReLU follows each.
-# :::
-# ::::
+# > **Exercise 2, in code**
+# >
+# > Give PermuteNet's linear layer the *sorted* channels, `z.sort(1).values`. Sorting forgets the order, yet keeps more than
+# > the sum does. How much location comes back?
+# >
+# > <details><summary>A start</summary>
+# >
+# > Replace `net.head[2]` by a module whose `forward` returns `z.sort(1).values`, and train it as above. Whatever comes back
+# > was in the *values* of the channels, not in their order.
+# >
+# > </details>
 #
-# ::::{admonition} Exercise 2, in code
-# :class: exercise
-# Give PermuteNet's linear layer the *sorted* channels, `z.sort(1).values`. Sorting forgets the order, yet keeps more than
-# the sum does. How much location comes back?
-#
-# :::{admonition} A start
-# :class: dropdown
-# Replace `net.head[2]` by a module whose `forward` returns `z.sort(1).values`, and train it as above. Whatever comes back
-# was in the *values* of the channels, not in their order.
-# :::
-# ::::
-#
-# ::::{admonition} Exercise 3, to overturn the claim
-# :class: exercise
-# Train GAPNet on eight of the nine cells and let it regress row and column. Where does it put the ninth, which it has never
-# seen? If it cannot tell, it has learned a list of nine patterns, not position.
-#
-# :::{admonition} A hint
-# :class: dropdown
-# Give the head two outputs, row and column, and train with the mean squared error. Leave out a corner, not the middle: a
-# network that says the mean of what it has seen would be right about the middle. Page 04 asks this of frozen networks, with
-# half of the cells left out.
-# :::
-# ::::
+# > **Exercise 3, to overturn the claim**
+# >
+# > Train GAPNet on eight of the nine cells and let it regress row and column. Where does it put the ninth, which it has never
+# > seen? If it cannot tell, it has learned a list of nine patterns, not position.
+# >
+# > <details><summary>A hint</summary>
+# >
+# > Give the head two outputs, row and column, and train with the mean squared error. Leave out a corner, not the middle: a
+# > network that says the mean of what it has seen would be right about the middle. Page 04 asks this of frozen networks, with
+# > half of the cells left out.
+# >
+# > </details>
 
 # %%
 print(page.provenance(workspace, splits))

@@ -9,12 +9,11 @@
 # %% [markdown]
 # # 04 · Does a network trained on classes know where?
 #
-# :::{admonition} The puzzle
-# :class: puzzle
-# This network was trained to name photographs; nothing ever asked it where things are. Freeze it, and keep only the average of each channel.
-# A linear layer on those averages names the cell of a 3×3 canvas that holds the picture, nearly every time. But it does so just as well on the
-# averages of a network with random weights. So what did we learn about the trained one?
-# :::
+# > **The puzzle**
+# >
+# > This network was trained to name photographs; nothing ever asked it where things are. Freeze it, and keep only the average of each channel.
+# > A linear layer on those averages names the cell of a 3×3 canvas that holds the picture, nearly every time. But it does so just as well on the
+# > averages of a network with random weights. So what did we learn about the trained one?
 
 # %% tags=["parameters"]
 profile = "quick"     # smoke | quick | paper
@@ -53,7 +52,7 @@ print(page.provenance(workspace, splits))
 # %% [markdown]
 # ## What the paper claims
 #
-# Supplement S1 of {cite:t}`islam2021global` reads two frozen ResNet-18s, one trained on ImageNet and one for segmentation on PASCAL VOC. Location can be decoded
+# Supplement S1 of [Islam et al. (2021)](../book/bibliography.md#islam2021global) reads two frozen ResNet-18s, one trained on ImageNet and one for segmentation on PASCAL VOC. Location can be decoded
 # through GAPNet's head and not through a shuffled one. The supplement shows this in a figure and prints no number. Each network is a claim of its own here, judged on
 # whatever stands in for it. For classification that is the ImageNet ResNet-18; without its weights, the other ImageNet networks; without any, the small
 # network that learns to name photographs. For segmentation it is the small network that learns to label pixels.
@@ -64,15 +63,14 @@ page.claim_box(*claims.CLAIMS)
 # %% [markdown]
 # ## By hand: averaging commutes with a 1×1 convolution
 #
-# On a frozen network, the {term}`head` of {term}`GAPNet` is a 1×1 convolution followed by {term}`GAP`. Both are linear; one acts on channels, the other on positions:
+# On a frozen network, the [head](../book/glossary.md#head) of [GAPNet](../book/glossary.md#gapnet) is a 1×1 convolution followed by [GAP](../book/glossary.md#gap). Both are linear; one acts on channels, the other on positions:
 #
 # $$ \frac{1}{HW} \sum_{ij} \Big( \sum_c W_{kc} f_c(i, j) + b_k \Big) = \sum_c W_{kc} \Big( \frac{1}{HW} \sum_{ij} f_c(i, j) \Big) + b_k = (W z + b)_k . $$
 #
-# :::{admonition} A guess to make
-# :class: guess
-# So the head needs no feature maps. The {term}`pooled latent` $z$ is enough: a few hundred numbers per picture, computed once. Does that also hold for the
-# 3×3 convolution of the released GAPNet? Under every padding?
-# :::
+# > **A guess to make**
+# >
+# > So the head needs no feature maps. The [pooled latent](../book/glossary.md#pooled-latent) $z$ is enough: a few hundred numbers per picture, computed once. Does that also hold for the
+# > 3×3 convolution of the released GAPNet? Under every padding?
 
 # %%
 torch.manual_seed(0)
@@ -91,7 +89,7 @@ with torch.no_grad():
 #
 # ## Build it
 #
-# Place every image in every cell of a {term}`canvas`, run the frozen network once, and keep $z$ of each stage. A head is then an ordinary linear
+# Place every image in every cell of a [canvas](../book/glossary.md#canvas), run the frozen network once, and keep $z$ of each stage. A head is then an ordinary linear
 # classifier, and several are trained side by side (`heads.Heads`):
 
 # %%
@@ -110,7 +108,7 @@ with torch.no_grad():                                                          #
 
 # %% [markdown]
 # **What is the most that a stage can know?** A unit sees only part of the canvas. Where that part contains no border, two cells look alike: in a 7×7 grid, a stage whose
-# units reach over one cell can tell apart the four corners, the four edges and the interior, so nine {term}`distinguishable cells` and not 49. They can be counted:
+# units reach over one cell can tell apart the four corners, the four edges and the interior, so nine [distinguishable cells](../book/glossary.md#distinguishable-cells) and not 49. They can be counted:
 # put one image in every cell and see which $z$ differ.
 
 # %%
@@ -296,15 +294,14 @@ if reference:
 # %% [markdown]
 # ## Controls that could overturn the reading
 #
-# :::{admonition} Is it training, the padding, the head, the number of channels?
-# :class: control
-# **Random weights** decide whether training put it there: compare {numref}`fig-04_by_stage` with {numref}`fig-04_by_stage_random`.
-# **Circular padding**, same weights: in the small network, whose {term}`total stride` (8) divides the cells, moving the image by a cell only rotates the feature maps, so accuracy must be
-# *exactly* chance. **Permuted labels:** a head that is asked for something $z$ cannot hold must be near chance on test images; otherwise it has memorised them
-# (its accuracy scatters, because all canvases of a cell look alike and share one lot of labels).
-# **Few channels:** equally many from every stage, drawn at random, because later stages are wider. An ImageNet network need *not* be blind under circular padding:
-# its pooling or its first layer may meet the border in other ways.
-# :::
+# > **Is it training, the padding, the head, the number of channels?**
+# >
+# > **Random weights** decide whether training put it there: compare [figure 04_by_stage](#fig-04_by_stage) with [figure 04_by_stage_random](#fig-04_by_stage_random).
+# > **Circular padding**, same weights: in the small network, whose [total stride](../book/glossary.md#total-stride) (8) divides the cells, moving the image by a cell only rotates the feature maps, so accuracy must be
+# > *exactly* chance. **Permuted labels:** a head that is asked for something $z$ cannot hold must be near chance on test images; otherwise it has memorised them
+# > (its accuracy scatters, because all canvases of a cell look alike and share one lot of labels).
+# > **Few channels:** equally many from every stage, drawn at random, because later stages are wider. An ImageNet network need *not* be blind under circular padding:
+# > its pooling or its first layer may meet the border in other ways.
 
 # %%
 def controls(plan):
@@ -388,15 +385,15 @@ for part in shown:
 #
 # * **The verdicts are about decoding:** whether a linear head reads the cell off the averages of the last stage while its channels are in order, and whether a shuffle takes away more than
 #   half of that.
-# * **They say nothing about training** where a random network of the same architecture does more than half as well, and in the reference runs it does ({numref}`fig-04_by_stage_random`). Under circular
+# * **They say nothing about training** where a random network of the same architecture does more than half as well, and in the reference runs it does ([figure 04_by_stage_random](#fig-04_by_stage_random)). Under circular
 #   padding the small networks hold no location at all, whatever their weights. What a head reads from them otherwise is the mark that padding leaves.
-# * **Reach sets the ceiling** ({numref}`fig-04_by_stage`): shallow stages see no border from interior cells, and distinguish nine cells. A random network's ceiling can be
+# * **Reach sets the ceiling** ([figure 04_by_stage](#fig-04_by_stage)): shallow stages see no border from interior cells, and distinguish nine cells. A random network's ceiling can be
 #   lower than a trained one's: it has no biases, so the empty canvas is 0 in every layer, and the border shows only where the image reaches it.
-# * **Reach is not all.** In the 3×3 grid every stage can distinguish all nine cells, and still more is read from deeper ones, also from an equal number of channels ({numref}`fig-04_controls`).
-# * **A sense of place, not a list.** Fitted on half of the cells, a ridge regression places the other half too ({numref}`fig-04_between`): the code is smooth enough to
+# * **Reach is not all.** In the 3×3 grid every stage can distinguish all nine cells, and still more is read from deeper ones, also from an equal number of channels ([figure 04_controls](#fig-04_controls)).
+# * **A sense of place, not a list.** Fitted on half of the cells, a ridge regression places the other half too ([figure 04_between](#fig-04_between)): the code is smooth enough to
 #   interpolate.
 # * **Large ImageNet networks** meet the border in more ways than one: max-pooling with padding, pooling that rounds up, first layers without padding. With its convolutions switched to
-#   circular padding, SqueezeNet 1.1 is above chance in every grid ({numref}`fig-04_controls`): the mode of the convolutions is not the whole story.
+#   circular padding, SqueezeNet 1.1 is above chance in every grid ([figure 04_controls](#fig-04_controls)): the mode of the convolutions is not the whole story.
 # * **Not shown:** that a trained network *uses* any of this. A head can read what the network itself ignores.
 
 # %%
@@ -419,42 +416,42 @@ if reference:   # the sentences above, on the committed records
 #
 # ## Exercises
 #
-# ::::{admonition} Exercise 1, by pencil
-# :class: exercise
-# Stage 3 of the small network: two 3×3 convolutions at stride 1, two at stride 2, two at stride 4, with 2×2 pools between. How wide is the window that one of its units sees? In a 5×5 grid
-# of 16-pixel cells, how many cells can it distinguish? The border affects a cell when some window holds part of its image and part of what is beyond the border.
+# > **Exercise 1, by pencil**
+# >
+# > Stage 3 of the small network: two 3×3 convolutions at stride 1, two at stride 2, two at stride 4, with 2×2 pools between. How wide is the window that one of its units sees? In a 5×5 grid
+# > of 16-pixel cells, how many cells can it distinguish? The border affects a cell when some window holds part of its image and part of what is beyond the border.
+# >
+# > <details><summary>Solution</summary>
+# >
+# > Each convolution adds one of its own input pixels on both sides: $2 \cdot 1 + 2 \cdot 2 + 2 \cdot 4 = 14$. The pools add 1 and 2 pixels on one side. So the window is $1 + 2 \cdot 14 + 3 = 32$
+# > pixels wide. It spans the 16 pixels between the second ring of cells and the border, so all five rows differ, and $5 \times 5 = 25$ cells. Compare it with the grey step of a trained network on
+# > digits, whose cells are 16 pixels wide. A random one, without biases, may show only $3 \times 3 = 9$: there only the first ring, which touches the border, feels it.
+# >
+# > </details>
 #
-# :::{admonition} Solution
-# :class: dropdown
-# Each convolution adds one of its own input pixels on both sides: $2 \cdot 1 + 2 \cdot 2 + 2 \cdot 4 = 14$. The pools add 1 and 2 pixels on one side. So the window is $1 + 2 \cdot 14 + 3 = 32$
-# pixels wide. It spans the 16 pixels between the second ring of cells and the border, so all five rows differ, and $5 \times 5 = 25$ cells. Compare it with the grey step of a trained network on
-# digits, whose cells are 16 pixels wide. A random one, without biases, may show only $3 \times 3 = 9$: there only the first ring, which touches the border, feels it.
-# :::
-# ::::
+# > **Exercise 2, in code**
+# >
+# > Run the page with `-p grids 10`. Which stage of the small network can tell the four cells in the middle of a 10×10 grid apart?
+# >
+# > <details><summary>A hint</summary>
+# >
+# > Count first, for digits. Stage 4 adds two convolutions at stride 8 and a pool: its window is $1 + 2 \cdot (14 + 16) + 7 = 68$ pixels wide and moves in steps of 8. From the middle cells to the
+# > nearest border there are 64 pixels; the window that reaches over the upper border by the least ends at pixel 61. So no stage can, and the grey step of stage 4 is at most
+# > $9 \times 9 = 81$ of 100.
+# >
+# > </details>
 #
-# ::::{admonition} Exercise 2, in code
-# :class: exercise
-# Run the page with `-p grids 10`. Which stage of the small network can tell the four cells in the middle of a 10×10 grid apart?
-#
-# :::{admonition} A hint
-# :class: dropdown
-# Count first, for digits. Stage 4 adds two convolutions at stride 8 and a pool: its window is $1 + 2 \cdot (14 + 16) + 7 = 68$ pixels wide and moves in steps of 8. From the middle cells to the
-# nearest border there are 64 pixels; the window that reaches over the upper border by the least ends at pixel 61. So no stage can, and the grey step of stage 4 is at most
-# $9 \times 9 = 81$ of 100.
-# :::
-# ::::
-#
-# ::::{admonition} Exercise 3, to overturn the reading
-# :class: exercise
-# "Training did not put it there." Train the small network for ten times as long, on photographs at random positions of a canvas, so that position is of no use. Does the
-# accuracy of the last stage fall below the random network's?
-#
-# :::{admonition} A hint
-# :class: dropdown
-# Page 03 has a related measurement: the place fields of networks trained for image class, beside those of random ones. If the accuracy falls, training does matter:
-# it can wear away the mark of the padding.
-# :::
-# ::::
+# > **Exercise 3, to overturn the reading**
+# >
+# > "Training did not put it there." Train the small network for ten times as long, on photographs at random positions of a canvas, so that position is of no use. Does the
+# > accuracy of the last stage fall below the random network's?
+# >
+# > <details><summary>A hint</summary>
+# >
+# > Page 03 has a related measurement: the place fields of networks trained for image class, beside those of random ones. If the accuracy falls, training does matter:
+# > it can wear away the mark of the padding.
+# >
+# > </details>
 
 # %%
 print(page.provenance(workspace, splits))

@@ -9,13 +9,12 @@
 # %% [markdown]
 # # 05 · Shift a picture by a few pixels: is it still the same thing?
 #
-# :::{admonition} The puzzle
-# :class: puzzle
-# A convolution does the same everywhere, and averaging over space forgets where. So a network made of the two should say the same of a picture and
-# of the picture three pixels further left.
-#
-# Ask one. It often changes its mind.
-# :::
+# > **The puzzle**
+# >
+# > A convolution does the same everywhere, and averaging over space forgets where. So a network made of the two should say the same of a picture and
+# > of the picture three pixels further left.
+# >
+# > Ask one. It often changes its mind.
 
 # %% tags=["parameters"]
 profile = "quick"     # smoke | quick | paper
@@ -60,8 +59,8 @@ for splits in sets.values():
 # %% [markdown]
 # ## What the paper claims
 #
-# {cite:t}`islam2021global` train a network to ignore shifts, {term}`AugShift`, and compare it with an ordinary network and with {term}`BlurPool`
-# {cite:p}`zhang2019making`. Each rule says which effects are too small to matter, what a run needs to be judged at all, and when the rule was fixed. Where the
+# [Islam et al. (2021)](../book/bibliography.md#islam2021global) train a network to ignore shifts, [AugShift](../book/glossary.md#augshift), and compare it with an ordinary network and with [BlurPool](../book/glossary.md#blurpool)
+# ([Zhang, 2019](../book/bibliography.md#zhang2019making)). Each rule says which effects are too small to matter, what a run needs to be judged at all, and when the rule was fixed. Where the
 # paper prints a gain, only one of about that size counts as *reproduced*: how much consistency there is to gain depends on how long a network was trained.
 
 # %%
@@ -74,14 +73,13 @@ page.claim_box(*claims)
 # Padding is one reason why a shift matters: the border sees other things. Here is another that needs no border. A network halves its maps several times
 # by keeping every second value (a *stride* of 2). Take a row of eight dark pixels with a single one of brightness 4.
 #
-# :::{admonition} A guess to make
-# :class: guess
-# Keep every second pixel, counted from 0, and add up what is kept. What is the sum when the bright pixel is number 2? When it is number 3? And if the
-# row is blurred first, each pixel a quarter of its left neighbour, half of itself and a quarter of its right one?
-#
-# And {term}`consistency`, how often a network says the same of a picture in two places: five pictures are classified as 3, 1, 4, 1, 5 in one place and as 3, 1, 4, 2, 6 in another.
-# What is it? What is it for a network that says 7 whatever it sees?
-# :::
+# > **A guess to make**
+# >
+# > Keep every second pixel, counted from 0, and add up what is kept. What is the sum when the bright pixel is number 2? When it is number 3? And if the
+# > row is blurred first, each pixel a quarter of its left neighbour, half of itself and a quarter of its right one?
+# >
+# > And [consistency](../book/glossary.md#consistency), how often a network says the same of a picture in two places: five pictures are classified as 3, 1, 4, 1, 5 in one place and as 3, 1, 4, 2, 6 in another.
+# > What is it? What is it for a network that says 7 whatever it sees?
 
 # %%
 row = torch.tensor([[[0.0, 0, 4, 0, 0, 0, 0, 0]]])
@@ -138,7 +136,7 @@ page.show(fig, "05_fills_shown", """One photograph, and the same moved 16 pixels
           "Five photographs of a cat: in the middle, and shifted with black, mirrored, wrapped-around and true surroundings.", workspace=workspace)
 
 # %% [markdown]
-# The loss. Two crops $x_1, x_2$ of a picture with label $t$ go through one network; $z$ is its {term}`pooled latent`, $y$ its answer:
+# The loss. Two crops $x_1, x_2$ of a picture with label $t$ go through one network; $z$ is its [pooled latent](../book/glossary.md#pooled-latent), $y$ its answer:
 #
 # $$ L = \tfrac{1}{2}\,\big(\mathrm{CE}(y_1, t) + \mathrm{CE}(y_2, t)\big) + \lambda\,\mathrm{MSE}(z_1, z_2). $$
 
@@ -168,7 +166,7 @@ by_hand = (predictions[0] == predictions[1]).double().mean().item()
 assert augshift.consistency(net, few, reach)["consistency"] == by_hand
 
 # %% [markdown]
-# An identity: under *circular* padding and circular fill, a shift by a multiple of the network's {term}`total stride` (8) only shifts its last maps circularly, and the average of
+# An identity: under *circular* padding and circular fill, a shift by a multiple of the network's [total stride](../book/glossary.md#total-stride) (8) only shifts its last maps circularly, and the average of
 # a map does not change. Such a network agrees with itself in 100 % of these cases, trained or not. Shifts in between still make pixels blink.
 
 # %%
@@ -411,12 +409,11 @@ page.table(beside(of_gains, ["method", "against"]), "05_gains",
 # %% [markdown]
 # ## Controls that could overturn the reading
 #
-# :::{admonition} Is it AugShift, or what comes with it?
-# :class: control
-# **Two crops** are twice the work and twice the views: the baseline gets as much (*twice as long*), and the crops without the term are in the figure above. **One crop** is what
-# any training recipe does. **MSE without crops** classifies whole images only; the crop enters by the term alone. **Random padding** {cite:p}`yang2023random` moves the border
-# instead of the image. And a **collapsed** network would be consistent for the wrong reason: its latents would be short, or of low {term}`effective rank`.
-# :::
+# > **Is it AugShift, or what comes with it?**
+# >
+# > **Two crops** are twice the work and twice the views: the baseline gets as much (*twice as long*), and the crops without the term are in the figure above. **One crop** is what
+# > any training recipe does. **MSE without crops** classifies whole images only; the crop enters by the term alone. **Random padding** ([Yang et al., 2023](../book/bibliography.md#yang2023random)) moves the border
+# > instead of the image. And a **collapsed** network would be consistent for the wrong reason: its latents would be short, or of low [effective rank](../book/glossary.md#effective-rank).
 
 # %%
 panels(["baseline", "baseline_long", "one_crop", "two_crops", "augshift", "mse_only", "random_padding",
@@ -517,7 +514,7 @@ for source, frame in fills.items():
 # The shift is circular: nothing of the picture is lost, and what leaves on the right comes back on the left. (Small pictures have no true surroundings, and this fill has
 # an exact control.) A zero-padded network still meets a seam and a border. A second curve has the black border of Table 2, where the picture leaves for good.
 #
-# The control is adaptive polyphase sampling, {term}`adaptive sampling` for short {cite:p}`chaman2021truly`. A stride of 2 keeps one of the four *polyphase components* of a map, always that of the even rows and
+# The control is adaptive polyphase sampling, [adaptive sampling](../book/glossary.md#adaptive-sampling) for short ([Chaman and Dokmani{\'c, 2021](../book/bibliography.md#chaman2021truly)). A stride of 2 keeps one of the four *polyphase components* of a map, always that of the even rows and
 # columns. Adaptive sampling keeps the one with the largest norm, so the choice moves along with the picture. By hand, on a row and the same row moved by a pixel:
 
 # %%
@@ -534,18 +531,17 @@ torch.testing.assert_close(kept_moved.sum((2, 3)), kept.sum((2, 3)))
 # %% [markdown]
 # Every strided block of the ResNet then samples like this, both of its branches alike, and its convolutions pad circularly. Its answer must not change under any circular shift.
 #
-# :::{admonition} Predictions, written before the first run
-# :class: guess
-# 1. Adaptive sampling with circular padding never changes its answer under circular shifts.
-# 2. Circular padding alone is exact at multiples of 8, and has teeth.
-# 3. The baseline has teeth too, and loses at multiples of 8, by its border.
-# 4. BlurPool's teeth are smaller than the baseline's.
-# 5. Networks that saw crops lose less at multiples of 8 than the baseline.
-# 6. Where a black border covers part of the picture, adaptive sampling loses as well.
-#
-# A prediction holds if every seed has it. The *loss at multiples of 8* is 100 % minus the mean agreement there, the two ends left out. A *tooth* is the
-# agreement at a multiple of 8 minus the mean of that one pixel before and after, which is 0 for a straight line.
-# :::
+# > **Predictions, written before the first run**
+# >
+# > 1. Adaptive sampling with circular padding never changes its answer under circular shifts.
+# > 2. Circular padding alone is exact at multiples of 8, and has teeth.
+# > 3. The baseline has teeth too, and loses at multiples of 8, by its border.
+# > 4. BlurPool's teeth are smaller than the baseline's.
+# > 5. Networks that saw crops lose less at multiples of 8 than the baseline.
+# > 6. Where a black border covers part of the picture, adaptive sampling loses as well.
+# >
+# > A prediction holds if every seed has it. The *loss at multiples of 8* is 100 % minus the mean agreement there, the two ends left out. A *tooth* is the
+# > agreement at a multiple of 8 minus the mean of that one pixel before and after, which is 0 for a straight line.
 
 # %%
 phase_configs = shift_phase.configs(profile, first, sets[first], steps=steps)
@@ -851,24 +847,24 @@ if cpu_phases := records.load(workspace.records("shift_phase", "cpu")):
     assert shift_phase.predictions(shift_phase.measures(cpu_phases))["holds"][:2].all()
 
 # %% [markdown]
-# * **Look at two crops before crediting the term.** {numref}`fig-05_controls` and the row *AugShift against two crops* of {numref}`tab-05_gains` separate what the paper's comparison holds
+# * **Look at two crops before crediting the term.** [figure 05_controls](#fig-05_controls) and the row *AugShift against two crops* of [table 05_gains](#tab-05_gains) separate what the paper's comparison holds
 #   together: showing a network shifted pictures, and drawing its latents together. The paper compares only with a network that saw neither. Here the crops gain
 #   nearly all there is to gain, and the interval of what the term adds contains 0.
-# * **Most of the gain is the border's** ({numref}`fig-05_fills`). A network that never saw a black margin changes its mind when one appears, whatever has moved. Where *true*
+# * **Most of the gain is the border's** ([figure 05_fills](#fig-05_fills)). A network that never saw a black margin changes its mind when one appears, whatever has moved. Where *true*
 #   surroundings come into view instead, AugShift's lead over the baseline shrinks from nearly thirty points to less than ten, and its lead over BlurPool to an interval that contains 0.
 # * **Crops and BlurPool address different causes.** BlurPool acts on the strides; crops show the network what a shifted picture looks like. With each of the four fills, the
 #   two together are more consistent than AugShift alone. In Cons.8 itself that lead is within the noise of three seeds, so the verdict there is *inconclusive*.
-# * **AugShift helps beyond the shifts it was shown.** Its lead over the baseline lasts where shifts exceed the reach of its crops ({numref}`fig-05_shifts`). That
+# * **AugShift helps beyond the shifts it was shown.** Its lead over the baseline lasts where shifts exceed the reach of its crops ([figure 05_shifts](#fig-05_shifts)). That
 #   every network loses consistency as shifts grow is in part because less of the picture is left to see.
 # * **Crops cost time.** In so short a training, a network that sees shifted pictures learns the classes more slowly than one that sees them in the middle. Twice the
 #   training still adds ten points to the baseline, so the accuracies of this run cannot be compared with Table 2's. Short training also leaves more consistency to gain.
-# * **To ignore a shift is not to forget the place.** The latents of AugShift's network still tell the cell of a canvas ({numref}`fig-05_location`), as those of every zero-padded
+# * **To ignore a shift is not to forget the place.** The latents of AugShift's network still tell the cell of a canvas ([figure 05_location](#fig-05_location)), as those of every zero-padded
 #   network here do. Circular padding holds no position at all. That does not make it consistent by itself: under Cons.8's black border it gains little, because the shift
 #   brings a border of its own, and at shifts that are no multiple of the stride it blinks. Only under circular shifts, which bring no border, is it far more consistent than the baseline.
-# * **Stride and border can be told apart** ({numref}`fig-05_phase`). Under circular padding and a circular shift there is no border, and what is left are the teeth of the strides;
+# * **Stride and border can be told apart** ([figure 05_phase](#fig-05_phase)). Under circular padding and a circular shift there is no border, and what is left are the teeth of the strides;
 #   adaptive sampling takes those away too, and nothing is left. What a zero-padded network loses at multiples of 8 is then its border's. How much of each there is in the other networks,
-#   and which prediction failed, {numref}`tab-05_phase_measures` and {numref}`tab-05_phase_predictions` say.
-# * **No collapse.** The latents keep most of their rank ({numref}`tab-05_latents`), so consistency is not that of a network with nothing to say.
+#   and which prediction failed, [table 05_phase_measures](#tab-05_phase_measures) and [table 05_phase_predictions](#tab-05_phase_predictions) say.
+# * **No collapse.** The latents keep most of their rank ([table 05_latents](#tab-05_latents)), so consistency is not that of a network with nothing to say.
 # * **Not shown:** the paper's numbers, which need its schedule (`--profile paper`); and what would happen at other choices of what it leaves open.
 #
 # ## Summary
@@ -880,38 +876,38 @@ if cpu_phases := records.load(workspace.records("shift_phase", "cpu")):
 #
 # ## Exercises
 #
-# ::::{admonition} Exercise 1, by pencil
-# :class: exercise
-# A network is right in 80 % of cases in the first place and in 80 % in the second. What is the least consistency it can have? The most?
+# > **Exercise 1, by pencil**
+# >
+# > A network is right in 80 % of cases in the first place and in 80 % in the second. What is the least consistency it can have? The most?
+# >
+# > <details><summary>Solution</summary>
+# >
+# > It is right in both places in at least 60 % of cases (80 + 80 − 100), and then it agrees with itself; where it is right in one place only, it does not. So 60 % at least. At most 100 %: right and
+# > wrong together, with the same wrong answers. High accuracy *under shifts* therefore forces consistency, and the reverse does not hold.
+# >
+# > </details>
 #
-# :::{admonition} Solution
-# :class: dropdown
-# It is right in both places in at least 60 % of cases (80 + 80 − 100), and then it agrees with itself; where it is right in one place only, it does not. So 60 % at least. At most 100 %: right and
-# wrong together, with the same wrong answers. High accuracy *under shifts* therefore forces consistency, and the reverse does not hold.
-# :::
-# ::::
+# > **Exercise 2, in code**
+# >
+# > Train two crops with half the range, `half = augshift.configure(profile, first, sets[first], method="two_crops", shift=c.shift // 2)`, and draw its curve into
+# > [figure 05_shifts](#fig-05_shifts). Does it fall earlier?
+# >
+# > <details><summary>A start</summary>
+# >
+# > `records.run_or_load("augshift", [half], run, seeds=seeds, workspace=workspace)` trains it and keeps its records. `augshift.scores` of them has the points of the curve;
+# > give them a method name of their own before you add them to `single["This run"]`.
+# >
+# > </details>
 #
-# ::::{admonition} Exercise 2, in code
-# :class: exercise
-# Train two crops with half the range, `half = augshift.configure(profile, first, sets[first], method="two_crops", shift=c.shift // 2)`, and draw its curve into
-# {numref}`fig-05_shifts`. Does it fall earlier?
-#
-# :::{admonition} A start
-# :class: dropdown
-# `records.run_or_load("augshift", [half], run, seeds=seeds, workspace=workspace)` trains it and keeps its records. `augshift.scores` of them has the points of the curve;
-# give them a method name of their own before you add them to `single["This run"]`.
-# :::
-# ::::
-#
-# ::::{admonition} Exercise 3, to overturn the reading
-# :class: exercise
-# The term needs no labels; the cross-entropies do. Give `augshift.objective` the labels of only 100 images, and both crops of all of them. Is there a number of labels below which the term
-# beats two crops?
-#
-# :::{admonition} A hint
-# :class: dropdown
-# Take the cross-entropies over the labelled images of a batch only, the mean squared difference over all, and train two crops on the same 100 images. Where labels are plenty, two crops
-# with one label are already trained to agree; where they are few, the term alone says so of the other images. If its gain over two crops has an interval above 0 there, over several seeds,
-# then this page's reading, *the crops do it*, holds only for sets that are labelled throughout.
-# :::
-# ::::
+# > **Exercise 3, to overturn the reading**
+# >
+# > The term needs no labels; the cross-entropies do. Give `augshift.objective` the labels of only 100 images, and both crops of all of them. Is there a number of labels below which the term
+# > beats two crops?
+# >
+# > <details><summary>A hint</summary>
+# >
+# > Take the cross-entropies over the labelled images of a batch only, the mean squared difference over all, and train two crops on the same 100 images. Where labels are plenty, two crops
+# > with one label are already trained to agree; where they are few, the term alone says so of the other images. If its gain over two crops has an interval above 0 there, over several seeds,
+# > then this page's reading, *the crops do it*, holds only for sets that are labelled throughout.
+# >
+# > </details>

@@ -9,13 +9,12 @@
 # %% [markdown]
 # # 06 · Switch off the channels that know left: does only the left suffer?
 #
-# :::{admonition} The puzzle
-# :class: puzzle
-# Mirror a street scene, and some of a network's averaged channels change. They must encode left and right, so switch them off: the segmentation falls apart, more than
-# after switching off as many at random. So position matters.
-#
-# But which channels change most when *anything* is done to the image? The most active ones. And which does a network miss most?
-# :::
+# > **The puzzle**
+# >
+# > Mirror a street scene, and some of a network's averaged channels change. They must encode left and right, so switch them off: the segmentation falls apart, more than
+# > after switching off as many at random. So position matters.
+# >
+# > But which channels change most when *anything* is done to the image? The most active ones. And which does a network miss most?
 
 # %% tags=["parameters"]
 profile = "quick"     # smoke | quick | paper
@@ -73,7 +72,7 @@ print(page.provenance(workspace, splits))
 # %% [markdown]
 # ## What the paper claims
 #
-# {cite:t}`islam2021global`, Sec. 4.2 and supplement S3. The paper shows these experiments in figures and prints no number, so the rules below judge directions.
+# [Islam et al. (2021)](../book/bibliography.md#islam2021global), Sec. 4.2 and supplement S3. The paper shows these experiments in figures and prints no number, so the rules below judge directions.
 
 # %%
 claims = (paper.CHANNELS_OVERALL, paper.CHANNELS_PERIPHERY, paper.CHANNELS_REGION)
@@ -82,17 +81,16 @@ page.claim_box(*claims)
 # %% [markdown]
 # ## By hand: the flip response, and an ablation
 #
-# The paper ranks channels by how much their average changes when the image $x$ is mirrored to $\overleftarrow{x}$ (Eq. 2). With $z_c$ the {term}`pooled latent` of channel $c$,
+# The paper ranks channels by how much their average changes when the image $x$ is mirrored to $\overleftarrow{x}$ (Eq. 2). With $z_c$ the [pooled latent](../book/glossary.md#pooled-latent) of channel $c$,
 #
 # $$ r_c = \frac{1}{N} \sum_{n} \big| z_c(x_n) - z_c(\overleftarrow{x}_n) \big| . $$
 #
-# This is the {term}`flip response`. For a {term}`region` the released code drops the absolute value: channels whose *signed* change is large are "left".
+# This is the [flip response](../book/glossary.md#flip-response). For a [region](../book/glossary.md#region) the released code drops the absolute value: channels whose *signed* change is large are "left".
 #
-# :::{admonition} A guess to make
-# :class: guess
-# An image is one row, `0 1 2 3 0 1 2 3`. Three channels look at it. One averages the brightness. One multiplies it by the column, so it encodes position. One marks every pixel whose right
-# neighbour is brighter by more than 2, with circular padding, so that it *cannot* encode position. Which of them have a flip response of 0?
-# :::
+# > **A guess to make**
+# >
+# > An image is one row, `0 1 2 3 0 1 2 3`. Three channels look at it. One averages the brightness. One multiplies it by the column, so it encodes position. One marks every pixel whose right
+# > neighbour is brighter by more than 2, with circular padding, so that it *cannot* encode position. Which of them have a flip response of 0?
 
 # %%
 row = torch.tensor([[[[0.0, 1, 2, 3, 0, 1, 2, 3]]]])                  # (batch, rgb, row, col)
@@ -118,14 +116,13 @@ assert torch.equal(without, ablation.Ablation(top)(f))
 
 # %% [markdown]
 # The third channel encodes no position and yet has a flip response: steps up become steps down. So the flip response also measures *orientation*. A cleaner question is what happens when the
-# image is moved instead of mirrored: here by half its width, around the edge (`channels.roll_half_width`). No edge changes its orientation, and a network that cannot encode the column has a {term}`shift response` of exactly 0.
+# image is moved instead of mirrored: here by half its width, around the edge (`channels.roll_half_width`). No edge changes its orientation, and a network that cannot encode the column has a [shift response](../book/glossary.md#shift-response) of exactly 0.
 #
 # How much of the flip response comes from the kernels, and how much from the sampling? Average every kernel with its mirror image, and the response of a network should be 0.
 #
-# :::{admonition} Another guess
-# :class: guess
-# It is, for an image 129 pixels wide. What about 128, or the 2048 of Cityscapes?
-# :::
+# > **Another guess**
+# >
+# > It is, for an image 129 pixels wide. What about 128, or the 2048 of Cityscapes?
 
 # %%
 torch.manual_seed(0)
@@ -139,15 +136,15 @@ for width in (129, 128):
     print(f"{width} columns: largest flip response {r.max():.1e}, mean activation {mean:.2f}")
 
 # %% [markdown]
-# A stride of 2 keeps columns 0, 2, 4 … With an odd number of columns that choice is symmetric. With an even number it is not, and zero padding is then used on one side only {cite:p}`alsallakh2021mind`. So even a network of
-# symmetric kernels tells left from right by its sampling, at all the usual widths. {numref}`tab-06_mirrors` shows what this does to the trained networks.
+# A stride of 2 keeps columns 0, 2, 4 … With an odd number of columns that choice is symmetric. With an even number it is not, and zero padding is then used on one side only ([Alsallakh et al., 2021](../book/bibliography.md#alsallakh2021mind)). So even a network of
+# symmetric kernels tells left from right by its sampling, at all the usual widths. [table 06_mirrors](#tab-06_mirrors) shows what this does to the trained networks.
 #
 # ## Build it
 #
-# **The network.** DeepLabv3 {cite:p}`chen2017rethinking`: a ResNet whose last feature map *f* is read by ASPP, a pyramid of dilated convolutions, and upsampled to the image. The attack sets channels of *f* to zero
+# **The network.** DeepLabv3 ([Chen et al., 2017](../book/bibliography.md#chen2017rethinking)): a ResNet whose last feature map *f* is read by ASPP, a pyramid of dilated convolutions, and upsampled to the image. The attack sets channels of *f* to zero
 # (`hooks.ablated`). The network runs up to *f* only once per image, however many sets of channels are tried.
 #
-# **The score** is {term}`mean IoU`. Its counts add up over images and over eight zones of the image, so every region's score, and every bootstrap over images, comes from the same counts (`region_attack.sweep`).
+# **The score** is [mean IoU](../book/glossary.md#mean-iou). Its counts add up over images and over eight zones of the image, so every region's score, and every bootstrap over images, comes from the same counts (`region_attack.sweep`).
 # A region's mean IoU is the mean over the classes that are *labelled* in that region of the test set. A class that is predicted there but never labelled does not count as an IoU of 0; it still lowers the IoU of the classes whose pixels it takes.
 
 # %%
@@ -181,15 +178,15 @@ assert torch.equal(sum(sides), counts.sum(2))
 # ## The experiment
 #
 # **Ranked on training images, attacked on test images.** At each fraction of the channels, these sets are ablated: the channels of highest flip response; of highest shift response; of highest *decodability*, the variance explained by the cell of page 03's
-# canvas ({term}`place field`); of highest *RMS activation*; of *lowest* flip response; and the flip-ranked set again, set to its mean instead of zero. Then uniform random sets, and as many *RMS-matched* ones. An RMS-matched set has as many channels in each tenth
-# of the order of RMS activation as the flip-ranked set, drawn from the channels that are *not* flip-ranked. Where a tenth has too few others, all of them are taken and the rest comes from the flip-ranked ones; {numref}`tab-06_overlap` counts these.
+# canvas ([place field](../book/glossary.md#place-field)); of highest *RMS activation*; of *lowest* flip response; and the flip-ranked set again, set to its mean instead of zero. Then uniform random sets, and as many *RMS-matched* ones. An RMS-matched set has as many channels in each tenth
+# of the order of RMS activation as the flip-ranked set, drawn from the channels that are *not* flip-ranked. Where a tenth has too few others, all of them are taken and the rest comes from the flip-ranked ones; [table 06_overlap](#tab-06_overlap) counts these.
 #
-# **Regions.** Signed responses rank channels for left and right (the image mirrored), for top and bottom (turned upside down), and for centre and periphery (moved by half the width, which exchanges the two). {term}`Specificity <specificity>` is an interaction: what the region
+# **Regions.** Signed responses rank channels for left and right (the image mirrored), for top and bottom (turned upside down), and for centre and periphery (moved by half the width, which exchanges the two). [Specificity](../book/glossary.md#specificity) is an interaction: what the region
 # loses minus what the rest loses, minus the same for random sets. Damage that is the same everywhere gives 0.
 #
 # **Deviations from the paper**
 #
-# * **Data.** Cityscapes cannot be redistributed. `quick` renders its own street scenes with Cityscapes' classes. The reference runs use CamVid (`-p dataset camvid`, {cite:p}`brostow2009semantic`). Cityscapes itself (`-p dataset cityscapes`, {cite:p}`cordts2016cityscapes`) is read at half its size, to fit into memory.
+# * **Data.** Cityscapes cannot be redistributed. `quick` renders its own street scenes with Cityscapes' classes. The reference runs use CamVid (`-p dataset camvid`, ([Brostow et al., 2009](../book/bibliography.md#brostow2009semantic))). Cityscapes itself (`-p dataset cityscapes`, ([Cordts et al., 2016](../book/bibliography.md#cordts2016cityscapes))) is read at half its size, to fit into memory.
 # * **Network.** `paper` trains DeepLabv3 on a ResNet-50 with output stride 16. `quick` trains a narrow ResNet-18 of the same stride from scratch, with the skip connection of DeepLabv3+ for thin objects (the released code has it too),
 #   and with rare classes weighted up, AdamW and no colour jitter. `paper` has the released flags: SGD at 0.1, a tenth of that for the backbone, momentum 0.9, weight decay 1e-4, poly 0.9, jitter 0.5; the backbone starts from ImageNet.
 # * **Batch norm and dropout.** The released code sets the momentum of the backbone's batch norm to 0.01 and drops out 10 % of ASPP's output. Here they are torchvision's: 0.1 and 50 %.
@@ -583,14 +580,13 @@ for part in shown:
 # %% [markdown]
 # ## Controls that could overturn the reading
 #
-# :::{admonition} Is it position that was removed?
-# :class: control
-# * **RMS-matched:** {numref}`tab-06_gaps` has what the flip-ranked set costs beyond random sets of the same RMS activation. If nothing is left there, activity is enough to explain the cost.
-# * **Circular padding:** a network that cannot encode the column has channels of high flip response too. If removing *those* hurts as much, the damage says nothing about position. The same comparison decides what a difference between periphery and centre means ({numref}`fig-06_periphery`).
-# * **Never mirrored:** training that mirrors half of its images makes left and right alike and leaves a left list nothing to find. Without it, left and right really differ (in right-hand traffic).
-# * **Only there:** {numref}`fig-06_regions` has an ablation that is local by construction. If specificity does not show that one, it cannot show a side either.
-# * **Odd width:** how much of the ranking belongs to the sampling ({numref}`tab-06_mirrors`)?
-# :::
+# > **Is it position that was removed?**
+# >
+# > * **RMS-matched:** [table 06_gaps](#tab-06_gaps) has what the flip-ranked set costs beyond random sets of the same RMS activation. If nothing is left there, activity is enough to explain the cost.
+# > * **Circular padding:** a network that cannot encode the column has channels of high flip response too. If removing *those* hurts as much, the damage says nothing about position. The same comparison decides what a difference between periphery and centre means ([figure 06_periphery](#fig-06_periphery)).
+# > * **Never mirrored:** training that mirrors half of its images makes left and right alike and leaves a left list nothing to find. Without it, left and right really differ (in right-hand traffic).
+# > * **Only there:** [figure 06_regions](#fig-06_regions) has an ablation that is local by construction. If specificity does not show that one, it cannot show a side either.
+# > * **Odd width:** how much of the ranking belongs to the sampling ([table 06_mirrors](#tab-06_mirrors))?
 
 # %%
 fig, axes = plt.subplots(len(shown), 2, figsize=(9.6, 0.8 + 3.2 * len(shown)), squeeze=False,
@@ -643,7 +639,7 @@ for part in shown:
 # ## How much of the flip response is the sampling?
 #
 # A layer with kernel $k$, stride $s$ and $p$ padded columns on each side reads $n$ columns evenly only if $(n + 2p - k) / s$ leaves no remainder. Otherwise some columns on the right are
-# never read, and the padding is applied unevenly {cite:p}`alsallakh2021mind`. Then even the flip response of a network with mirror-symmetric kernels is not 0, as the two widths at the top of this page showed. Does the
+# never read, and the padding is applied unevenly ([Alsallakh et al., 2021](../book/bibliography.md#alsallakh2021mind)). Then even the flip response of a network with mirror-symmetric kernels is not 0, as the two widths at the top of this page showed. Does the
 # flip response of an ordinary network vanish where the sampling is symmetric?
 #
 # The two causes can be separated without changing what the network is. Mirror every kernel, and give this *mirrored network* $\overleftarrow{z}$ the mirror image. If sampling treats left and right alike,
@@ -653,10 +649,9 @@ for part in shown:
 #
 # So $|z(x) - \overleftarrow{z}(\overleftarrow{x})|$ is what the sampling alone does, and the flip response $|z(x) - z(\overleftarrow{x})|$ is what sampling and kernels do together.
 #
-# :::{admonition} A guess to make
-# :class: guess
-# Which widths are symmetric? For a ResNet-18, whose four strided layers all have odd kernels with equal padding: $16m + 1$. For a VGG, with 2×2 pools? For SqueezeNet, whose first layer has no padding?
-# :::
+# > **A guess to make**
+# >
+# > Which widths are symmetric? For a ResNet-18, whose four strided layers all have odd kernels with equal padding: $16m + 1$. For a VGG, with 2×2 pools? For SqueezeNet, whose first layer has no padding?
 
 # %%
 def symmetric_widths(net, widths):
@@ -789,7 +784,7 @@ if parity_reference:
 
 # %% [markdown]
 # **Does the left-right asymmetry behind the flip rankings vanish at symmetric sizes? No.** The sampling's part does, to rounding error, at exactly the widths that the arithmetic names. But the flip response is about as large there as
-# elsewhere ({numref}`tab-06_parity_widths`): kernels that are not their own mirror images are enough to make it. Only with symmetric kernels *and* a symmetric size are an image and its mirror image the same to a network.
+# elsewhere ([table 06_parity_widths](#tab-06_parity_widths)): kernels that are not their own mirror images are enough to make it. Only with symmetric kernels *and* a symmetric size are an image and its mirror image the same to a network.
 # The two causes do not add up. At the other widths, what the sampling alone does to $z$ is comparable to what mirroring the image does (the last line printed above), and yet without it the flip response is hardly smaller, and in the trained MobileNetV2 larger.
 #
 # The sampling does have a say in *which* channels come first. A column or two more changes the top tenth in every network. In the ResNets, the VGG and SqueezeNet most of the order stays; in MobileNetV2 little does, but
@@ -884,14 +879,14 @@ circular = [r for part in shown for r in part.runs if part.names[r.digest] == "c
 assert all(r.results["shift_over_flip"] < 1e-5 for r in circular)
 
 # %% [markdown]
-# * **Look at several networks.** The bootstrap over images measures how well the cost is known for *one* network ({numref}`tab-06_gaps`). The interval over networks answers another question: whether the next network, trained in the same way from another seed, would show the same. Where the mean is near 0, even
+# * **Look at several networks.** The bootstrap over images measures how well the cost is known for *one* network ([table 06_gaps](#tab-06_gaps)). The interval over networks answers another question: whether the next network, trained in the same way from another seed, would show the same. Where the mean is near 0, even
 #   another number of threads, which changes only rounding, can change the sign. The paper and its code have one network, and no number of test images makes up for that.
-# * **Compare with activity.** Zeroing an active channel changes *f* more than zeroing a quiet one. Uniform random sets ignore this; RMS-matched sets are the fair comparison. {numref}`tab-06_overlap` says how far they could be drawn from other channels: when half of the layer is removed, there are too few.
-# * **The flip response is not a measure of position.** It ranks channels in a circular network as well, which cannot encode the column; the shift response is 0 there, up to rounding (the assertion above). Part of it belongs to the sampling grid at every even width ({numref}`tab-06_mirrors`). Flip response,
-#   shift response and decodability all claim to measure position; where they rank channels differently ({numref}`fig-06_rankings`), they cannot all be right.
-# * **Centre and periphery.** The outer quarters of a street scene hold other things than its middle. A larger loss there is evidence of position only if networks that cannot encode the column do not show it too ({numref}`tab-06_periphery_gaps`).
+# * **Compare with activity.** Zeroing an active channel changes *f* more than zeroing a quiet one. Uniform random sets ignore this; RMS-matched sets are the fair comparison. [table 06_overlap](#tab-06_overlap) says how far they could be drawn from other channels: when half of the layer is removed, there are too few.
+# * **The flip response is not a measure of position.** It ranks channels in a circular network as well, which cannot encode the column; the shift response is 0 there, up to rounding (the assertion above). Part of it belongs to the sampling grid at every even width ([table 06_mirrors](#tab-06_mirrors)). Flip response,
+#   shift response and decodability all claim to measure position; where they rank channels differently ([figure 06_rankings](#fig-06_rankings)), they cannot all be right.
+# * **Centre and periphery.** The outer quarters of a street scene hold other things than its middle. A larger loss there is evidence of position only if networks that cannot encode the column do not show it too ([table 06_periphery_gaps](#tab-06_periphery_gaps)).
 # * **Left and right.** Training on mirrored images, as the released flags have it, makes left and right alike. What is left of a signed response then comes from the sampling and from the images at hand. Networks that *never* saw a mirrored image
-#   have something to find ({numref}`fig-06_controls`).
+#   have something to find ([figure 06_controls](#fig-06_controls)).
 # * **What specificity can see.** Channels removed *only there* must be specific wherever their loss does harm. Where that interval includes 0, so few channels are hardly missed wherever they are taken from, and an effect of the signed lists would go unseen too.
 # * **Not shown:** Cityscapes and a DeepLabv3-ResNet50 at its own scale (`--profile paper`), and the effect of the authors' own lists. The skip connection of DeepLabv3+ softens every ablation, because thin objects do not need *f*; `-p dataset camvid` trains networks with and without it.
 #
@@ -903,33 +898,33 @@ assert all(r.results["shift_over_flip"] < 1e-5 for r in circular)
 #
 # ## Exercises
 #
-# ::::{admonition} Exercise 1, by pencil
-# :class: exercise
-# Find an image of one row on which the third channel of the first code cell (steps up by more than 2) has a flip response of 0, although it marks a step.
+# > **Exercise 1, by pencil**
+# >
+# > Find an image of one row on which the third channel of the first code cell (steps up by more than 2) has a flip response of 0, although it marks a step.
+# >
+# > <details><summary>Solution</summary>
+# >
+# > `0 3 0 0` with circular padding has one step up of 3 and one step down of 3. Mirroring swaps them, and the count stays 1. The response measures how *asymmetric* steps up and down are, not where they are.
+# >
+# > </details>
 #
-# :::{admonition} Solution
-# :class: dropdown
-# `0 3 0 0` with circular padding has one step up of 3 and one step down of 3. Mirroring swaps them, and the count stays 1. The response measures how *asymmetric* steps up and down are, not where they are.
-# :::
-# ::::
+# > **Exercise 2, in code**
+# >
+# > Do the rankings agree better in an earlier layer? Run the page with `-p layer layer3`, and compare [figure 06_rankings](#fig-06_rankings).
+# >
+# > <details><summary>A start</summary>
+# >
+# > `./run_all.sh --only 06 -p layer layer3 --out /tmp/layer3` keeps the run separate. Start with the correlation of flip and shift response.
+# >
+# > </details>
 #
-# ::::{admonition} Exercise 2, in code
-# :class: exercise
-# Do the rankings agree better in an earlier layer? Run the page with `-p layer layer3`, and compare {numref}`fig-06_rankings`.
-#
-# :::{admonition} A start
-# :class: dropdown
-# `./run_all.sh --only 06 -p layer layer3 --out /tmp/layer3` keeps the run separate. Start with the correlation of flip and shift response.
-# :::
-# ::::
-#
-# ::::{admonition} Exercise 3, to overturn the reading
-# :class: exercise
-# RMS-matched sets match the flip-ranked one in activation only. Match them in the size of the weights that *read* them too (`classifier.aspp.convs`), and see whether any cost specific to the flip response remains.
-#
-# :::{admonition} A start
-# :class: dropdown
-# The size of what reads channel *c*, over the convolutions of ASPP: `w = sum(m.weight.square().sum((0, 2, 3)) for m in net.classifier.aspp.convs.modules() if isinstance(m, nn.Conv2d)).sqrt()`. A channel contributes roughly its
-# RMS activation times that. So give `channels.rms_matched_sets` the product `rank.rules["rms_activation"] * w` instead of the RMS activation, and measure the gap again. A gap above 0 in every network would overturn this page's reading: then neither activity nor weights explain it.
-# :::
-# ::::
+# > **Exercise 3, to overturn the reading**
+# >
+# > RMS-matched sets match the flip-ranked one in activation only. Match them in the size of the weights that *read* them too (`classifier.aspp.convs`), and see whether any cost specific to the flip response remains.
+# >
+# > <details><summary>A start</summary>
+# >
+# > The size of what reads channel *c*, over the convolutions of ASPP: `w = sum(m.weight.square().sum((0, 2, 3)) for m in net.classifier.aspp.convs.modules() if isinstance(m, nn.Conv2d)).sqrt()`. A channel contributes roughly its
+# > RMS activation times that. So give `channels.rms_matched_sets` the product `rank.rules["rms_activation"] * w` instead of the RMS activation, and measure the gap again. A gap above 0 in every network would overturn this page's reading: then neither activity nor weights explain it.
+# >
+# > </details>

@@ -9,12 +9,11 @@
 # %% [markdown]
 # # 07 · Switch off channels of a pedestrian detector: whom does it miss?
 #
-# :::{admonition} The puzzle
-# :class: puzzle
-# Remove a hundred channels that "encode position" from a pedestrian detector, and it misses more people than after losing a hundred at random: 34.36 % instead of 31.92 %, says the paper. So detectors rely on position.
-#
-# Now shift every image by a single pixel, which removes nothing. How far does the same number move?
-# :::
+# > **The puzzle**
+# >
+# > Remove a hundred channels that "encode position" from a pedestrian detector, and it misses more people than after losing a hundred at random: 34.36 % instead of 31.92 %, says the paper. So detectors rely on position.
+# >
+# > Now shift every image by a single pixel, which removes nothing. How far does the same number move?
 
 # %% tags=["parameters"]
 profile = "quick"     # smoke | quick | paper
@@ -63,8 +62,8 @@ print(page.provenance(workspace, splits))
 # %% [markdown]
 # ## What the paper claims
 #
-# {cite:t}`islam2021global`, supplement S4: three detectors on CityPersons {cite:p}`zhang2017citypersons`, each with nothing removed, with 100 random channels removed, and with the 100 of highest {term}`flip response`. The text
-# calls the score mAP; the numbers of Table S1 are {term}`miss rates <miss rate>`, lower is better.
+# [Islam et al. (2021)](../book/bibliography.md#islam2021global), supplement S4: three detectors on CityPersons ([Zhang et al., 2017](../book/bibliography.md#zhang2017citypersons)), each with nothing removed, with 100 random channels removed, and with the 100 of highest [flip response](../book/glossary.md#flip-response). The text
+# calls the score mAP; the numbers of Table S1 are [miss rates](../book/glossary.md#miss-rate), lower is better.
 
 # %%
 page.claim_box(paper.PEDESTRIANS)
@@ -73,14 +72,13 @@ page.claim_box(paper.PEDESTRIANS)
 # ## By hand: how many are missed
 #
 # A detector returns boxes with scores. The box with the highest score is matched first: it has *found* a person when the intersection of the two boxes is at least half of their union. Every further box on the same person is a false positive. People who are too small or too occluded for the set-up
-# are *ignored*: missing them is no error, and neither is finding them. Lower the threshold on the score, and fewer people are missed, at the price of more false positives per image. The log-average miss rate is the geometric mean of the miss rate at nine such prices, from one false positive in 100 images to one per image {cite:p}`dollar2012pedestrian`:
+# are *ignored*: missing them is no error, and neither is finding them. Lower the threshold on the score, and fewer people are missed, at the price of more false positives per image. The log-average miss rate is the geometric mean of the miss rate at nine such prices, from one false positive in 100 images to one per image ([Doll{\'a}r et al., 2012](../book/bibliography.md#dollar2012pedestrian)):
 #
 # $$ \mathrm{MR}^{-2} = \exp \Big( \tfrac{1}{9} \sum_{i=0}^{8} \ln m\big(10^{-2 + i/4}\big) \Big) . $$
 #
-# :::{admonition} A guess to make
-# :class: guess
-# One image, two people, three boxes: score 0.9 on the first person, 0.8 on nobody, 0.7 on the second. The miss rate is 1/2 until one false positive per image is allowed, then 0. What is the geometric mean?
-# :::
+# > **A guess to make**
+# >
+# > One image, two people, three boxes: score 0.9 on the first person, 0.8 on nobody, 0.7 on the second. The miss rate is 1/2 until one false positive per image is allowed, then 0. What is the geometric mean?
 
 # %%
 # (image, person, [left, top, width, height, visible, ignored])
@@ -104,8 +102,8 @@ pd.DataFrame({name: {"height (pixels)": "{:g} to {:g}".format(*s.height),
 #
 # ## Build it
 #
-# **Three detectors**, built from torchvision and timm (`posenc_lib/nets/detectors.py`). *Faster R-CNN* {cite:p}`ren2015faster`: a feature pyramid on a ResNet proposes boxes, and a second stage classifies and refines them. *Cascade R-CNN* {cite:p}`cai2018cascade` on HRNet {cite:p}`wang2020deep`: three such stages, each requiring a better overlap.
-# *CSP* {cite:p}`liu2019high`: no proposals, only a map of centres and one of heights. Each goes *up* to a map *f*, whose channels are ranked and removed, and *down* from it to boxes.
+# **Three detectors**, built from torchvision and timm (`posenc_lib/nets/detectors.py`). *Faster R-CNN* ([Ren et al., 2015](../book/bibliography.md#ren2015faster)): a feature pyramid on a ResNet proposes boxes, and a second stage classifies and refines them. *Cascade R-CNN* ([Cai and Vasconcelos, 2018](../book/bibliography.md#cai2018cascade)) on HRNet ([Wang et al., 2021](../book/bibliography.md#wang2020deep)): three such stages, each requiring a better overlap.
+# *CSP* ([Liu et al., 2019](../book/bibliography.md#liu2019high)): no proposals, only a map of centres and one of heights. Each goes *up* to a map *f*, whose channels are ranked and removed, and *down* from it to boxes.
 
 # %%
 few = test.take(slice(0, 2))
@@ -405,16 +403,15 @@ page.table(table.map(style.label).rename(columns={
 # %% [markdown]
 # ## Controls that could overturn the reading
 #
-# :::{admonition} Is it position that was removed?
-# :class: control
-# All three are in {numref}`tab-07_gaps`.
-#
-# * **RMS-matched:** random sets with the RMS activations of the flip-ranked set. If they cost as much, activity is enough to explain the cost. They are drawn from channels that are not flip-ranked, as far as there are enough.
-# * **One pixel:** a shift that removes nothing. A cost that is no larger is no finding.
-# * **Other random sets:** how far random sets of the same size lie apart; the paper has one.
-#
-# The first two decide the control below.
-# :::
+# > **Is it position that was removed?**
+# >
+# > All three are in [table 07_gaps](#tab-07_gaps).
+# >
+# > * **RMS-matched:** random sets with the RMS activations of the flip-ranked set. If they cost as much, activity is enough to explain the cost. They are drawn from channels that are not flip-ranked, as far as there are enough.
+# > * **One pixel:** a shift that removes nothing. A cost that is no larger is no finding.
+# > * **Other random sets:** how far random sets of the same size lie apart; the paper has one.
+# >
+# > The first two decide the control below.
 
 # %% [markdown]
 # ## Against the paper
@@ -480,12 +477,12 @@ for line in findings(first):
 
 # %% [markdown]
 # * **It depends on where the cut is.** Faster R-CNN reads several maps, and only the deepest loses channels; the others remain. CSP's head reads *f* and nothing else, so every ablation reaches all of what it reads. Cascade R-CNN is between the two: its *f* is four maps side by side. The paper does not say
-#   which layer its 100 channels come from, so its table cannot be compared detector by detector. {numref}`fig-07_removal` shows how differently the three respond.
-# * **One random set says little.** Compare, in {numref}`tab-07_gaps`, how far random sets of one size lie apart with how far the flip-ranked set lies above their mean. The paper's table has a single random set and a single network.
-# * **Nor does a difference of a point or two.** A shift by one pixel removes nothing, and changes the miss rate of the same detector ({numref}`tab-07_gaps`, grey in {numref}`fig-07_table_s1`). That detectors are sensitive to shifts by a pixel is known {cite:p}`manfredi2020shift`; a table of detectors needs it as a yardstick.
-# * **Where an ablation is costly, what is lost?** Channels of high flip response are also active ones. If RMS-matched sets, and the channels of highest RMS activation or highest {term}`shift response`, cost much too, the head needs active channels; that they encode position does not follow. Position would show as a loss in one region
-#   more than in its opposite ({numref}`fig-07_regions`).
-# * **Not shown:** CityPersons, and detectors at the paper's scale (`--profile paper`). Streets are rendered, and the detectors of `quick` miss nearly everybody before anything is removed ({numref}`tab-07_miss_rates`), so the claim cannot be tested there; trained for longer (`-p schedule long`, `-p schedule many`) they miss fewer. A few dozen photographs (`-p dataset coco_person`) are too few to train a detector:
+#   which layer its 100 channels come from, so its table cannot be compared detector by detector. [figure 07_removal](#fig-07_removal) shows how differently the three respond.
+# * **One random set says little.** Compare, in [table 07_gaps](#tab-07_gaps), how far random sets of one size lie apart with how far the flip-ranked set lies above their mean. The paper's table has a single random set and a single network.
+# * **Nor does a difference of a point or two.** A shift by one pixel removes nothing, and changes the miss rate of the same detector ([table 07_gaps](#tab-07_gaps), grey in [figure 07_table_s1](#fig-07_table_s1)). That detectors are sensitive to shifts by a pixel is known ([Manfredi and Wang, 2020](../book/bibliography.md#manfredi2020shift)); a table of detectors needs it as a yardstick.
+# * **Where an ablation is costly, what is lost?** Channels of high flip response are also active ones. If RMS-matched sets, and the channels of highest RMS activation or highest [shift response](../book/glossary.md#shift-response), cost much too, the head needs active channels; that they encode position does not follow. Position would show as a loss in one region
+#   more than in its opposite ([figure 07_regions](#fig-07_regions)).
+# * **Not shown:** CityPersons, and detectors at the paper's scale (`--profile paper`). Streets are rendered, and the detectors of `quick` miss nearly everybody before anything is removed ([table 07_miss_rates](#tab-07_miss_rates)), so the claim cannot be tested there; trained for longer (`-p schedule long`, `-p schedule many`) they miss fewer. A few dozen photographs (`-p dataset coco_person`) are too few to train a detector:
 #   there the page only shows that it runs on real images.
 #
 # ## Summary
@@ -496,33 +493,33 @@ for line in findings(first):
 #
 # ## Exercises
 #
-# ::::{admonition} Exercise 1, by pencil
-# :class: exercise
-# A detector finds half of the people before its first false positive, and everybody after it, at one false positive in 10 images. What is its log-average miss rate, by the script and with half a person where there are 50?
+# > **Exercise 1, by pencil**
+# >
+# > A detector finds half of the people before its first false positive, and everybody after it, at one false positive in 10 images. What is its log-average miss rate, by the script and with half a person where there are 50?
+# >
+# > <details><summary>Solution</summary>
+# >
+# > The points below 0.1 are four: there the miss rate is 1/2. At the five others it is 0. By the script the product is 0. With half a person it is $(0.5^4 \cdot 0.01^5)^{1/9} \approx 0.057$.
+# >
+# > </details>
 #
-# :::{admonition} Solution
-# :class: dropdown
-# The points below 0.1 are four: there the miss rate is 1/2. At the five others it is 0. By the script the product is 0. With half a person it is $(0.5^4 \cdot 0.01^5)^{1/9} \approx 0.057$.
-# :::
-# ::::
+# > **Exercise 2, in code**
+# >
+# > Does the yardstick shrink with better training? Run the page with `-p schedule long -p detectors csp`, and compare the columns of [table 07_gaps](#tab-07_gaps).
+# >
+# > <details><summary>A start</summary>
+# >
+# > `./run_all.sh --only 07 -p schedule long -p detectors csp --out /tmp/long` takes some minutes, and keeps the run separate.
+# >
+# > </details>
 #
-# ::::{admonition} Exercise 2, in code
-# :class: exercise
-# Does the yardstick shrink with better training? Run the page with `-p schedule long -p detectors csp`, and compare the columns of {numref}`tab-07_gaps`.
-#
-# :::{admonition} A start
-# :class: dropdown
-# `./run_all.sh --only 07 -p schedule long -p detectors csp --out /tmp/long` takes some minutes, and keeps the run separate.
-# :::
-# ::::
-#
-# ::::{admonition} Exercise 3, to overturn the reading
-# :class: exercise
-# A shift moves the image against the sampling grid of the strides. Give the detectors an anti-aliased backbone (page 05), so that a shift changes them less, and see whether the flip-ranked channels then stand out.
-#
-# :::{admonition} A start
-# :class: dropdown
-# In `detectors.backbone`, pass `aa_layer=timm.layers.BlurPool2d` to `timm.create_model` where `width` is given: the strided convolutions of the ResNet then blur before they subsample. Run the page with `--out`, so that the records stay separate, and compare the columns of
-# {numref}`tab-07_gaps`. If one pixel changes the miss rate by clearly less than the flip-ranked ablation costs, and RMS-matched sets cost less too, both rival explanations are ruled out.
-# :::
-# ::::
+# > **Exercise 3, to overturn the reading**
+# >
+# > A shift moves the image against the sampling grid of the strides. Give the detectors an anti-aliased backbone (page 05), so that a shift changes them less, and see whether the flip-ranked channels then stand out.
+# >
+# > <details><summary>A start</summary>
+# >
+# > In `detectors.backbone`, pass `aa_layer=timm.layers.BlurPool2d` to `timm.create_model` where `width` is given: the strided convolutions of the ResNet then blur before they subsample. Run the page with `--out`, so that the records stay separate, and compare the columns of
+# > [table 07_gaps](#tab-07_gaps). If one pixel changes the miss rate by clearly less than the flip-ranked ablation costs, and RMS-matched sets cost less too, both rival explanations are ruled out.
+# >
+# > </details>

@@ -9,12 +9,11 @@
 # %% [markdown]
 # # 08 · The same questions, asked of any network you bring
 #
-# :::{admonition} The puzzle
-# :class: puzzle
-# Two ResNet-18s that nobody ever trained, with the same weights and with circular padding in every convolution, so that no convolution can tell the edge of
-# a picture from its middle. One of them does not encode where a picture is: a linear head on its features is right exactly as often as a blind guess. The other can. The only
-# difference between them is a layer that has no weights and is hardly ever mentioned.
-# :::
+# > **The puzzle**
+# >
+# > Two ResNet-18s that nobody ever trained, with the same weights and with circular padding in every convolution, so that no convolution can tell the edge of
+# > a picture from its middle. One of them does not encode where a picture is: a linear head on its features is right exactly as often as a blind guess. The other can. The only
+# > difference between them is a layer that has no weights and is hardly ever mentioned.
 
 # %% tags=["parameters"]
 profile = "quick"     # smoke | quick | paper
@@ -48,7 +47,7 @@ print(page.provenance(workspace, splits))
 # %% [markdown]
 # ## What this page is for
 #
-# The other pages ask whether two papers are right. This one turns their methods into four questions to a network of your own: {term}`probe`, how well
+# The other pages ask whether two papers are right. This one turns their methods into four questions to a network of your own: [probe](../book/glossary.md#probe), how well
 # location can be decoded from each layer; `rank`, from which channels; `attack`, what breaks without them; `padding_report`, where position comes from. There is no claim of the
 # papers to judge here, and no code of theirs that does this. They are functions of `posenc_lib.probe`, and one command:
 #
@@ -61,11 +60,10 @@ print(page.provenance(workspace, splits))
 #
 # A max-pool of three, with a stride of one and a padding of one, on a row of four numbers. Beyond the edge it sees *minus infinity*, which never wins.
 #
-# :::{admonition} A guess to make
-# :class: guess
-# For which rows of numbers does this differ from a pool that sees the *other end* of the row beyond the edge, as circular padding has it? Can a *constant* row show the
-# difference, as it did for zero padding on page 01?
-# :::
+# > **A guess to make**
+# >
+# > For which rows of numbers does this differ from a pool that sees the *other end* of the row beyond the edge, as circular padding has it? Can a *constant* row show the
+# > difference, as it did for zero padding on page 01?
 
 # %%
 def pools(row):
@@ -81,8 +79,8 @@ for row in ([5, 5, 5, 5], [1, 2, 3, 4], [4, 1, 1, 1]):
 
 # %% [markdown]
 # A constant passes unchanged, so page 01's test does not see it; but wherever the maximum lies at one edge, the other edge would have had it. What does see it is a *circular shift*: roll the picture
-# around its edge by a multiple of the stride. A network that does not respond to the border gives a map that is rolled too, and the same {term}`pooled latent`. How much the latent changes
-# instead is the {term}`shift sensitivity` of a layer.
+# around its edge by a multiple of the stride. A network that does not respond to the border gives a map that is rolled too, and the same [pooled latent](../book/glossary.md#pooled-latent). How much the latent changes
+# instead is the [shift sensitivity](../book/glossary.md#shift-sensitivity) of a layer.
 #
 # ## Build it
 #
@@ -140,7 +138,7 @@ print(report.operations.groupby(["operation", "fills"]).size().to_string())
 #
 # With weights under the data root this is the first ImageNet network there; without, a small VGG that learns here, for seconds, to classify embedded photographs.
 #
-# **What is ours, not the papers':** everything on this page. **Held:** crops of the six photographs bundled with the book, placed in every cell of a 3×3 {term}`canvas`.
+# **What is ours, not the papers':** everything on this page. **Held:** crops of the six photographs bundled with the book, placed in every cell of a 3×3 [canvas](../book/glossary.md#canvas).
 # The linear heads are page 04's, and are tested on photographs that they were not trained on: a fold is a series of neighbouring crops. The intervals are over folds, so they speak
 # of other pictures, not of other networks.
 
@@ -232,10 +230,9 @@ page.show(fig, "08_removal",
 # Six architectures with random weights (`your_own_model.ARCHITECTURES`): as each is built, and again with every convolution padding circularly. ResNet-18 also without its max-pool, and the
 # transformer without its positional encoding. `your_own_model.run` probes the last layer of one of them and asks `padding_report` for the first layer that responds to the border.
 #
-# :::{admonition} A guess to make
-# :class: guess
-# Which of these will be *exactly* at chance? And which layer will be the first to respond to the border in each of the others?
-# :::
+# > **A guess to make**
+# >
+# > Which of these will be *exactly* at chance? And which layer will be the first to respond to the border in each of the others?
 
 # %%
 configs = your_own_model.configs(profile)
@@ -283,11 +280,10 @@ page.table(shown, "08_networks",
 # %% [markdown]
 # ## A control that could overturn the reading
 #
-# :::{admonition} Is chance exact where it must be?
-# :class: control
-# Where no layer responds to the border, every cell gives the same latent, and no head can be better or worse than chance, on any fold: not *near* chance but *at* it. And where one does,
-# no head is needed to know: the latents differ. If location could be decoded from a network whose shift sensitivity is 0, or a network with a shift sensitivity above 0 had a ceiling at chance, the two measures would contradict each other.
-# :::
+# > **Is chance exact where it must be?**
+# >
+# > Where no layer responds to the border, every cell gives the same latent, and no head can be better or worse than chance, on any fold: not *near* chance but *at* it. And where one does,
+# > no head is needed to know: the latents differ. If location could be decoded from a network whose shift sensitivity is 0, or a network with a shift sensitivity above 0 had a ceiling at chance, the two measures would contradict each other.
 
 # %%
 insensitive = in_order[in_order["shift_sensitivity"] <= probe.MIN_SENSITIVITY]
@@ -331,14 +327,14 @@ print(f"{len(report.operations)} layers declare a padding; the first to respond 
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# * **Position is a property of the border.** Random networks encode location ({numref}`fig-08_architectures`); with circular padding, those in which nothing else responds to the border are exactly
+# * **Position is a property of the border.** Random networks encode location ([figure 08_architectures](#fig-08_architectures)); with circular padding, those in which nothing else responds to the border are exactly
 #   blind, whatever their weights.
 # * **"Circular padding everywhere" is not "nothing responds to the border".** The usual max-pool still encodes position, faintly, and so does BlurPool, which pads by reflection. `padding_report` names them
-#   ({numref}`tab-08_networks`). In VGG-11 it names the adaptive pool *after* the layer that is probed: that layer is blind, the classifier is not.
+#   ([table 08_networks](#tab-08_networks)). In VGG-11 it names the adaptive pool *after* the layer that is probed: that layer is blind, the classifier is not.
 # * **A signal of a millionth can be decoded.** ConvNeXt scales each of its blocks by $10^{-6}$ before training, so padding hardly touches its features, and a linear head decodes the location all the same. Decodability does not say how large a
 #   fraction of the features position is; the shift sensitivity does.
 # * **A vision transformer is given its position.** It has no padding at all; without its positional encoding every arrangement of its patches is the same to it.
-# * **Compare a ranking with RMS-matched random sets** ({numref}`fig-08_removal`). Against plain random sets alone, channels that encode position always look as if they mattered; part of that is their high activation. And a rule can rank
+# * **Compare a ranking with RMS-matched random sets** ([figure 08_removal](#fig-08_removal)). Against plain random sets alone, channels that encode position always look as if they mattered; part of that is their high activation. And a rule can rank
 #   channels that matter *less* than random ones, as the flip response may, where it finds what a network ignores.
 # * **Not shown:** that a network uses what a head decodes. And the intervals here are over pictures: another random network of the same architecture may differ, `-p seeds 5` shows by how much.
 #
@@ -350,37 +346,37 @@ print(f"{len(report.operations)} layers declare a padding; the first to respond 
 #
 # ## Exercises
 #
-# :::{admonition} 1. By pencil
-# :class: exercise
-# A max-pool of three, stride two, padding one, on a row of eight numbers $x_0 \dots x_7$: its windows are centred on $x_0, x_2, x_4, x_6$. Which of them reaches beyond the edge, and on which side? Why is the padding at the other
-# end of the row never used?
-# :::
+# > **Exercise 1, by pencil**
+# >
+# > A max-pool of three, stride two, padding one, on a row of eight numbers $x_0 \dots x_7$: its windows are centred on $x_0, x_2, x_4, x_6$. Which of them reaches beyond the edge, and on which side? Why is the padding at the other
+# > end of the row never used?
+# >
+# > <details><summary>Solution</summary>
+# >
+# > Only the first: it would need $x_{-1}$. The last window holds $x_5, x_6, x_7$ and ends with the row. With an even side and a stride of two, padding is used on one side only (page 01 shows what that draws), so a max-pool marks the top and the left.
+# >
+# > </details>
 #
-# :::{admonition} Solution
-# :class: dropdown
-# Only the first: it would need $x_{-1}$. The last window holds $x_5, x_6, x_7$ and ends with the row. With an even side and a stride of two, padding is used on one side only (page 01 shows what that draws), so a max-pool marks the top and the left.
-# :::
+# > **Exercise 2, in code**
+# >
+# > Make ConvNeXt-T, with circular padding, encode the location again by changing one of its layers, and find that layer with `padding_report` without looking.
+# >
+# > <details><summary>Solution</summary>
+# >
+# > For example `net.features[0] = nn.Sequential(nn.MaxPool2d(3, 1, 1), net.features[0])` after `set_padding_mode(net, "circular")`; `padding_report(net, modes=()).leak("as_built")` names `features.0.0`.
+# >
+# > </details>
 #
-# :::{admonition} 2. In code
-# :class: exercise
-# Make ConvNeXt-T, with circular padding, encode the location again by changing one of its layers, and find that layer with `padding_report` without looking.
-# :::
-#
-# :::{admonition} Solution
-# :class: dropdown
-# For example `net.features[0] = nn.Sequential(nn.MaxPool2d(3, 1, 1), net.features[0])` after `set_padding_mode(net, "circular")`; `padding_report(net, modes=()).leak("as_built")` names `features.0.0`.
-# :::
-#
-# :::{admonition} 3. To overturn the reading
-# :class: exercise
-# "Location cannot be decoded from a network whose shift sensitivity is 0." The shifts are by multiples of the stride, and cells are, too. Place the pictures at offsets that are *no* multiple of it and probe the ResNet without max-pool under circular padding again.
-# Is it still blind? What does its latent encode then: the location, or something else?
-# :::
-#
-# :::{admonition} A hint
-# :class: dropdown
-# It distinguishes offsets *within* a stride, since subsampling takes other pixels (page 05): the phase, not the location. Two offsets that differ by a multiple of the stride still give the same latent.
-# :::
+# > **Exercise 3, to overturn the reading**
+# >
+# > "Location cannot be decoded from a network whose shift sensitivity is 0." The shifts are by multiples of the stride, and cells are, too. Place the pictures at offsets that are *no* multiple of it and probe the ResNet without max-pool under circular padding again.
+# > Is it still blind? What does its latent encode then: the location, or something else?
+# >
+# > <details><summary>A hint</summary>
+# >
+# > It distinguishes offsets *within* a stride, since subsampling takes other pixels (page 05): the phase, not the location. Two offsets that differ by a multiple of the stride still give the same latent.
+# >
+# > </details>
 
 # %%
 print(page.provenance(workspace, splits))
