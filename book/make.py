@@ -292,6 +292,7 @@ def build_book(args) -> Path:
     for page in pages:
         shutil.copy2(page, sources)
     shutil.copytree(args.base / "figures" / args.profile, sources / "figures")
+    shutil.copytree(ROOT / "figures" / "paper", sources / "reference", ignore=shutil.ignore_patterns("*[!g]"))
 
     everything = sorted(path for path in sources.rglob("*") if path.is_file())
     key = digest(args.profile, contents([*everything, ROOT / "requirements.lock"]), [str(path) for path in everything])

@@ -2,14 +2,17 @@
 
     > **A guess to make**             a quotation under a bold title: a box, whose kind follows from its title
     >
-    > <details><summary>Solution</summary>      a box inside it that opens on a click
-    > ...
-    > </details>
+    <details><summary>Solution</summary>      a box that opens on a click, also inside a quotation
+    ...
+    </details>
 
     [pooled latents](../book/glossary.md#pooled-latent)                a term of the glossary
     [Islam et al. (2021)](../book/bibliography.md#islam2021global)     a citation, in the book's own form
     ([Islam et al., 2021](../book/bibliography.md#islam2021global))    the same, in brackets
     [figure 03_accuracy](#fig-03_accuracy), [table ...](#tab-...)      a figure or table, by its number
+    ![...](../figures/paper/03_accuracy.png)                           a committed figure
+
+A code cell with a title (`# %% Train and test`) is folded in the book, under its title.
 """
 import json
 import re
@@ -30,6 +33,7 @@ LABEL = re.compile(r"\[[^]]*\]\(#((?:fig|tab)-\w+)\)")
 
 def to_myst(text: str) -> str:
     """Translate one Markdown cell.  KeyError for a term that the glossary does not have."""
+    text = text.replace("](../figures/paper/", "](reference/")
     text = BRACKETED.sub(lambda m: "{cite:p}`" + ",".join(re.findall(CITATION, m[0])) + "`", text)
     text = re.sub(CITATION, r"{cite:t}`\1`", text)
     text = TERM.sub(lambda m: f"{{term}}`{m[1]} <{terms()[m[2]]}>`", text)
@@ -51,23 +55,21 @@ def terms() -> dict[str, str]:
 
 
 def _boxes(lines: list[str]):
-    """Yield the lines, quotations under a bold title as admonitions."""
+    """Yield the lines, quotations under a bold title and what opens on a click as admonitions."""
     inside = False
     for line in [*lines, ""]:
-        title = None if inside else TITLE.match(line)
-        if title:
+        if inside and not line.startswith(">"):
+            inside = False
+            yield "::::"
+        if not inside and (title := TITLE.match(line)):
             inside = True
             yield f"::::{{admonition}} {title[1]}\n:class: {kind(title[1])}\n"
-        elif inside and not line.startswith(">"):
-            inside = False
-            yield f"::::\n{line}"
-        elif inside:
-            line = line[2:]
-            summary = OPEN.match(line)
-            yield (f":::{{admonition}} {summary[1]}\n:class: dropdown\n" if summary
-                   else ":::" if line == "</details>" else line)
+            continue
+        line = line[2:] if inside else line
+        if summary := OPEN.match(line):
+            yield f":::{{admonition}} {summary[1]}\n:class: dropdown\n"
         else:
-            yield line
+            yield ":::" if line == "</details>" else line
 
 
 def contents(pages: list[str]) -> str:
@@ -85,6 +87,9 @@ def translate(app, name: str, source: list[str]) -> None:
         for cell in notebook["cells"]:
             if cell["cell_type"] == "markdown":
                 cell["source"] = to_myst("".join(cell["source"]))
+            elif title := cell["metadata"].get("title"):
+                cell["metadata"]["mystnb"] = {"code_prompt_show": title, "code_prompt_hide": title}
+                cell["metadata"]["tags"] = [*cell["metadata"].get("tags", []), "hide-input"]
         if name == app.config.root_doc:
             pages = sorted(page.stem for page in Path(app.srcdir).glob("[0-9]*.ipynb"))
             first = next(cell for cell in notebook["cells"] if cell["cell_type"] == "markdown")

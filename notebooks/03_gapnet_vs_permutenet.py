@@ -7,16 +7,24 @@
 # ---
 
 # %% [markdown]
-# # 03 · Does averaging over space throw position away?
+# # 03 · GAPNet and PermuteNet: does averaging over space throw position away?
 #
-# > **The puzzle**
+# > **In short**
 # >
-# > A classifier that ends in *global average pooling* ([GAP](../book/glossary.md#gap)) adds up each channel over the whole image, and so forgets where
-# > anything was. It can say *what* is in a picture, but not *where*.
+# > A classifier that ends in global average pooling ([GAP](../book/glossary.md#gap)) averages each channel over the whole image. Can it
+# > still tell *where* something was?
 # >
-# > Train one to say where. It is right every time.
+# > **Yes, without a single error.** Padding has already turned *where* into *how much*, channel by channel. If the channels are shuffled before
+# > the last layer, the network can only use their sum, and it still recognises six or seven of nine places.
+# >
+# > ![Accuracy of GAPNet and PermuteNet by padding mode, for location and for image class](../figures/paper/03_accuracy.png)
+# >
+# > *Caveats.* At the paper's scale there are three networks for zero padding at 3×3 and one or none for every other cell of the table. That
+# > image class survives the shuffle better than location, as the paper has it, is not what these networks show.
+# >
+# > *Run it:* `./run_all.sh --only 03`, some three minutes on two cores.
 
-# %% tags=["parameters"]
+# %% Parameters tags=["parameters"]
 profile = "quick"     # smoke | quick | paper
 data_root = ""        # folder of data sets; "" is $POSENC_DATA, else data/
 out = ""              # where records and figures go; "" is the project folder
@@ -27,7 +35,7 @@ seeds = 0             # how many; 0 is the profile's number
 steps = 0             # optimiser steps of each training; 0 is the profile's
 follow = ""           # schedule of the networks that are followed: smoke | quick | long | paper; "" is the profile's
 
-# %%
+# %% Imports and data
 from functools import partial
 from itertools import permutations
 
@@ -59,7 +67,7 @@ print(page.provenance(workspace, splits))
 # Four statements of Table 1 of [Islam et al. (2021)](../book/bibliography.md#islam2021global), each with the rule by which this page judges it, the rival
 # explanation that a control tries, and when these rules were fixed.
 
-# %%
+# %% tags=["remove-input"]
 page.claim_box(*claims.CLAIMS)
 
 # %% [markdown]
@@ -111,7 +119,7 @@ canvases = canvas.place(images, location, 3)           # the library's: one inde
 assert torch.equal(canvases, place_by_hand(images, location, 3))
 assert torch.equal(canvas.patch(canvases, location, 3), images)
 
-# %%
+# %% Draw the figure
 fig, axes = plt.subplots(1, 9, figsize=(9, 1.3))
 for ax, picture, cell in zip(axes, canvases, location, strict=True):
     ax.imshow((picture - canvases.min()).permute(1, 2, 0) / (canvases.max() - canvases.min()))
@@ -209,7 +217,7 @@ with torch.no_grad():
 # pass at the end, with every test image in *every* cell (`CanvasTask.evaluate`); as in their code, each 100 canvases get a new
 # permutation. One training from start to end is `experiment.run(configuration, seed)`.
 
-# %%
+# %% The list of runs
 grids = [int(g) for g in (grids or ("3,5,7" if profile == "paper" else "3")).split(",")]
 backbones = (backbones or ("resnet18,nin" if profile == "paper" else "resnet18")).split(",")
 seeds = range(seeds or experiment.n_seeds(profile, dataset))
@@ -218,7 +226,7 @@ recipe = plan.table1[0].recipe
 print(f"{len(plan.table1)} cells of Table 1 and {len(plan.circular)} circular controls, {len(seeds)} seeds each; "
       f"{recipe.epochs} epochs of {recipe.epoch_steps or 'all'} steps, batch {recipe.batch_size}")
 
-# %%
+# %% Train and test
 EXPERIMENT = "gapnet_vs_permutenet"
 runs = records.run_or_load(EXPERIMENT, plan.all(),
                            partial(experiment.run, splits=splits, device=workspace.device),
@@ -234,7 +242,7 @@ runs = records.run_or_load(EXPERIMENT, plan.all(),
 # *What to look for:* for location, filled circles (GAPNet) at 100 % and open squares (PermuteNet) below them. The dashed bar
 # is the paper's value, the dotted one chance. Circular padding should sit exactly on the dotted line.
 
-# %%
+# %% Collect the runs
 followed_at_scale = records.load(workspace.records("shuffled_sum", "paper"))
 evidence = {
     "At the paper's scale": [*records.load(workspace.records(EXPERIMENT, "paper")),
@@ -251,7 +259,7 @@ summaries = {title: summary.sort_values("padding_mode", key=lambda modes: modes.
              for title, summary in summaries.items()}
 described = "; ".join(f"{title}: {text}" for title, text in what.items())
 
-# %%
+# %% Draw the figure
 fig, axes = plt.subplots(2, len(summaries), figsize=(4 * len(summaries), 6.5), sharey=True, squeeze=False,
                          layout="constrained")
 for (title, summary), column in zip(summaries.items(), axes.T, strict=True):
@@ -269,7 +277,7 @@ page.show(fig, "03_accuracy", f"""Table 1 as a picture ({style.label(backbones[0
           the paper's values and chance, in a column for each set of runs.""", workspace=workspace,
           data=pd.concat(summaries, names=["runs"]).reset_index(level=0))
 
-# %%
+# %% Make the table
 keys = claims.CELL
 table = pd.DataFrame([{key: getattr(c, key) for key in keys} for c in plan.table1 + plan.circular])
 table = table.merge(claims.TABLE1, how="left", on=["padding_mode", "head", "task", "grid"])
@@ -289,7 +297,7 @@ page.table(table[has_run], "03_table1", f"""Table 1, in percent. {described}. *B
            are after the last epoch, every image in every cell. Of {len(table)} cells, {(~has_run).sum()}
            have not been run yet.""", workspace=workspace)
 
-# %%
+# %% Check the sentences below
 at_scale = summaries.get("At the paper's scale", pd.DataFrame())
 if len(at_scale):   # the sentences below are about these runs
     coarse = at_scale.query("grid == 3").set_index(["head", "task", "padding_mode"])
@@ -336,7 +344,7 @@ print(f"over 24 permutations: mean {logits.mean():.3f}, standard deviation {logi
 # *What to look for:* plateaus at whole numbers of cells, some of which a network leaves again, and how many image classes are told apart after
 # as many epochs.
 
-# %%
+# %% Draw the figure
 reference_run = [r for r in evidence.get("At the paper's scale", []) if experiment.is_table1_permutenet(r)]
 records.require(reference_run, "PermuteNet at the paper's scale")
 learned = records.to_frame(reference_run).reset_index(names="run")
@@ -378,7 +386,7 @@ for (task, grid, mode), networks in learned.groupby(["task", "grid", "padding_mo
 # digits, width 16, 4,000 steps, nine answers each (the nine cells, or nine of the ten digits). All four are on file. The networks that this page trains
 # itself, on a shorter schedule, are in [table 03_followed](#tab-03_followed).
 
-# %%
+# %% Train the followed networks
 schedule = follow or profile
 digits = splits if dataset == "digits" else registry.load("digits", workspace.data, validation=0)
 images_of = splits if schedule == "paper" else digits
@@ -394,7 +402,7 @@ followed = {"At the paper's scale": followed_at_scale,
 toys = records.load(workspace.records("one_number", "cpu"))
 
 
-# %%
+# %% Draw the figure
 def by_network(runs):
     """(task, permutation) -> record"""
     return {(r.config["placement"]["task"], r.config["placement"]["permutation"]): r for r in runs}
@@ -430,7 +438,7 @@ def show_one_number(title, name, what):
 show_one_number("At the paper's scale", "03_one_number",
                 "CIFAR-10, width 64, 20 epochs, NVIDIA H200; 10,000 test images in every cell")
 
-# %%
+# %% Check the sentences below
 of_location, of_image = (by_network(followed_at_scale)[task, "batch"].results for task in ("location", "image"))
 assert sorted(round(accuracy) for accuracy in of_location["by_epoch"][-1]["by_label"]) == [0] * 2 + [1] * 7
 assert max(row["accuracy"] for row in of_location["readers"]) < 7.1 / 9
@@ -444,7 +452,7 @@ assert [epoch["accuracy"] for epoch in of_image["by_epoch"]][-1] > of_image["by_
 #
 # The same on a CPU:
 
-# %%
+# %% Draw the figure
 show_one_number("CPU run", "03_one_number_cpu",
                 "digits, width 16, 10 epochs of 400 steps, CPU; 500 test images in every cell")
 
@@ -452,7 +460,7 @@ show_one_number("CPU run", "03_one_number_cpu",
 # **How many answers fit on one axis?** Take everything else away: no network, no images, no padding. Each answer has a level $a_k$ that can be
 # learned, an image is the number $a_k + \sigma \varepsilon$, and a linear head tells the answers apart.
 
-# %%
+# %% Draw the figure
 def toy_curves(runs):
     return pd.DataFrame([{"answers": r.config["answers"], "noise": r.config["noise"], "seed": r.seed, **point}
                          for r in runs for point in r.results["curve"]])
@@ -503,7 +511,7 @@ if len(here):
 # **Is it the order of the channels, or does a linear head under a shuffle see no more than the sum?** Four views of the same latents, each read by a
 # linear layer and by a small MLP: all channels in order; their values sorted, which forgets the order and nothing else; sum and norm; the sum.
 
-# %%
+# %% Make the table
 rows = []
 for title, of_title in followed.items():
     for (task, permutation), run in by_network(of_title).items():
@@ -518,7 +526,7 @@ page.table(pd.DataFrame(rows), "03_readers", """What other readers find in z: ac
            task that the network was trained for. Chance is 11.1 % (10 % for image class at the paper's
            scale); n = 1 network for each four rows.""", workspace=workspace)
 
-# %%
+# %% Make the table
 rows, here = [], by_network(now)
 for title, of_title in followed.items():
     for key, run in by_network(of_title).items():
@@ -566,7 +574,7 @@ torch.testing.assert_close(votes.mean((-2, -1)), torch.stack(margin))
 # released head tells the location all the same. A circular head and a 1×1 head read nothing but $z$, and stay exactly at chance. Under a zero-padded
 # backbone all three are right.
 
-# %%
+# %% Train and read
 reads_schedule = {"paper": "reference"}.get(profile, profile)
 digits = splits if dataset == "digits" else registry.load("digits", workspace.data, validation=0)
 reads_here = records.run_or_load(
@@ -594,7 +602,7 @@ for which, by_network in reads_scales.items():
     for name, scale in by_network.items():
         print(f"{which}, {style.label(name)}: {scale} networks of each kind")
 
-# %%
+# %% Draw the figure
 columns = [(which, name, where_it_reads.released(found, name))
            for which, found in reads_panels.items() for name in ("resnet18", "nin")]
 ratios = [3 if which == next(iter(reads_panels)) else 2 for which, _, _ in columns]
@@ -612,7 +620,7 @@ page.show(fig, "03_reads_maps", """Where GAPNet reads: evidence for the correct 
           "Blocks of nine small maps, one for each cell of the canvas, with the positions of the image framed: evidence "
           "of ResNet-18 on maps of 3×3 positions and of NIN on maps of 12×12.", workspace=workspace)
 
-# %%
+# %% Make the table
 rows = []
 for which, name, found in columns:
     of_runs = where_it_reads.by_region(found).drop(columns="n")
@@ -646,7 +654,7 @@ for name in ("resnet18", "nin"):
               + ", ".join(f"{share:.0f} % for {cells}" for cells, share in already.items()))
         assert name == "resnet18" or already["corners"] > 50 > 0 > already["the centre"]
 
-# %%
+# %% Draw the figure
 HEAD_NAMES = {"zeros": "3×3, zero\n(released)", "circular": "3×3,\ncircular", "1x1": "1×1"}
 fig, axes = plt.subplots(1, len(reads_panels), figsize=(10, 3.8), sharey=True, squeeze=False,
                          layout="constrained", width_ratios=(3, 2)[:len(reads_panels)])
@@ -692,7 +700,7 @@ if reads_reference:
 # If position sits in *which* channel responds, single channels should have a [place field](../book/glossary.md#place-field): a part of the canvas that
 # they respond to, whatever the image. Look for maps that are bright in few cells, with a large share of variance explained.
 
-# %%
+# %% Draw the figure
 with_fields = {title: frame for title, frame in frames.items() if "fields" in frame}
 first_with_fields = next(iter(with_fields), "")
 
@@ -717,7 +725,7 @@ page.show(fig, "03_place_fields", f"""Single channels of GAPNet's pooled latent 
           cell explains.""",
           "Eight small maps, one a channel, each bright in some of the nine cells.", workspace=workspace)
 
-# %%
+# %% Draw the figure
 curves = [("zero, before training", "zeros", "location", "eta2_untrained", ":"),
           ("zero, for location", "zeros", "location", "eta2_deciles", "-"),
           *((f"{style.label(m)}, for image class", m, "image", "eta2_deciles", "--")
@@ -744,7 +752,7 @@ page.show(fig, "03_selectivity", f"""How much of each channel's variance the cel
 # time must leave about chance. The same head, in order, is the baseline. **Is it the colour of the canvas?** The paper's
 # "black" is the mean colour; here is a truly black one, too.
 
-# %%
+# %% Draw the figure
 def control_runs(where):
     """The runs of a control, with GAPNet and PermuteNet of the same scale beside them: on file, and of this
       run."""
@@ -780,7 +788,7 @@ page.show(fig, "03_permutations", """A fixed shuffle costs nothing, one that cha
           "Bars of location accuracy for GAPNet, five ways of shuffling and two black canvases, with the chance line.",
           workspace=workspace, data=pd.concat(shown, names=["runs"]).reset_index(level=0))
 
-# %%
+# %% Check the caption above
 if reference_rows := shuffles.get("Reference runs"):   # what the caption says of them
     mean = {(row.head, row.permutation, row.fill): row.mean for row in reference_rows}
     fixed = mean["permutenet", "fixed", "mean"]
@@ -792,7 +800,7 @@ if reference_rows := shuffles.get("Reference runs"):   # what the caption says o
 # of 49 cells apart as of 9. So count the cells that it gets right: accuracy times the number of cells, which is 1 for guessing at
 # every grid.
 
-# %%
+# %% Make the table
 held = claims.TABLE1.query("head == 'permutenet' and task == 'location'").copy()
 held["answers"] = held["grid"] ** 2
 held["paper"] *= held["answers"] / 100
@@ -812,7 +820,7 @@ page.table(held[["padding", "grid", "answers", "paper", *summaries]], "03_answer
 # So give both equally many: nine (all cells, against nine of the classes) and three (rows of the canvas, against classes
 # merged by threes). As in the rule, what counts is the part of GAPNet's accuracy above chance that PermuteNet keeps.
 
-# %%
+# %% Draw the figure
 matched_runs = control_runs(experiment.is_matched)
 kept = {title: claims.kept_rows(experiment.matched(experiment.frame(found))) for title, found in matched_runs.items()}
 kept = {title: found for title, found in kept.items() if len(found[0]) == 4}
@@ -833,7 +841,7 @@ page.show(fig, "03_matched", f"""Location and image class with equally many answ
 # %% [markdown]
 # ## Against the paper
 
-# %%
+# %% Judge the claims
 def judged(table1_runs, circular_runs, shuffle_runs, matched_runs):
     """What some runs say of every claim of this page, each with the runs that its control rests on."""
     main, circular, shuffled, matched = (experiment.frame(found) for found in (

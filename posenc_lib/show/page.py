@@ -51,16 +51,18 @@ def provenance(workspace: Workspace, splits: Splits) -> str:
 
 
 def claim_box(*claims: Claim) -> None:
-    """Display the paper's claims, and the rules that judge each claim and its control."""
-    parts = [{"Source": f"{c.reference}.", "Rule": c.rule, "Control": f"{c.control}. {c.control_rule}",
-              "Rules fixed": f"{c.fixed}."} for c in claims]
+    """Display the paper's claims and, folded, the rules that judge each claim and its control."""
+    parts = [{"Rule": c.rule, "Control": f"{c.control}. {c.control_rule}", "Rules fixed": f"{c.fixed}."}
+             for c in claims]
     markdown = "\n".join(
-        f":::{{admonition}} Claim `{c.id}`\n:class: claim\n{c.statement}\n\n"
-        + "\n\n".join(f"**{name}:** {text}" for name, text in part.items()) + "\n:::\n"
+        f"::::{{admonition}} Claim `{c.id}`\n:class: claim\n{c.statement}\n\n*{c.reference}.*\n\n"
+        ":::{admonition} How it is judged\n:class: dropdown\n"
+        + "\n\n".join(f"**{name}:** {text}" for name, text in part.items()) + "\n:::\n::::\n"
         for c, part in zip(claims, parts, strict=True))
     as_html = "".join(
-        f"<p><b>Claim <code>{c.id}</code>.</b> {html.escape(c.statement)}</p><ul>"
-        + "".join(f"<li><b>{name}:</b> {html.escape(text)}</li>" for name, text in part.items()) + "</ul>"
+        f"<p><b>Claim <code>{c.id}</code>.</b> {html.escape(c.statement)} <i>{html.escape(c.reference)}.</i></p>"
+        "<details><summary>How it is judged</summary><ul>"
+        + "".join(f"<li><b>{name}:</b> {html.escape(text)}</li>" for name, text in part.items()) + "</ul></details>"
         for c, part in zip(claims, parts, strict=True))
     _display(markdown, as_html, "\n".join(c.statement for c in claims))
 
@@ -81,7 +83,7 @@ def show(fig: Figure, name: str, caption: str, alt: str, *, workspace: Workspace
     markdown = (f"```{{figure}} figures/{name}.svg\n:name: fig-{name}\n:alt: {quoted}\n\n"
                 f"{_line(caption)}\n\n{_downloads(name, *kinds)}\n```\n")
     as_html = (f'<figure><img alt="{html.escape(alt)}" src="data:image/png;base64,{png}" style="max-width:100%">'
-               f"<figcaption>{html.escape(_line(caption))}</figcaption></figure>")
+               f"<figcaption>{_caption('figure', name, caption)}</figcaption></figure>")
     _display(markdown, as_html, f"{caption}\n({alt})")
 
 
@@ -143,7 +145,7 @@ def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace,
     layout = f":widths: {' '.join(map(str, widths))}\n:class: full-width\n" if widths else ""
     markdown = (f"```{{csv-table}} {_line(caption)}\n:name: tab-{name}\n:header-rows: 1\n{layout}\n{text.getvalue()}"
                 f"```\n\n{_downloads(name, 'csv', 'md')}\n")
-    _display(markdown, f"<p>{html.escape(_line(caption))}</p>{plain.to_html(index=False)}", text.getvalue())
+    _display(markdown, f"<p>{_caption('table', name, caption)}</p>{plain.to_html(index=False)}", text.getvalue())
 
 
 def against_paper(reference: Mapping[Claim, Judged], here: Mapping[Claim, Judged], name: str, *,
@@ -216,6 +218,12 @@ def _display(markdown: str, as_html: str, plain: str) -> None:
 
 def _downloads(name: str, *kinds: str) -> str:
     return "{.downloads}\nDownload: " + " · ".join(f"{{download}}`{kind} <figures/{name}.{kind}>`" for kind in kinds)
+
+
+def _caption(kind: str, name: str, text: str) -> str:
+    """A caption for JupyterLab, which does not number figures and tables: there they go by name."""
+    plain = ROLE.sub(r"\1\2", _line(text))
+    return f"<b>{kind.capitalize()} {name}.</b> {html.escape(plain)}"
 
 
 def _folder(workspace: Workspace) -> Path:
