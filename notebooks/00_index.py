@@ -42,9 +42,11 @@ at_scale = at_scale.query("task == 'location' and grid == 3 and padding_mode == 
 circular = gapnet_vs_permutenet.frame(
     records.reference("gapnet_vs_permutenet", workspace, gapnet_vs_permutenet.is_circular))
 circular = circular.query("task == 'location' and grid == 3 and head == 'gapnet'")
-heads = {"channels in order,\nzero padding": at_scale.loc[at_scale["head"] == "gapnet", "accuracy"],
-         "channels shuffled,\nzero padding": at_scale.loc[at_scale["head"] == "permutenet", "accuracy"],
-         "channels in order,\ncircular padding": circular["accuracy"]}
+heads = {
+    "channels in order,\nzero padding": at_scale.loc[at_scale["head"] == "gapnet", "accuracy"],
+    "channels shuffled,\nzero padding": at_scale.loc[at_scale["head"] == "permutenet", "accuracy"],
+    "channels in order,\ncircular padding": circular["accuracy"],
+}
 fig = plt.figure(figsize=(10, 5.6), layout="constrained")
 above, below = fig.subfigures(2, 1, height_ratios=(1, 1.5))
 figures.schematic(above.subplots())
@@ -56,12 +58,13 @@ left.legend(fontsize="small", loc="center right")
 figures.seeds_by_group(heads, right, chance=100 / 9)
 right.set(title="In which of nine places is the picture?", ylabel="accuracy (%)", ylim=(0, 104))
 page.show(fig, "00_answer", f"""Padding lets a network tell places apart, and averaging keeps the
-          difference in the order of the channels. Left: two places, by the size of the canvas; shaded,
-          where the picture is too far from the border (digits, CPU, n = {placed["seed"].nunique()}). Right:
-          nine places after global average pooling (CIFAR-10, ResNet-18; zero padding at the paper's scale,
-          n = {at_scale["seed"].nunique()}; circular padding at width 8, n = {len(circular)}); a dot for each
-          network. Dotted: chance.""",
-          "A schematic from padding to feature map to averages to head; accuracy for two places by size and padding; "
+    difference in the order of the channels. Left: two places, by the size of the canvas; shaded,
+    where the picture is too far from the border (digits, CPU, n = {placed["seed"].nunique()}).
+    Right: nine places after global average pooling (CIFAR-10, ResNet-18; zero padding at the
+    paper's scale, n = {at_scale["seed"].nunique()}; circular padding at width 8, n =
+    {len(circular)}); a dot for each network. Dotted: chance.""",
+          "A schematic from padding to feature map to averages to head; accuracy for two places "
+          "by size and padding; "
           "accuracy for nine places with channels in order, shuffled, and under circular padding.",
           workspace=workspace)
 within = placed[placed["can_differ"] & (placed["padding"] == "zeros")]
@@ -102,8 +105,13 @@ rows = [{"page": f"[{row.page[:2]}]({row.page}.ipynb)" if row.page in built else
          "claim": statements[row.claim].statement, "source": statements[row.claim].source,
          "verdict": page.badge(row.verdict), "rival explanation": page.badge(row.outcome)}
         for row in scores.itertuples()]
-page.table(pd.DataFrame(rows), "00_claims", "Every claim, with its verdict and the outcome of its control.",
-           workspace=workspace, widths=(6, 44, 20, 15, 15))
+page.table(
+    pd.DataFrame(rows),
+    "00_claims",
+    "Every claim, with its verdict and the outcome of its control.",
+    workspace=workspace,
+    widths=(6, 44, 20, 15, 15),
+)
 
 # %% [markdown]
 # ## Read, run, extend

@@ -38,8 +38,8 @@ style.use_style()
 scores = page.score_table(workspace)
 fig = figures.verdict_strip(scores["claim"], scores["verdict"], scores["outcome"])
 page.show(fig, "99_verdicts", """The verdict on each claim and the outcome of its control, from the
-          committed reference runs: the papers' scale where there is such a run, otherwise the largest run
-          on a CPU.""",
+    committed reference runs: the papers' scale where there is such a run, otherwise the largest run
+    on a CPU.""",
           "One row per claim, with a mark in the column of its verdict and one for its control.",
           workspace=workspace)
 
@@ -50,10 +50,13 @@ page.show(fig, "99_verdicts", """The verdict on each claim and the outcome of it
 # one that built this book: small networks, which check that the code does on your machine what it should.
 
 # %% tags=["remove-input"]
-marked = scores.assign(verdict=scores["verdict"].map(page.badge), outcome=scores["outcome"].map(page.badge))
+marked = scores.assign(
+    verdict=scores["verdict"].map(page.badge), outcome=scores["outcome"].map(page.badge)
+)
 columns = ["claim", "paper", "reference", "verdict", "this run", "figure"]
 page.table(marked[columns].rename(columns={"reference": "reference runs"}), "99_scores",
-           "Every claim: its number in the paper, in the reference runs and in this run, and its verdict.",
+           "Every claim: its number in the paper, in the reference runs and in this run, and its "
+           "verdict.",
            workspace=workspace, widths=(14, 18, 25, 15, 20, 8))
 
 # %% [markdown]
@@ -61,7 +64,8 @@ page.table(marked[columns].rename(columns={"reference": "reference runs"}), "99_
 
 # %% tags=["remove-input"]
 page.table(marked[["claim", "control", "outcome", "evidence", "fixed"]], "99_controls",
-           "The control of each claim in the reference runs, with the numbers that its outcome rests on, "
+           "The control of each claim in the reference runs, with the numbers that its outcome "
+           "rests on, "
            "and when the rules of claim and control were fixed.",
            workspace=workspace, widths=(14, 27, 12, 35, 12))
 
