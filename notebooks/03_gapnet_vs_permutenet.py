@@ -53,7 +53,7 @@ from posenc_lib.experiments import shuffled_sum, where_it_reads
 from posenc_lib.measure import canvas
 from posenc_lib.nets import classifiers, heads
 from posenc_lib.run import config, inputs, records
-from posenc_lib.show import figures, page, style
+from posenc_lib.show import figures, interactive, page, style
 from posenc_lib.show import images as image_figures
 
 workspace = config.Workspace(profile, data_root, out)
@@ -179,6 +179,51 @@ for mode in ("circular", "zeros"):
     )
 
 # %% [markdown]
+# Try it. A linear layer was fitted to the averaged channels of a network with *random* weights, so nothing but the layer has learned anything. Drag
+# the digit, or move it with the arrow keys; then shuffle the channels, and then choose circular padding.
+
+# %% Fit the linear layers and place the digit everywhere
+SIDE, STEP, EACH = 48, 4, 40
+digits = splits if dataset == "digits" else registry.load("digits", workspace.data, validation=0)
+cells = torch.arange(9).repeat(EACH)
+fit_on, test_on = (
+    canvas.place(digits.train.batch(torch.arange(n, n + EACH))[0].repeat_interleave(9, 0), cells, 3)
+    for n in (0, EACH)
+)
+digit = digits.test.batch(torch.tensor([3]))[0][0]
+offsets = range(0, SIDE - digit.shape[-1] + 1, STEP)
+everywhere = torch.zeros(len(offsets), len(offsets), 3, SIDE, SIDE)
+for n, top in enumerate(offsets):
+    for m, left in enumerate(offsets):
+        everywhere[n, m, :, top:top + digit.shape[-2], left:left + digit.shape[-1]] = digit
+readers, right = {}, {}
+for mode in ("zeros", "circular"):
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        net = classifiers.gapnet(9, padding_mode=mode, width=8).train()
+        net.features(fit_on[:90])                       # so that batch norm has statistics
+        net.eval()
+        z, z_test, z_everywhere = (
+            heads.gap(net.features(canvases)) for canvases in (fit_on, test_on, everywhere.flatten(0, 1))
+        )
+    deviation = z.std(0) + 1e-6
+    z_test, z_everywhere = ((part - z.mean(0)) / deviation for part in (z_test, z_everywhere))
+    design = torch.cat([(z - z.mean(0)) / deviation, torch.ones(len(z), 1)], 1)
+    ridge = design.T @ design + torch.eye(design.shape[1])
+    weights = torch.linalg.solve(ridge, design.T @ torch.eye(9)[cells])
+    readers[style.label(mode)] = z_everywhere, weights[:-1], weights[-1]
+    named = (z_test @ weights[:-1] + weights[-1]).argmax(1)
+    right[mode] = (named == cells).double().mean().item()
+grey = 255 * (digit.mean(0) - digit.min()) / (digit.max() - digit.min())
+interactive.pooled_channels(
+    grey.numpy(), readers, side=SIDE, step=STEP, grid=3,
+    caption=f"""What a linear layer reads off the averages of the channels (bars, standardised). The
+    network has random weights, width 8; the layer was fitted on {EACH} digits in every cell. Of {EACH}
+    others it names the cell in {right["zeros"]:.0%} of cases with zero padding and in
+    {right["circular"]:.0%} with circular padding, where chance is 11%.""")
+assert right["zeros"] > 0.9 and abs(right["circular"] - 1 / 9) < 0.02
+
+# %% [markdown]
 # ## The experiment
 #
 # **Data and split.** Each training image goes to a random cell, drawn anew in every step; each test image to *every* cell,
@@ -230,8 +275,8 @@ plan = experiment.plan(
 )
 recipe = plan.table1[0].recipe
 print(
-    f"{len(plan.table1)} entries of Table 1 and {len(plan.circular)} circular controls, {len(seeds)} "
-    f"seeds each; "
+    f"{len(plan.table1)} entries of Table 1 and {len(plan.circular)} circular controls, "
+    f"{len(seeds)} seeds each; "
     f"{recipe.epochs} epochs of {recipe.epoch_steps or 'all'} steps, batch {recipe.batch_size}"
 )
 
@@ -956,8 +1001,7 @@ page.show(fig, "03_selectivity", f"""How much of each channel's variance the cel
 
 # %% Draw the figure
 def control_runs(where):
-    """The runs of a control, with GAPNet and PermuteNet of the same scale beside them: on file, and of this
-    run."""
+    """The runs of a control beside GAPNet and PermuteNet of the same scale, on file and here."""
     on_file = records.reference(EXPERIMENT, workspace, where)
     scale = on_file[0].config["profile"] if on_file else ""
     same_scale = [r for title, of_title in evidence.items() if title != "This run"
@@ -1066,12 +1110,15 @@ for (title, (rows, _)), ax in zip(kept.items(), axes.flat, strict=True):
     ax.set_title(title, fontsize="medium")
 for ax in axes.flat[:-1]:
     ax.get_legend().remove()
+compared = "; ".join(
+    f"{title}: {experiment.describe(matched_runs[title], splits)}" for title in kept
+)
 page.show(
     fig,
     "03_matched",
     f"""Location and image class with equally many answers (3×3, zero padding): how much of GAPNet's
         accuracy above chance PermuteNet keeps, mean and 95 % interval over networks.
-        {"; ".join(f"{title}: {experiment.describe(matched_runs[title], splits)}" for title in kept)}.""",
+        {compared}.""",
     "What PermuteNet keeps of GAPNet's accuracy above chance, for location and for image "
     "class, by number of answers.",
     workspace=workspace,

@@ -616,15 +616,15 @@ def schematic(ax: Axes) -> Axes:
         ax.add_patch(plt.Rectangle((x, y), 1.6, 1.6, fill=False, edgecolor="0.3", zorder=2 + n))
     for n, value in enumerate((0.9, 0.5, 0.7, 0.3)):
         ax.add_patch(plt.Rectangle((6.9, 1.5 - 0.45 * n), 0.45, 0.4, facecolor=plt.cm.Blues(value), edgecolor="0.3"))
-    for start, end in ((2.15, 3.25), (5.65, 6.75), (7.5, 8.6)):
+    for start, end in ((2.15, 3.25), (5.65, 6.75), (7.5, 8.8)):
         ax.annotate("", (end, 0.95), (start, 0.95), arrowprops={"arrowstyle": "->", "color": "0.3"})
     for x, title, below in ((1, "image and padding", "the border is marked"),
                             (4.5, "feature map", "where the picture is"),
                             (7.12, "averages", "how much, by channel"),
-                            (9.5, "head", "reads the channels in order")):
+                            (9.7, "head", "reads them in order")):
         ax.text(x, 2.25, title, ha="center", weight="bold", fontsize="medium")
         ax.text(x, -0.4, below, ha="center", fontsize="small", color="0.3")
-    ax.text(9.5, 0.95, "top left", ha="center", va="center", fontsize="medium",
+    ax.text(9.7, 0.95, "top left", ha="center", va="center", fontsize="medium",
             bbox={"boxstyle": "round", "facecolor": "white", "edgecolor": "0.3"})
     ax.set(xlim=(-0.6, 11), ylim=(-0.6, 2.6), aspect="equal")
     ax.set_axis_off()

@@ -127,8 +127,9 @@ def cards(pages: Sequence[Path], built: Collection[str]) -> None:
         text = "\n\n".join(part for part in (answer, minutes and f"*{minutes}*") if part)
         markdown.append(f":::{{grid-item-card}} {title}\n{link}{picture}\n{text}\n:::\n")
         shown = f'<img alt="{image[1]}" src="../figures/paper/{image[2]}" width="220">' if image else ""
-        rows.append(f'<tr><td>{shown}</td><td><a href="{source.stem}.ipynb"><b>{html.escape(title)}</b></a><br>'
-                    f"{html.escape(answer)}<br><i>{html.escape(minutes)}</i></td></tr>")
+        name = f'<a href="{source.stem}.ipynb"><b>{html.escape(title)}</b></a>'
+        rows.append(f'<tr><td>{shown}</td><td style="text-align:left">{name}<br>{html.escape(answer)}<br>'
+                    f"<i>{html.escape(minutes)}</i></td></tr>")
     _display("\n".join([*markdown, "::::\n"]), f"<table>{''.join(rows)}</table>", "\n".join(rows))
 
 
