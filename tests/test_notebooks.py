@@ -1,12 +1,14 @@
 """The pages: paired, free of outputs, with parameters; and every one runs."""
 import ast
 import os
+import re
 
 import execute
 import jupytext
 import nbformat
 import pytest
 import torch
+from arguments import SUMMARIES
 from conftest import ROOT, in_fork, run_cells
 
 from posenc_lib.run import records
@@ -38,6 +40,25 @@ def test_the_pair_is_in_sync(page):
 def test_the_notebook_is_free_of_outputs(page):
     for cell in nbformat.read(page.with_suffix(".ipynb"), as_version=4).cells:
         assert not cell.get("outputs") and cell.get("execution_count") is None, cell.source
+
+
+@page
+def test_code_fits_its_box(page):
+    for cell in jupytext.read(page).cells:
+        if cell.cell_type == "code":
+            assert max(map(len, cell.source.splitlines())) <= 100, cell.source
+
+
+@page
+def test_a_page_opens_with_its_answer(page):
+    opening = jupytext.read(page).cells[0].source
+    assert opening.startswith("# ")
+    if page.stem[:2] not in SUMMARIES:
+        assert re.match(r"# \d\d · [^?]+: [^?]+\?\n", opening), "its title is not a subject and a question"
+        assert "> **In short**\n" in opening and re.search(r"(?m)^> \*\*[^*]+\*\*", opening.split("**In short**")[1])
+        figure = re.search(r"!\[[^]]+\]\(\.\./(figures/paper/\w+\.png)\)", opening)
+        assert (ROOT / figure[1]).is_file()
+        assert f"./run_all.sh --only {page.stem[:2]}" in opening
 
 
 @page

@@ -210,6 +210,39 @@ def explored(monkeypatch):
     return explore
 
 
+CARD = """# ---
+# %% [markdown]
+# # 03 · Heads: what is <left>?
+#
+# > **In short**
+# >
+# > A question about [GAP](../book/glossary.md#gap)?
+# >
+# > **Yes, in the order of
+# > the [channels](../book/glossary.md#channel).** More words.
+# >
+# > ![Dots & lines](../figures/paper/03_accuracy.png)
+# >
+# > *Run it:* `./run_all.sh --only 03`, three minutes.
+
+# %%
+1
+"""
+
+
+def test_a_card_has_the_pages_title_answer_figure_and_minutes(tmp_path, outputs):
+    (tmp_path / "03_heads.py").write_text(CARD)
+    (tmp_path / "04_bare.py").write_text("# %% [markdown]\n# # 04 · Bare: is it?\n\n# %%\n1\n")
+    page.cards(sorted(tmp_path.glob("*.py")), {"03_heads"})
+    markdown, shown = outputs[0]["text/markdown"], outputs[0]["text/html"]
+    first, second = markdown.split(":::{grid-item-card} ")[1:]
+    assert first.splitlines()[0] == "03 · Heads: what is <left>?"
+    assert ":link: 03_heads\n:link-type: doc\n" in first and "link" not in second
+    assert ":img-top: reference/03_accuracy.png\n:img-alt: Dots & lines\n" in first and "img" not in second
+    assert "\nYes, in the order of the channels.\n\n*three minutes*\n" in first
+    assert "what is &lt;left&gt;?" in shown and "<left>" not in shown and "Yes, in the order of the channels." in shown
+
+
 def test_an_explorer_holds_every_picture_and_shows_the_first(explored):
     pictures = Parsed(explored(FRAMES, "Caption.")).all("img")
     assert [picture["alt"] for picture in pictures] == list(FRAMES)
