@@ -55,6 +55,7 @@ from posenc_lib.nets import classifiers, heads
 from posenc_lib.run import config, inputs, records
 from posenc_lib.show import figures, interactive, page, style
 from posenc_lib.show import images as image_figures
+from posenc_lib.show.tables import with_interval
 
 workspace = config.Workspace(profile, data_root, out)
 dataset = dataset or ("cifar10" if profile == "paper" else "digits")
@@ -163,7 +164,7 @@ with torch.random.fork_rng(), torch.no_grad():
                                permutenet(canvases))
 
 # %% [markdown]
-# An identity to hold on to: under *circular* padding, moving the image by a multiple of the network's [total stride](../book/glossary.md#total-stride) only
+# One identity will serve as a check. Under *circular* padding, moving the image by a multiple of the network's [total stride](../book/glossary.md#total-stride) only
 # rotates the feature map. Its average cannot change, so $z$ is the same in all nine cells, and no head can do better than
 # guess. Zero padding breaks the identity before any training:
 
@@ -204,7 +205,8 @@ for mode in ("zeros", "circular"):
         net.features(fit_on[:90])                       # so that batch norm has statistics
         net.eval()
         z, z_test, z_everywhere = (
-            heads.gap(net.features(canvases)) for canvases in (fit_on, test_on, everywhere.flatten(0, 1))
+            heads.gap(net.features(canvases))
+            for canvases in (fit_on, test_on, everywhere.flatten(0, 1))
         )
     deviation = z.std(0) + 1e-6
     z_test, z_everywhere = ((part - z.mean(0)) / deviation for part in (z_test, z_everywhere))
@@ -218,9 +220,9 @@ grey = 255 * (digit.mean(0) - digit.min()) / (digit.max() - digit.min())
 interactive.pooled_channels(
     grey.numpy(), readers, side=SIDE, step=STEP, grid=3,
     caption=f"""What a linear layer reads off the averages of the channels (bars, standardised). The
-    network has random weights, width 8; the layer was fitted on {EACH} digits in every cell. Of {EACH}
-    others it names the cell in {right["zeros"]:.0%} of cases with zero padding and in
-    {right["circular"]:.0%} with circular padding, where chance is 11%.""")
+        network has random weights, width 8; the layer was fitted on {EACH} digits in every cell. Of
+        {EACH} others it names the cell in {right["zeros"]:.0%} of cases with zero padding and in
+        {right["circular"]:.0%} with circular padding, where chance is 11%.""")
 assert right["zeros"] > 0.9 and abs(right["circular"] - 1 / 9) < 0.02
 
 # %% [markdown]
@@ -230,12 +232,15 @@ assert right["zeros"] > 0.9 and abs(right["circular"] - 1 / 9) < 0.02
 # so that a network that cannot see the cell scores exactly $1/k^2$. **Held fixed:** backbone, optimiser, steps, batch.
 # **Varied:** padding mode, head, task.
 #
-# **Deviations from the paper**
+# The deviations that matter most: `quick` takes small digits, a narrow network and 44 steps; the head is padded like the rest of the
+# network, where the released one pads with zeros; and the last epoch counts, not the best one on the test set.
+#
+# <details><summary>Deviations from the paper, in full</summary>
 #
 # * The `quick` profile (what `./run_all.sh` runs) takes scikit-learn's digits instead of CIFAR-10, a sixteenth of the
 #   network's width, 44 steps of 12 images at learning rate 0.004 instead of 20 epochs (20,840 steps of 48 at 0.001), two seeds, and
 #   only the 3×3 grid. (On other sets: an eighth of the width, 200 steps of 24 at 0.002, three seeds.) That is enough to judge
-#   GAPNet's location. It is not enough for PermuteNet: after so few steps, slow learning looks the same as lost position.
+#   GAPNet's location but not PermuteNet's: after so few steps, slow learning cannot be told from lost position.
 # * Digits are not mirrored in training, as CIFAR images are: a mirrored digit is another sign.
 # * The head is padded like the rest of the network. The released one is zero-padded, which matters
 #   ([figure 03_reads_heads](#fig-03_reads_heads)); no GAPNet with another padding was released to compare with.
@@ -245,6 +250,8 @@ assert right["zeros"] > 0.9 and abs(right["circular"] - 1 / 9) < 0.02
 # * NIN was not released; ours has pools that need no padding (`classifiers.NIN`).
 # * The slide names no backbone for its numbers, no seeds and no intervals. The PyTorch that the released code pins (1.2) ran
 #   reflect and replicate padding as zero padding, without an error; whether Table 1 met that, the text does not settle.
+#
+# </details>
 
 # %% [markdown]
 # The loss is a cross-entropy over the $k^2$ cells, each image of the batch in a random one. By hand, for the location:
@@ -262,9 +269,9 @@ with torch.no_grad():
                                location_loss(gapnet, images, c.grid, Draws(seed=0)))
 
 # %% [markdown]
-# The authors test after every epoch, each image in one random cell. That gives the curve over epochs. What counts here is one
-# pass at the end, with every test image in *every* cell (`CanvasTask.evaluate`); as in their code, each 100 canvases get a new
-# permutation. One training from start to end is `experiment.run(configuration, seed)`.
+# The authors test after every epoch, with each image in one random cell; this gives the curves over epochs. The accuracies below come
+# from one pass at the end, with every test image in *every* cell (`CanvasTask.evaluate`). As in their code, a new permutation is drawn for
+# every 100 canvases. One training from start to end is `experiment.run(configuration, seed)`.
 
 # %% The list of runs
 grids = [int(g) for g in (grids or ("3,5,7" if profile == "paper" else "3")).split(",")]
@@ -359,23 +366,29 @@ page.show(
 keys = claims.CELL
 table = pd.DataFrame([{key: getattr(c, key) for key in keys} for c in plan.table1 + plan.circular])
 table = table.merge(claims.TABLE1, how="left", on=["padding_mode", "head", "task", "grid"])
+details = []   # in the csv alone
 for title, summary in summaries.items():
-    summary = summary.assign(interval=[figures.span(low, high) for low, high in
-                                       zip(summary["low"], summary["high"], strict=True)])
-    columns = {"mean": title, "interval": "interval", "n": "n"}
-    if title == "At the paper's scale":
-        columns |= {"epochs": "epochs", "best_test_epoch": "best test epoch"}
-    named = summary.astype({"n": "Int64", "epochs": "Int64"})[[*keys, *columns]].rename(
-        columns=columns
+    named = summary[[*keys, "n", "epochs", "best_test_epoch"]].astype(
+        {"n": "Int64", "epochs": "Int64"}
     )
-    table = table.merge(named, how="left", on=keys, suffixes=("", f" ({title})"))
-table = table.replace(style.NAMES).rename(columns={"padding_mode": "padding"})
+    named = named.assign(**{title: summary.apply(with_interval, axis=1)})
+    renamed = {
+        name: f"{name.replace('_', ' ')} ({title})" for name in ("n", "epochs", "best_test_epoch")
+    }
+    table = table.merge(named.rename(columns=renamed), how="left", on=keys)
+    details += renamed.values()
 has_run = table[list(summaries)].notna().any(axis=1)
-table = table.drop(columns="backbone") if len(backbones) == 1 else table
-page.table(table[has_run], "03_table1", f"""Table 1, in percent. {described}. *Best test epoch* is
-    the authors' rule, which chooses on the test set, each image in one random cell; the other
-    accuracies are after the last epoch, every image in every cell. Of {len(table)} cells,
-    {(~has_run).sum()} have not been run yet.""", workspace=workspace)
+table = table.replace(style.NAMES)
+table.insert(0, "padding, grid", table["padding_mode"] + table["grid"].map(", {0}×{0}".format))
+table.insert(1, "network, task", table["head"] + ", " + table["task"])
+details += ["padding_mode", "grid", "head", "task", *["backbone"] * (len(backbones) == 1)]
+page.table(
+    table[has_run], "03_table1",
+    f"""Table 1: accuracy in percent after the last epoch, every test image in every cell of the
+        canvas, with its 95 % interval over networks. {described}. The csv also has n, the number of
+        epochs and the authors' rule, the best epoch on the test set. Of {len(table)} entries,
+        {(~has_run).sum()} have not been run yet.""",
+    workspace=workspace, hidden=details)
 
 # %% Check the sentences below
 at_scale = summaries.get("At the paper's scale", pd.DataFrame())
@@ -415,8 +428,8 @@ if len(at_scale):   # the sentences below are about these runs
 #
 # $$ \mathbb{E}_\pi \big[ (W z_\pi)_k + b_k \big] = m_k \, s + b_k, \qquad s = \sum_c z_c, \qquad m_k = \frac{1}{C} \sum_c W_{kc} . $$
 #
-# The rest of $W z_\pi$ is noise, with variance $\frac{C^2}{C - 1} \operatorname{Var}_c(W_{kc}) \operatorname{Var}_c(z_c)$. A head can silence it by making all
-# weights of an answer equal. What it then reads is a single number, $s$: each answer is a line over that axis, and the highest line wins.
+# The rest of $W z_\pi$ is noise with variance $\frac{C^2}{C - 1} \operatorname{Var}_c(W_{kc}) \operatorname{Var}_c(z_c)$. A head can remove it by making all
+# weights of an answer equal. It then reads a single number, $s$: the logit of each answer is a line over $s$, and the highest line wins.
 # Four channels are enough to check both formulas over all 24 permutations:
 
 # %%
@@ -430,8 +443,8 @@ print(
 )
 
 # %% [markdown]
-# To tell nine cells apart, the network has to give each cell a level of its own on the axis $s$. At the paper's scale one sees how it gets
-# there: one cell at a time.
+# To tell nine cells apart, the network has to give each cell its own level of $s$. At the paper's scale it learns these levels one cell at
+# a time.
 #
 # *What to look for:* plateaus at whole numbers of cells, some of which a network leaves again, and how many image classes are told apart after
 # as many epochs.
@@ -482,8 +495,8 @@ for (task, grid, mode), networks in learned.groupby(["task", "grid", "padding_mo
           f"a whole number in {networks['whole'].mean():.0%} of epochs (30 % by chance)")
 
 # %% [markdown]
-# Two of the networks were followed in more detail, one for each task, with zero padding. Beside them stand two that are small enough for a CPU:
-# digits, width 16, 4,000 steps, nine answers each (the nine cells, or nine of the ten digits). All four are on file. The networks that this page trains
+# For two of the networks, one for each task, $s$ was recorded as well. Two smaller ones were trained on a CPU: digits, width 16, 4,000 steps,
+# nine answers each (the nine cells, or nine of the ten digits). All four are on file. The networks that this page trains
 # itself, on a shorter schedule, are in [table 03_followed](#tab-03_followed).
 
 # %% Train the followed networks
@@ -581,7 +594,7 @@ show_one_number("CPU run", "03_one_number_cpu",
                 "digits, width 16, 10 epochs of 400 steps, CPU; 500 test images in every cell")
 
 # %% [markdown]
-# **How many answers fit on one axis?** Take everything else away: no network, no images, no padding. Each answer has a level $a_k$ that can be
+# **How many answers fit on one axis?** Leave out everything else: no network, no images, no padding. Each answer has a level $a_k$ that is
 # learned, an image is the number $a_k + \sigma \varepsilon$, and a linear head tells the answers apart.
 
 # %% Draw the figure
@@ -666,8 +679,8 @@ if len(here):
         f"{row.answers * row.accuracy:.1f} of {row.answers}" for row in held.itertuples()))
 
 # %% [markdown]
-# **Is it the order of the channels, or does a linear head under a shuffle see no more than the sum?** Four views of the same latents, each read by a
-# linear layer and by a small MLP: all channels in order; their values sorted, which forgets the order and nothing else; sum and norm; the sum.
+# **Does a shuffle cost more than the order, since a linear head is left with the sum alone?** Four views of the same latents, each read by a
+# linear layer and by a small MLP: all channels in order; their values sorted, which loses the order and nothing else; sum and norm; the sum.
 
 # %% Make the table
 rows = []
@@ -736,12 +749,12 @@ torch.testing.assert_close(votes.mean((-2, -1)), torch.stack(margin))
 # Does the evidence for *top left* come from the image, from the border, or from the empty canvas? What a position can know depends on its
 # window, the receptive field:
 #
-# * ResNet-18's is wider than the canvas. On digits its last map has 3×3 positions, a cell each, and every one of them sees the image *and*
-#   the border. So expect evidence everywhere, no more at the image than elsewhere.
+# * ResNet-18's is wider than the canvas. On digits its last map has 3×3 positions, one for each cell, and all of them see the image *and*
+#   the border. So evidence should be everywhere, with no more of it at the image than elsewhere.
 # * NIN's last map has 12×12 positions, each with a window of 32 of the 48 pixels, head included. Where the window does not reach the image, the map
-#   *cannot* differ from that of an empty canvas. Expect evidence at the image and around it, and exactly none of the image's doing far from it.
+#   *cannot* differ from that of an empty canvas. So whatever the image changes should be at the image and around it, and nothing far from it.
 #
-# The second question is the head. The released one is a 3×3 convolution padded with zeros, followed by a sum: the example at the top of
+# The second question concerns the head. The released one is a 3×3 convolution padded with zeros, followed by a sum: the example at the top of
 # this page, with its sums of 4, 6 and 9. A tap of the kernel that points to the left misses the last column of the map, and so on. So the released head reads, beside
 # the sums $z$, the sums of the map's outermost rows and columns. **Theory's prediction:** under a *circular* backbone, whose $z$ is the same in all cells, the
 # released head tells the location all the same. A circular head and a 1×1 head read nothing but $z$, and stay exactly at chance. Under a zero-padded
@@ -930,10 +943,10 @@ if reads_reference:
 # tells the cell every time, NIN's in a third to two thirds of the canvases. So GAPNet's accuracy has two sources in the released code, the backbone's padding and the head's, and an accuracy under another padding mode says little about that mode
 # as long as the head is padded with zeros. That is why on this page the head is padded like the rest: only then is circular padding a control.
 #
-# Where on the map the evidence is depends on the window of its positions. If every position sees the whole canvas, asking for *the place where the network
-# reads* has no answer: each of them could answer alone. With NIN's smaller window, what the image changes is around the image. And *top left* is
-# read off the empty canvas more than off the image: over half of its evidence for a corner is there before any image is. A corner is what NIN answers unless something
-# speaks for an edge or the centre.
+# Where on the map the evidence is depends on the receptive field of its positions. If every position sees the whole canvas, the question *where the network
+# reads* has no answer: each position could answer alone. With NIN's smaller receptive field, what the image changes is around the image. And *top left* comes from
+# the empty canvas more than from the image: over half of the evidence for a corner is there before any image is placed. NIN answers with a corner unless something
+# speaks for an edge or for the centre.
 
 # %% [markdown]
 # ## Channels as place cells
@@ -1170,14 +1183,14 @@ page.against_paper(reference, here, "03_against_paper", workspace=workspace,
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# * **Pooling keeps position.** Averaging over space removes the axes that position was written on, not the position: padding
-#   has already turned *where* into *how much*, channel by channel. Under circular padding there is nothing to keep.
+# * **Pooling keeps position.** Averaging removes the spatial axes but not the position, because padding has already turned *where* into *how
+#   much*, channel by channel. Under circular padding there is nothing to keep.
 # * **For a linear head the order matters.** One fixed shuffle costs nothing. Under a new one in every pass, a linear layer can
 #   rely on one number only, the sum of all channels. At the paper's scale the network learns to tell one cell after another by that
-#   number and stops at six or seven of nine ([figure 03_one_number](#fig-03_one_number)); the paper's 78.8 % amounts to seven. So what the shuffle
-#   leaves is not a trace of position but six or seven cells, each recognised nearly every time.
-# * **And the network keeps no more than it needs.** A reader that may use the channels of a network with seven cells in order finds seven
-#   as well ([table 03_readers](#tab-03_readers)): trained under the shuffle, the network does not write the other two down anywhere.
+#   number and stops at six or seven of nine ([figure 03_one_number](#fig-03_one_number)); the paper's 78.8 % amounts to seven. So what
+#   is left under the shuffle is not a trace of position but six or seven cells, each recognised nearly every time.
+# * **The network encodes no more than it needs.** A reader that may use the channels of a network with seven cells in order finds seven
+#   as well ([table 03_readers](#tab-03_readers)): trained under the shuffle, the network does not encode the other two anywhere.
 # * **A finer grid has more answers.** A falling accuracy says that position was lost only if fewer answers are held. The paper's
 #   PermuteNets hold *more* cells in a finer grid, 7, 9 and 11 of 9, 25 and 49 ([table 03_answers_held](#tab-03_answers_held)); what falls is their share.
 #   Ours hold 6 or 7, 8 and 4: one network of each finer grid, so whether 7×7 was unlucky or fewer cells fit in 20 epochs is open.

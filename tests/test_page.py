@@ -17,6 +17,7 @@ from posenc_lib.claims import gapnet_vs_permutenet, padding_artifacts
 from posenc_lib.data import registry
 from posenc_lib.run.config import Workspace
 from posenc_lib.show import page, style
+from posenc_lib.show.tables import with_interval
 
 matplotlib.use("agg")
 
@@ -272,3 +273,10 @@ def test_nothing_in_an_explorers_labels_becomes_html(explored):
     text = explored(FRAMES, 'A <i>caption</i> & a "quote".')
     assert {tag for tag, *_ in Parsed(text).tags} == {"figure", "img", "p", "input", "output", "figcaption"}
     assert 'alt="1 &amp; 2 &lt; 3 removed"' in text and 'alt="&lt;b&gt;4&lt;/b&gt; removed"' in text
+
+
+@pytest.mark.parametrize("values, text", [
+    ((70.36, 54.4, 86.33), "70.4 [54.4, 86.3]"), ((-1.25, -2.0, 0.5), "\u22121.2 [\u22122.0, 0.5]"),
+    ((32.0, np.nan, np.nan), "32.0"), ((np.nan, np.nan, np.nan), None)])
+def test_a_number_with_its_interval_is_one_cell_of_a_table(values, text):
+    assert with_interval(pd.Series(values, ["mean", "low", "high"])) == text
