@@ -15,6 +15,18 @@ COLOURS = sns.color_palette("colorblind")
 PADDING_COLOURS = dict(zip(PADDING_MODES, cycle(COLOURS[n] for n in (0, 1, 2, 4, 6, 3, 5, 7, 8, 9)), strict=False))
 MAP_COLOURS = dict(zip(POSITION_MAPS, (COLOURS[n] for n in (3, 5, 9, 7, 8)), strict=True))   # target maps of page 02
 HEAD_MARKERS = {"gapnet": "o", "permutenet": "s"}
+# Colour and marker of ablated sets and rankings (pages 06 and 07): red for the flip response and what is made of it,
+# grey for random sets, brown for activation.  Networks that differ in their padding have its colour.
+DARK_RED, LIGHT_RED = "#7d2a00", "#eda47f"
+KIND_LOOKS = {
+    "nothing": ("0.1", "X"), "random": ("0.6", "s"), "rms_matched": ("0.35", "D"), "flip": (COLOURS[3], "o"),
+    "flip_mean": (LIGHT_RED, "o"), "only_there": (LIGHT_RED, "^"), "signed": (DARK_RED, "o"),
+    "targeted": (DARK_RED, "o"), "other": (LIGHT_RED, "v"),
+    "rms_activation": (COLOURS[5], "^"), "active": (COLOURS[5], "s"), "shift": (COLOURS[9], "P"),
+    "decodability": (COLOURS[6], "<"), "lowest_flip": (COLOURS[8], "v"),
+    "mirrored_network": (COLOURS[9], "s"), "symmetrised_flip": ("0.35", "^"),
+    "plain": (PADDING_COLOURS["zeros"], "o"), "circular_padding": (PADDING_COLOURS["circular"], "s"),
+}
 PAPER = {"color": "0.25", "linestyle": "--", "linewidth": 1.2}    # the paper's value
 CHANCE = {"color": "0.45", "linestyle": ":", "linewidth": 1.4}    # chance level
 
