@@ -84,7 +84,8 @@ def number_by_page(app, env):
     for page, by_kind in env.toc_fignumbers.items():
         if page[:2].isdigit():
             for figures in by_kind.values():
-                figures.update({label: (int(page[:2]), n) for n, label in enumerate(figures, start=1)})
+                number = "A" if page[:2] == "99" else int(page[:2])
+                figures.update({label: (number, n) for n, label in enumerate(figures, start=1)})
     return []
 
 

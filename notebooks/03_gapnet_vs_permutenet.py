@@ -28,12 +28,13 @@
 profile = "quick"     # smoke | quick | paper
 data_root = ""        # folder of data sets; "" is $POSENC_DATA, else data/
 out = ""              # where records and figures go; "" is the project folder
-dataset = ""          # digits | photos | cifar10 | cifar100 | a folder of images by class; "" is the profile's
-grids = ""            # e.g. "3,5,7"; "" is the profile's
-backbones = ""        # e.g. "resnet18,nin"; "" is the profile's
-seeds = 0             # how many; 0 is the profile's number
-steps = 0             # optimiser steps of each training; 0 is the profile's
-follow = ""           # schedule of the networks that are followed: smoke | quick | long | paper; "" is the profile's
+# Of the others, "" or 0 means what the profile has.
+dataset = ""          # digits | photos | cifar10 | cifar100 | a folder of images by class
+grids = ""            # e.g. "3,5,7"
+backbones = ""        # e.g. "resnet18,nin"
+seeds = 0             # how many
+steps = 0             # optimiser steps of each training
+follow = ""           # schedule of the networks that are followed: smoke | quick | long | paper
 
 # %% Imports and data
 from functools import partial
@@ -125,8 +126,9 @@ for ax, picture, cell in zip(axes, canvases, location, strict=True):
     ax.imshow((picture - canvases.min()).permute(1, 2, 0) / (canvases.max() - canvases.min()))
     ax.set(xticks=[], yticks=[])
     ax.set_title(f"location {int(cell)}", fontsize="small")
-page.show(fig, "03_canvases", f"""The nine locations of a 3×3 canvas ({splits.train.name}). The empty cells
-          are 0 *after* normalisation, as in the authors' code: the mean colour of the set, not black.""",
+page.show(fig, "03_canvases", f"""The nine locations of a 3×3 canvas ({splits.train.name}). The
+    empty cells are 0 *after* normalisation, as in the authors' code: the mean colour of the set,
+    not black.""",
           "Nine canvases, each with one small image in another of nine cells.", workspace=workspace)
 
 # %% [markdown]
@@ -172,7 +174,9 @@ for mode in ("circular", "zeros"):
         same_image = images[:1].expand(9, -1, -1, -1)
         z = heads.gap(net.features(canvas.place(same_image, location, 3)))   # (cell, channel)
     spread = (z.max(0).values - z.min(0).values).max() / z.abs().max()
-    print(f"{mode:9s} largest difference between two cells, relative to the largest z: {spread:.1e}")
+    print(
+        f"{mode:9s} largest difference between two cells, relative to the largest z: {spread:.1e}"
+    )
 
 # %% [markdown]
 # ## The experiment
@@ -221,10 +225,15 @@ with torch.no_grad():
 grids = [int(g) for g in (grids or ("3,5,7" if profile == "paper" else "3")).split(",")]
 backbones = (backbones or ("resnet18,nin" if profile == "paper" else "resnet18")).split(",")
 seeds = range(seeds or experiment.n_seeds(profile, dataset))
-plan = experiment.plan(profile, dataset, splits.fingerprint, grids=grids, backbones=backbones, steps=steps)
+plan = experiment.plan(
+    profile, dataset, splits.fingerprint, grids=grids, backbones=backbones, steps=steps
+)
 recipe = plan.table1[0].recipe
-print(f"{len(plan.table1)} cells of Table 1 and {len(plan.circular)} circular controls, {len(seeds)} seeds each; "
-      f"{recipe.epochs} epochs of {recipe.epoch_steps or 'all'} steps, batch {recipe.batch_size}")
+print(
+    f"{len(plan.table1)} entries of Table 1 and {len(plan.circular)} circular controls, {len(seeds)} "
+    f"seeds each; "
+    f"{recipe.epochs} epochs of {recipe.epoch_steps or 'all'} steps, batch {recipe.batch_size}"
+)
 
 # %% Train and test
 EXPERIMENT = "gapnet_vs_permutenet"
@@ -252,30 +261,54 @@ evidence = {
 evidence = {title: found for title, found in evidence.items() if found}
 what = {title: experiment.describe(found, splits) for title, found in evidence.items()}
 frames = {title: experiment.frame(found) for title, found in evidence.items()}
-summaries = {title: claims.clipped(claims.accuracy_rows(experiment.table1(frame), splits), experiment.table1(frame))
-             for title, frame in frames.items()}
+summaries = {
+    title: claims.clipped(
+        claims.accuracy_rows(experiment.table1(frame), splits), experiment.table1(frame)
+    )
+    for title, frame in frames.items()
+}
 by_padding = {mode: n for n, mode in enumerate((*claims.PADDED, "circular"))}
-summaries = {title: summary.sort_values("padding_mode", key=lambda modes: modes.map(by_padding), kind="stable")
-             for title, summary in summaries.items()}
+summaries = {
+    title: summary.sort_values(
+        "padding_mode", key=lambda modes: modes.map(by_padding), kind="stable"
+    )
+    for title, summary in summaries.items()
+}
 described = "; ".join(f"{title}: {text}" for title, text in what.items())
 
 # %% Draw the figure
-fig, axes = plt.subplots(2, len(summaries), figsize=(4 * len(summaries), 6.5), sharey=True, squeeze=False,
-                         layout="constrained")
+fig, axes = plt.subplots(
+    2,
+    len(summaries),
+    figsize=(4 * len(summaries), 6.5),
+    sharey=True,
+    squeeze=False,
+    layout="constrained",
+)
 for (title, summary), column in zip(summaries.items(), axes.T, strict=True):
     shown = summary[summary["grid"].isin(grids) & (summary["backbone"] == backbones[0])]
     for task, ax in zip(("location", "image"), column, strict=True):
         figures.accuracy_by_grid(shown, task, ax)
-        ax.set_title(f"{title}\nTask: {style.label(task)}" if task == "location" else f"Task: {style.label(task)}")
+        ax.set_title(
+            f"{title}\nTask: {style.label(task)}"
+            if task == "location"
+            else f"Task: {style.label(task)}"
+        )
 for ax in axes.flat:
     ax.label_outer()
 fig.legend(handles=figures.head_legend(), loc="outside lower center", ncols=4, fontsize="small")
-page.show(fig, "03_accuracy", f"""Table 1 as a picture ({style.label(backbones[0])}; {described}). Accuracy
-          after the last epoch, every test image in every cell; mean, and 95 % interval (Student's t over
-          networks, cut to 0..100) where there are three networks; with two, the line joins them.""",
-          """Accuracy of GAPNet and PermuteNet by padding mode, for location above and image class below, with
-          the paper's values and chance, in a column for each set of runs.""", workspace=workspace,
-          data=pd.concat(summaries, names=["runs"]).reset_index(level=0))
+page.show(
+    fig,
+    "03_accuracy",
+    f"""Table 1 as a picture ({style.label(backbones[0])}; {described}).
+    Accuracy after the last epoch, every test image in every cell; mean, and 95 % interval
+    (Student's t over networks, cut to 0..100) where there are three networks; with two, the line
+    joins them.""",
+    """Accuracy of GAPNet and PermuteNet by padding mode, for location above and image class
+              below, with the paper's values and chance, in a column for each set of runs.""",
+    workspace=workspace,
+    data=pd.concat(summaries, names=["runs"]).reset_index(level=0),
+)
 
 # %% Make the table
 keys = claims.CELL
@@ -287,15 +320,17 @@ for title, summary in summaries.items():
     columns = {"mean": title, "interval": "interval", "n": "n"}
     if title == "At the paper's scale":
         columns |= {"epochs": "epochs", "best_test_epoch": "best test epoch"}
-    named = summary.astype({"n": "Int64", "epochs": "Int64"})[[*keys, *columns]].rename(columns=columns)
+    named = summary.astype({"n": "Int64", "epochs": "Int64"})[[*keys, *columns]].rename(
+        columns=columns
+    )
     table = table.merge(named, how="left", on=keys, suffixes=("", f" ({title})"))
 table = table.replace(style.NAMES).rename(columns={"padding_mode": "padding"})
 has_run = table[list(summaries)].notna().any(axis=1)
 table = table.drop(columns="backbone") if len(backbones) == 1 else table
-page.table(table[has_run], "03_table1", f"""Table 1, in percent. {described}. *Best test epoch* is the
-           authors' rule, which chooses on the test set, each image in one random cell; the other accuracies
-           are after the last epoch, every image in every cell. Of {len(table)} cells, {(~has_run).sum()}
-           have not been run yet.""", workspace=workspace)
+page.table(table[has_run], "03_table1", f"""Table 1, in percent. {described}. *Best test epoch* is
+    the authors' rule, which chooses on the test set, each image in one random cell; the other
+    accuracies are after the last epoch, every image in every cell. Of {len(table)} cells,
+    {(~has_run).sum()} have not been run yet.""", workspace=workspace)
 
 # %% Check the sentences below
 at_scale = summaries.get("At the paper's scale", pd.DataFrame())
@@ -304,13 +339,22 @@ if len(at_scale):   # the sentences below are about these runs
     zeros = coarse.xs("zeros", level="padding_mode")
     assert zeros.loc[("gapnet", "location"), "low"] == 100 and (zeros["n"] == 3).all()
     assert zeros.loc[("permutenet", "image"), "high"] < 60
-    single = frames["At the paper's scale"].query("grid == 3 and padding_mode == 'zeros'").set_index(
-        ["head", "task", "seed"])["accuracy"]
-    assert sorted(round(accuracy * 9 / 100, 1) for accuracy in single["permutenet", "location"]) == [6.0, 6.0, 7.0]
-    image_kept, location_kept = ((single["permutenet", task] - chance) / (single["gapnet", task] - chance)
-                                 for task, chance in (("image", 10), ("location", 100 / 9)))
+    single = (
+        frames["At the paper's scale"]
+        .query("grid == 3 and padding_mode == 'zeros'")
+        .set_index(["head", "task", "seed"])["accuracy"]
+    )
+    assert sorted(
+        round(accuracy * 9 / 100, 1) for accuracy in single["permutenet", "location"]
+    ) == [6.0, 6.0, 7.0]
+    image_kept, location_kept = (
+        (single["permutenet", task] - chance) / (single["gapnet", task] - chance)
+        for task, chance in (("image", 10), ("location", 100 / 9))
+    )
     assert (image_kept < location_kept).all()
-    finer = at_scale.query("head == 'permutenet' and task == 'location' and grid > 3").set_index("grid")["mean"]
+    finer = at_scale.query("head == 'permutenet' and task == 'location' and grid > 3").set_index(
+        "grid"
+    )["mean"]
     assert round(finer[5] * 25 / 100) == 8 and round(finer[7] * 49 / 100) == 4
 
 # %% [markdown]
@@ -335,7 +379,10 @@ w, z = torch.tensor([[1.0, -2.0, 0.5, 3.0]]), torch.tensor([[0.2, 0.0, 1.0, 0.4]
 logits = torch.stack([z[:, list(order)] @ w.T for order in permutations(range(4))])
 torch.testing.assert_close(logits.mean(), w.mean() * z.sum())
 torch.testing.assert_close(logits.std(correction=0), shuffled_sum.permutation_noise(w, z).squeeze())
-print(f"over 24 permutations: mean {logits.mean():.3f}, standard deviation {logits.std(correction=0):.3f}")
+print(
+    f"over 24 permutations: mean {logits.mean():.3f}, standard deviation "
+    f"{logits.std(correction=0):.3f}"
+)
 
 # %% [markdown]
 # To tell nine cells apart, the network has to give each cell a level of its own on the axis $s$. At the paper's scale one sees how it gets
@@ -345,10 +392,14 @@ print(f"over 24 permutations: mean {logits.mean():.3f}, standard deviation {logi
 # as many epochs.
 
 # %% Draw the figure
-reference_run = [r for r in evidence.get("At the paper's scale", []) if experiment.is_table1_permutenet(r)]
+reference_run = [
+    r for r in evidence.get("At the paper's scale", []) if experiment.is_table1_permutenet(r)
+]
 records.require(reference_run, "PermuteNet at the paper's scale")
 learned = records.to_frame(reference_run).reset_index(names="run")
-learned = learned[["run", "padding_mode", "task", "grid", "by_epoch"]].explode("by_epoch", ignore_index=True)
+learned = learned[["run", "padding_mode", "task", "grid", "by_epoch"]].explode(
+    "by_epoch", ignore_index=True
+)
 learned = learned.join(pd.json_normalize(learned.pop("by_epoch")))
 learned["of"] = (learned["grid"] ** 2).where(learned["task"] == "location", 10)
 learned["answers"] = learned["accuracy_one_cell"] * learned["of"]
@@ -361,24 +412,28 @@ for ax, (title, (task, cells, label, top)) in zip(axes, panels.items(), strict=T
     if task == "location" and 3 not in cells:
         printed = printed.query("padding_mode == 'zeros'")
     of = (printed["grid"] ** 2).where(printed["task"] == "location", 10)
-    figures.answers_by_epoch(learned.query("task == @task and grid in @cells"), of * printed["paper"] / 100, ax)
+    figures.answers_by_epoch(
+        learned.query("task == @task and grid in @cells"), of * printed["paper"] / 100, ax
+    )
     ax.set(title=title, ylabel=label, ylim=(0, top))
 fig.legend(*axes[0].get_legend_handles_labels(), fontsize="small", loc="outside right center")
 for grid, last in learned[learned["grid"] > 3].groupby("grid").last().iterrows():
     axes[1].annotate(f"{grid}×{grid}", (last["epoch"], last["answers"]), xytext=(0, 6), ha="right",
                      textcoords="offset points", fontsize="small")
 page.show(fig, "03_by_epoch", """PermuteNet learns one cell after another, and image classes slowly:
-          accuracy after each epoch times the number of answers (CIFAR-10, ResNet-18 of width 64,
-          batches of 48, bfloat16 on an NVIDIA H200; one network a line, seed 0 under zero padding twice; 10,000
-          test images, each in one random cell). Dashed: the paper's values, under the three paddings at 3×3 and under zero padding
-          in the finer grids (9.5 of 25 and 10.5 of 49). Dotted: chance.""",
-          "Three panels of curves over epochs, with the paper's values dashed: cells told apart rise in steps, image "
+    accuracy after each epoch times the number of answers (CIFAR-10, ResNet-18 of width 64, batches
+    of 48, bfloat16 on an NVIDIA H200; one network a line, seed 0 under zero padding twice; 10,000
+    test images, each in one random cell). Dashed: the paper's values, under the three paddings at
+    3×3 and under zero padding in the finer grids (9.5 of 25 and 10.5 of 49). Dotted: chance.""",
+          "Three panels of curves over epochs, with the paper's values dashed: cells told apart "
+          "rise in steps, image "
           "classes slowly and far below the paper.", workspace=workspace, data=learned)
 learned["whole"] = (learned["answers"] - learned["answers"].round()).abs() < 0.15
 for (task, grid, mode), networks in learned.groupby(["task", "grid", "padding_mode"], sort=False):
     last = networks.groupby("run").last()
     print(f"{style.label(task)}, {grid}×{grid}, {style.label(mode)} padding: after the last epoch "
-          f"{', '.join(f'{answers:.1f}' for answers in last['answers'])} of {networks['of'].iloc[0]}; within 0.15 of "
+          f"{', '.join(f'{answers:.1f}' for answers in last['answers'])} of "
+          f"{networks['of'].iloc[0]}; within 0.15 of "
           f"a whole number in {networks['whole'].mean():.0%} of epochs (30 % by chance)")
 
 # %% [markdown]
@@ -394,9 +449,14 @@ now = records.run_or_load(
     "shuffled_sum", shuffled_sum.configs(schedule, images_of.fingerprint),
     partial(shuffled_sum.run, splits=images_of, device=workspace.device),
     seeds=[0], workspace=workspace, side_by_side=4, optional=True)
-now_toys = records.run_or_load("one_number", shuffled_sum.toy_configs(schedule), shuffled_sum.run_toy,
-                               seeds=range(1 if schedule in ("smoke", "quick") else 3), workspace=workspace,
-                               optional=True)
+now_toys = records.run_or_load(
+    "one_number",
+    shuffled_sum.toy_configs(schedule),
+    shuffled_sum.run_toy,
+    seeds=range(1 if schedule in ("smoke", "quick") else 3),
+    workspace=workspace,
+    optional=True,
+)
 followed = {"At the paper's scale": followed_at_scale,
             "CPU run": records.load(workspace.records("shuffled_sum", "cpu"))}
 toys = records.load(workspace.records("one_number", "cpu"))
@@ -410,40 +470,59 @@ def by_network(runs):
 
 def show_one_number(title, name, what):
     networks = by_network(followed[title])
-    records.require(("location", "batch") in networks and ("image", "batch") in networks, f"two PermuteNets: {title}")
-    fig, axes = plt.subplots(3, 2, figsize=(9.5, 8), height_ratios=(1, 1.3, 1.3), layout="constrained")
-    for task, unit, column in zip(("location", "image"), ("cell", "image class"), axes.T, strict=True):
+    records.require(
+        ("location", "batch") in networks and ("image", "batch") in networks,
+        f"two PermuteNets: {title}",
+    )
+    fig, axes = plt.subplots(
+        3, 2, figsize=(9.5, 8), height_ratios=(1, 1.3, 1.3), layout="constrained"
+    )
+    units = {"location": "cell", "image": "image class"}
+    for (task, unit), column in zip(units.items(), axes.T, strict=True):
         results = networks[task, "batch"].results
         figures.answers_on_one_axis(results["sums"], results["lines"], column[:2])
         epochs = [epoch["epoch"] for epoch in results["by_epoch"]]
-        figures.accuracy_by_label([epoch["by_label"] for epoch in results["by_epoch"]], epochs, column[2])
+        figures.accuracy_by_label(
+            [epoch["by_label"] for epoch in results["by_epoch"]], epochs, column[2]
+        )
         column[0].set_title(f"Task: {style.label(task)}")
         column[1].set_ylabel(unit)
         column[2].set_ylabel(unit)
-    page.show(fig, name, f"""The one number that PermuteNet's head can read, and how two networks fill it
-              ({what}; n = 1 network for each task). Top: what the head answers along sum(z), on average
-              over permutations, a colour for each answer. Middle: sum(z) of the test canvases of each
-              answer; thick from the first to the last decile, thin from the smallest to the largest, with a dot at the median.
-              Bottom: accuracy for each answer after each epoch.""",
-              "Two columns of three panels: probability of each answer along the sum of channels, intervals of "
+    page.show(fig, name, f"""The one number that PermuteNet's head can read, and how two networks
+        fill it ({what}; n = 1 network for each task). Top: what the head answers along sum(z), on
+        average over permutations, a colour for each answer. Middle: sum(z) of the test canvases of
+        each answer; thick from the first to the last decile, thin from the smallest to the largest,
+        with a dot at the median. Bottom: accuracy for each answer after each epoch.""",
+              "Two columns of three panels: probability of each answer along the sum of channels, "
+              "intervals of "
               "that sum by answer, and accuracy by answer over epochs.", workspace=workspace)
     for task in ("location", "image"):
         results = networks[task, "batch"].results
         by_label = results["by_epoch"][-1]["by_label"]
         percent = " ".join(f"{100 * part:.0f}" for part in by_label)
-        print(f"{style.label(task)}: {len(by_label) * results['accuracy']:.1f} of {len(by_label)} answers; accuracy "
-              f"by answer, in percent: {percent}")
+        print(
+            f"{style.label(task)}: {len(by_label) * results['accuracy']:.1f} of {len(by_label)} "
+            f"answers; accuracy "
+            f"by answer, in percent: {percent}"
+        )
 
 
 show_one_number("At the paper's scale", "03_one_number",
                 "CIFAR-10, width 64, 20 epochs, NVIDIA H200; 10,000 test images in every cell")
 
 # %% Check the sentences below
-of_location, of_image = (by_network(followed_at_scale)[task, "batch"].results for task in ("location", "image"))
-assert sorted(round(accuracy) for accuracy in of_location["by_epoch"][-1]["by_label"]) == [0] * 2 + [1] * 7
+of_location, of_image = (
+    by_network(followed_at_scale)[task, "batch"].results for task in ("location", "image")
+)
+assert (
+    sorted(round(accuracy) for accuracy in of_location["by_epoch"][-1]["by_label"])
+    == [0] * 2 + [1] * 7
+)
 assert max(row["accuracy"] for row in of_location["readers"]) < 7.1 / 9
 assert 0.45 < of_image["accuracy"] < 0.465
-assert [epoch["accuracy"] for epoch in of_image["by_epoch"]][-1] > of_image["by_epoch"][-6]["accuracy"]
+assert [epoch["accuracy"] for epoch in of_image["by_epoch"]][-1] > of_image["by_epoch"][-6][
+    "accuracy"
+]
 
 # %% [markdown]
 # For location, seven cells have a level of their own and are recognised nearly every time. The other two share their level with one of the seven and are never
@@ -462,8 +541,13 @@ show_one_number("CPU run", "03_one_number_cpu",
 
 # %% Draw the figure
 def toy_curves(runs):
-    return pd.DataFrame([{"answers": r.config["answers"], "noise": r.config["noise"], "seed": r.seed, **point}
-                         for r in runs for point in r.results["curve"]])
+    return pd.DataFrame(
+        [
+            {"answers": r.config["answers"], "noise": r.config["noise"], "seed": r.seed, **point}
+            for r in runs
+            for point in r.results["curve"]
+        ]
+    )
 
 
 records.require(toys, "the toy")
@@ -472,15 +556,34 @@ last = curves[curves["step"] == curves["step"].max()]
 n_toys = curves["seed"].nunique()
 fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
 figures.answers_held(curves[curves["noise"] == 1], "step", axes[0])
-axes[0].set(title="A number, noise 1 and a linear head", xlabel="steps of Adam", ylabel="answers held")
+axes[0].set(
+    title="A number, noise 1 and a linear head", xlabel="steps of Adam", ylabel="answers held"
+)
 for n, (noise, rows) in enumerate(last.groupby("noise")):
     mean = rows.groupby("answers")["accuracy"].mean()
-    axes[1].plot(mean.index, mean * mean.index, "o-", color=style.COLOURS[n + 3], label=f"toy, noise {noise:g}")
+    axes[1].plot(
+        mean.index,
+        mean * mean.index,
+        "o-",
+        color=style.COLOURS[n + 3],
+        label=f"toy, noise {noise:g}",
+    )
 printed = claims.TABLE1.query("head == 'permutenet' and task == 'location'")
-axes[1].plot(printed["grid"] ** 2, printed["grid"] ** 2 * printed["paper"] / 100, "kD", markersize=5,
-             label="paper, location")
+axes[1].plot(
+    printed["grid"] ** 2,
+    printed["grid"] ** 2 * printed["paper"] / 100,
+    "kD",
+    markersize=5,
+    label="paper, location",
+)
 printed_image = claims.TABLE1.query("head == 'permutenet' and task == 'image' and grid == 3")
-axes[1].plot([10] * len(printed_image), printed_image["paper"] / 10, "kx", markersize=6, label="paper, image class")
+axes[1].plot(
+    [10] * len(printed_image),
+    printed_image["paper"] / 10,
+    "kx",
+    markersize=6,
+    label="paper, image class",
+)
 trained = frames["At the paper's scale"].query("head == 'permutenet' and padding_mode == 'zeros'")
 for task, marker in {"location": "D", "image": "X"}.items():
     networks = trained[trained["task"] == task]
@@ -491,17 +594,27 @@ axes[1].plot([0, 49], [0, 49], **style.CHANCE, label="all of them")
 axes[1].set(xlabel="answers to choose from", ylabel="answers held", xlim=(0, 52), ylim=(0, 52))
 axes[1].legend(fontsize="small")
 paper_held = printed["grid"] ** 2 * printed["paper"] / 100
-page.show(fig, "03_held", f"""The paper's PermuteNets hold {paper_held.min():.0f} to {paper_held.max():.0f}
-          answers, whether there are 9, 25 or 49 to choose from; a number with noise and a linear head hold
-          more the longer they learn. Answers held is accuracy times the number of answers to choose from.
-          Left: the toy while it learns (CPU run, mean over n = {n_toys} seeds). Right: the toy after 4,000
-          steps, at three levels of noise; PermuteNet in the paper (a point for each padding) and at the
-          paper's scale (zero padding, a point for each network).""",
-          "Left, curves of answers held over steps for 9, 25 and 49 answers. Right, answers held against answers to choose from, "
-          "for the toy at three levels of noise, the paper and the run at its scale.", workspace=workspace, data=last)
+page.show(
+    fig,
+    "03_held",
+    f"""The paper's PermuteNets hold {paper_held.min():.0f} to
+    {paper_held.max():.0f} answers, whether there are 9, 25 or 49 to choose from; a number with
+    noise and a linear head hold more the longer they learn. Answers held is accuracy times the
+    number of answers to choose from. Left: the toy while it learns (CPU run, mean over n = {n_toys}
+    seeds). Right: the toy after 4,000 steps, at three levels of noise; PermuteNet in the paper (a
+    point for each padding) and at the paper's scale (zero padding, a point for each network).""",
+    "Left, curves of answers held over steps for 9, 25 and 49 answers. Right, answers held "
+    "against answers to choose from, "
+    "for the toy at three levels of noise, the paper and the run at its scale.",
+    workspace=workspace,
+    data=last,
+)
 for row in printed[printed["padding_mode"] == "zeros"].itertuples():
-    print(f"paper, zero padding, {row.grid}×{row.grid}: {row.paper} % is {row.grid ** 2 * row.paper / 100:.1f} answers "
-          f"of {row.grid ** 2}")
+    print(
+        f"paper, zero padding, {row.grid}×{row.grid}: {row.paper} % is "
+        f"{row.grid**2 * row.paper / 100:.1f} answers "
+        f"of {row.grid**2}"
+    )
 if len(here):
     held = here[(here["noise"] == 1) & (here["step"] == here["step"].max())]
     print("the toy in this run, noise 1:", ", ".join(
@@ -515,30 +628,45 @@ if len(here):
 rows = []
 for title, of_title in followed.items():
     for (task, permutation), run in by_network(of_title).items():
-        reads = pd.DataFrame(run.results["readers"]).pivot(index="view", columns="reader", values="accuracy")
+        reads = pd.DataFrame(run.results["readers"]).pivot(
+            index="view", columns="reader", values="accuracy"
+        )
         for view in shuffled_sum.VIEWS:
-            rows.append({"run": title, "trained for": style.label(task),
-                         "channels in training": {"batch": "shuffled", "none": "in order"}[permutation],
-                         "view of z": style.label(view), "linear": 100 * reads.loc[view, "linear"],
-                         "MLP": 100 * reads.loc[view, "mlp"]})
+            rows.append(
+                {
+                    "run": title,
+                    "trained for": style.label(task),
+                    "channels in training": {"batch": "shuffled", "none": "in order"}[permutation],
+                    "view of z": style.label(view),
+                    "linear": 100 * reads.loc[view, "linear"],
+                    "MLP": 100 * reads.loc[view, "mlp"],
+                }
+            )
 records.require(rows, "networks whose latents are read")
-page.table(pd.DataFrame(rows), "03_readers", """What other readers find in z: accuracy in percent for the
-           task that the network was trained for. Chance is 11.1 % (10 % for image class at the paper's
-           scale); n = 1 network for each four rows.""", workspace=workspace)
+page.table(pd.DataFrame(rows), "03_readers", """What other readers find in z: accuracy in percent
+    for the task that the network was trained for. Chance is 11.1 % (10 % for image class at the
+    paper's scale); n = 1 network for each four rows.""", workspace=workspace)
 
 # %% Make the table
 rows, here = [], by_network(now)
 for title, of_title in followed.items():
     for key, run in by_network(of_title).items():
         of = len(run.results["lines"])
-        rows.append({"run": title, "trained for": style.label(key[0]),
-                     "channels in training": {"batch": "shuffled", "none": "in order"}[key[1]],
-                     "accuracy": 100 * run.results["accuracy"], "answers held": of * run.results["accuracy"],
-                     "of": of, "this run": 100 * here[key].results["accuracy"] if key in here else None})
+        rows.append(
+            {
+                "run": title,
+                "trained for": style.label(key[0]),
+                "channels in training": {"batch": "shuffled", "none": "in order"}[key[1]],
+                "accuracy": 100 * run.results["accuracy"],
+                "answers held": of * run.results["accuracy"],
+                "of": of,
+                "this run": 100 * here[key].results["accuracy"] if key in here else None,
+            }
+        )
 table = pd.DataFrame(rows)
-page.table(table.drop(columns="this run") if workspace.is_reference else table, "03_followed", f"""The same
-           networks' own heads, in percent, and the networks of this run (schedule "{schedule}"). n = 1
-           network in each row; chance as above.""",
+page.table(table.drop(columns="this run") if workspace.is_reference else table, "03_followed", f"""
+    The same networks' own heads, in percent, and the networks of this run (schedule "{schedule}").
+    n = 1 network in each row; chance as above.""",
            workspace=workspace)
 
 # %% [markdown]
@@ -552,7 +680,7 @@ page.table(table.drop(columns="this run") if workspace.is_reference else table, 
 
 # %%
 with torch.no_grad():
-    maps = where_it_reads.confidence_maps(gapnet, canvases)                    # (canvas, cell, row, col)
+    maps = where_it_reads.confidence_maps(gapnet, canvases)  # (canvas, cell, row, col)
     torch.testing.assert_close(maps.mean((-2, -1)), gapnet(canvases))
     votes = where_it_reads.evidence(maps, location)                            # (canvas, row, col)
     logits = gapnet(canvases)
@@ -582,7 +710,10 @@ reads_here = records.run_or_load(
     partial(where_it_reads.run, splits=digits, device=workspace.device),
     seeds=[0] if reads_schedule != "reference" else range(3), workspace=workspace, optional=True)
 reads_reference = records.reference("where_it_reads", workspace)
-reads_panels = {"Reference runs": reads_reference, "This run": [] if workspace.is_reference else reads_here}
+reads_panels = {
+    "Reference runs": reads_reference,
+    "This run": [] if workspace.is_reference else reads_here,
+}
 reads_panels = {which: found for which, found in reads_panels.items() if found}
 records.require(reads_panels or None, "GAPNet with three heads")
 
@@ -593,11 +724,17 @@ def reads_scale(found):
     n = where_it_reads.accuracies(found).groupby(["backbone", "padding_mode", "head"]).size()
     seeds = f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
     return (f"digits, width {found[0].config['placement']['width']}, "
-            f"{recipe['epochs'] * recipe['epoch_steps']} steps, {records.origin(found)}, n = {seeds}")
+            f"{recipe['epochs'] * recipe['epoch_steps']} steps, {records.origin(found)}, n = "
+            f"{seeds}")
 
 
-reads_scales = {which: {name: reads_scale([r for r in found if r.config["placement"]["backbone"] == name])
-                        for name in ("resnet18", "nin")} for which, found in reads_panels.items()}
+reads_scales = {
+    which: {
+        name: reads_scale([r for r in found if r.config["placement"]["backbone"] == name])
+        for name in ("resnet18", "nin")
+    }
+    for which, found in reads_panels.items()
+}
 for which, by_network in reads_scales.items():
     for name, scale in by_network.items():
         print(f"{which}, {style.label(name)}: {scale} networks of each kind")
@@ -614,10 +751,13 @@ for (which, name, found), pair in zip(columns, axes.T, strict=True):
     pair[0].set_title(f"{which}\n{style.label(name)}, n = {len(found)}")
 axes[0, 0].set_ylabel("evidence for the image's cell")
 axes[1, 0].set_ylabel("the same, minus that of\nan empty canvas")
-page.show(fig, "03_reads_maps", """Where GAPNet reads: evidence for the correct cell at each position of the last map, with the image in each of the nine
-          cells (the maps are laid out as the canvas, the image's own positions framed). Red speaks for the cell, blue against it; logits, each block
-          on its own scale. Below: what placing the image changed. Zero padding, as released; mean over test images and over n networks.""",
-          "Blocks of nine small maps, one for each cell of the canvas, with the positions of the image framed: evidence "
+page.show(fig, "03_reads_maps", """Where GAPNet reads: evidence for the correct cell at each
+    position of the last map, with the image in each of the nine cells (the maps are laid out as the
+    canvas, the image's own positions framed). Red speaks for the cell, blue against it; logits,
+    each block on its own scale. Below: what placing the image changed. Zero padding, as released;
+    mean over test images and over n networks.""",
+          "Blocks of nine small maps, one for each cell of the canvas, with the positions of the "
+          "image framed: evidence "
           "of ResNet-18 on maps of 3×3 positions and of NIN on maps of 12×12.", workspace=workspace)
 
 # %% Make the table
@@ -625,28 +765,65 @@ rows = []
 for which, name, found in columns:
     of_runs = where_it_reads.by_region(found).drop(columns="n")
     rows.append(of_runs.assign(network=style.label(name), runs=which.lower(), n=len(found)))
-regions = pd.concat(rows).rename(columns={
-    "area": "of the map", "share": "of the evidence", "share_changed": "of the change",
-    "right": "right by itself"}).replace({"border": "border, without the image", "empty": "empty canvas"})
-page.table(regions[["network", "runs", "n", "region", "of the map", "of the evidence", "of the change",
-                    "right by itself"]], "03_reads_regions",
-           """Which part of the map the margin of the correct cell comes from, in percent, means over cells and networks. *Of the map:* the
-           part's area, which is its share if evidence is everywhere alike. *Of the evidence:* the part's contribution to the margin. *Of the change:* the
-           same minus an empty canvas. *Right by itself:* how often one position of it names the correct cell (chance 11.1).""",
-           workspace=workspace)
-resnet, nin = (where_it_reads.by_region(where_it_reads.released(reads_reference, name)).set_index("region")
-               for name in ("resnet18", "nin"))
+regions = (
+    pd.concat(rows)
+    .rename(
+        columns={
+            "area": "of the map",
+            "share": "of the evidence",
+            "share_changed": "of the change",
+            "right": "right by itself",
+        }
+    )
+    .replace({"border": "border, without the image", "empty": "empty canvas"})
+)
+page.table(
+    regions[
+        [
+            "network",
+            "runs",
+            "n",
+            "region",
+            "of the map",
+            "of the evidence",
+            "of the change",
+            "right by itself",
+        ]
+    ],
+    "03_reads_regions",
+    """Which part of the map the margin of the correct cell comes from, in percent, means
+               over cells and networks. *Of the map:* the part's area, which is its share if
+               evidence is everywhere alike. *Of the evidence:* the part's contribution to the
+               margin. *Of the change:* the same minus an empty canvas. *Right by itself:* how often
+               one position of it names the correct cell (chance 11.1).""",
+    workspace=workspace,
+)
+resnet, nin = (
+    where_it_reads.by_region(where_it_reads.released(reads_reference, name)).set_index("region")
+    for name in ("resnet18", "nin")
+)
 if len(resnet) and len(nin):
-    density = {"ResNet-18": resnet["share_changed"] / resnet["area"], "NIN": nin["share_changed"] / nin["area"]}
+    density = {
+        "ResNet-18": resnet["share_changed"] / resnet["area"],
+        "NIN": nin["share_changed"] / nin["area"],
+    }
     for label, of_area in density.items():
         print(f"{label}, reference runs: what the image changed, over its share of the area, is "
               f"{of_area['image']:.1f} at the image, {of_area['border']:.1f} at the border and "
               f"{of_area['empty']:.1f} over the empty canvas")
-    top_left = where_it_reads.mean_maps(where_it_reads.released(reads_reference, "nin"), changed=True)[0]
+    top_left = where_it_reads.mean_maps(
+        where_it_reads.released(reads_reference, "nin"), changed=True
+    )[0]
     far = torch.cat([top_left[8:].flatten(), top_left[:8, 8:].flatten()])
-    print("NIN with the image top left: the largest change among positions whose window does not reach it is "
-          f"{far.abs().max():.3f}")
-    assert density["NIN"]["image"] > density["NIN"]["empty"] > density["NIN"]["border"] and not far.any()
+    print(
+        "NIN with the image top left: the largest change among positions whose window does not "
+        "reach it is "
+        f"{far.abs().max():.3f}"
+    )
+    assert (
+        density["NIN"]["image"] > density["NIN"]["empty"] > density["NIN"]["border"]
+        and not far.any()
+    )
 for name in ("resnet18", "nin"):
     if already := where_it_reads.on_an_empty_canvas(where_it_reads.released(reads_reference, name)):
         print(f"{style.label(name)}, reference runs: of the evidence for the image's cell "
@@ -665,24 +842,43 @@ for (which, found), ax in zip(reads_panels.items(), axes[0], strict=True):
     figures.accuracy_by_head(single, HEAD_NAMES, ax, chance=100 / 9)
     ax.set_title(f"{which}, {records.origin(found)}")
 axes[0, 0].set_ylabel("location accuracy (%)")
-fig.legend(*axes[0, 0].get_legend_handles_labels(), title="backbone and its padding", fontsize="small",
-           loc="outside right center")
-page.show(fig, "03_reads_heads", """Does the head read the border itself? Location accuracy of GAPNet by the padding of its backbone and by its head (digits, 3×3,
-          100 test images in every cell in the reference runs); each dot is one network. NIN was not run with
-          all heads.""",
-          "Dots of location accuracy for three heads: all at 100 % under a zero-padded backbone; under a circular one the "
-          "zero-padded head is far above chance, the two others on the chance line.", workspace=workspace,
-          data=pd.concat(drawn))
+fig.legend(
+    *axes[0, 0].get_legend_handles_labels(),
+    title="backbone and its padding",
+    fontsize="small",
+    loc="outside right center",
+)
+page.show(
+    fig,
+    "03_reads_heads",
+    """Does the head read the border itself? Location accuracy of
+    GAPNet by the padding of its backbone and by its head (digits, 3×3, 100 test images in every
+    cell in the reference runs); each dot is one network. NIN was not run with all heads.""",
+    "Dots of location accuracy for three heads: all at 100 % under a zero-padded backbone; "
+    "under a circular one the "
+    "zero-padded head is far above chance, the two others on the chance line.",
+    workspace=workspace,
+    data=pd.concat(drawn),
+)
 by_head = {which: where_it_reads.accuracies(found).query("padding_mode == 'circular'")
            for which, found in reads_panels.items()}
 for which, table in by_head.items():
-    values = {head: ", ".join(f"{value:.1f}" for value in table.loc[table["head"] == head, "accuracy"])
-              for head in where_it_reads.HEADS}
-    print(f"{which}, circular backbone: {values['zeros']} % with the released head, {values['circular']} % "
-          f"with a circular one, {values['1x1']} % with 1×1; one number for each network, chance 11.1 %")
+    values = {
+        head: ", ".join(f"{value:.1f}" for value in table.loc[table["head"] == head, "accuracy"])
+        for head in where_it_reads.HEADS
+    }
+    print(
+        f"{which}, circular backbone: {values['zeros']} % with the released head, "
+        f"{values['circular']} % "
+        f"with a circular one, {values['1x1']} % with 1×1; one number for each network, chance "
+        f"11.1 %"
+    )
 if reads_reference:
     circular = by_head["Reference runs"].set_index("head")["accuracy"]
-    assert circular["zeros"].min() > 30 and (circular[["circular", "1x1"]] - 100 / 9).abs().max() < 1e-6
+    assert (
+        circular["zeros"].min() > 30
+        and (circular[["circular", "1x1"]] - 100 / 9).abs().max() < 1e-6
+    )
 
 # %% [markdown]
 # *What to make of it.* **The released head reads the border itself.** Behind a backbone that cannot know the cell, its own zero padding is enough: ResNet-18's head
@@ -718,12 +914,17 @@ fields = first_seed("fields", padding_mode="zeros", task="location")
 records.require(fields, "GAPNet trained for location under zero padding")
 eta2 = first_seed("eta2", padding_mode="zeros", task="location")
 fig = image_figures.place_field_maps(fields, eta2)
-page.show(fig, "03_place_fields", f"""Single channels of GAPNet's pooled latent respond to some cells of the
-          canvas and not to others: mean response of eight channels by cell, each map on its own scale (zero
-          padding, trained for location, seed 0, every test image in every cell; {first_with_fields}:
-          {what.get(first_with_fields)}). Above each: η², the fraction of the channel's variance that the
-          cell explains.""",
-          "Eight small maps, one a channel, each bright in some of the nine cells.", workspace=workspace)
+page.show(
+    fig,
+    "03_place_fields",
+    f"""Single channels of GAPNet's pooled latent respond to some
+    cells of the canvas and not to others: mean response of eight channels by cell, each map on its
+    own scale (zero padding, trained for location, seed 0, every test image in every cell;
+    {first_with_fields}: {what.get(first_with_fields)}). Above each: η², the fraction of the
+    channel's variance that the cell explains.""",
+    "Eight small maps, one a channel, each bright in some of the nine cells.",
+    workspace=workspace,
+)
 
 # %% Draw the figure
 curves = [("zero, before training", "zeros", "location", "eta2_untrained", ":"),
@@ -738,10 +939,11 @@ for label, mode, task, column, line in curves:
         figures.selectivity_curve(deciles, ax, label=label, linestyle=line,
                                   color=style.PADDING_COLOURS[mode])
 ax.legend(title="padding, trained …", fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
-page.show(fig, "03_selectivity", f"""How much of each channel's variance the cell explains, channels sorted
-          (GAPNet, seed 0; {first_with_fields}: {what.get(first_with_fields)}). Networks trained for image
-          class never saw the cell as a label.""",
-          "Curves of variance explained by the cell, from the most to the least selective channel, by padding and training.",
+page.show(fig, "03_selectivity", f"""How much of each channel's variance the cell explains, channels
+    sorted (GAPNet, seed 0; {first_with_fields}: {what.get(first_with_fields)}). Networks trained
+    for image class never saw the cell as a label.""",
+          "Curves of variance explained by the cell, from the most to the least selective "
+          "channel, by padding and training.",
           workspace=workspace)
 
 # %% [markdown]
@@ -755,13 +957,17 @@ page.show(fig, "03_selectivity", f"""How much of each channel's variance the cel
 # %% Draw the figure
 def control_runs(where):
     """The runs of a control, with GAPNet and PermuteNet of the same scale beside them: on file, and of this
-      run."""
+    run."""
     on_file = records.reference(EXPERIMENT, workspace, where)
     scale = on_file[0].config["profile"] if on_file else ""
     same_scale = [r for title, of_title in evidence.items() if title != "This run"
                   for r in of_title if r.config["profile"] == scale]
-    found = {"Reference runs": list({r.key: r for r in (*on_file, *same_scale)}.values()) if on_file else [],
-             "This run": [] if workspace.is_reference else runs}
+    found = {
+        "Reference runs": list({r.key: r for r in (*on_file, *same_scale)}.values())
+        if on_file
+        else [],
+        "This run": [] if workspace.is_reference else runs,
+    }
     return {title: rows for title, rows in found.items() if rows}
 
 
@@ -773,19 +979,37 @@ shuffles = {title: rows for title, rows in shuffles.items() if len(rows) == len(
 records.require(shuffles, "every way to shuffle the channels")
 shown = {title: claims.clipped(rows, experiment.shuffles(experiment.frame(shuffle_runs[title])))
          for title, rows in shuffles.items()}
-fig, axes = plt.subplots(len(shuffles), 1, figsize=(9.5, 2.8 * len(shuffles)), squeeze=False, sharex=True,
-                         layout="constrained")
+fig, axes = plt.subplots(
+    len(shuffles),
+    1,
+    figsize=(9.5, 2.8 * len(shuffles)),
+    squeeze=False,
+    sharex=True,
+    layout="constrained",
+)
 for title, ax in zip(shuffles, axes.flat, strict=True):
-    figures.bars(shown[title],
-                 ["GAPNet", "in order", "one fixed\nshuffle", "new every\nbatch", "new every\nimage",
-                  "shuffled at\ntest only", "every batch,\nblack canvas", "GAPNet,\nblack canvas"],
-                 ax, chance=100 / 9)
+    figures.bars(
+        shown[title],
+        [
+            "GAPNet",
+            "in order",
+            "one fixed\nshuffle",
+            "new every\nbatch",
+            "new every\nimage",
+            "shuffled at\ntest only",
+            "every batch,\nblack canvas",
+            "GAPNet,\nblack canvas",
+        ],
+        ax,
+        chance=100 / 9,
+    )
     ax.set_title(f"{title}: {experiment.describe(shuffle_runs[title], splits)}", fontsize="medium")
-page.show(fig, "03_permutations", """A fixed shuffle costs nothing, one that changes costs most of the
-          location: accuracy by how the channels are shuffled before the linear head (3×3, zero padding;
-          mean and 95 %
-          interval over networks; with two networks, the line joins them). *In order* is PermuteNet's head without a shuffle.""",
-          "Bars of location accuracy for GAPNet, five ways of shuffling and two black canvases, with the chance line.",
+page.show(fig, "03_permutations", """A fixed shuffle costs nothing, one that changes costs most of
+    the location: accuracy by how the channels are shuffled before the linear head (3×3, zero
+    padding; mean and 95 % interval over networks; with two networks, the line joins them). *In
+    order* is PermuteNet's head without a shuffle.""",
+          "Bars of location accuracy for GAPNet, five ways of shuffling and two black canvases, "
+          "with the chance line.",
           workspace=workspace, data=pd.concat(shown, names=["runs"]).reset_index(level=0))
 
 # %% Check the caption above
@@ -805,8 +1029,14 @@ held = claims.TABLE1.query("head == 'permutenet' and task == 'location'").copy()
 held["answers"] = held["grid"] ** 2
 held["paper"] *= held["answers"] / 100
 for title, summary in summaries.items():
-    rows = summary[summary["backbone"] == backbones[0]][["padding_mode", "head", "task", "grid", "mean"]]
-    held = held.merge(rows.rename(columns={"mean": title}), how="left", on=["padding_mode", "head", "task", "grid"])
+    rows = summary[summary["backbone"] == backbones[0]][
+        ["padding_mode", "head", "task", "grid", "mean"]
+    ]
+    held = held.merge(
+        rows.rename(columns={"mean": title}),
+        how="left",
+        on=["padding_mode", "head", "task", "grid"],
+    )
     held[title] *= held["answers"] / 100
 held = held.replace(style.NAMES).rename(columns={"padding_mode": "padding"})
 page.table(held[["padding", "grid", "answers", "paper", *summaries]], "03_answers_held",
@@ -822,28 +1052,40 @@ page.table(held[["padding", "grid", "answers", "paper", *summaries]], "03_answer
 
 # %% Draw the figure
 matched_runs = control_runs(experiment.is_matched)
-kept = {title: claims.kept_rows(experiment.matched(experiment.frame(found))) for title, found in matched_runs.items()}
+kept = {
+    title: claims.kept_rows(experiment.matched(experiment.frame(found)))
+    for title, found in matched_runs.items()
+}
 kept = {title: found for title, found in kept.items() if len(found[0]) == 4}
 records.require(kept, "both tasks with 3 and with 9 answers")
-fig, axes = plt.subplots(1, len(kept), figsize=(1.5 + 4 * len(kept), 3.4), squeeze=False, layout="constrained")
+fig, axes = plt.subplots(
+    1, len(kept), figsize=(1.5 + 4 * len(kept), 3.4), squeeze=False, layout="constrained"
+)
 for (title, (rows, _)), ax in zip(kept.items(), axes.flat, strict=True):
     figures.above_chance(pd.DataFrame(rows), ax)
     ax.set_title(title, fontsize="medium")
 for ax in axes.flat[:-1]:
     ax.get_legend().remove()
-page.show(fig, "03_matched", f"""Location and image class with equally many answers (3×3, zero padding): how
-          much of GAPNet's accuracy above chance PermuteNet keeps, mean and 95 % interval over networks.
-          {"; ".join(f"{title}: {experiment.describe(matched_runs[title], splits)}" for title in kept)}.""",
-          "What PermuteNet keeps of GAPNet's accuracy above chance, for location and for image class, by number of answers.",
-          workspace=workspace, data=pd.concat({title: pd.DataFrame(rows) for title, (rows, _) in kept.items()},
-                                              names=["runs"]).reset_index(level=0))
+page.show(
+    fig,
+    "03_matched",
+    f"""Location and image class with equally many answers (3×3, zero padding): how much of GAPNet's
+        accuracy above chance PermuteNet keeps, mean and 95 % interval over networks.
+        {"; ".join(f"{title}: {experiment.describe(matched_runs[title], splits)}" for title in kept)}.""",
+    "What PermuteNet keeps of GAPNet's accuracy above chance, for location and for image "
+    "class, by number of answers.",
+    workspace=workspace,
+    data=pd.concat(
+        {title: pd.DataFrame(rows) for title, (rows, _) in kept.items()}, names=["runs"]
+    ).reset_index(level=0),
+)
 
 # %% [markdown]
 # ## Against the paper
 
 # %% Judge the claims
 def judged(table1_runs, circular_runs, shuffle_runs, matched_runs):
-    """What some runs say of every claim of this page, each with the runs that its control rests on."""
+    """What some runs say of every claim of this page, each with its control's runs."""
     main, circular, shuffled, matched = (experiment.frame(found) for found in (
         table1_runs, circular_runs, shuffle_runs, matched_runs))
     main, circular = experiment.table1(main), experiment.table1(circular)
@@ -851,12 +1093,23 @@ def judged(table1_runs, circular_runs, shuffle_runs, matched_runs):
     rows = claims.accuracy_rows(main, splits) if len(main) else []
     shuffled, matched = experiment.shuffles(shuffled), experiment.matched(matched)
     controls = {
-        claims.GAPNET_LOCATION: (claims.accuracy_rows(circular, splits) if len(circular) else [], circular),
-        claims.PERMUTENET_LOCATION: (claims.shuffle_rows(shuffled, conditions) if len(shuffled) else [], shuffled),
+        claims.GAPNET_LOCATION: (
+            claims.accuracy_rows(circular, splits) if len(circular) else [],
+            circular,
+        ),
+        claims.PERMUTENET_LOCATION: (
+            claims.shuffle_rows(shuffled, conditions) if len(shuffled) else [],
+            shuffled,
+        ),
         claims.PERMUTENET_GRID: (rows, main),
-        claims.PERMUTENET_IMAGE: (claims.kept_rows(matched)[1] if len(matched) else [], matched)}
-    return {claim: claim.judged(rows, claims.scale(main, splits), control, claims.scale(of_control, splits))
-            for claim, (control, of_control) in controls.items()}
+        claims.PERMUTENET_IMAGE: (claims.kept_rows(matched)[1] if len(matched) else [], matched),
+    }
+    return {
+        claim: claim.judged(
+            rows, claims.scale(main, splits), control, claims.scale(of_control, splits)
+        )
+        for claim, (control, of_control) in controls.items()
+    }
 
 
 best = next(iter(evidence.values())) if list(evidence) != ["This run"] else []

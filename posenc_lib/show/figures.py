@@ -593,3 +593,49 @@ def accuracy_by_size(rows: pd.DataFrame, ax: Axes, hopeless: int | None = None) 
     ax.set(ylim=(min(40, rows["accuracy"].min() - 5), 104), xlim=(smallest - 3, largest + 3))
     ax.xaxis.set_major_locator(MultipleLocator(8))
     return ax
+
+
+def seeds_by_group(groups: Mapping[str, Sequence[float]], ax: Axes, chance: float) -> Axes:
+    """A percentage of single networks as dots, one column for each group, with their mean beside them, and chance."""
+    for x, values in enumerate(groups.values()):
+        ax.plot([x] * len(values), values, "o", color=COLOURS[0], markersize=8, markerfacecolor="none")
+        if len(values):
+            ax.annotate(f"{np.mean(values):.0f} %", (x, np.mean(values)), (12, 0), textcoords="offset points",
+                        va="center")
+    ax.axhline(chance, **CHANCE)
+    ax.set_xticks(range(len(groups)), groups)
+    ax.set_xlim(-0.5, len(groups) - 0.2)
+    return ax
+
+
+def schematic(ax: Axes) -> Axes:
+    """From an image with its padding to the answer: padding, feature map, average of each channel, head."""
+    cells = np.zeros((8, 8))
+    cells[1:7, 1:7] = 0.35
+    cells[1:3, 1:3] = 1
+    ax.imshow(cells, cmap="Blues", extent=(0, 2, 0, 2), vmin=0, vmax=1.3)
+    ax.add_patch(plt.Rectangle((0.25, 0.25), 1.5, 1.5, fill=False, edgecolor="0.3"))
+    rng = np.random.default_rng(0)
+    for n in range(3):
+        x, y = 3.4 + 0.22 * n, 0.12 * (2 - n)
+        channel = np.full((6, 6), 0.25) + 0.05 * rng.random((6, 6))
+        channel[0, :] += 0.25 * (n != 1)
+        channel[:, 0] += 0.25 * (n != 0)
+        channel[:2, :2] += 0.4
+        ax.imshow(channel, cmap="Blues", extent=(x, x + 1.6, y, y + 1.6), vmin=0, vmax=1.3, zorder=2 + n)
+        ax.add_patch(plt.Rectangle((x, y), 1.6, 1.6, fill=False, edgecolor="0.3", zorder=2 + n))
+    for n, value in enumerate((0.9, 0.5, 0.7, 0.3)):
+        ax.add_patch(plt.Rectangle((6.9, 1.5 - 0.45 * n), 0.45, 0.4, facecolor=plt.cm.Blues(value), edgecolor="0.3"))
+    for start, end in ((2.15, 3.25), (5.65, 6.75), (7.5, 8.6)):
+        ax.annotate("", (end, 0.95), (start, 0.95), arrowprops={"arrowstyle": "->", "color": "0.3"})
+    for x, title, below in ((1, "image and padding", "the border is marked"),
+                            (4.5, "feature map", "where the picture is"),
+                            (7.12, "averages", "how much, by channel"),
+                            (9.5, "head", "reads the channels in order")):
+        ax.text(x, 2.25, title, ha="center", weight="bold", fontsize="medium")
+        ax.text(x, -0.4, below, ha="center", fontsize="small", color="0.3")
+    ax.text(9.5, 0.95, "top left", ha="center", va="center", fontsize="medium",
+            bbox={"boxstyle": "round", "facecolor": "white", "edgecolor": "0.3"})
+    ax.set(xlim=(-0.6, 11), ylim=(-0.6, 2.6), aspect="equal")
+    ax.set_axis_off()
+    return ax

@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -38,6 +38,7 @@ MISSING = "–"
 BLANK = base64.b64encode(   # stands in for a figure that has not been run
     b'<svg xmlns="http://www.w3.org/2000/svg" width="480" height="60"><rect x="1" y="1" width="478" height="58" '
     b'fill="none" stroke="#767676" stroke-dasharray="6 4"/></svg>').decode()
+LINK = re.compile(r"\[([^]]*)\]\([^)]*\)")
 ROLE = re.compile(r"\[([^]]*)\]\{[^}]*\}|\{\w+\}`([^`]*)`")   # MyST for the book alone: [word]{.class}, {role}`word`
 
 
@@ -104,6 +105,31 @@ def not_run(labels: Sequence[str], sentence: str, reason: str = "") -> None:
         _display(markdown, f"<p>{html.escape(_line(sentence))}</p>", sentence)
     if reason or not labels:
         _display(f"*{text}*\n", f"<p><i>{html.escape(text)}</i></p>", text)
+
+
+def cards(pages: Sequence[Path], built: Collection[str]) -> None:
+    """Display pages as cards: title, the answer and figure of the box at its top, and how long it runs.
+
+    pages  sources of pages, NN_name.py
+    built  names of the pages that can be linked to
+    """
+    markdown, rows = ["::::{grid} 1 2 2 2\n:gutter: 3\n"], []
+    for source in pages:
+        cell = re.search(r"(?ms)^# %% \[markdown\]$(.*?)^# %%", source.read_text())[1]
+        text = LINK.sub(r"\1", re.sub(r"(?m)^# ?>? ?", "", cell))
+        title = re.search(r"(?m)^# (.*)$", text)[1]
+        answer = re.search(r"(?s)\*\*In short\*\*.*?^\*\*(.*?)\*\*", text, re.MULTILINE)
+        image = re.search(r"!\[(.*?)\]\(\.\./figures/paper/(.*?)\)", cell)
+        minutes = re.search(r"\*Run it:\* `.*?`, (.*?)\.\n", text)
+        answer, minutes = (_line(found[1]) if found else "" for found in (answer, minutes))
+        link = f":link: {source.stem}\n:link-type: doc\n" if source.stem in built else ""
+        picture = f":img-top: reference/{image[2]}\n:img-alt: {image[1]}\n" if image else ""
+        text = "\n\n".join(part for part in (answer, minutes and f"*{minutes}*") if part)
+        markdown.append(f":::{{grid-item-card}} {title}\n{link}{picture}\n{text}\n:::\n")
+        shown = f'<img alt="{image[1]}" src="../figures/paper/{image[2]}" width="220">' if image else ""
+        rows.append(f'<tr><td>{shown}</td><td><a href="{source.stem}.ipynb"><b>{html.escape(title)}</b></a><br>'
+                    f"{html.escape(answer)}<br><i>{html.escape(minutes)}</i></td></tr>")
+    _display("\n".join([*markdown, "::::\n"]), f"<table>{''.join(rows)}</table>", "\n".join(rows))
 
 
 def explorer(frames: Mapping[str, np.ndarray], caption: str) -> None:
