@@ -344,6 +344,15 @@ def test_curves_have_a_line_a_kind_through_places_in_order(ax):
     assert ax.lines[0].get_xdata()[0] != ax.lines[1].get_xdata()[0]   # side by side
 
 
+@pytest.mark.parametrize("draw", [figures.curves, figures.dots_by_group, figures.networks_by_group])
+def test_kinds_have_the_colour_and_marker_that_they_are_given(ax, draw):
+    rows = spc_table(N=[2, 8] * 2, kind=["flip", "flip", "new", "new"])
+    draw(rows, "N", "kind", ax, looks=style.KIND_LOOKS)
+    by_label = {line.get_label(): line for line in ax.lines}
+    for label, (colour, marker) in (("flip response", style.KIND_LOOKS["flip"]), ("new", (COLOURS[1], "s"))):
+        assert by_label[label].get_marker() == marker and same_color(by_label[label].get_color(), colour)
+
+
 def test_a_curve_of_one_place_is_drawn(ax):
     rows = spc_table(N=[8, 8], method=["a", "b"])
     figures.curves(rows, "N", "method", ax)
@@ -390,6 +399,19 @@ def test_an_agreement_matrix_shows_its_numbers_on_the_scale_it_is_given(ax, low,
     assert mesh.get_clim() == (low, high) and ax.get_xlabel() == ax.get_ylabel() == ""
     red, _, blue, _ = mesh.to_rgba((low + high) / 2)
     assert (abs(red - blue) < 0.05) == (low < 0)   # a colour for neither sign is grey
+
+
+def test_a_window_is_framed_in_every_picture_and_enlarged_below_it():
+    fig = plt.figure()
+    one, two = np.random.default_rng(0).random((2, 12, 16, 3))
+    axes = images.zoomed({"one": one, "two": two}, {"two": 1 - two}, (slice(2, 6), slice(8, 14)), fig)
+    assert axes.shape == (2, 2) and [ax.get_title() for ax in axes[0]] == ["one", "two"]
+    for ax, picture in zip(axes.flat, (one, two, one[2:6, 8:14], 1 - two[2:6, 8:14]), strict=True):
+        np.testing.assert_array_equal(ax.images[0].get_array(), picture)
+    for ax in axes[0]:
+        frame, = ax.patches
+        assert (frame.get_xy(), frame.get_width(), frame.get_height()) == ((7.5, 1.5), 6, 4)
+    plt.close(fig)
 
 
 OF_CITYSCAPES = {c.name: c.color for c in Cityscapes.classes if c.train_id not in (-1, 255)}   # torchvision's list

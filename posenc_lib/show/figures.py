@@ -19,6 +19,7 @@ from posenc_lib.measure.canvas import POSITION_MAPS
 from posenc_lib.show import style
 from posenc_lib.show.style import CHANCE, COLOURS, HEAD_MARKERS, MAP_COLOURS, PADDING_COLOURS, PAPER
 
+Looks = Mapping[Hashable, tuple[ColorType, str]]    # kind -> colour and marker
 BESIDE = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}    # a legend to the right of the axes
 VERDICT_MARKS = {
     claim.REPRODUCED: ("o", COLOURS[2]), claim.SUBSTITUTE: ("o", COLOURS[2]), claim.NEAR: ("o", COLOURS[2]),
@@ -262,14 +263,17 @@ def accuracy_by_layer(summary: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-def dots_by_group(summary: pd.DataFrame, group: str, kind: str, ax: Axes, floor: float = -1) -> Axes:
+def dots_by_group(summary: pd.DataFrame, group: str, kind: str, ax: Axes, floor: float = -1,
+                  looks: Looks | None = None) -> Axes:
     """A quantity by group, a marker per kind with its interval, clipped from below at `floor`.
 
     summary  `group`, `kind`, mean, low, high
+    looks    kind -> colour and marker, if they are not to follow the order of the kinds
     """
     clipped = summary.assign(**{column: summary[column].clip(floor) for column in ("mean", "low", "high")})
     for n, label, rows, x in _dodged(clipped, group, kind, 0.2, centre=0.5):
-        _estimates(ax, x, rows, "os^D"[n], COLOURS[n], label, markersize=6)
+        colour, marker = (looks or {}).get(label, (COLOURS[n], "os^D"[n % 4]))
+        _estimates(ax, x, rows, marker, colour, label, markersize=6)
     ax.axhline(0, **CHANCE)
     groups = summary[group].unique()
     ax.set_xticks(range(len(groups)), map(style.label, groups), rotation=40, ha="right", fontsize="small")
@@ -366,14 +370,19 @@ def dots_by_method(summary: pd.DataFrame, single: pd.DataFrame, methods: Sequenc
     return ax
 
 
-def curves(summary: pd.DataFrame, x: str, kind: str, ax: Axes) -> Axes:
-    """A quantity against another, a line per kind with its interval.  summary: `x`, `kind`, mean, low, high"""
+def curves(summary: pd.DataFrame, x: str, kind: str, ax: Axes, looks: Looks | None = None) -> Axes:
+    """A quantity against another, a line per kind with its interval.
+
+    summary  `x`, `kind`, mean, low, high
+    looks    kind -> colour and marker, if they are not to follow the order of the kinds
+    """
     values = sorted(summary[x].unique())
     dodge = 0.04 * min(np.diff(values), default=1)   # keeps overlapping intervals apart
     for n, (label, rows) in enumerate(summary.groupby(kind, sort=False)):
         rows = rows.sort_values(x)
         at = rows[x] + dodge * (n - summary[kind].nunique() / 2)
-        _estimates(ax, at, rows, "os^Dv"[n % 5] + "-", COLOURS[n], label, linewidth=1.6, alpha=0.7)
+        colour, marker = (looks or {}).get(label, (COLOURS[n], "os^Dv"[n % 5]))
+        _estimates(ax, at, rows, f"{marker}-", colour, label, linewidth=1.6, alpha=0.7)
     ax.set_xticks(values)
     return ax
 
@@ -531,12 +540,12 @@ def mirror_by_width(rows: pd.DataFrame, ax: Axes, floor: float = 1e-8) -> Axes:
     floor  smaller changes are drawn there
     Lines are means over seeds, dots single seeds.  Widths without an uneven layer are marked by a vertical line.
     """
-    for n, kind in enumerate(("flip", "mirrored_network", "symmetrised_flip")):
+    for kind in ("flip", "mirrored_network", "symmetrised_flip"):
+        colour, marker = style.KIND_LOOKS[kind]
         values = rows.assign(value=rows[kind].clip(floor))
         mean = values.groupby("columns")["value"].mean()
-        ax.plot(mean.index, mean, "os^"[n] + "-", color=COLOURS[n], linewidth=1.4, markersize=4,
-                label=style.label(kind))
-        ax.plot(values["columns"], values["value"], ".", color=COLOURS[n], markersize=3, alpha=0.6)
+        ax.plot(mean.index, mean, f"{marker}-", color=colour, linewidth=1.4, markersize=4, label=style.label(kind))
+        ax.plot(values["columns"], values["value"], ".", color=colour, markersize=3, alpha=0.6)
     for columns in rows.loc[rows["uneven"] == 0, "columns"].unique():
         ax.axvline(columns, color="0.8", linewidth=4, zorder=0)
     ax.set(yscale="log", ylim=(floor / 2, 5))
@@ -544,10 +553,11 @@ def mirror_by_width(rows: pd.DataFrame, ax: Axes, floor: float = 1e-8) -> Axes:
     return ax
 
 
-def networks_by_group(single: pd.DataFrame, group: str, kind: str, ax: Axes) -> Axes:
+def networks_by_group(single: pd.DataFrame, group: str, kind: str, ax: Axes, looks: Looks | None = None) -> Axes:
     """A quantity of single networks, side by side within their group, a marker per kind with its interval.
 
     single  `group`, `kind`, mean, low, high; one row per network and kind
+    looks   kind -> colour and marker, if they are not to follow the order of the kinds
     """
     groups, kinds = single[group].unique(), single[kind].unique()
     width = 0.84 / len(kinds)
@@ -555,8 +565,8 @@ def networks_by_group(single: pd.DataFrame, group: str, kind: str, ax: Axes) -> 
         for x, name in enumerate(groups):
             rows = single[(single[group] == name) & (single[kind] == label)]
             at = x - 0.42 + width * (n + (np.arange(len(rows)) + 0.5) / max(len(rows), 1))
-            _estimates(ax, at, rows, "os^D"[n], COLOURS[n], label if x == 0 else "_nolegend_", linewidth=1.2,
-                       markersize=4)
+            colour, marker = (looks or {}).get(label, (COLOURS[n], "os^D"[n % 4]))
+            _estimates(ax, at, rows, marker, colour, label if x == 0 else "_nolegend_", linewidth=1.2, markersize=4)
     ax.axhline(0, **CHANCE)
     ax.set_xticks(range(len(groups)), [str(style.label(name)).replace(" ", "\n") for name in groups], fontsize="small")
     ax.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch, Rectangle
 
 from posenc_lib.data import streets
@@ -89,6 +89,30 @@ def picture_grid(rows: Mapping[str, Mapping[str, np.ndarray]],
     return fig
 
 
+def zoomed(pictures: Mapping[str, np.ndarray], details: Mapping[str, np.ndarray], window: tuple[slice, slice],
+           fig: Figure | SubFigure) -> np.ndarray:
+    """Pictures in a row, each with the same window enlarged below it; returns their axes, (2, picture).
+
+    pictures  title -> picture (row, col, rgb), 0..1
+    details   title -> what the window shows, of the picture's size, where it is not the picture itself
+    window    rows and columns, framed in the pictures
+    """
+    rows, cols = window
+    height, width = np.shape(next(iter(pictures.values())))[:2]
+    ratios = height / width, (rows.stop - rows.start) / (cols.stop - cols.start)
+    axes = fig.subplots(2, len(pictures), squeeze=False, height_ratios=ratios)
+    for (above, below), (title, picture) in zip(axes.T, pictures.items(), strict=True):
+        above.imshow(picture)
+        above.set_title(title, fontsize="small")
+        above.add_patch(Rectangle((cols.start - 0.5, rows.start - 0.5), cols.stop - cols.start,
+                                  rows.stop - rows.start, fill=False, edgecolor="white", linewidth=1.5))
+        below.imshow(details.get(title, picture)[window])
+        for ax in (above, below):
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+    return axes
+
+
 def boxes(ax: Axes, boxes: np.ndarray, styles: Sequence[str] | None = None,
           scores: Sequence[float] | None = None) -> None:
     """Draw boxes (left, top, width, height) on a picture, each in its line style, fainter for lower scores (0..1)."""
@@ -115,4 +139,4 @@ def class_legend(fig: Figure, classes: Sequence[str], numbers: Sequence[int]) ->
     """Add a legend of label-map colours below a figure, for the given class numbers."""
     colours = class_colours(classes)
     fig.legend(handles=[Patch(color=colours[n], label=classes[n]) for n in numbers], loc="outside lower center",
-               ncols=7, fontsize="x-small")
+               ncols=6, fontsize="small")
