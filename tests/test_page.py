@@ -79,6 +79,14 @@ def test_a_table_is_saved_whole_and_shown_rounded_with_dashes_for_what_is_missin
     assert "<td>0.33</td>" in outputs[0]["text/html"]
 
 
+def test_hidden_columns_of_a_table_are_in_its_csv_alone(workspace, outputs):
+    frame = pd.DataFrame({"mode": ["zeros"], "mean": [0.5], "low": [0.25]})
+    page.table(frame, "03_t", "Table.", workspace=workspace, hidden=["low"])
+    assert (workspace.figures / "03_t.csv").read_text() == "mode,mean,low\nzeros,0.5,0.25\n"
+    assert (workspace.figures / "03_t.md").read_text().splitlines()[0] == "| mode | mean |"
+    assert "low" not in outputs[0]["text/markdown"] + outputs[0]["text/html"]
+
+
 def test_a_table_of_given_widths_takes_the_margin(workspace, outputs):
     frame = pd.DataFrame({"a": ["x"], "b": ["y"]})
     for widths in ((), (1, 3)):

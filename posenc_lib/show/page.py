@@ -129,15 +129,16 @@ def explorer(frames: Mapping[str, np.ndarray], caption: str) -> None:
 
 
 def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace, digits: int = 1,
-          widths: Sequence[int] = ()) -> None:
+          widths: Sequence[int] = (), hidden: Sequence[str] = ()) -> None:
     """Save a table and display it, numbered in the book; {numref}`tab-NAME` refers to it.
 
     Numbers are displayed with `digits` decimals and missing values as a dash; the csv has six significant digits.
     widths  relative widths of the columns; the table then extends into the book's margin
+    hidden  columns that are in the csv alone
     """
     folder = _folder(workspace)
     frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
-    cells = frame.map(lambda value: _cell(value, digits))
+    cells = frame.drop(columns=list(hidden)).map(lambda value: _cell(value, digits))
     plain = cells.map(lambda cell: ROLE.sub(r"\1\2", cell))
     (folder / f"{name}.md").write_text(markdown_table(plain))
     text = io.StringIO()
