@@ -151,6 +151,16 @@ def test_feature_maps_of_a_row_share_one_scale():
     plt.close(fig)
 
 
+def test_differences_of_feature_maps_are_red_above_0_and_blue_below_it():
+    fig = images.feature_maps({"conv1": {"zeros": np.eye(4), "truth": np.ones((4, 4))}, "minus": {"zeros": -np.eye(4)}},
+                              signed=["minus"])
+    image, = fig.axes[2].images
+    assert image.get_clim() == (-1, 1) and not fig.axes[3].axison   # nothing below the truth
+    (red, _, blue, _), (_, _, grey_blue, _) = image.cmap(0.0), fig.axes[0].images[0].cmap(0.0)
+    assert blue > red and grey_blue == 0
+    plt.close(fig)
+
+
 def test_curves_by_padding_mode(ax):
     rows = pd.DataFrame([(layer, mode, n, n - 0.5, n + 0.5) for n, mode in enumerate(PADDING_MODES)
                          for layer in ("conv1", "layer1")], columns=["layer", "padding_mode", "mean", "low", "high"])

@@ -1,5 +1,5 @@
 """Figures made of pictures: feature maps, picture grids, boxes, label maps."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -45,18 +45,27 @@ def padded_squares(padded: Mapping[str, np.ndarray], margin: int) -> Figure:
     return fig
 
 
-def feature_maps(rows: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
-    """A grid of feature maps, row label -> column label -> map; the maps of a row share one grey scale.
+def feature_maps(rows: Mapping[str, Mapping[str, np.ndarray]], signed: Collection[str] = ()) -> Figure:
+    """A grid of feature maps, row label -> column label -> map; the maps of a row share one scale, of grey or, around
+    0, of red and blue.
 
+    signed  labels of the rows in red (above 0) and blue (below)
     A column named after a padding mode is framed in its colour.
     """
-    n = max(len(row) for row in rows.values())
-    fig, axes = plt.subplots(len(rows), n, figsize=(1.5 * n + 0.4, 1.6 * len(rows)), squeeze=False,
-                             layout="constrained")
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    fig, axes = plt.subplots(len(rows), len(columns), squeeze=False, layout="constrained",
+                             figsize=(1.5 * len(columns) + 0.4, 1.6 * len(rows)))
     for number, (axes_row, (label, maps)) in enumerate(zip(axes, rows.items(), strict=True)):
-        low, high = np.percentile(np.concatenate([np.ravel(m) for m in maps.values()]), (0.5, 99.5))
-        for ax, (column, values) in zip(axes_row, maps.items(), strict=True):
-            ax.imshow(values, cmap="gray", vmin=low, vmax=high)
+        values = np.concatenate([np.ravel(m) for m in maps.values()])
+        low, high = np.percentile(values, (0.5, 99.5))
+        if label in signed:
+            high = np.percentile(np.abs(values), 99.5) or 1
+            low = -high
+        for ax, column in zip(axes_row, columns, strict=True):
+            if column not in maps:
+                ax.set_axis_off()
+                continue
+            ax.imshow(maps[column], cmap="vlag" if label in signed else "gray", vmin=low, vmax=high)
             ax.spines[:].set_visible(False)
             ax.add_patch(Rectangle(   # just outside the border pixels, which the figure is about
                 (-0.015, -0.015), 1.03, 1.03, transform=ax.transAxes, clip_on=False, fill=False, linewidth=3,
