@@ -23,7 +23,7 @@ NAMES = {
     # heads and probes
     "gapnet": "GAPNet", "permutenet": "PermuteNet", "posenet": "PosENet",
     "in_order": "in order", "shuffled": "shuffled", "permuted_labels": "permuted labels",
-    "few_channels": "in order, few channels",
+    "few_channels": "in order, few channels", "in_order_random": "in order, random weights",
     # padding modes and border fills
     "zeros": "zero", "constant": "black", "as_built": "as built", "true_surroundings": "true surroundings",
     # tasks
