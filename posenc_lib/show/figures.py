@@ -266,14 +266,16 @@ def accuracy_by_layer(summary: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-def dots_by_group(summary: pd.DataFrame, group: str, kind: str, ax: Axes, floor: float = -1) -> Axes:
+def dots_by_group(summary: pd.DataFrame, group: str, kind: str, ax: Axes, floor: float = -1, *,
+                  colours: Mapping[str, ColorType] | None = None) -> Axes:
     """A quantity by group, a marker per kind with its interval, clipped from below at `floor`.
 
     summary  `group`, `kind`, mean, low, high
+    colours  by kind, those of the palette for the rest
     """
     clipped = summary.assign(**{column: summary[column].clip(floor) for column in ("mean", "low", "high")})
     for n, label, rows, x in _dodged(clipped, group, kind, 0.2, centre=0.5):
-        _estimates(ax, x, rows, "os^D"[n], COLOURS[n], label, markersize=6)
+        _estimates(ax, x, rows, "os^D"[n], (colours or {}).get(label, COLOURS[n]), label, markersize=6)
     ax.axhline(0, **CHANCE)
     groups = summary[group].unique()
     ax.set_xticks(range(len(groups)), map(style.label, groups), rotation=40, ha="right", fontsize="small")
@@ -370,14 +372,20 @@ def dots_by_method(summary: pd.DataFrame, single: pd.DataFrame, methods: Sequenc
     return ax
 
 
-def curves(summary: pd.DataFrame, x: str, kind: str, ax: Axes) -> Axes:
-    """A quantity against another, a line per kind with its interval.  summary: `x`, `kind`, mean, low, high"""
+def curves(summary: pd.DataFrame, x: str, kind: str, ax: Axes, *,
+           colours: Mapping[str, ColorType] | None = None) -> Axes:
+    """A quantity against another, a line per kind with its interval.
+
+    summary  `x`, `kind`, mean, low, high
+    colours  by kind, those of the palette for the rest
+    """
     values = sorted(summary[x].unique())
     dodge = 0.04 * min(np.diff(values), default=1)   # keeps overlapping intervals apart
     for n, (label, rows) in enumerate(summary.groupby(kind, sort=False)):
         rows = rows.sort_values(x)
         at = rows[x] + dodge * (n - summary[kind].nunique() / 2)
-        _estimates(ax, at, rows, "os^Dv"[n % 5] + "-", COLOURS[n], label, linewidth=1.6, alpha=0.7)
+        colour = (colours or {}).get(label, COLOURS[n])
+        _estimates(ax, at, rows, "os^Dv"[n % 5] + "-", colour, label, linewidth=1.6, alpha=0.7)
     ax.set_xticks(values)
     return ax
 

@@ -15,6 +15,9 @@ COLOURS = sns.color_palette("colorblind")
 PADDING_COLOURS = dict(zip(PADDING_MODES, cycle(COLOURS[n] for n in (0, 1, 2, 4, 6, 3, 5, 7, 8, 9)), strict=False))
 MAP_COLOURS = dict(zip(POSITION_MAPS, (COLOURS[n] for n in (3, 5, 9, 7, 8)), strict=True))   # target maps of page 02
 HEAD_MARKERS = {"gapnet": "o", "permutenet": "s"}
+METHOD_COLOURS = {   # of page 05, none of them a padding mode's but that of circular padding
+    "baseline": "0.3", "two_crops": COLOURS[5], "augshift": COLOURS[9], "blurpool": "#999933",
+    "blurpool_augshift": "#882255", "circular_padding": PADDING_COLOURS["circular"], "polyphase": "black"}
 PAPER = {"color": "0.25", "linestyle": "--", "linewidth": 1.2}    # the paper's value
 CHANCE = {"color": "0.45", "linestyle": ":", "linewidth": 1.4}    # chance level
 
