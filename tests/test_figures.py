@@ -11,9 +11,9 @@ from torchvision.datasets import Cityscapes
 
 from posenc_lib.claims import claim, gapnet_vs_permutenet
 from posenc_lib.data import camvid, cityscapes, imageset, streets
-from posenc_lib.measure import decoding
 from posenc_lib.measure.canvas import POSITION_MAPS
 from posenc_lib.nets.padding import PADDING_MODES
+from posenc_lib.run import decoding
 from posenc_lib.show import figures, images, style
 from posenc_lib.show.style import COLOURS, MAP_COLOURS, PADDING_COLOURS
 
