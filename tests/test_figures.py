@@ -1,16 +1,18 @@
 """Figures draw the data they are given: values, intervals, chance, the paper's numbers, a colour per padding mode."""
+
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import same_color
+from matplotlib.colors import same_color, to_hex
 from torchvision.datasets import Cityscapes
 
 from posenc_lib.claims import claim, gapnet_vs_permutenet
 from posenc_lib.data import camvid, cityscapes, imageset, streets
 from posenc_lib.measure.canvas import POSITION_MAPS
 from posenc_lib.nets.padding import PADDING_MODES
+from posenc_lib.run import decoding
 from posenc_lib.show import figures, images, style
 from posenc_lib.show.style import COLOURS, MAP_COLOURS, PADDING_COLOURS
 
@@ -309,6 +311,26 @@ def test_accuracy_by_layer_draws_heads_chance_and_ceiling(ax):
     assert segments(ax) == sorted(intervals(rows) + [(y, y) for y in (44.0, 77.0, 100.0)])
     assert [11.1, 11.1] in [list(line.get_ydata()) for line in ax.lines]
     assert labels(ax) == ["1", "2", "3"]
+
+
+def test_heads_on_frozen_networks_look_the_same_on_every_page(ax):
+    assert {*decoding.HEADS, "in_order_random"} <= set(figures.PROBE_LOOKS)
+    rows = spc_table(layer=[1, 1, 1], head=["in_order", "in_order_random", "shuffled"])
+    figures.accuracy_by_layer(rows.assign(chance=11.1, ceiling=100.0), ax)
+    trained, random, shuffled = ax.lines[:3]
+    assert same_color(trained.get_color(), random.get_color()) and same_color(random.get_markerfacecolor(), "white")
+    assert same_color(trained.get_markerfacecolor(), trained.get_color())
+    assert not same_color(trained.get_color(), shuffled.get_color())
+    assert [line.get_label() for line in (trained, random)] == ["in order", "in order, random weights"]
+
+
+def test_no_method_has_the_colour_of_another_or_of_a_padding_mode_it_does_not_use():
+    colours = {method: to_hex(colour) for method, colour in style.METHOD_COLOURS.items()}
+    assert len(set(colours.values())) == len(colours)
+    others = {to_hex(colour) for mode, colour in PADDING_COLOURS.items() if mode != "circular"}
+    main = {to_hex(PADDING_COLOURS[mode]) for mode in ("zeros", "reflect", "replicate")}
+    assert not main & set(colours.values()) and main <= others
+    assert colours["circular_padding"] == to_hex(PADDING_COLOURS["circular"])
 
 
 def test_dots_by_group_are_clipped_at_the_floor(ax):

@@ -26,6 +26,9 @@ VERDICT_MARKS = {
     claim.IN_DIRECTION: ("^", COLOURS[0]), claim.INCONCLUSIVE: ("D", COLOURS[7]), claim.CONTRADICTED: ("X", COLOURS[3]),
     claim.NOT_TESTABLE: ("s", COLOURS[7]), claim.NOT_RUN: ("_", COLOURS[7]),
 }
+PROBE_LOOKS = {   # of heads on frozen networks (pages 04 and 08): format, colour, colour of the marker's face
+    "in_order": ("o-", COLOURS[0], None), "in_order_random": ("o--", COLOURS[0], "white"),
+    "shuffled": ("s-", "0.4", None), "few_channels": ("D-", COLOURS[9], None), "permuted_labels": ("^-", "0.65", None)}
 OUTCOME_MARKS = {claim.RULED_OUT: ("o", COLOURS[2]), claim.RIVAL_HOLDS: ("X", COLOURS[3]),
                  claim.UNDECIDED: ("D", COLOURS[7]), claim.NOT_TRIED: ("_", COLOURS[7]), "–": ("_", COLOURS[7])}
 
@@ -252,9 +255,10 @@ def accuracy_by_layer(summary: pd.DataFrame, ax: Axes) -> Axes:
 
     summary  layer (in order of depth), head, mean, low, high, chance, ceiling (percent)
     """
-    for n, head, rows, x in _dodged(summary, "layer", "head", 0.07, centre=1):
-        _estimates(ax, x, rows, "os^D"[n] + "-", COLOURS[n], head)
-    layers = summary.drop_duplicates("layer")
+    for _, head, rows, x in _dodged(summary, "layer", "head", 0.07, centre=1):
+        fmt, colour, face = PROBE_LOOKS[head]
+        _estimates(ax, x, rows, fmt, colour, head, face=face)
+    layers = summary.drop_duplicates("layer")   # the ceiling of the first head's network
     x = np.arange(len(layers))
     ax.hlines(layers["ceiling"], x - 0.5, x + 0.5, color="0.75", linewidth=4, zorder=0, label="ceiling")
     ax.axhline(summary["chance"].iloc[0], **CHANCE, label="chance")
@@ -412,9 +416,10 @@ def dots_by_network(rows: pd.DataFrame, ax: Axes) -> Axes:
 
     rows  run, head, mean, low, high, chance, first (the first layer that the border affects, printed on the right)
     """
-    for n, head, of_head, y in _dodged(rows, "run", "head", 0.2, centre=1):
-        ax.hlines(y, of_head["low"], of_head["high"], color=COLOURS[n], linewidth=2)
-        ax.plot(of_head["mean"], y, "os^"[n], color=COLOURS[n], markersize=5, label=style.label(head))
+    for _, head, of_head, y in _dodged(rows, "run", "head", 0.2, centre=1):
+        (marker, *_), colour, _ = PROBE_LOOKS[head]
+        ax.hlines(y, of_head["low"], of_head["high"], color=colour, linewidth=2)
+        ax.plot(of_head["mean"], y, marker, color=colour, markersize=5, label=style.label(head))
     runs = rows.drop_duplicates("run")
     right = {"xycoords": ("axes fraction", "data"), "fontsize": "small"}
     for y, first in enumerate(runs["first"]):
@@ -441,13 +446,14 @@ def _dodged(summary: pd.DataFrame, category: str, kind: str, step: float,
 
 
 def _estimates(ax: Axes, x: np.ndarray | pd.Series, rows: pd.DataFrame, fmt: str, colour: ColorType, label: Hashable,
-               *, linewidth: int | float = 2, alpha: float | None = None, markersize: int = 5) -> None:
+               *, linewidth: int | float = 2, alpha: float | None = None, markersize: int = 5,
+               face: ColorType | None = None) -> None:
     """Plot means in the format `fmt` over their intervals.
 
     Unlike `errorbar`, accept a mean outside its interval, as a bootstrap can give.
     """
     ax.vlines(x, rows["low"], rows["high"], color=colour, linewidth=linewidth, alpha=alpha)
-    ax.plot(x, rows["mean"], fmt, color=colour, label=style.label(label), markersize=markersize)
+    ax.plot(x, rows["mean"], fmt, color=colour, label=style.label(label), markersize=markersize, markerfacecolor=face)
 
 
 def evidence_maps(maps: np.ndarray, ax: Axes) -> Axes:

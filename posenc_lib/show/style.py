@@ -27,6 +27,9 @@ KIND_LOOKS = {
     "mirrored_network": (COLOURS[9], "s"), "symmetrised_flip": ("0.35", "^"),
     "plain": (PADDING_COLOURS["zeros"], "o"), "circular_padding": (PADDING_COLOURS["circular"], "s"),
 }
+METHOD_COLOURS = {   # of page 05, none of them a padding mode's but that of circular padding
+    "baseline": "0.3", "two_crops": COLOURS[5], "augshift": COLOURS[9], "blurpool": "#999933",
+    "blurpool_augshift": "#882255", "circular_padding": PADDING_COLOURS["circular"], "polyphase": "black"}
 PAPER = {"color": "0.25", "linestyle": "--", "linewidth": 1.2}    # the paper's value
 CHANCE = {"color": "0.45", "linestyle": ":", "linewidth": 1.4}    # chance level
 
@@ -35,7 +38,7 @@ NAMES = {
     # heads and probes
     "gapnet": "GAPNet", "permutenet": "PermuteNet", "posenet": "PosENet",
     "in_order": "in order", "shuffled": "shuffled", "permuted_labels": "permuted labels",
-    "few_channels": "in order, few channels",
+    "few_channels": "in order, few channels", "in_order_random": "in order, random weights",
     # padding modes and border fills
     "zeros": "zero", "constant": "black", "as_built": "as built", "true_surroundings": "true surroundings",
     # tasks
