@@ -361,7 +361,7 @@ def signs(rows, by):
     """How many single networks lie above and below 0, by their intervals over test images."""
     above = (rows["low"] > 0).groupby([rows[column] for column in by]).sum()
     below = (rows["high"] < 0).groupby([rows[column] for column in by]).sum()
-    return above.astype(str) + " / " + below.astype(str)
+    return above.astype(str) + " above, " + below.astype(str) + " below"
 
 
 # %% Make the table
@@ -554,7 +554,8 @@ axes[-1, columns // 2].set_xlabel("channels ablated (%)")
 axes[rows // 2, 0].set_ylabel("lost (points of mean IoU)")
 legend_below(fig, axes[0, 0])
 above, below = (of_one["low"] > 0).sum(), (of_one["high"] < 0).sum()
-page.show(fig, "06_networks", f"""The sign changes from network to network: what the flip-ranked
+found = "changes" if above and below else "is the same"
+page.show(fig, "06_networks", f"""The sign {found} from network to network: what the flip-ranked
           set costs beyond random sets at 15 % is printed above each panel; its interval over
           test images lies above 0 in {above} of {len(of_one)} networks, below 0 in {below}. One
           panel for each network, which differ only in their seed, sorted by that difference.
@@ -581,7 +582,7 @@ page.table(table.map(style.label).rename(columns={
     "kind": "ranked by", "against": "beyond", "fraction": "ablated (%)"}), "06_gaps",
     f"""Points of mean IoU that a ranked set costs beyond uniform random sets, and beyond
           RMS-matched ones, of as many channels: mean over n = {first.n} networks with its 95 %
-          interval. *Single networks*: how many lie above / below 0 by their own interval, a
+          interval. *Single networks*: how many lie above and below 0 by their own interval, a
           bootstrap over test images. {what}.""",
     workspace=workspace, hidden=["n"])
 
@@ -617,7 +618,7 @@ for part, n, of_part in zip(shown, n_top, axes, strict=True):
         figures.agreement_matrix(matrix, ax, *limits)
         ax.set_title(f"{part.name}\n{title}", fontsize="small")
 spearman = region_attack.agreement_tables(first.base)[0].loc["flip"]
-page.show(fig, "06_rankings", f"""The rankings that are meant to measure position agree little:
+page.show(fig, "06_rankings", f"""The rankings that are meant to measure position do not agree:
           the flip response has a rank correlation of {spearman["shift"]:.2f} with the shift
           response and of {spearman["decodability"]:.2f} with decodability; with RMS activation
           it is {spearman["rms_activation"]:.2f} ({first.name.lower()}). Means over plain
@@ -822,7 +823,7 @@ table.insert(2, "single networks", [single[region] for region in table["region"]
 page.table(table, "06_specificity",
            f"""Specificity of the signed rankings at 15 % of the channels, in points of mean IoU:
           mean over n = {first.n} networks with its 95 % interval, and how many single networks
-          lie above / below 0 by a bootstrap over test images. {what}.""",
+          lie above and below 0 by a bootstrap over test images. {what}.""",
            workspace=workspace, hidden=["n"])
 
 # %% [markdown]
@@ -836,7 +837,8 @@ page.table(table, "06_specificity",
 # >   channels with a high flip response. If removing *those* hurts as much, the damage says nothing about position. The
 # >   same comparison decides what a difference between periphery and centre means ([figure 06_periphery](#fig-06_periphery)).
 # > * **Was there a side to find?** Training that mirrors half of its images makes left and right alike, so a left list has nothing to
-# >   find. Networks that are *never mirrored* in training see right-hand traffic only: there, left and right differ.
+# >   find. Networks that are *never mirrored* in training see traffic on its own side of the road only: there, left and
+# >   right differ.
 # > * **Can the measure see local damage?** [figure 06_regions](#fig-06_regions) has an ablation that is local by construction. If
 # >   specificity does not show that one, it cannot show a side either.
 # > * **Is it the sampling?** [table 06_mirrors](#tab-06_mirrors) has the flip response at an even and at an odd width.
@@ -868,11 +870,11 @@ def of_networks(part, network):
     return "{:+.1f} to {:+.1f}".format(*ends).replace("-", "−") + f" points (n = {len(rows)})"
 
 
-page.show(fig, "06_controls", f"""Networks with circular padding, which cannot encode the column,
-          show costs of the same size: {of_networks(first, "circular_padding")} beyond random
-          sets, against {of_networks(first, "plain")} in plain networks ({first.name.lower()}).
-          Left: loss beyond random sets. Right: specificity for left and right. One mark for each
-          network, with the 95 % interval of a bootstrap over test images. {what}.""",
+page.show(fig, "06_controls", f"""In networks with circular padding, which cannot encode the
+          column, the flip-ranked set costs {of_networks(first, "circular_padding")} beyond
+          random sets; in plain networks {of_networks(first, "plain")} ({first.name.lower()}).
+          Left: loss beyond random sets. Right: specificity for left and right. One mark for
+          each network, with the 95 % interval of a bootstrap over test images. {what}.""",
           "Loss beyond random sets, and left and right specificity, one mark for each network.",
           workspace=workspace, data=pd.concat(drawn))
 
@@ -1231,7 +1233,7 @@ if first.name == "Reference runs" and first.c.profile == "quick":   # the commit
 #   the column do not show it too ([table 06_periphery_gaps](#tab-06_periphery_gaps)).
 # * **Left and right: the ranking misses sides, not the measure.** Training on mirrored images, as in the released code, makes left and
 #   right alike, and the signed ranking then finds no side. It finds none either in the two networks that were never
-#   trained on mirrored images: there, the channels ranked for the left harm the right half more. The measure itself does see local damage
+#   trained on mirrored images: there, the channels ranked for the left rather harm the right half. The measure itself does see local damage
 #   (channels ablated only in one half), and channels ranked by where they are active do harm their own side more. For top and bottom, the signed ranking works.
 # * **Not shown:** Cityscapes and a DeepLabv3-ResNet50 at its own scale (`--profile paper`), and the effect of the
 #   authors' own lists. The skip connection of DeepLabv3+ softens every ablation, because thin objects do not need *f*:

@@ -266,4 +266,6 @@ def _line(text: str) -> str:
 def _cell(value, digits: int) -> str:
     if pd.isna(value):
         return MISSING
-    return f"{value:.{digits}f}" if isinstance(value, float) else str(value).replace(" %", "\u00a0%")
+    if isinstance(value, float):
+        return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")   # a true minus, and none before 0.0
+    return str(value).replace(" %", "\u00a0%")
