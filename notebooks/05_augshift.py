@@ -934,8 +934,11 @@ imagenet = augshift_imagenet.scores(workspace.records("augshift", "paper"))
 paper = augshift_claims.TABLE2.query("dataset == 'imagenet'").drop(columns="dataset")
 if imagenet.empty:
     imagenet = paper.drop(columns="paper").assign(value=None)
-page.table(imagenet.merge(paper, how="left"), "05_imagenet",
-           "ImageNet, in percent: the runs in records/paper, and the paper. A dash: not run yet.",
+imagenet = with_names(imagenet.merge(paper, how="left"))
+imagenet["measure"] = imagenet["measure"].map(augshift_claims.measure_name)
+imagenet = imagenet.rename(columns={"value": "runs here"})
+page.table(imagenet[["method", "measure", "paper", "runs here"]], "05_imagenet",
+           "ImageNet, in percent: the paper, and the runs in records/paper. A dash: not run yet.",
            workspace=workspace)
 print(page.provenance(workspace, sets[first]))
 
