@@ -14,7 +14,7 @@ from posenc_lib.measure.canvas import POSITION_MAPS
 from posenc_lib.nets.padding import PADDING_MODES
 from posenc_lib.run import decoding
 from posenc_lib.show import figures, images, style
-from posenc_lib.show.style import COLOURS, MAP_COLOURS, PADDING_COLOURS
+from posenc_lib.show.style import MAP_COLOURS, PADDING_COLOURS
 
 matplotlib.use("agg")
 
@@ -258,9 +258,19 @@ def test_scores_by_map_leave_a_gap_where_a_map_was_not_drawn(ax):
 def test_scores_by_map_give_a_network_the_marker_that_it_has_in_the_other_panels(ax):
     rows = spc_table(network=["pixels"] * 5, target=POSITION_MAPS).assign(paper_spc=np.nan)
     figures.scores_by_map(rows, ax, ["vgg", "pixels"])
-    marked = {line.get_label(): line for line in ax.lines if line.get_marker() in "os"}
-    assert marked["pixels"].get_marker() == "s" and same_color(marked["pixels"].get_color(), COLOURS[1])
+    marked = {line.get_label(): line for line in ax.lines if line.get_marker() in "oD"}
+    assert marked["pixels"].get_marker() == "D" and same_color(marked["pixels"].get_color(), style.NETWORK_COLOURS[1])
     assert np.isnan(marked["VGG"].get_ydata()).all()
+
+
+def test_scores_by_map_draw_the_random_network_open_in_the_colour_of_the_trained_one(ax):
+    rows = spc_table(network=["VGG, ImageNet", "VGG, random"], target=["H", "H"]).assign(paper_spc=np.nan)
+    figures.scores_by_map(rows, ax)
+    trained, random = (line for line in ax.lines if line.get_label().startswith("VGG"))
+    assert same_color(trained.get_color(), random.get_color()) and trained.get_marker() == random.get_marker()
+    assert same_color(random.get_markerfacecolor(), "white")
+    assert same_color(trained.get_markerfacecolor(), trained.get_color())
+    assert not {style.NETWORK_COLOURS[0]} & {*PADDING_COLOURS.values(), *MAP_COLOURS.values()}
 
 
 def test_scores_by_padding_distinguish_random_from_trained_and_the_modes(ax):
@@ -291,6 +301,16 @@ def test_a_score_ladder_has_a_line_a_map_and_the_papers_beside_it(ax):
     assert {y for _, y in drawn(ax) if not np.isnan(y)} == set(rows["mean"])
     assert segments(ax) == intervals(rows)
     assert labels(ax) == ["as it is", "2\nlayers", "3\nlayers"]
+    named, = ax.texts
+    assert named.get_text() == "H" and same_color(named.get_color(), MAP_COLOURS["H"])
+    assert named.xy[1] == rows["mean"][0]
+
+
+def test_the_names_of_lines_that_end_together_do_not_overlap(ax):
+    rows = spc_table(variant=["VGG, 2 layers"] * 3, target=["H", "G", "HS"]).assign(paper_spc=np.nan, mean=0.5)
+    figures.score_ladder(rows, ["VGG, 2 layers"], ax)
+    heights = sorted(text.xy[1] for text in ax.texts)
+    assert heights == pytest.approx([0.5, 0.59, 0.68])
 
 
 def test_other_runs_stand_beside_a_score_ladder_as_open_circles(ax):

@@ -188,17 +188,23 @@ def selectivity_curve(deciles: Sequence[float], ax: Axes, **line) -> Axes:
 
 
 def scores_by_map(summary: pd.DataFrame, ax: Axes, networks: Sequence[str] | None = None) -> Axes:
-    """SPC on each target map, a marker per network with its interval; the paper's VGG-16 dashed.
+    """SPC on each target map, a marker per network with its interval, open for random weights; the paper's VGG-16
+    dashed.  A network is its architecture and, after a comma, its weights; one architecture has one colour.
 
     summary   network, target, mean, low, high, paper_spc (nan if the paper has none)
     networks  all that the figure shows, in order, so that panels with some of them use the same markers
     """
     networks = summary["network"].unique() if networks is None else networks
+    architectures = list(dict.fromkeys(network.partition(", ")[0] for network in networks))
     x = np.arange(len(POSITION_MAPS))
     for n, network in enumerate(networks):
         rows = summary[summary["network"] == network].set_index("target").reindex(POSITION_MAPS)
         offset = 0.7 * ((n + 0.5) / len(networks) - 0.5)
-        _estimates(ax, x + offset, rows, "osD^vP*X<>"[n % 10], COLOURS[n % 10], network, markersize=6)
+        architecture, _, weights = network.partition(", ")
+        look = architectures.index(architecture) % len(style.NETWORK_COLOURS)
+        _estimates(ax, x + offset, rows, "oDs^v"[look], style.NETWORK_COLOURS[look], network, markersize=6)
+        if weights == "random":
+            ax.lines[-1].set_markerfacecolor("white")
     paper = summary.groupby("target")["paper_spc"].max().reindex(POSITION_MAPS)
     ax.hlines(paper, x - 0.4, x + 0.4, **PAPER, label="paper, VGG-16")
     ax.axhline(0, **CHANCE)
@@ -229,7 +235,8 @@ def scores_by_padding(summary: pd.DataFrame, single: pd.DataFrame, ax: Axes) -> 
 
 
 def score_ladder(summary: pd.DataFrame, variants: Sequence[str], ax: Axes, beside: pd.DataFrame | None = None) -> Axes:
-    """SPC from one variant to the next, a line per target map: runs with their interval, the paper dashed.
+    """SPC from one variant to the next, a line per target map, named at its end: runs with their interval, the paper
+    dashed.
 
     summary   variant, target, mean, low, high, paper_spc
     variants  in order; each is labelled with what follows the first comma of its display name
@@ -243,10 +250,15 @@ def score_ladder(summary: pd.DataFrame, variants: Sequence[str], ax: Axes, besid
         if beside is not None:
             others = beside[beside["target"] == target].set_index("variant").reindex(variants)
             ax.plot(x + 0.03, others["mean"], "o", color=MAP_COLOURS[target], markerfacecolor="white", markersize=5)
+    ends = summary[summary["variant"] == variants[-1]].sort_values("mean")
+    below = -np.inf
+    for target, end in zip(ends["target"], ends["mean"], strict=True):
+        below = max(end, below + 0.09)   # names do not overlap
+        ax.annotate(target, (len(variants) - 0.82, below), color=MAP_COLOURS[target], va="center", weight="bold")
     ax.axhline(0, **CHANCE)
     labels = [style.label(variant).partition(", ")[2].replace(" ", "\n") or "as it is" for variant in variants]
     ax.set_xticks(range(len(variants)), labels, fontsize="small")
-    ax.set(ylim=(-0.25, 1.03), xlim=(-0.3, len(variants) - 0.7))
+    ax.set(ylim=(-0.25, 1.03), xlim=(-0.3, len(variants) - 0.4))
     return ax
 
 

@@ -14,6 +14,7 @@ from posenc_lib.nets.padding import PADDING_MODES
 COLOURS = sns.color_palette("colorblind")
 PADDING_COLOURS = dict(zip(PADDING_MODES, cycle(COLOURS[n] for n in (0, 1, 2, 4, 6, 3, 5, 7, 8, 9)), strict=False))
 MAP_COLOURS = dict(zip(POSITION_MAPS, (COLOURS[n] for n in (3, 5, 9, 7, 8)), strict=True))   # target maps of page 02
+NETWORK_COLOURS = ("0.35", "#332288", "#882255", "#117733", "#999933")   # architectures of page 02, by order
 HEAD_MARKERS = {"gapnet": "o", "permutenet": "s"}
 # Colour and marker of ablated sets and rankings (pages 06 and 07): red for the flip response and what is made of it,
 # grey for random sets, brown for activation.  Networks that differ in their padding have its colour.
