@@ -399,7 +399,7 @@ for part in shown:
     tables.append(table.merge(paper.TABLE_S1, how="left", on=["detector", "kind", "setup"]))
 key = ["detector", "setup", "kind"]
 table = tables[0][tables[0]["kind"].isin(KINDS_SHOWN[:3])]
-table = table.assign(reference=[text(row) for _, row in table.iterrows()])
+table = table.assign(reference=[text(row) for _, row in clipped(table).iterrows()])
 columns = ["paper", "reference", "n"]
 if len(shown) > 1:
     this_run = tables[1].set_index(key)["mean"]
@@ -407,8 +407,8 @@ if len(shown) > 1:
     columns.append("this run")
 page.table(table[[*key, *columns]].map(style.label).rename(columns={
     "setup": "set-up", "kind": "ablated", "reference": first.name.lower()}), "07_miss_rates",
-    f"""Table S1: log-average miss rate (%), lower is better, with the 95 % interval where there are
-    three networks or more. {what}.""", workspace=workspace, hidden=["n"])
+    f"""Table S1: log-average miss rate (%), lower is better, with the 95 % interval, cut to
+    0 to 100, where there are three networks or more. {what}.""", workspace=workspace, hidden=["n"])
 
 # %% [markdown]
 # **Beyond what?** The gap between the flip-ranked set and uniform random sets, and between the flip-ranked and *RMS-matched* random
