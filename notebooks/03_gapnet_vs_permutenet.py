@@ -371,7 +371,7 @@ for title, summary in summaries.items():
     named = summary[[*keys, "n", "epochs", "best_test_epoch"]].astype(
         {"n": "Int64", "epochs": "Int64"}
     )
-    named = named.assign(**{title: summary.apply(with_interval, axis=1)})
+    named = named.assign(**{title: [with_interval(row) for row in summary.itertuples()]})
     renamed = {
         name: f"{name.replace('_', ' ')} ({title})" for name in ("n", "epochs", "best_test_epoch")
     }

@@ -59,6 +59,7 @@ from posenc_lib.run import config, inputs, records
 from posenc_lib.show import figures as show_figures
 from posenc_lib.show import images as figures
 from posenc_lib.show import page, style
+from posenc_lib.show.tables import with_interval
 
 workspace = config.Workspace(profile, data_root, out)
 datasets = (dataset or ("cifar10,cifar100" if profile == "paper" else "digits")).split(",")
@@ -424,12 +425,6 @@ page.show(fig, "05_shifts",
 # numbers, and what one method gains over another, seed by seed. The verdicts rest on these differences.
 
 # %% Show the tables
-def with_interval(row):
-    if pd.isna(row.low):
-        return f"{row.mean:.1f}"
-    return f"{row.mean:.1f} [{row.low:.1f}, {row.high:.1f}]"
-
-
 def beside(frames, on):
     """Reference runs and this run in one table, a row a kind of measure, for any image size."""
     base, *other = [frame[frame["main"] | (frame["measure"] == "top1")]

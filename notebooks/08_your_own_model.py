@@ -49,6 +49,7 @@ from posenc_lib.nets import custom, padding
 from posenc_lib.run import config, inputs, records
 from posenc_lib.show import figures, page, style
 from posenc_lib.show.images import place_field_maps
+from posenc_lib.show.tables import with_interval
 
 workspace = config.Workspace(profile, data_root, out)
 splits = inputs.load_for(workspace, "photos", size=96, validation=0.0)
@@ -338,16 +339,12 @@ page.show(fig, "08_architectures",
           "from 100 per cent down to chance.", workspace=workspace, data=one)
 
 # %% Show the table
-def with_interval(rows):
-    return [f"{row.mean:.1f} [{row.low:.1f}, {row.high:.1f}]" for row in rows.itertuples()]
-
-
 shown = in_order[in_order["seed"] == 0]
 table = shown[["run", "layer"]].rename(columns={"run": "network"})
-table["location (%)"] = with_interval(shown)
+table["location (%)"] = [with_interval(row) for row in shown.itertuples()]
 if len(frames) > 1:
     here = frames["This run"].query("head == 'in_order' and seed == 0")
-    of_this_run = dict(zip(here["run"], with_interval(here), strict=True))
+    of_this_run = {row.run: with_interval(row) for row in here.itertuples()}
     table["this run (%)"] = shown["run"].map(of_this_run)
 table["shift sensitivity"] = [f"{value:.0e}" if value else "0"
                               for value in shown["shift_sensitivity"]]

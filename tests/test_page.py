@@ -2,6 +2,7 @@
 import base64
 import csv
 import io
+from collections import namedtuple
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -283,8 +284,11 @@ def test_nothing_in_an_explorers_labels_becomes_html(explored):
     assert 'alt="1 &amp; 2 &lt; 3 removed"' in text and 'alt="&lt;b&gt;4&lt;/b&gt; removed"' in text
 
 
+Estimate = namedtuple("Estimate", "mean low high")
+
+
 @pytest.mark.parametrize("values, text", [
     ((70.36, 54.4, 86.33), "70.4 [54.4, 86.3]"), ((-1.25, -2.0, 0.5), "\u22121.2 [\u22122.0, 0.5]"),
     ((32.0, np.nan, np.nan), "32.0"), ((np.nan, np.nan, np.nan), None)])
 def test_a_number_with_its_interval_is_one_cell_of_a_table(values, text):
-    assert with_interval(pd.Series(values, ["mean", "low", "high"])) == text
+    assert with_interval(Estimate(*values)) == text
