@@ -26,6 +26,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from posenc_lib import claims
+from posenc_lib.claims.claim import CONTRADICTED, RIVAL_HOLDS, RULED_OUT
 from posenc_lib.experiments import gapnet_vs_permutenet, two_places
 from posenc_lib.run import config, records
 from posenc_lib.show import figures, page, style
@@ -80,9 +81,9 @@ assert abs(circular["accuracy"] - 100 / 9).max() < 0.1
 #   padding, which has no border, it is at chance, exactly.
 # * **Averaging over space keeps it.** Position is then in *how much* each channel responds, and in the order of the channels: a network of the
 #   paper's size finds the cell without an error, and with its channels shuffled it still recognises six or seven of nine cells.
-# * **What is not settled** is what networks *use* position for. Where position and content compete, a network may follow either; removing the channels
-#   that "encode position" costs little more than removing other active ones, or the same. And most of what a trained network can say about
-#   location, a random one can say as well.
+# * **What is not settled** is what training adds, and whether networks need it. Networks with random weights give away location as well as trained ones.
+#   In fifteen small segmenters, removing the channels that respond most to mirroring, which the paper takes for those that encode position,
+#   costs no more than removing random ones.
 
 # %% [markdown]
 # ## The pages
@@ -90,6 +91,13 @@ assert abs(circular["accuracy"] - 100 / 9).max() < 0.1
 # %% tags=["remove-input"]
 scores = page.score_table(workspace)
 built = set(scores.loc[scores["verdict"] != page.NOT_RUN, "page"])
+found = scores.set_index("claim")[["verdict", "outcome"]]
+for claim, column, expected in (   # what the sentences above say of the pages that have been run
+    ("06 channels-overall", "verdict", CONTRADICTED),
+    ("04 pretrained-location", "outcome", RIVAL_HOLDS),
+    ("03 gapnet-location", "outcome", RULED_OUT),
+):
+    assert found.loc[claim, column] in (expected, page.MISSING, page.NOT_RUN), claim
 page.cards(sorted(Path().glob("0[1-9]_*.py")), built)
 
 # %% [markdown]

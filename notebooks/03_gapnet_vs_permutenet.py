@@ -14,8 +14,8 @@
 # > A classifier that ends in global average pooling ([GAP](../book/glossary.md#gap)) averages each channel over the whole image. Can it
 # > still tell *where* something was?
 # >
-# > **Yes, without a single error.** Padding has already turned *where* into *how much*, channel by channel. If the channels are shuffled before
-# > the last layer, the network can only use their sum, and it still recognises six or seven of nine places.
+# > **Yes, without a single error. With its channels shuffled, it still recognises six or seven of nine places.** Padding has already
+# > turned *where* into *how much*, channel by channel. After a shuffle, only the sum of the channels can be used.
 # >
 # > ![Accuracy of GAPNet and PermuteNet by padding mode, for location and for image class](../figures/paper/03_accuracy.png)
 # >

@@ -135,6 +135,29 @@ def overflow(visit):
             .concat([`the page is ${document.documentElement.scrollWidth} px wide`])""")
 
 
+def cut_code(visit):
+    """On a screen of 1,400 pixels, no open code box is cut at the right."""
+    visit.page.set_viewport_size(dict(width=1400, height=900))
+    cut = visit.run("""() => [...document.querySelectorAll("div.cell_input pre")]
+        .filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1)
+        .map(e => `${e.scrollWidth - e.clientWidth} px of code hidden: ${e.textContent.slice(0, 80)}`)""")
+    visit.look(visit.view)
+    return cut
+
+
+def late_figure(visit):
+    """A page shows its first figure within 1,500 pixels; the start page ends within 5,000."""
+    if not re.match(r"\d\d_", Path(urlsplit(visit.page.url).path).name) and "planted" not in visit.page.url:
+        return []
+    visit.page.set_viewport_size(dict(width=1400, height=900))
+    top = visit.run("""() => Math.min(1e6, ...[...document.querySelectorAll("article img")].filter(e => e.clientWidth)
+        .map(e => e.getBoundingClientRect().top + scrollY))""")
+    height = visit.run("() => document.querySelector('article').getBoundingClientRect().height")
+    start = "00_index" in visit.page.url or "planted" in visit.page.url
+    visit.look(visit.view)
+    return [f"the first figure is at {top:.0f} px"] * (top > 1500) + [f"{height:.0f} px high"] * (start and height > 5000)
+
+
 def accessibility(visit):
     """No violation of an axe-core rule is serious or critical; in dark mode only contrasts are looked at once more.
 
@@ -157,7 +180,7 @@ def accessibility(visit):
 
 CHECKS = {  # check: the views it applies to
     console_errors: VIEWS, external_requests: VIEWS, images: VIEWS, maths: ("light",), links: ("light",),
-    overflow: ("phone",), accessibility: ("light", "dark"),
+    overflow: ("phone",), cut_code: ("light",), late_figure: ("light",), accessibility: ("light", "dark"),
 }
 FAULTS = [  # check, a fault that it has to report, words of its report
     (console_errors, "<script>throw new Error('planted')</script>", "planted"),
@@ -171,6 +194,9 @@ FAULTS = [  # check, a fault that it has to report, words of its report
     (links, "<a href='glossary.html#term-no-such'>planted</a>", "#term-no-such"),
     (links, "<a href='09_no_such_page.html'>planted</a>", "09_no_such_page"),
     (overflow, "<div style='width: 700px'>planted</div>", "px wide"),
+    (cut_code, f"<div class='cell'><div class='cell_input'><pre>{'planted ' * 40}</pre></div></div>", "planted"),
+    (late_figure, "<style>article img {display: none}</style>", "the first figure is at 1000000 px"),
+    (late_figure, "<div style='height: 5000px'></div>", "px high"),
     (accessibility, "<p style='color: #888; background: #999'>planted</p>", "color-contrast"),
     (accessibility, "<button></button>", "button-name"),
 ]
@@ -246,8 +272,9 @@ def test_figures_and_tables_are_numbered_by_page(smoke_book):
     """The second figure of page 03 is Figure 3.2, whichever pages the book has."""
     for path in smoke_book[1].glob("[0-9][0-9]_*.html"):
         for kind in ("Figure", "Table"):
-            numbers = re.findall(rf'caption-number">{kind} ([\d.]+) ', path.read_text(encoding="utf-8"))
-            assert numbers == [f"{int(path.name[:2])}.{n}" for n in range(1, len(numbers) + 1)], path.name
+            numbers = re.findall(rf'caption-number">{kind} ([A\d.]+) ', path.read_text(encoding="utf-8"))
+            page = "A" if path.name[:2] == "99" else int(path.name[:2])
+            assert numbers == [f"{page}.{n}" for n in range(1, len(numbers) + 1)], path.name
 
 
 def test_downloads_exist(smoke_book):

@@ -113,7 +113,7 @@ def cards(pages: Sequence[Path], built: Collection[str]) -> None:
     pages  sources of pages, NN_name.py
     built  names of the pages that can be linked to
     """
-    markdown, rows = ["::::{grid} 1 2 2 2\n:gutter: 3\n"], []
+    markdown, rows = ["::::{grid} 1 2 3 4\n:gutter: 2\n:class-container: pages\n"], []
     for source in pages:
         cell = re.search(r"(?ms)^# %% \[markdown\]$(.*?)^# %%", source.read_text())[1]
         text = LINK.sub(r"\1", re.sub(r"(?m)^# ?>? ?", "", cell))
