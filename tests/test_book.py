@@ -155,7 +155,8 @@ def late_figure(visit):
     height = visit.run("() => document.querySelector('article').getBoundingClientRect().height")
     start = "00_index" in visit.page.url or "planted" in visit.page.url
     visit.look(visit.view)
-    return [f"the first figure is at {top:.0f} px"] * (top > 1500) + [f"{height:.0f} px high"] * (start and height > 5000)
+    return ([f"the first figure is at {top:.0f} px"] * (top > 1500)
+            + [f"the page is {height:.0f} px high"] * (start and height > 5000))
 
 
 def accessibility(visit):
