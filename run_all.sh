@@ -4,7 +4,7 @@
 #   ./run_all.sh [options]        set up if needed (requirements.lock), run the pages, build the book
 #     --profile smoke|quick|paper   seconds a page | the whole book in some 10 minutes (default) | the papers' own scale
 #     --data DIR                    where data sets lie (else $POSENC_DATA, else data/)
-#     --only 01,03                  these pages, by number or name; 00_index always runs after them
+#     --only 01,03                  these pages, by number or name; start page and appendix always run after them
 #     -p NAME VALUE                 set a parameter on every chosen page that has it; may be repeated
 #     --jobs N                      run up to N pages at a time (default: one a core, at most 4)
 #     --cluster WHERE               runs go to worker processes: local:N here, tcp://HOST:PORT (a Dask scheduler), or

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PROFILES = ("smoke", "quick", "paper")
 STANDARD = ("profile", "data_root", "out")  # parameters that every page has and that have options of their own
-INDEX = "00"  # the page made from all records, so the last to run
+SUMMARIES = ("00", "99")  # start page and appendix, made from what the other pages found: the last to run
 
 
 def fail(sentence: str, code: int = 2):
@@ -80,7 +80,7 @@ def cores() -> int:
 def default_jobs(args: argparse.Namespace, on_file: bool = False) -> int:
     """A page a core, at most four: these networks are small, and two threads train one hardly faster than one does.
     At the papers' own scale, which wants the whole GPU, one, unless pages only show what is on file."""
-    pages = [page for page in args.pages if page.stem[:2] != INDEX]
+    pages = [page for page in args.pages if page.stem[:2] not in SUMMARIES]
     return 1 if args.profile == "paper" and not on_file else max(1, min(4, cores(), len(pages)))
 
 
@@ -93,7 +93,7 @@ def literal(text: str):
 
 
 def choose(pages: list[Path], args: argparse.Namespace) -> list[Path]:
-    """The pages that --only names, in order, the index last whether named or not."""
+    """The pages that --only names, in order, the summaries last whether named or not."""
     if not pages:
         fail(f"there are no pages in {args.notebooks}; a page is called NN_name.py.")
     names = [name.strip() for name in args.only.split(",") if name.strip()]
@@ -103,8 +103,8 @@ def choose(pages: list[Path], args: argparse.Namespace) -> list[Path]:
         if not found:
             fail(f"--only: there is no page '{name}'; there are {', '.join(page.stem for page in pages)}.")
         chosen.update(found)
-    chosen = [page for page in pages if page in chosen or not names or page.stem[:2] == INDEX]
-    return sorted(chosen, key=lambda page: (page.stem[:2] == INDEX, page.stem))
+    chosen = [page for page in pages if page in chosen or not names or page.stem[:2] in SUMMARIES]
+    return sorted(chosen, key=lambda page: (page.stem[:2] in SUMMARIES, page.stem))
 
 
 if __name__ == "__main__":

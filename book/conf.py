@@ -10,6 +10,9 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
+import markup
+
 sys.modules["rfc3987_syntax"] = None   # see make.py
 gc.disable()   # collecting takes a quarter of the build, a process of seconds
 
@@ -17,7 +20,7 @@ project = "Where is it?"
 html_title = project
 profile = os.environ.get("POSENC_PROFILE", "quick")
 
-root_doc = "00_index"        # its toctree lists the pages by glob
+root_doc = "00_index"        # gets the tables of contents from `markup`
 language = "en"
 exclude_patterns = ["_build", "figures", "jupyter_execute", "*.partial.ipynb", ".*"]
 extensions = ["myst_nb", "sphinx_design", "sphinx_copybutton", "sphinx_togglebutton", "sphinxcontrib.bibtex"]
@@ -81,7 +84,8 @@ def number_by_page(app, env):
     for page, by_kind in env.toc_fignumbers.items():
         if page[:2].isdigit():
             for figures in by_kind.values():
-                figures.update({label: (int(page[:2]), n) for n, label in enumerate(figures, start=1)})
+                number = "A" if page[:2] == "99" else int(page[:2])
+                figures.update({label: (number, n) for n, label in enumerate(figures, start=1)})
     return []
 
 
@@ -92,5 +96,6 @@ def plain_citations(app, page, template, context, doctree):
 
 
 def setup(app):
+    app.connect("source-read", markup.translate)
     app.connect("env-get-updated", number_by_page, priority=900)   # after Sphinx has numbered them
     app.connect("html-page-context", plain_citations)

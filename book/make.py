@@ -32,7 +32,7 @@ import kernels
 import nbformat
 import papermill
 import psutil
-from arguments import INDEX, ROOT, STANDARD, cores, default_jobs, fail, literal, parse
+from arguments import ROOT, STANDARD, SUMMARIES, cores, default_jobs, fail, literal, parse
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
@@ -207,8 +207,8 @@ def run_pages(args) -> list[Page]:
         print("  no GPU here, so nothing is trained: the pages show the runs in records/paper", flush=True)
     ran = {}
     with kernels.preloaded(imports(page for page in pages if not page.unchanged())):
-        for last in (False, True):  # the index, made from the others' records, after the others
-            group = [page for page in pages if (page.name[:2] == INDEX) == last]
+        for last in (False, True):  # the summaries, made from what the others found, after the others
+            group = [page for page in pages if (page.name[:2] in SUMMARIES) == last]
             if last:
                 os.environ |= states(args, pages)
                 for page in group:
@@ -252,7 +252,7 @@ def states(args, pages: list[Page]) -> dict[str, str]:
     """Environment variables that tell the start page which pages failed and which have no verdict in this book."""
     with_verdict = {page.stem for page in ready(args)
                     if f"tab-{page.stem[:2]}_against_paper" not in read_stamp(page).get("gaps", [])}
-    every_page = {page.stem for page in args.notebooks.glob("[0-9]*_*.py") if page.stem[:2] != INDEX}
+    every_page = {page.stem for page in args.notebooks.glob("[0-9]*_*.py") if page.stem[:2] not in SUMMARIES}
     return {"POSENC_FAILED": ",".join(sorted(page.name for page in pages if page.failure)),
             "POSENC_NOT_RUN": ",".join(sorted(every_page - with_verdict))}
 
@@ -286,12 +286,13 @@ def build_book(args) -> Path:
                                       "execute.py", "make.py")
     shutil.copytree(args.book, sources, ignore=not_book)
     pages = ready(args)
-    if all(page.name[:2] == INDEX for page in pages):
+    if all(page.name[:2] in SUMMARIES for page in pages):
         fail(f"a book of profile {args.profile} has no page yet except its index; select other pages too, or omit "
              "--only.", 1)
     for page in pages:
         shutil.copy2(page, sources)
     shutil.copytree(args.base / "figures" / args.profile, sources / "figures")
+    shutil.copytree(ROOT / "figures" / "paper", sources / "reference", ignore=shutil.ignore_patterns("*[!g]"))
 
     everything = sorted(path for path in sources.rglob("*") if path.is_file())
     key = digest(args.profile, contents([*everything, ROOT / "requirements.lock"]), [str(path) for path in everything])
@@ -332,7 +333,7 @@ def main(argv: list[str]) -> int:
         if failures:
             print("\n" + "\n\n".join(failures.values()), file=sys.stderr, flush=True)
         failed = f"{len(failures)} of {len(pages)} page(s) failed"
-        if len(failures) == len(pages) or any(name[:2] == INDEX for name in failures):
+        if len(failures) == len(pages) or any(name[:2] in SUMMARIES for name in failures):
             fail(f"{failed}, so the book was left unchanged.", 1)
         index = build_book(args)
     if args.minutes < float("inf"):

@@ -10,111 +10,116 @@
 # # Where is it? Position information in convolutional networks
 #
 # A convolution does the same thing everywhere, so a convolutional network should not know where anything is. It does.
-# This book reproduces the experiments of two papers on the subject, and tests each claim against what could overturn it:
-#
-# * *How Much Position Information Do Convolutional Neural Networks Encode?* {cite:p}`islam2020how`
-# * *Global Pooling, More than Meets the Eye: Position Information is Encoded Channel-Wise in CNNs*
-#   {cite:p}`islam2021global`
-#
-# :::{toctree}
-# :hidden:
-# :glob:
-# :caption: Pages
-# [0-9][0-9]_*
-# :::
-#
-# :::{toctree}
-# :hidden:
-# :caption: Reference
-# glossary
-# bibliography
-# :::
+# This book reproduces the experiments of two papers on the subject
+# ([Islam et al., 2020](../book/bibliography.md#islam2020how); [Islam et al., 2021](../book/bibliography.md#islam2021global))
+# and tests each claim against what could overturn it.
 
-# %% tags=["parameters", "remove-input"]
+# %% Parameters tags=["parameters", "remove-input"]
 profile = "quick"     # smoke | quick | paper
 data_root = ""        # not used on this page, but every page has this parameter
 out = ""              # folder of the pages' records and figures; "" is the project folder
 
-# %% tags=["remove-input"]
+# %% Imports tags=["remove-input"]
+from pathlib import Path
+
+import matplotlib.pyplot as plt
 import pandas as pd
 
 from posenc_lib import claims
-from posenc_lib.run import config
+from posenc_lib.experiments import gapnet_vs_permutenet, two_places
+from posenc_lib.run import config, records
 from posenc_lib.show import figures, page, style
 
 workspace = config.Workspace(profile, data_root, out)
 style.use_style()
 
+# %% Draw the figure tags=["remove-input"]
+placed = two_places.frame(records.reference("two_places", workspace))
+placed = placed[(placed["kernel"] == 3) & (placed["placement"] == two_places.CENTRED)]
+placed = placed.replace({"padding": {"none": "without_padding"}})
+at_scale = gapnet_vs_permutenet.frame(records.reference("gapnet_vs_permutenet", workspace))
+at_scale = at_scale.query("task == 'location' and grid == 3 and padding_mode == 'zeros'")
+circular = gapnet_vs_permutenet.frame(
+    records.reference("gapnet_vs_permutenet", workspace, gapnet_vs_permutenet.is_circular))
+circular = circular.query("task == 'location' and grid == 3 and head == 'gapnet'")
+heads = {
+    "channels in order,\nzero padding": at_scale.loc[at_scale["head"] == "gapnet", "accuracy"],
+    "channels shuffled,\nzero padding": at_scale.loc[at_scale["head"] == "permutenet", "accuracy"],
+    "channels in order,\ncircular padding": circular["accuracy"],
+}
+fig = plt.figure(figsize=(10, 5.6), layout="constrained")
+above, below = fig.subfigures(2, 1, height_ratios=(1, 1.5))
+figures.schematic(above.subplots())
+left, right = below.subplots(1, 2)
+figures.accuracy_by_size(placed, left, two_places.smallest_hopeless_size(3))
+left.set(title="Is the picture top left or bottom right?", xlabel="side of the canvas (pixels)",
+         ylabel="accuracy (%)")
+left.legend(fontsize="small", loc="center right")
+figures.seeds_by_group(heads, right, chance=100 / 9)
+right.set(title="In which of nine places is the picture?", ylabel="accuracy (%)", ylim=(0, 104))
+page.show(fig, "00_answer", f"""Padding lets a network tell places apart, and averaging keeps the
+    difference in the order of the channels. Left: two places, by the size of the canvas; shaded,
+    where the picture is too far from the border (digits, CPU, n = {placed["seed"].nunique()}).
+    Right: nine places after global average pooling (CIFAR-10, ResNet-18; zero padding at the
+    paper's scale, n = {at_scale["seed"].nunique()}; circular padding at width 8, n =
+    {len(circular)}); a dot for each network. Dotted: chance.""",
+          "A schematic from padding to feature map to averages to head; accuracy for two places "
+          "by size and padding; "
+          "accuracy for nine places with channels in order, shuffled, and under circular padding.",
+          workspace=workspace)
+within = placed[placed["can_differ"] & (placed["padding"] == "zeros")]
+assert within["accuracy"].mean() > 90 and placed.loc[~placed["can_differ"], "accuracy"].max() < 60
+assert at_scale.loc[at_scale["head"] == "gapnet", "accuracy"].min() == 100
+assert at_scale.loc[at_scale["head"] == "permutenet", "accuracy"].max() < 80
+assert abs(circular["accuracy"] - 100 / 9).max() < 0.1
+
 # %% [markdown]
-# ## At a glance
+# ## What came out
 #
-# One row per claim. On the left is its verdict; on the right, what became of the most plausible rival explanation. A claim can be reproduced
-# and its interpretation still be wrong: look for a circle on the left and a cross on the right.
+# * **Padding gives position away.** A network whose units see both the picture and the border can say where the picture is; under circular
+#   padding, which has no border, it is at chance, exactly.
+# * **Averaging over space keeps it.** Position is then in *how much* each channel responds, and in the order of the channels: a network of the
+#   paper's size finds the cell without an error, and with its channels shuffled it still recognises six or seven of nine cells.
+# * **What is not settled** is what networks *use* position for. Where position and content compete, a network may follow either; removing the channels
+#   that "encode position" costs little more than removing other active ones, or the same. And most of what a trained network can say about
+#   location, a random one can say as well.
+
+# %% [markdown]
+# ## The pages
 
 # %% tags=["remove-input"]
 scores = page.score_table(workspace)
-fig = figures.verdict_strip(scores["claim"], scores["verdict"], scores["outcome"])
-page.show(fig, "00_verdicts", """The verdict on each claim, and the outcome of its control, from the committed reference runs: the papers' scale
-          where there is such a run, else the largest run on a CPU.""",
-          "One row per claim, with a mark in the column of its verdict and one for its control.", workspace=workspace)
+built = set(scores.loc[scores["verdict"] != page.NOT_RUN, "page"])
+page.cards(sorted(Path().glob("0[1-9]_*.py")), built)
 
 # %% [markdown]
 # ## The claims and their verdicts
 #
-# *Paper* is the printed value. *Reference runs* are on file in `records/paper` and `records/cpu`, and the verdict rests on them alone. *This run* is the
-# run that built this book: small networks, a check that the code on your machine does what it should. The rules are [below](#rules).
+# One row for each claim of the papers. The verdict rests on the committed reference runs: the papers' scale where there is such a run, otherwise
+# the largest run on a CPU. Beside it stands what became of the most plausible rival explanation. The rules, the numbers and the runs
+# are in the [appendix](99_rules.ipynb).
 
 # %% tags=["remove-input"]
-marked = scores.assign(verdict=scores["verdict"].map(page.badge), outcome=scores["outcome"].map(page.badge))
-columns = ["claim", "paper", "reference", "verdict", "outcome", "this run", "figure"]
-page.table(marked[columns].rename(columns={"outcome": "control", "reference": "reference runs"}), "00_scores",
-           "Every claim, its number in the paper, in the reference runs and in this run, its verdict, and "
-           "the outcome of its control.", workspace=workspace, widths=(13, 16, 21, 14, 11, 17, 8))
+statements = {f"{c.page[:2]} {c.id}": c for c in claims.CLAIMS}
+rows = [{"page": f"[{row.page[:2]}]({row.page}.ipynb)" if row.page in built else row.page[:2],
+         "claim": statements[row.claim].statement, "source": statements[row.claim].source,
+         "verdict": page.badge(row.verdict), "rival explanation": page.badge(row.outcome)}
+        for row in scores.itertuples()]
+page.table(
+    pd.DataFrame(rows),
+    "00_claims",
+    "Every claim, with its verdict and the outcome of its control.",
+    workspace=workspace,
+    widths=(6, 44, 20, 15, 15),
+)
 
 # %% [markdown]
-# **What could have overturned each interpretation**, and whether it did.
-
-# %% tags=["remove-input"]
-page.table(marked[["claim", "control", "outcome", "evidence", "fixed"]], "00_controls",
-           "The control of each claim in the reference runs, with the numbers that its outcome rests on, and when the rules of "
-           "claim and control were fixed.", workspace=workspace, widths=(14, 27, 12, 35, 12))
-
-# %% [markdown]
-# **What was run**, page by page.
-
-# %% tags=["remove-input"]
-page.table(scores[["page", "run", "run here"]].drop_duplicates().rename(columns={"run": "reference runs", "run here": "this run"}),
-           "00_runs", "Data, networks, schedules, devices and numbers of seeds.", workspace=workspace)
-
-# %% [markdown]
-# ## Where to find each table of the papers
+# ## Read, run, extend
 #
-# Each row of the papers' results tables, and of the figures that stand in for one, is reproduced on one page.
-
-# %% tags=["remove-input"]
-built = set(scores.loc[scores["verdict"] != page.NOT_RUN, "page"])
-rows = [{"table": table, "rows": "; ".join(map(style.label, keys)), "page": f"[{name}]({name}.ipynb)" if name in built else name}
-        for table, keys in claims.TABLES.items() for name in claims.pages_of(table)]
-page.table(pd.DataFrame(rows), "00_tables", "The page that reproduces each table of the papers.",
-           workspace=workspace)
-
-# %% [markdown]
-# (rules)=
-# ## How each claim and its control are judged
-
-# %% tags=["remove-input"]
-page.claim_box(*claims.CLAIMS)
-
-# %% [markdown]
-# ## How to read this book
-#
-# Each page opens with a puzzle, shows the idea on numbers that you can check with a pencil, builds the tool in a few lines
-# before it imports it, and lists its deviations from the paper *before* its results. Then come the figure, the comparison
-# with the paper, and a control that could have overturned the interpretation. Solutions to the exercises open on a click.
-#
-# * **Profiles.** `smoke` only checks that everything runs, and its numbers mean nothing. `quick` runs on a laptop on images that
-#   come with the packages: effects show, the papers' numbers do not. `paper` is the papers' models and
-#   schedules on a GPU, on the papers' data where you have them; what stands in is named in each verdict.
+# * **Read.** Each page opens with its answer, shows the idea on numbers that you can check with a pencil, builds the tool in a few lines before it
+#   imports it, and then shows the experiment, the controls and the comparison with the paper. Solutions to the exercises open on a click. Terms are
+#   in the [glossary](../book/glossary.md), sources in the [bibliography](../book/bibliography.md).
+# * **Run.** `./run_all.sh` runs every page on images that come with the packages, in some ten minutes on two cores, and builds this book.
+#   `./run_all.sh --profile paper` has the papers' models and schedules, for a GPU. `README.md` has all options.
 # * **Intervals** are 95 %, and each caption says over what: seeds, images or draws.
-# * **Verdicts** follow the rules in the claim boxes above, each with the time at which it was fixed. They rest on the reference runs alone.
-# * **Terms** are in the [glossary](glossary.md), sources in the [bibliography](bibliography.md).
+# * **Cite** the papers, and this book by `CITATION.cff`. The code is under the MIT licence.

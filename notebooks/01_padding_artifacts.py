@@ -7,19 +7,28 @@
 # ---
 
 # %% [markdown]
-# # 01 · What does a network see beyond the edge?
+# # 01 · Padding: what does a network see beyond the edge of the image?
 #
-# :::{admonition} The puzzle
-# :class: puzzle
-# A convolution does the same thing everywhere, and an average over all positions forgets where it did it. So
-# a convolutional network that ends in {term}`global average pooling <GAP>` should give a picture the same
-# answer wherever it lies.
-#
-# Show it the same picture at the top left and at the bottom right, call them class 1 and class 2, and train.
-# It gets every image right. How?
-# :::
+# > **In short**
+# >
+# > A convolution applies the same kernel everywhere, and [global average pooling](../book/glossary.md#gap) (GAP)
+# > averages over all positions. How can a network that ends in GAP still tell where in the image something is?
+# >
+# > **By the border. Zero padding marks the border of the feature maps even before any training, and the marks survive
+# > the average. Two places can be told apart as long as the picture is less than a receptive field away from the
+# > border, and not beyond.** A network without padding can tell them apart just as far; under circular padding, which
+# > has no border, accuracy is at chance.
+# >
+# > ![Accuracy of telling two places apart against the size of the canvas, for zero, no and circular padding](../figures/paper/01_two_places.png)
+# >
+# > *Caveats.* The networks are small and were trained on a CPU for a short time. The paper's slides name neither a
+# > network nor data and print no number, so their claim can at best be *reproduced on a substitute*. How much zero
+# > padding changes the border depends on the photograph: of ten crops, it adds energy in six and removes some in the
+# > others.
+# >
+# > *Run it:* `./run_all.sh --only 01`, about two minutes on two cores.
 
-# %% tags=["parameters"]
+# %% Parameters tags=["parameters"]
 profile = "quick"     # smoke | quick | paper
 data_root = ""        # folder of data sets and weights; "" is $POSENC_DATA, else data/
 out = ""              # where records and figures go; "" is the project folder
@@ -27,17 +36,19 @@ dataset = ""          # photos | a folder of images under the data root; "" is p
 seeds = 0             # how many; 0 is the profile's number
 schedule = ""         # long: the networks of the committed CPU run; "" is the profile
 
-# %%
+# %% Imports and data
 from contextlib import ExitStack
 from functools import partial
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 from torch.nn.functional import conv2d, pad
 
 from posenc_lib.claims import padding_artifacts as claims
+from posenc_lib.claims.claim import RULED_OUT
 from posenc_lib.experiments import padding_artifacts as experiments
 from posenc_lib.experiments import two_places
 from posenc_lib.measure import metrics
@@ -56,65 +67,69 @@ style.use_style()
 print(page.provenance(workspace, splits))
 
 # %% [markdown]
-# ## The question in one picture
+# ## One digit, two places
 #
-# This is the two-class example of the slides to {cite:t}`islam2021global`; {cite:t}`kayhan2020translation`
-# study the same effect. Each digit below occurs in both classes with the same pixels. Only its place differs.
+# The slides to [Islam et al. (2021)](../book/bibliography.md#islam2021global) introduce the question with two classes
+# of images, and [Kayhan and van Gemert (2020)](../book/bibliography.md#kayhan2020translation) study the same effect.
+# Each digit below occurs in both classes with the same pixels. Only its place differs.
 
-# %%
+# %% Draw the figure
 digits = inputs.load_for(workspace, "digits", size=two_places.SIDE, validation=0)
-examples = {size: two_places.place(digits.test.images[:1], size, two_places.centred_gap(size), 255.0)
+digit = digits.test.images[:1]
+examples = {size: two_places.place(digit, size, two_places.centred_gap(size), 255.0)
             for size in (16, 28, 40)}
 shown = {f"class {n + 1}": {f"{size} pixels": canvases[n][0].permute(1, 2, 0).numpy() / 255
                             for size, canvases in examples.items()} for n in (0, 1)}
 fig = show_images.picture_grid(shown)
 for ax in fig.axes:
     ax.spines[:].set_visible(True)
-page.show(fig, "01_two_classes", f"""The two classes: a digit of {two_places.SIDE}×{two_places.SIDE} pixels at the
-centre of the top left or of the bottom right quadrant of a white canvas. The larger the canvas, the farther the digit is
-from the border.""",
-          "A small digit at the top left of a white square and, below, at the bottom right, for three sizes.",
-          workspace=workspace)
+page.show(fig, "01_two_classes", f"""The two classes: a digit of
+          {two_places.SIDE}×{two_places.SIDE} pixels at the centre of the top left or of the
+          bottom right quadrant of a white canvas. The larger the canvas, the farther the digit is
+          from the border.""",
+          """A small digit at the top left of a white square and, below, at the bottom right, for
+          three sizes.""", workspace=workspace)
 
 # %% [markdown]
-# The network is about the smallest that will do: two convolutions, each with batch normalisation and a ReLU;
-# the average over all positions; a linear layer with two outputs. Beyond the edge it reads one of three
-# things. With *zero padding*, it reads zeros. With *circular padding*, it reads the opposite side of the
-# image. With *no padding*, it reads nothing, and every map is smaller than the one before.
+# The network is nearly as small as it can be: two convolutions, each with batch normalisation and a ReLU; the average
+# over all positions; a linear layer with two outputs. It is built in three versions. With *zero padding*, convolutions
+# read zeros beyond the edge. With *circular padding*, they read the opposite side of the image. With *no padding*, they
+# read nothing, and every map is smaller than the one before.
 #
-# :::{admonition} A guess to make
-# :class: guess
-# How large may the canvas be for each of the three networks still to tell the classes apart? And without
-# padding, when nothing is invented beyond the edge: can the network know where the edge is?
-# :::
+# > **A guess to make**
+# >
+# > How large may the canvas be for each of the three networks still to tell the classes apart? And without padding,
+# > when nothing is made up beyond the edge: can the network know where the edge is?
 #
-# ### What arithmetic predicts
+# ### By hand: who sees both the digit and the border?
 #
-# A unit of the last map sees $R = 2r + 1$ pixels along each axis, its receptive field: $r$ on either side of
-# its own position. With two 3×3 convolutions, $r = 2$. Take one axis, and let the digit begin $g$ pixels from
-# the border: the gap. A unit at position $p$ sees the pixels $p - r$ to $p + r$.
+# A unit of the last map sees $R = 2r + 1$ pixels along each axis, its
+# [receptive field](../book/glossary.md#receptive-field): $r$ on either side of its own position. With two 3×3
+# convolutions, $r = 2$. Take one axis, and let $g$ be the gap between the border and the digit, in pixels. A unit at
+# position $p$ sees the pixels $p - r$ to $p + r$.
 #
-# * **Zero padding.** The unit sees past the border if $p < r$, and it sees the digit if $p \ge g - r$. Some
-#   unit sees both, and can respond to the combination, exactly if $g < 2r$. Otherwise some units see the
-#   digit and others see the border; both groups respond alike in both classes, and so does the average.
-# * **No padding.** Every unit sees pixels of the image only, but units exist only where their whole receptive
-#   field lies inside it. A digit far inside is seen by units that have it on their right *and* by units that
-#   have it on their left. Near the left border, the $2r - g$ units that would have it farthest to their right
-#   are missing; near the right border, their mirror images are. The average shows which. So this network can
-#   tell the classes apart, too, exactly if $g < 2r$.
+# * **Zero padding.** The unit sees past the border if $p < r$, and it sees the digit if $p \ge g - r$. Some unit sees
+#   both, and can respond to the combination, exactly if $g < 2r$. Otherwise some units see the digit and others see the
+#   border; both groups respond alike in both classes, and so does the average.
+# * **No padding.** Every unit sees pixels of the image only, but units exist only where their whole receptive field
+#   lies inside it. A digit far inside is seen by units that have it on their right *and* by units that have it on their
+#   left. Near the left border, the $2r - g$ units that would have it farthest to their right are missing; near the
+#   right border, their mirror images are. The average shows which. So this network, too, can tell the classes apart
+#   exactly if $g < 2r$.
 # * **Circular padding.** There is no border, and the average is the same for every place.
 #
-# The prediction: with zero padding and without padding the classes can be told apart up to a gap of
-# $2r-1=R-2$ pixels; beyond it accuracy is at chance, and under circular padding it always is. What counts is
-# the distance from the border, not the size: a digit that stays in the corner can be on a canvas of any size.
+# The prediction: with zero padding and without padding the classes can be told apart up to a gap of $2r-1=R-2$ pixels.
+# Beyond it accuracy is at chance, and under circular padding it always is. The distance from the border counts, not the
+# size of the canvas: a digit in the corner can be on a canvas of any size.
 #
-# That leaving padding out does not hide the border is a point of {cite:t}`kayhan2020translation`: close to
-# the edge, some weights of a kernel are never applied. One detail matters. On a canvas whose value is 0, the
-# first layer's zeros continue the canvas seamlessly, and zero padding reaches less far. Here the canvas is
-# white, and white is not 0 after normalisation.
+# That a network without padding still has access to the border is a point of
+# [Kayhan and van Gemert (2020)](../book/bibliography.md#kayhan2020translation): close to the edge, some weights of a
+# kernel are never applied. One detail matters. On a canvas whose value is 0, the zeros of the first layer continue the
+# canvas without a seam, and zero padding reaches less far. Here the canvas is white, and white is not 0 after
+# normalisation.
 #
-# The arithmetic can be checked before any training. How far apart are the averages of the two places in a
-# network with random weights, in double precision?
+# The prediction can be checked before any training. By how much do the averages of the two places differ in a network
+# with random weights, in double precision?
 
 # %%
 torch.manual_seed(0)
@@ -129,27 +144,28 @@ for mode in two_places.PADDINGS:
             first, second = map(average, two_places.place(picture, side, gap, 1.0))
         apart[mode, gap] = float((first - second).abs().max())
         assert (apart[mode, gap] > 1e-9) == two_places.can_differ(mode, gap, c.kernel)
-print("R =", two_places.receptive_field(c.kernel), "pixels; largest difference of the averages, by gap in pixels:")
+print(f"R = {two_places.receptive_field(c.kernel)} pixels; "
+      "largest difference of the averages, by gap in pixels:")
 print(pd.Series(apart).unstack().loc[list(two_places.PADDINGS)].map("{:.0e}".format).to_string())
 
 # %% [markdown]
-# ### What training finds
+# ### Does training find the difference?
 #
-# A difference that exists need not be found by training. So one network is trained for every padding, size
-# and seed, on digits that lie at the centre of their quadrant; others, on digits that stay in the corner.
-# Other digits test it, each in both places, so that chance is 50 %. Once more with 5×5 convolutions: $R = 9$
-# instead of 5.
+# A difference that exists need not be found by training. So one network is trained for every padding, size and seed, on
+# digits at the centre of their quadrant, and others on digits in the corner. They are tested on other digits, each in
+# both places, so that chance is 50 %. All of it is done once more with 5×5 convolutions, where $R = 9$ instead of 5.
 #
-# *What to look for:* how close to the shaded sizes the curves stay at 100 %, where by the count above no
-# network can do better than chance.
+# *What to look for:* how close to the shaded sizes the curves stay at 100 %. On the shaded sizes no network can do
+# better than chance, according to the count above.
 
-# %%
+# %% Train and test
 placing = "long" if profile == "paper" else schedule
 placed = records.run_or_load("two_places", two_places.configs(placing, digits.fingerprint),
                              partial(two_places.run, splits=digits, device=workspace.device),
-                             seeds=range(seeds or two_places.SCHEDULES[placing]["seeds"]), workspace=workspace,
-                             optional=True)
-reference_placed = placed if workspace.is_reference and placed else records.reference("two_places", workspace)
+                             seeds=range(seeds or two_places.SCHEDULES[placing]["seeds"]),
+                             workspace=workspace, optional=True)
+on_file = records.reference("two_places", workspace)
+reference_placed = (workspace.is_reference and placed) or on_file
 parts = {"Reference runs": reference_placed, "This run": placed}
 if workspace.is_reference:
     del parts["This run"]
@@ -158,7 +174,7 @@ places = {name: two_places.frame(part).replace({"padding": {"none": "without_pad
 records.require(bool(places), "two_places")
 
 
-
+# %% Draw the figure
 def in_panel(rows, kernel, placement):
     return rows[(rows["kernel"] == kernel) & (rows["placement"] == placement)]
 
@@ -170,17 +186,20 @@ def networks(rows):
 
 
 panels = [(3, two_places.CENTRED), (5, two_places.CENTRED), (3, two_places.CORNER)]
-fig, axes = plt.subplots(len(places), 3, figsize=(8.7, 2.9 * len(places)), sharex="col", sharey=True,
-                         squeeze=False, layout="constrained")
+fig, axes = plt.subplots(len(places), 3, figsize=(8.7, 2.9 * len(places)), sharex="col",
+                         sharey=True, squeeze=False, layout="constrained")
 for axes_row, (name, rows) in zip(axes, places.items(), strict=True):
     for ax, (kernel, placement) in zip(axes_row, panels, strict=True):
         of_panel = in_panel(rows, kernel, placement)
         if of_panel.empty:
             ax.set_axis_off()
             continue
-        centred = placement == two_places.CENTRED
-        figures.accuracy_by_size(of_panel, ax, two_places.smallest_hopeless_size(kernel) if centred else None)
-        ax.set_title(f"R = {two_places.receptive_field(kernel)}, {placement}" if ax in axes[0] else "")
+        hopeless = None
+        if placement == two_places.CENTRED:
+            hopeless = two_places.smallest_hopeless_size(kernel)
+        figures.accuracy_by_size(of_panel, ax, hopeless)
+        title = f"R = {two_places.receptive_field(kernel)}, {placement}"
+        ax.set_title(title if ax in axes[0] else "")
         ax.tick_params(labelbottom=True)
     axes_row[0].set_ylabel(f"{name}\naccuracy (%)")
 for column, panel in zip(axes.T, panels, strict=True):
@@ -188,86 +207,101 @@ for column, panel in zip(axes.T, panels, strict=True):
     if len(tried):
         column[0].set_xlim(tried.min() - 3, tried.max() + 3)
 fig.supxlabel("side of the canvas (pixels)", fontsize="medium")
-fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize="small", loc="outside upper center", ncols=4)
-counts = "; ".join(f"{name.lower()}: {records.origin(parts[name])}, n = {networks(rows)}"
+fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize="small", loc="outside upper center",
+           ncols=4)
+counts = "; ".join(f"{name.lower()}: {records.origin(parts[name])}, n = {networks(rows)} seeds"
                    for name, rows in places.items())
-page.show(fig, "01_two_places", f"""Accuracy of telling the two places apart, by size of the canvas and padding:
-mean and single seeds. Shaded: the digit is a receptive field from the border or more ($g \\ge R - 1$), and by arithmetic
-no network can do better than chance, 50 %. On the right the digit stays in the corner. {counts[0].upper() + counts[1:]}; width 8.""",
-          "Accuracy against size of the canvas for zero, no and circular padding, in panels by receptive field.",
-          workspace=workspace, data=pd.concat(rows.assign(runs=name) for name, rows in places.items()))
+page.show(fig, "01_two_places", f"""Where the digit is a receptive field from the border or more
+          (shaded, $g \\ge R - 1$), accuracy is at chance, 50 %, as the count says: accuracy of
+          telling the two places apart by size of the canvas and padding. Lines: means; marks:
+          single seeds. On the right the digit stays in the corner.
+          {counts[0].upper() + counts[1:]}; width 8.""",
+          """Accuracy against size of the canvas for zero, no and circular padding, in panels by
+          receptive field.""", workspace=workspace,
+          data=pd.concat(rows.assign(runs=name) for name, rows in places.items()))
 
-# %%
+# %% Make the table
 largest = [two_places.largest_sizes(rows).assign(runs=name) for name, rows in places.items()]
 sizes_table = largest[0].drop(columns="runs")
 for name, part in zip(list(places)[1:], largest[1:], strict=True):
-    added = part[["kernel", "padding", "largest", "n"]].rename(columns={"largest": name.lower(), "n": "its n"})
+    added = part[["kernel", "padding", "largest", "n"]]
+    added = added.rename(columns={"largest": name.lower(), "n": "its n"})
     sizes_table = sizes_table.merge(added, on=["kernel", "padding"], how="left")
-sizes_table.insert(0, "receptive field", sizes_table.pop("kernel").map(two_places.receptive_field))
+sizes_table.insert(0, "receptive field",
+                   sizes_table.pop("kernel").map(two_places.receptive_field))
 sizes_table["padding"] = sizes_table["padding"].map(style.label)
 sizes_table = sizes_table.rename(columns={"largest": next(iter(places)).lower()})
 whole = sizes_table.columns.drop("padding")
 sizes_table[whole] = sizes_table[whole].astype("Int64").astype(object)
-page.table(sizes_table, "01_two_places_sizes", """Side, in pixels, of the largest canvas on which every
-network has at least 99 % of the test images right, the digit at the centre of its quadrant; and the largest of the sizes
-that were run on which it is possible (predicted). A dash: on none.""", workspace=workspace)
+page.table(sizes_table, "01_two_places_sizes", f"""Side, in pixels, of the largest canvas on which
+           every network classifies at least 99 % of the test images correctly, the digit at the
+           centre of its quadrant; and the largest of the sizes that were run on which it is
+           possible (predicted). A dash: on none. {counts[0].upper() + counts[1:]}.""",
+           workspace=workspace, hidden=[name for name in ("n", "its n") if name in sizes_table])
 for name, rows in places.items():
     beyond, within = rows[~rows["can_differ"]], rows[rows["can_differ"]]
     print(f"{name}: where the count says never, accuracy is {beyond['accuracy'].min():.1f} to "
-          f"{beyond['accuracy'].max():.1f} % and logits differ by at most {beyond['difference'].max():.0e}; where it "
-          f"says possible, accuracy is {within['accuracy'].min():.1f} to {within['accuracy'].max():.1f} %")
+          f"{beyond['accuracy'].max():.1f} % and logits differ by at most "
+          f"{beyond['difference'].max():.0e}; where it says possible, accuracy is "
+          f"{within['accuracy'].min():.1f} to {within['accuracy'].max():.1f} %")
 
-# %%
-if reference_placed:   # what the text below says
+# %% Check the sentences above and below
+if reference_placed:
     rows = two_places.frame(reference_placed)
     beyond, within = rows[~rows["can_differ"]], rows[rows["can_differ"]]
     assert (beyond["difference"] < 1e-4).all() and (beyond["accuracy"] - 50).abs().max() < 1
+    assert set(rows.loc[rows["padding"] == "circular", "can_differ"]) == {False}
     assert (within["difference"] > 0.1).all()
     last = within["gap"] == within["kernel"].map(two_places.receptive_field) - 2
+    at_limit = within[last & (within["padding"] == "zeros") & (within["kernel"] == 3)]
     assert (within.loc[~last | (within["padding"] == "none"), "accuracy"] >= 99).all()
+    assert at_limit["accuracy"].min() < 99
     reached = two_places.largest_sizes(rows).set_index(["kernel", "padding"])["largest"].unstack()
     assert (reached["none"] >= reached["zeros"]).all()
+    step = two_places.smallest_hopeless_size(3) - two_places.largest_sizes(rows)["predicted"].min()
+    assert step == 4   # "four pixels of canvas later"
 
 # %% [markdown]
-# The answer is the border. In the reference runs the logits of the two places differ wherever the count
-# allows it, and are equal to within rounding wherever it does not, four pixels of canvas later. Without
-# padding every network is right up to the last possible size, where a single row and column of units, present
-# or missing, makes the difference. With zeros, where a unit has to respond to digit and border at once,
-# training does not always get there on that last size; on all smaller canvases it does. Two things follow for
-# the rest of the book:
+# In the reference runs the logits of the two places differ wherever the count allows it. On the next larger canvas,
+# four pixels wider, they are equal to within rounding. Without padding every network is right up to the last possible
+# size, where a single row and column of units, present or missing, makes the difference. With zeros, where a unit has
+# to respond to digit and border at once, training does not always find the difference on that last size; on all smaller
+# canvases it does. Two conclusions matter for the rest of the book:
 #
-# * **Global average pooling does not remove position.** It is enough that the border and the picture come
-#   within a receptive field of each other. The receptive field of page 03's ResNet-18 has 219 pixels, about
-#   as many as its largest canvas.
-# * **Taking padding away is no control.** It leaves the border in place. Circular padding is the control,
-#   because it has no border.
+# * **Global average pooling does not remove position.** It is enough that the border and the picture come within a
+#   receptive field of each other. The receptive field of page 03's ResNet-18 has 219 pixels, about as many as its
+#   largest canvas.
+# * **Removing the padding is not a control.** The border is still there. Circular padding is the control, because it
+#   has no border.
 
 # %% [markdown]
 # ## What the paper claims
 #
-# How does the border show inside a network? The slides to {cite:t}`islam2021global` say that zero padding
-# draws lines along the border of {term}`feature maps <feature map>`, and print no number. So this page needs
-# a measure of its own and a rule for it, with the other padding modes for comparison. Short CPU runs, not on
-# file, had been seen when the rule was fixed; the reference runs had not.
+# How does the border show inside a network? The slides to
+# [Islam et al. (2021)](../book/bibliography.md#islam2021global) say that zero padding draws lines along the border of
+# [feature maps](../book/glossary.md#feature-map), and print no number. So this page needs a measure of its own and a
+# rule for it, with the other padding modes for comparison. When the rule was fixed, the results of short CPU runs that
+# are not on file were known; those of the reference runs were not.
 
-# %%
+# %% tags=["remove-input"]
 page.claim_box(claims.PADDING_ARTIFACTS)
 
 # %% [markdown]
-# ## By hand: what stands beyond the edge
+# ## By hand: what convolutions read beyond the edge
 #
-# A 3×3 convolution centred on a corner pixel reads five pixels that do not exist. Something has to be put
-# there, and the {term}`padding mode` says what. In one dimension, two pixels on each side:
+# A 3×3 convolution centred on a corner pixel reads five pixels that do not exist. The
+# [padding mode](../book/glossary.md#padding-mode) says which values take their place. In one dimension, with two pixels
+# on each side:
 #
 # | mode | 1 2 3 4 becomes | in words |
 # |---|---|---|
-# | zero | 0 0 **1 2 3 4** 0 0 | nothing |
-# | reflect | 3 2 **1 2 3 4** 3 2 | a mirror on the outermost pixel |
-# | replicate | 1 1 **1 2 3 4** 4 4 | the outermost pixel, again |
-# | circular | 3 4 **1 2 3 4** 1 2 | the other side |
+# | zero | 0 0 **1 2 3 4** 0 0 | zeros |
+# | reflect | 3 2 **1 2 3 4** 3 2 | mirrored at the outermost pixel |
+# | replicate | 1 1 **1 2 3 4** 4 4 | the outermost pixel repeated |
+# | circular | 3 4 **1 2 3 4** 1 2 | the opposite side |
 #
-# Each is nothing but a rule for *which pixel to read*, so each is one line of arithmetic on indices. Write
-# $i$ for a position that may lie outside $0 \dots n-1$:
+# Each mode is a rule for *which pixel to read*, so each is one line of arithmetic on indices. Write $i$ for a position
+# that may lie outside $0 \dots n-1$:
 
 # %%
 def pad_by_hand(image, p, mode):
@@ -288,34 +322,36 @@ padded = {mode: pad_by_hand(image, 2, mode) for mode in torchs_own}
 for mode, by_hand in padded.items():
     by_torch = pad(image[None], (2, 2, 2, 2), mode="constant" if mode == "zeros" else mode)[0]
     assert torch.equal(by_hand, by_torch), mode
-page.show(show_images.padded_squares({mode: p.numpy() for mode, p in padded.items()}, margin=2), "01_modes",
-          "A 4×4 image (framed) padded by two pixels in each of the four modes. What was added is tinted; the same colours "
-          "stand for the modes through the whole book.",
-          "Four 8 by 8 squares of numbers, each with the same 4 by 4 square in its middle.", workspace=workspace)
+page.show(show_images.padded_squares({mode: p.numpy() for mode, p in padded.items()}, margin=2),
+          "01_modes", """A 4×4 image (framed) padded by two pixels in each of the four modes.
+          Padded values are tinted in the colour that stands for the mode in the whole book.""",
+          "Four 8 by 8 squares of numbers, each with the same 4 by 4 square in its middle.",
+          workspace=workspace)
 
 # %% [markdown]
-# :::{admonition} A guess to make
-# :class: guess
-# A picture of one single colour: a 5×5 image of ones, and a 3×3 kernel of ones. Which numbers come out under
-# each mode? And in which of them could you still tell, from the output alone, where the border was?
-# :::
+# > **A guess to make**
+# >
+# > Take a constant image, 5×5 pixels of value 1, and a 3×3 kernel of ones. Which numbers come out under each mode? And
+# > under which modes could you tell from the output alone where the border was?
 
 # %%
 constant, ones = torch.ones(1, 1, 5, 5), nn.Conv2d(1, 1, 3, padding=1, bias=False)
 nn.init.ones_(ones.weight)
 with torch.no_grad():
-    answers = {mode: padding.set_padding_mode(ones, mode)(constant)[0, 0] for mode in padding.PADDING_MODES}
+    answers = {mode: padding.set_padding_mode(ones, mode)(constant)[0, 0]
+               for mode in padding.PADDING_MODES}
 assert all((answers[mode] == 9).all() for mode in ("reflect", "replicate", "circular"))
-page.show(show_images.padded_squares({mode: a.numpy() for mode, a in answers.items()}, margin=1), "01_constant",
-          "A constant image after one convolution of ones. The border of the output is tinted: under zero padding it sums six "
-          "pixels instead of nine, four in the corners.",
-          "Four 5 by 5 squares of numbers: 4, 6 and 9 under zero padding, 9 everywhere under the others.", workspace=workspace)
+page.show(show_images.padded_squares({mode: a.numpy() for mode, a in answers.items()}, margin=1),
+          "01_constant", """Only zero padding changes a constant image at its border: the output
+          of one convolution of ones, its border tinted. Under zero padding it sums six pixels
+          instead of nine there, and four in the corners.""",
+          "Four 5 by 5 squares: 4, 6 and 9 under zero padding, 9 everywhere under the others.",
+          workspace=workspace)
 
 # %% [markdown]
-# Under zero padding the output says where it is; under the other three a constant image stays constant,
-# through any number of layers. But pictures are not constant. On one with content, *every* mode invents
-# something beyond the edge, which changes the output at the edge and nowhere else. Both identities, on noise,
-# in a single layer:
+# Under zero padding the output shows where the border is. Under the other three a constant image stays constant through
+# any number of layers. But photographs are not constant. On an image with content, *every* mode makes up values beyond
+# the edge, and in a single layer they change the output at the edge and nowhere else. On noise:
 
 # %%
 torch.manual_seed(0)
@@ -323,34 +359,43 @@ conv, noise = nn.Conv2d(3, 8, 3, padding=1), torch.randn(1, 3, 12, 12)
 with torch.no_grad():
     f = torch.stack([padding.set_padding_mode(conv, mode)(noise) for mode in padding.PADDING_MODES])
 differs = ((f - f[0]).abs().amax((0, 1, 2)) > 1e-5).int()
-assert not differs[1:-1, 1:-1].any()                  # the interior does not know the mode
+assert not differs[1:-1, 1:-1].any()                  # the interior does not depend on the mode
 assert differs.sum() == 12 * 12 - 10 * 10             # every pixel of the border does
 
 # %% [markdown]
 # ## The experiment
 #
-# To know what padding does, one has to know what *should* be there. So every crop is cut out of the middle of
-# a larger piece of a photograph. The network sees the piece, and then the crop's window is cut out of the
-# feature map: this is the map of the crop in its {term}`true surroundings`. The margin is wider than any
-# unit's receptive field reaches, and a multiple of the total stride, so that the two maps lie on the same
-# grid and differ *by padding alone*.
+# To measure what padding changes, one has to know the map without that change. So every crop is cut out of the middle
+# of a larger piece of a photograph. The network is given the whole piece, and the crop's window is cut out of the
+# feature map: this is the map of the crop in its [true surroundings](../book/glossary.md#true-surroundings). The margin
+# is wider than the reach of any unit's receptive field, and a multiple of the total stride, so that the two maps lie on
+# the same grid and differ *by padding alone*.
 #
-# **Networks.** The authors' ResNet-18 ({cite:t}`he2016deep` without max-pool), random and trained; and an
-# ImageNet SqueezeNet 1.1, which this run has only if its weights are under the data root. **Varied:** the
-# padding mode. **Held:** crops, weights (random and ImageNet), initial weights and schedule (trained).
+# **Networks.** The authors' ResNet-18 ([He et al. (2016)](../book/bibliography.md#he2016deep) without max-pool), random
+# and trained; and an ImageNet SqueezeNet 1.1, which is part of a run only if its weights are under the data root.
+# **Varied:** the padding mode. **Held fixed:** crops, weights (random and ImageNet), initial weights and schedule
+# (trained).
 #
-# **Deviations.** The slides give neither network, nor data, nor layer: all of these are choices of this page.
+# The slides name neither network, nor data, nor layer, so all of these are choices of this page. The trained networks
+# are small and learn to tell six photographs apart.
 #
-# * The trained networks learn to tell the six bundled photographs apart, from small crops (48 pixels; 64 in
-#   the `paper` profile) of the left three quarters of each. Their width and their few training steps stand in
-#   the captions. The crops measured here are larger, and partly overlap those trained on.
+# <details><summary>Deviations from the paper, in full</summary>
+#
+# * The slides give neither network, nor data, nor layer: all of these are choices of this page.
+# * The trained networks learn to tell the six bundled photographs apart, from small crops (48 pixels; 64 in the `paper`
+#   profile) of the left three quarters of each. The captions state their width and their number of training steps. The
+#   crops measured here are larger, and partly overlap those trained on.
 # * The reference runs measure two crops of each photograph that is large enough, `quick` one.
-# * The ImageNet network was trained with zero padding and is only *run* with the others.
+# * The ImageNet network was trained with zero padding and is only *run* with the other modes.
 # * Pictures from a folder (`-p dataset`) are scaled to the size of a piece, which makes small ones smooth.
 #
-# First the pieces; then the two functions that hold the whole experiment: one runs a network and keeps the
-# maps of some layers, the other cuts the window. If the control is what it claims to be, it does not depend
-# on how the *piece* is padded, not even in the deepest layer; that is checked at once.
+# </details>
+#
+# ## Build it
+#
+# First the pieces; then the two functions of the whole experiment: one runs a network and keeps the maps of some
+# layers, the other cuts the window. If the map in true surroundings is what it claims to be, it does not depend on how
+# the *piece* is padded, not even in the deepest layer. The cell checks that.
 
 # %%
 shared = experiments.padding_inputs(dataset, splits, workspace, schedule)
@@ -380,7 +425,8 @@ net = classifiers.gapnet(6, width=preset.get("width", 64)).eval().to(workspace.d
 deepest = {}
 for mode in ("zeros", "circular"):
     padding.set_padding_mode(net, mode)
-    crop_map, piece_map = (maps(net, part, ["layer4"])["layer4"] for part in (x[:1, :, inner, inner], x[:1]))
+    crop_map, piece_map = (maps(net, part, ["layer4"])["layer4"]
+                           for part in (x[:1, :, inner, inner], x[:1]))
     deepest[mode] = window(piece_map, crop_map, 16), crop_map
 torch.testing.assert_close(deepest["zeros"][0], deepest["circular"][0], rtol=1e-4, atol=1e-5)
 in_truth, in_crop = (float((a - b).abs().max()) for a, b in zip(*deepest.values(), strict=True))
@@ -388,20 +434,20 @@ print(f"layer4 under zero and circular padding, largest difference: {in_crop:.2g
       f"{in_truth:.2g} in true surroundings")
 
 # %% [markdown]
-# ## What is measured
+# ### What is measured
 #
-# {term}`Border energy <border energy>` is how much a map's outermost ring stands out from its interior; the
-# claim is about its **excess** over true surroundings. With $m_c$ the mean of channel $c$ over the interior,
+# [Border energy](../book/glossary.md#border-energy) is how much a map's outermost ring stands out from its interior.
+# The claim is about its **excess** over true surroundings. With $m_c$ the mean of channel $c$ over the interior,
 #
 # $$ e(f) = \log_2 \frac{\langle (f_c - m_c)^2 \rangle_{\text{border}}}{\langle (f_c - m_c)^2 \rangle_{\text{interior}}},
 # \qquad \text{excess} = e(f_\text{padded}) - e(f_\text{true}). $$
 #
-# An excess of 1 is a border with twice the energy it should have. It is 0 as well if the border is wrong but
-# no more lively than it should be. *Padding error* sees that too: the energy of $f_\text{padded} -
-# f_\text{true}$, by distance to the border, in units of the true map's variance. Where the interior of a map
-# is constant, the excess is undefined; such a crop is left out for that layer, and counted.
+# An excess of 1 is a border with twice the energy it should have. The excess is also 0 if the border is wrong but has
+# the right energy. *Padding error* detects that case: the energy of $f_\text{padded} - f_\text{true}$, by distance to
+# the border, in units of the true map's variance. Where the interior of a map is constant, the excess is undefined;
+# such a crop is left out for that layer, and counted.
 #
-# One run is one network, looked at under all four modes: also under those that it was not trained with.
+# One run is one network, evaluated under all four modes, including those that it was not trained with.
 
 # %%
 def energy(f):
@@ -424,7 +470,7 @@ by_library, = (row["excess"][0] for row in comparison
 assert abs(by_library - by_hand) < 1e-3
 print(f"one crop, layer2, a random network under zero padding: excess {by_hand:+.2f}")
 
-# %%
+# %% Train and measure
 configs = experiments.configs(shared)
 weights = pretrained.weights_file("squeezenet1_1", workspace.data)
 files = {"squeezenet1_1": ""} if weights.is_file() else {}
@@ -438,7 +484,10 @@ if files or workspace.on_file:
     runs += run_or_load([experiments.imagenet_config(shared)], seeds=[0], optional=True)
 else:
     print("This run has no ImageNet network: there are no weights under the data root.")
-reference = runs if workspace.is_reference and runs else records.reference("padding_artifacts", workspace)
+
+# %% Collect the runs
+on_file = records.reference("padding_artifacts", workspace)
+reference = (workspace.is_reference and runs) or on_file
 parts = {"Reference runs": reference, "This run": [] if workspace.is_reference else runs}
 parts = {name: part for name, part in parts.items() if part}
 records.require(bool(parts), "padding_artifacts")
@@ -450,62 +499,104 @@ def described(part):
     own = [run for run in part if run.config["net"] != "imagenet"]
     recipe = next(run.config["recipe"] for run in own if run.config["recipe"])
     crops = len(own[0].results["maps"][0]["excess"])
-    return (f"{crops} crops of {style.label(own[0].config['dataset'])}, ResNet-18 of width {own[0].config['width']}, "
+    data, width = style.label(own[0].config["dataset"]), own[0].config["width"]
+    return (f"{crops} crops of {data}, ResNet-18 of width {width}, "
             f"{recipe['epochs'] * recipe['epoch_steps']:,} training steps, {records.origin(part)}, "
-            f"n = {len({run.seed for run in own})}")
+            f"n = {len({run.seed for run in own})} seeds")
 
 
 what = {name: described(part) for name, part in parts.items()}
 for name, part in parts.items():
     accuracies = [run.results["accuracy"] for run in part if run.config["net"] == "trained"]
     print(f"{name}: {what[name]}; trained networks name the photograph of {min(accuracies):.0%} to "
-          f"{max(accuracies):.0%} of {len(splits.test)} test crops (chance {metrics.chance(splits.test.labels):.0%})")
+          f"{max(accuracies):.0%} of {len(splits.test)} test crops "
+          f"(chance {metrics.chance(splits.test.labels):.0%})")
 
 # %% [markdown]
-# ## Lines
+# ## Lines along the border
 #
-# *What to look for:* a frame along the edge of the map that the last column does not have. A thin one belongs
-# to the mode; where the photograph itself has an edge there, the last column has it too.
+# *What to look for:* rows of colour along the edge of the map. In each pair of rows the upper one shows the map, the
+# lower one the padded map minus the true one: red where padding makes the response too high, blue where it makes it too
+# low. Where the photograph itself has an edge at the border, the map in true surroundings has it too, and the
+# difference does not.
 
-# %%
-columns = (*padding.PADDING_MODES, experiments.TRUTH)
+# %% Draw the figure
+shown_layers = {name: layers[name] for name in ("conv1", "layer2", "layer4")}
+piece_maps = maps(net, x[:1], shown_layers)
+found = {mode: maps(padding.set_padding_mode(net, mode), x[:1, :, inner, inner], shown_layers)
+         for mode in padding.PADDING_MODES}
+rows, signed, outer = {}, [], {}
+for layer, stride in shown_layers.items():
+    truth = window(piece_maps[layer], found["zeros"][layer], stride)[0].cpu()
+    change = (found["zeros"][layer][0].cpu() - truth).square().mean((-2, -1))
+    channel = change.argmax()
+    padded_maps = {mode: found[mode][layer][0, channel].cpu().numpy() for mode in found}
+    true_map = truth[channel].numpy()
+    rows[layer] = {**padded_maps, experiments.TRUTH: true_map}
+    signed.append(f"{layer},\npadded − true")
+    rows[signed[-1]] = {mode: values - true_map for mode, values in padded_maps.items()}
+    outer[layer] = {mode: float(metrics.padding_error(found[mode][layer].cpu(), truth[None])[0])
+                    for mode in found}
+    least = min(outer[layer][mode] for mode in ("zeros", "circular"))
+    assert least > max(outer[layer][mode] for mode in ("reflect", "replicate"))
+numbers = "; ".join(f"{layer} " + ", ".join(f"{style.label(mode)} {error:.2f}"
+                                            for mode, error in errors.items())
+                    for layer, errors in outer.items())
+page.show(show_images.feature_maps(rows, signed), "01_lines", f"""At every depth, zero and
+          circular padding change the border more than reflect and replicate padding do: one crop
+          under each padding mode and in true surroundings, in a ResNet-18 with random weights
+          (width {preset.get("width", 64)}, n = 1, made on this page), and below it the padded map
+          minus the true one, red above 0, blue below. Padding error of the outermost ring, all
+          channels: {numbers}. At each depth the channel is the one that zero padding changes
+          most, not a typical one. Each row has one scale.""",
+          """Feature maps of one photograph at three depths, a column for each padding mode and
+          one for true surroundings; below each row the difference from the truth, coloured along
+          the border.""",
+          workspace=workspace)
 
 
+# %% Draw the figure
 def shown_maps(part):
     """The recorded maps of some runs, by network and by the mode it was trained with."""
-    return {(run.config["net"], run.config["trained"]): run.results["example"]
+    return {(run.config["net"], run.config["trained"]): as_arrays(run.results["example"])
             for run in part if "example" in run.results}
 
 
-examples = shown_maps(first)
-rows = {style.label(net): {name: examples[net, trained][name] for name in columns}
-        for net, trained in (("random", None), ("imagenet", "zeros")) if (net, trained) in examples}
-if len(parts) > 1:
-    own = shown_maps(parts["This run"])["random", None]
-    rows["random,\nthis run"] = {name: own[name] for name in columns}
-page.show(show_images.feature_maps(rows), "01_lines", f"""One channel of the map at stride 4, for the same crop and the
-same weights under each padding mode, and in true surroundings. The channel is the one in which zero padding is furthest
-from the truth: the worst, not a typical one. Each row has one scale of grey. {next(iter(parts))}, unless the row says
-otherwise.""", "Feature maps of one photograph in a row, one for each padding mode and one in true surroundings.",
-          workspace=workspace)
+def as_arrays(example):
+    return {name: np.array(values) for name, values in example.items()}
 
-pairs = {"own padding": {mode: examples["trained", mode][mode] for mode in padding.PADDING_MODES},
-         "true surroundings": {mode: examples["trained", mode][experiments.TRUTH]
-                               for mode in padding.PADDING_MODES}}
-page.show(show_images.feature_maps(pairs), "01_lines_trained", f"""The same in four networks, each trained with the padding
-mode above it and run with it (first row) and in true surroundings (second). In each, the channel that its own mode
-changes most. {next(iter(parts))}.""",
-          "Feature maps of four trained networks, padded above, in true surroundings below.", workspace=workspace)
+
+examples = shown_maps(first)
+of_network = {mode: ("trained", mode) for mode in padding.PADDING_MODES}
+of_network["ImageNet, zero"] = ("imagenet", "zeros")
+padded, truth = {}, {}
+for column, (of, mode) in of_network.items():
+    if (of, mode) in examples:
+        unit = examples[of, mode][experiments.TRUTH].max()
+        padded[column] = examples[of, mode][mode] / unit
+        truth[column] = examples[of, mode][experiments.TRUTH] / unit
+rows = {"own padding": padded, "true\nsurroundings": truth,
+        "padded − true": {column: values - truth[column] for column, values in padded.items()}}
+beside = " and, on the right, an ImageNet SqueezeNet 1.1 with zero padding"
+page.show(show_images.feature_maps(rows, ["padded − true"]), "01_lines_trained", f"""What padding
+          changes in trained networks: four networks, each trained and run with the padding mode
+          above it{beside * ("ImageNet, zero" in padded)} (n = 1 each). Maps at stride 4 of the same
+          crop; in each network the channel that its own padding changes most, not a typical one.
+          Unit: the highest response of that channel in true surroundings. {next(iter(parts))}, seed
+          0.""",
+          """Feature maps of trained networks, padded above, in true surroundings in the middle,
+          and the difference below, coloured along the border.""", workspace=workspace)
 
 # %% [markdown]
-# These are single channels, chosen because they show a difference.
+# These are single channels, chosen because they show a difference. The next two figures average over all channels and
+# crops.
 #
 # ## How much, and how deep
 #
-# *What to look for:* points above the line, in every layer. Below the line, padding makes the border *calmer*
-# than it should be.
+# *What to look for:* points above the line, in every layer. Below the line, padding leaves the border with *less*
+# energy than it should have.
 
-# %%
+# %% Draw the figure
 def without_intervals_of_two(frame):
     """Leave out the intervals of fewer than three values, which would span anything."""
     bounds = frame[["low", "high"]].where(frame["n"] > 2)
@@ -513,58 +604,74 @@ def without_intervals_of_two(frame):
 
 
 scores = {name: experiments.excess_scores(part) for name, part in parts.items()}
-by_depth = {name: without_intervals_of_two(experiments.excess_by_layer(part)) for name, part in scores.items()}
+by_depth = {name: without_intervals_of_two(experiments.excess_by_layer(part))
+            for name, part in scores.items()}
 for name, part in scores.items():
     undefined = sum(score.excess is None for score in part)
-    print(f"{name}: excess undefined for {undefined} of {len(part)} (a crop, a layer, a mode, a network), left out")
+    print(f"{name}: excess undefined for {undefined} of {len(part)} "
+          "(a crop, a layer, a mode, a network), left out")
 
 nets = list(by_depth[next(iter(parts))]["net"].unique())
-fig, axes = plt.subplots(len(parts), len(nets), figsize=(2.9 * len(nets), 0.6 + 2.9 * len(parts)), sharex="col",
-                         sharey=True, squeeze=False, layout="constrained")
+fig, axes = plt.subplots(len(parts), len(nets), sharex="col", sharey=True, squeeze=False,
+                         figsize=(2.9 * len(nets), 0.6 + 2.9 * len(parts)), layout="constrained")
 for axes_row, (name, frame) in zip(axes, by_depth.items(), strict=True):
-    for ax, net in zip(axes_row, nets, strict=True):
-        of_net = frame[frame["net"] == net]
+    for ax, of in zip(axes_row, nets, strict=True):
+        of_net = frame[frame["net"] == of]
         if of_net.empty:
             ax.set_axis_off()
             continue
         figures.excess_by_depth(of_net, ax).tick_params(labelbottom=True)
-        ax.set_title({"trained": "trained here"}.get(net, style.label(net)) if ax in axes[0] else "")
+        title = {"trained": "trained here"}.get(of, style.label(of))
+        ax.set_title(title if ax in axes[0] else "")
     axes_row[0].set_ylabel(f"{name}\nexcess (log2 ratio)")
-fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize="small", loc="outside lower center", ncols=5)
-page.show(fig, "01_border_energy", f"""Excess border energy by layer. Random and trained: mean over crops, then mean and
-95 % interval (Student's t; none for two seeds) over n seeds, the crops held; each trained network is run with the mode it was trained with.
-{"ImageNet: one network, interval over its crops; its first layer has no padding." if "imagenet" in nets else ""}
-{". ".join(f"{name}: {words}" for name, words in what.items())}.""",
-          "Excess border energy by layer, one line a padding mode, one panel a network.", workspace=workspace,
+fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize="small", loc="outside lower center",
+           ncols=5)
+summaries = {name: claims.summarise(claims.excess_by_seed(part)) for name, part in scores.items()}
+of_zeros = ", ".join(f"{row.net} {row.mean:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"
+                     for row in summaries[next(iter(parts))]
+                     if row.padding_mode == "zeros" and not row.minus)
+of_imagenet = "ImageNet: one network, interval over its crops; its first layer has no padding."
+page.show(fig, "01_border_energy", f"""Mean excess border energy under zero padding over all
+          layers ({next(iter(parts)).lower()}): {of_zeros}. The panels show it by layer and
+          padding mode. Random and trained: mean over crops, then mean and 95 % interval
+          (Student's t; none for two seeds) over n seeds, the crops held; each trained network is
+          run with the mode it was trained with. {of_imagenet * ("imagenet" in nets)}
+          {". ".join(f"{name}: {words}" for name, words in what.items())}.""",
+          "Excess border energy by layer, one line a padding mode, one panel a network.",
+          workspace=workspace,
           data=pd.concat(frame.assign(runs=name) for name, frame in by_depth.items()))
 
-# %%
-per_network = {name: claims.excess_by_seed(part) for name, part in scores.items()}   # mean over crops and layers
-summaries = {name: claims.summarise(part) for name, part in per_network.items()}
+# %% Check the sentences above and below
+per_network = {name: claims.excess_by_seed(part) for name, part in scores.items()}
 for name, summary in summaries.items():
-    for net in ("random", "trained"):
-        print(f"{name}, {net}: excess " + ", ".join(
-            f"{style.label(row.padding_mode)} {row.mean:+.2f}" for row in summary if row.net == net and not row.minus))
+    for of in ("random", "trained"):
+        of_modes = ", ".join(f"{style.label(row.padding_mode)} {row.mean:+.2f}"
+                             for row in summary if row.net == of and not row.minus)
+        print(f"{name}, {of}: excess {of_modes}")
     crops = pd.DataFrame(scores[name]).query("net == 'random' and padding_mode == 'zeros'")
-    crops = crops.assign(crop=crops.groupby(["seed", "layer"]).cumcount()).groupby("crop")["excess"].mean()
-    print(f"{name}, random, zero padding: the crops' own means go from {crops.min():+.2f} to {crops.max():+.2f}; "
-          f"{(crops > 0).sum()} of {len(crops)} are above 0")
-if reference:   # what the text below says
-    own = {(row.net, row.padding_mode): row for row in summaries[next(iter(parts))] if not row.minus}
-    for net in ("random", "trained"):
-        assert own[net, "zeros"].low > claims.SMALLEST_EXCESS
-        assert all(abs(own[net, mode].mean) < claims.SMALLEST_EXCESS for mode in ("reflect", "replicate"))
-        assert own[net, "zeros"].mean > own[net, "circular"].mean
+    crops = crops.assign(crop=crops.groupby(["seed", "layer"]).cumcount())
+    crops = crops.groupby("crop")["excess"].mean()
+    print(f"{name}, random, zero padding: the crops' own means go from {crops.min():+.2f} to "
+          f"{crops.max():+.2f}; {(crops > 0).sum()} of {len(crops)} are above 0")
+    if name == "Reference runs":
+        assert ((crops > 0).sum(), (crops < 0).sum()) == (6, 4)
+if reference:
+    own = {(row.net, row.padding_mode): row for row in summaries["Reference runs"] if not row.minus}
+    for of in ("random", "trained"):
+        assert own[of, "zeros"].low > claims.SMALLEST_EXCESS
+        assert all(abs(own[of, mode].mean) < claims.SMALLEST_EXCESS
+                   for mode in ("reflect", "replicate"))
+        assert own[of, "zeros"].mean > own[of, "circular"].mean
 
 # %% [markdown]
-# In the reference runs, zero padding makes the border stand out, in random networks and in trained ones;
-# reflect and replicate padding hardly change its energy. Circular padding puts an edge where two sides of a
-# photograph meet that do not fit; what an edge is worth depends on the kernels, and on average it is less
-# than under zeros.
+# In the reference runs, zero padding makes the border stand out, in random networks and in trained ones. Reflect and
+# replicate padding hardly change its energy. Circular padding joins two sides of a photograph that do not fit, and so
+# makes an edge where they meet. How strong the response to that edge is depends on the kernels; on average it is weaker
+# than the response to zeros.
 #
-# But a border that is as lively as it should be need not be right. Hence the second measure:
+# But a border with the right energy can still be wrong. Hence the second measure:
 
-# %%
+# %% Draw the figure
 curves = {}
 for name, part in parts.items():
     errors = pd.DataFrame(experiments.error_scores(part))
@@ -572,64 +679,79 @@ for name, part in parts.items():
     errors = errors.groupby(by, sort=False, as_index=False)["error"].mean()
     # a GPU may sum a crop and a piece in different orders
     rounding = max(1e-9 if run.source["device"].endswith("CPU") else 1e-6 for run in part)
-    assert (errors["error"][errors["distance"] >= errors["layer"].map(experiments.REACH)] < rounding).all()
+    beyond = errors["distance"] >= errors["layer"].map(experiments.REACH)
+    assert (errors["error"][beyond] < rounding).all()
     curves[name] = errors
 
 widest = 2 + max(frame["distance"].max() for frame in curves.values())
 fig, axes = plt.subplots(2, 5, figsize=(8.7, 5), sharex="col", sharey=True, layout="constrained")
-for frame, line in zip(curves.values(), ({}, {"linestyle": ":", "linewidth": 1}), strict=False):
-    for (net, layer), rows in frame.groupby(["net", "layer"], sort=False):
-        ax = axes[["random", "trained"].index(net), list(experiments.REACH).index(layer)]
+looks = ({}, {"linestyle": ":", "linewidth": 1})
+for frame, line in zip(curves.values(), looks, strict=False):
+    for (of, layer), rows in frame.groupby(["net", "layer"], sort=False):
+        ax = axes[["random", "trained"].index(of), list(experiments.REACH).index(layer)]
         figures.error_by_distance(rows, ax, **line)
         ax.axvline(experiments.REACH[layer], color="0.7")
-        ax.set(title=layer if net == "random" else "", xlim=(-2, widest))
-for ax, net in zip(axes[:, 0], ("random", "trained"), strict=True):
-    ax.set_ylabel(f"{net}\npadding error")
-fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize="small", loc="outside upper center", ncols=4)
+        ax.set(title=layer if of == "random" else "", xlim=(-2, widest))
+for ax, of in zip(axes[:, 0], ("random", "trained"), strict=True):
+    ax.set_ylabel(f"{of}\npadding error")
+fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize="small", loc="outside upper center",
+           ncols=4)
 fig.supxlabel("distance to the border (pixels of the image)", fontsize="medium")
-page.show(fig, "01_padding_error", f"""Padding error by distance to the border, mean over crops and seeds: solid, the
-{" (dotted, the ".join(f"{name.lower()}: {words}" for name, words in what.items())}{")" * (len(what) - 1)}. A padding
-error of 1 (grey, dotted) is as wrong as knowing only each channel's mean. The vertical line is how far padding *can*
-reach by arithmetic (in layer4 farther than the crop has pixels); beyond it the error is 0 to within rounding; nothing below
-$10^{{-9}}$ is drawn.""", "Padding error falls steeply with distance to the border, in ten panels, layer by layer.",
-          workspace=workspace, data=pd.concat(frame.assign(runs=name) for name, frame in curves.items()))
-at_border = {name: frame[frame["distance"] == 0].groupby("padding_mode", sort=False)["error"].agg(["min", "max"])
-             for name, frame in curves.items()}
+drawn = " (dotted, the ".join(f"{name.lower()}: {words}" for name, words in what.items())
+page.show(fig, "01_padding_error", f"""Padding error falls to 0, to within rounding, at the
+          distance that padding can reach by arithmetic (vertical line; in layer4 farther than the
+          crop has pixels). Mean over crops and seeds: solid, the {drawn}{")" * (len(what) - 1)}.
+          A padding error of 1 (grey, dotted) is the error of predicting each channel's mean.
+          Nothing below $10^{{-9}}$ is drawn.""",
+          """Padding error falls steeply with distance to the border, in ten panels, layer by
+          layer.""",
+          workspace=workspace,
+          data=pd.concat(frame.assign(runs=name) for name, frame in curves.items()))
+
+# %% Check the sentences below
+at_border = {}
+for name, frame in curves.items():
+    by_mode = frame[frame["distance"] == 0].groupby("padding_mode", sort=False)["error"]
+    at_border[name] = by_mode.agg(["min", "max"])
 for name, errors in at_border.items():
-    print(f"{name}, padding error in the outermost ring, over layers and networks: " + ", ".join(
-        f"{style.label(mode)} {row['min']:.2f} to {row['max']:.2f}" for mode, row in errors.iterrows()))
-if reference:   # what the text below says
-    errors = at_border[next(iter(parts))]
-    assert own["trained", "circular"].mean < claims.SMALLEST_EXCESS and errors.loc["circular", "min"] > 0.7
+    of_modes = ", ".join(f"{style.label(mode)} {row['min']:.2f} to {row['max']:.2f}"
+                         for mode, row in errors.iterrows())
+    print(f"{name}, padding error in the outermost ring, over layers and networks: {of_modes}")
+if reference:
+    errors = at_border["Reference runs"]
+    assert own["trained", "circular"].mean < claims.SMALLEST_EXCESS
+    assert errors.loc["circular", "min"] > 0.7
+    assert errors.loc[["reflect", "replicate"], "min"].min() > 0.01
     assert errors.loc["zeros", "min"] > errors.loc[["reflect", "replicate"], "max"].max()
 
 # %% [markdown]
-# A border can be wrong without standing out. In the reference runs, networks trained with circular padding
-# give the border about the energy it should have, and the outermost ring is about as wrong as if one knew
-# only the channel's mean. Reflect and replicate padding guess best, and they do not guess exactly. Zero
-# padding is both loud and wrong.
+# A border can be wrong without standing out. In the reference runs, networks trained with circular padding give the
+# border about the energy it should have, and yet its error is about that of predicting each channel's mean, or more.
+# Reflect and replicate padding have the smallest error, but not 0. Zero padding has both an excess and a large error.
 #
-# The error ends where arithmetic says it must; how fast it falls on the way says how thin the band is in
-# which it matters. After a total stride of 16, one ring of the map is a band of 16 pixels.
-# {cite:t}`kayhan2020translation` report border effects that reach far; here one sees both how far, and how
-# thin.
+# The error ends where arithmetic says it must. How fast it falls before that shows how thin the band is in which it
+# matters. After a total stride of 16, one ring of the map is a band of 16 pixels.
+# [Kayhan and van Gemert (2020)](../book/bibliography.md#kayhan2020translation) report border effects that reach far
+# into the image. The figure shows both how far they reach and how weak they are there.
 #
-# ## A surprise: padding that is used on one side only
+# ## Uneven padding: left and right are not always treated alike
 #
-# A convolution with kernel $k$, stride $s$ and padding $p$ on each side makes $\lfloor (n + 2p - k) / s
-# \rfloor + 1$ pixels of $n$. If the division leaves a remainder, $(n + 2p - k) \bmod s$ padded columns on the
-# right are never read: the padding is **uneven**, as {cite:t}`alsallakh2021mind` point out. It happens at
-# every even size, the usual ones included:
+# A convolution with kernel $k$, stride $s$ and padding $p$ on each side turns $n$ pixels into
+# $\lfloor (n + 2p - k) / s \rfloor + 1$. If the division leaves a remainder, $(n + 2p - k) \bmod s$ padded columns on
+# the right are never read: the padding is **uneven**, as
+# [Alsallakh et al. (2021)](../book/bibliography.md#alsallakh2021mind) point out. It happens at every even size, the
+# usual ones included:
 
 # %%
 with torch.no_grad():
     for n in (8, 9):
-        print(f"n = {n}: {(n + 2 - 3) % 2} left over\n{conv2d(torch.ones(1, 1, n, n), ones.weight, stride=2, padding=1)[0, 0].int().numpy()}")
+        summed = conv2d(torch.ones(1, 1, n, n), ones.weight, stride=2, padding=1)[0, 0]
+        print(f"n = {n}: {(n + 2 - 3) % 2} left over\n{summed.int().numpy()}")
 
 # %% [markdown]
-# At 8 pixels there is a frame on the left and on top, and none on the right and below. A ResNet has four such
-# layers, one after the other. To see it cleanly, give a random one kernels that are their own mirror images:
-# on a constant image its maps *must* be symmetric, unless the padding is not.
+# At 8 pixels there is a frame on the left and on top, and none on the right and below. A ResNet has four such layers,
+# one after the other. To isolate the effect, make the kernels of a random ResNet their own mirror images: on a constant
+# image its maps *must* be symmetric, unless the padding is not.
 
 # %%
 torch.manual_seed(0)
@@ -644,146 +766,168 @@ for n in (128, 129):
     uneven[n] = f.mean(0), float((f - f.flip(-1)).square().mean() / variance)
 assert uneven[129][1] < 1e-6 < uneven[128][1]
 
+# %% Draw the figure
 fig, axes = plt.subplots(1, 2, figsize=(5.6, 2.8), layout="constrained")
 for ax, (n, (picture, asymmetry)) in zip(axes, uneven.items(), strict=True):
     ax.imshow(picture, cmap="gray")
-    ax.set(xticks=[], yticks=[], title=f"{n} pixels", xlabel=f"asymmetry {asymmetry:.{'2f' if asymmetry > 0.01 else '0e'}}")
+    digits_shown = "2f" if asymmetry > 0.01 else "0e"
+    ax.set(xticks=[], yticks=[], title=f"{n} pixels")
+    ax.set_xlabel(f"asymmetry {asymmetry:.{digits_shown}}")
     ax.spines[:].set_visible(True)
-page.show(fig, "01_uneven", """Mean map of layer3 on a constant image, zero padding, kernels that are their own mirror images. Below
-each, the energy of the difference between the map and its mirror image, in units of the map's variance.""",
-          "Two small maps of a constant image: the frame is thicker on the left and on top at 128 pixels, even at 129.", workspace=workspace)
+page.show(fig, "01_uneven", """At 128 pixels the frame is thicker on the left and on top; at 129
+          pixels it is even. Mean map of layer3 on a constant image, zero padding, kernels that
+          are their own mirror images (n = 1, random weights). Below each, the energy of the
+          difference between the map and its mirror image, in units of the map's variance.""",
+          """Two small maps of a constant image: the frame is thicker on the left and on top at
+          128 pixels, even at 129.""", workspace=workspace)
 
 # %% [markdown]
-# One more pixel, and the frame is even. So the *size* of the picture decides whether left and right are
-# treated alike: one to remember whenever a later page finds a difference between them.
+# With one more pixel the frame is even. So the *size* of an image decides whether a network treats left and right
+# alike. Later pages come back to this where they find a difference between the two sides.
 #
 # ## A control that could overturn the reading
 #
-# :::{admonition} Is it the padding, or what the network made of it?
-# :class: control
-# A network trained with zeros has had every chance to adapt to them. If the excess belonged to its *weights*,
-# it would stay when the same network is run with reflect padding, and a network trained with reflect padding
-# would not have it when run with zeros. If it belongs to the padding, columns differ below, and rows do not.
-# :::
+# > **Is it the padding, or what the network made of it?**
+# >
+# > A network trained with zeros could adapt to them. If the excess belonged to its *weights*, it would stay when the
+# > same network is run with reflect padding, and a network trained with reflect padding would not have it when run with
+# > zeros. If it belongs to the padding, columns differ in the figure below, and rows do not.
 
-# %%
+# %% Draw the figure
 crossed, matrices = {}, {}
+modes = list(padding.PADDING_MODES)
 for name, part in per_network.items():
     crossed[name] = [row for row in part if row.net == "trained"]
-    matrix = pd.DataFrame(crossed[name]).groupby(["trained", "padding_mode"])["excess"].mean().unstack()
-    matrices[name] = matrix.loc[list(padding.PADDING_MODES), list(padding.PADDING_MODES)]
-spread = "; ".join(f"{name.lower()} {matrix.std(axis=0).mean():.2f} and {matrix.std(axis=1).mean():.2f}"
-                   for name, matrix in matrices.items())
-fig, axes = plt.subplots(1, len(matrices), figsize=(4.6 * len(matrices), 3.4), squeeze=False, layout="constrained")
+    matrix = pd.DataFrame(crossed[name]).groupby(["trained", "padding_mode"])["excess"].mean()
+    matrices[name] = matrix.unstack().loc[modes, modes]
+claim = claims.PADDING_ARTIFACTS
+control = {name: claim.judge_control(part) for name, part in crossed.items()}
+fig, axes = plt.subplots(1, len(matrices), figsize=(4.6 * len(matrices), 3.4), squeeze=False,
+                         layout="constrained")
 for ax, (name, matrix) in zip(axes[0], matrices.items(), strict=True):
     figures.mode_matrix(matrix, ax, "excess (log2 ratio)")
     ax.set_title(name)
-page.show(fig, "01_swapped", f"""Excess border energy of networks trained with one mode and run with another, mean over
-five layers, crops and seeds. Standard deviation down a column, over what a network was trained with, and along a row,
-over what it is run with: {spread}.""", "Tables of excess border energy, four by four: trained with by run with.",
-          workspace=workspace, data=pd.concat(matrix.assign(runs=name) for name, matrix in matrices.items())
-          .reset_index())
+numbers = ". ".join(f"{name}: {evidence}" for name, (_, evidence) in control.items())
+page.show(fig, "01_swapped", f"""Excess border energy of networks trained with one mode and run
+          with another, mean over five layers, crops and seeds. By standard deviation, seed by
+          seed: {numbers}.""",
+          "Tables of excess border energy, four by four: trained with by run with.",
+          workspace=workspace,
+          data=pd.concat(matrix.assign(runs=name)
+                         for name, matrix in matrices.items()).reset_index())
+
+# %% Check the sentences below
+if reference:
+    assert control["Reference runs"][0] == RULED_OUT
 
 # %% [markdown]
-# The more the columns differ, and the less the rows do, the more the line is due to the padding itself. The
-# control below compares the two seed by seed, and asks whether networks that never saw zeros in training draw
-# the line when run with them.
+# In the reference runs the excess varies more with the padding that is run than with the padding that was trained, and
+# networks never trained with zeros have the line when they are run with them. So the rival explanation, that learned
+# weights draw the line, is ruled out by the rule of the control.
 #
 # ## Against the paper
 
-# %%
-main, *others = parts
-table = without_intervals_of_two(pd.DataFrame(summaries[main])).assign(paper="no number")
-table = table[["net", "padding_mode", "minus", "paper", "mean", "low", "high", "n"]]
-for name in others:
-    own = pd.DataFrame(summaries[name])[["net", "padding_mode", "minus", "mean", "n"]]
-    own = own.rename(columns={"mean": name.lower(), "n": "its n"})
-    table = table.merge(own, on=["net", "padding_mode", "minus"], how="left")
+# %% Make the table
+def with_interval(row):
+    interval = f" [{row.low:+.2f}, {row.high:+.2f}]" if row.n > 2 else ""
+    return f"{row.mean:+.2f}{interval}".replace("-", "−")
+
+
+table = pd.DataFrame(summaries[next(iter(parts))])[["net", "padding_mode", "minus"]]
+for name in parts:
+    column = pd.DataFrame(summaries[name])
+    column = column.assign(**{name.lower(): [with_interval(row) for row in summaries[name]]})
+    column = column.rename(columns={key: f"{name.lower()}, {key}"
+                                    for key in ("mean", "low", "high", "n")})
+    table = table.merge(column, on=["net", "padding_mode", "minus"], how="left")
+hidden = [column for column in table if ", " in column]
 table["padding_mode"] = table["padding_mode"].map(style.label)
-page.table(table.rename(columns={"net": "network", "padding_mode": "padding", "mean": main.lower(), "low": "95 % low",
-                                 "high": "95 % high"}), "01_excess",
-           """Excess border energy (log2 ratio), mean over crops and five layers, with its 95 % interval (Student's t)
-over n seeds: in every padding mode, and under zero padding minus that of another mode, seed by seed. The rule reads the
-rows of zero padding.""", workspace=workspace, digits=2)
-claim = claims.PADDING_ARTIFACTS
+table = table.rename(columns={"net": "network", "padding_mode": "padding"})
+sizes = "; ".join(f"{name.lower()} {min(row.n for row in summaries[name])}" for name in parts)
+page.table(table, "01_excess", f"""Excess border energy (log2 ratio), mean over crops and five
+           layers, with its 95 % interval (Student's t) over seeds (n: {sizes}): in every padding
+           mode, and under zero padding minus that of another mode, seed by seed. The rule reads
+           the rows of zero padding. The paper prints no number.""",
+           workspace=workspace, digits=2, hidden=hidden)
+
+# %% Judge the claim
 judged = {name: {claim: claim.judged(summaries[name], claims.scale(part), crossed[name])}
           for name, part in parts.items()}
 none = claim.judged([], claims.scale([]))
-page.against_paper(judged.get("Reference runs", {claim: none}), judged.get("This run", {}), "01_against_paper",
-                   runs={"reference": what.get("Reference runs", "none on file"), "here": what.get("This run", "")},
-                   workspace=workspace)
+page.against_paper(judged.get("Reference runs", {claim: none}), judged.get("This run", {}),
+                   "01_against_paper", workspace=workspace,
+                   runs={"reference": what.get("Reference runs", "none on file"),
+                         "here": what.get("This run", "")})
 
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# * **Padding is input.** Nothing in these networks has to *learn* to see the border: a random one draws the
-#   line, too. The later pages ask who reads it.
-# * **"Line" covers two things.** Energy added at the border is a line one can see, and the claim is about it.
-#   A border that is wrong without being livelier is a line one can only measure. Page 03 asks whether that is
-#   enough to carry position.
-# * **No padding is not no border.** The networks without padding at the start of this page told the two
-#   places apart at least as far from the border as those with zero padding.
-# * **A zero is a colour.** At the first layer the border stands out by how far the picture's edge is from the
-#   mean colour, which is 0 after normalisation. So the excess differs from crop to crop, and the intervals
-#   above, over seeds, do not cover that.
-# * **Not done:** the slides' own networks and pictures, which they do not name; networks trained to the end
-#   in `quick` and in the CPU reference runs; maximum pooling with padding, which fills with minus infinity
-#   and belongs to no mode; and line artifacts without padding, where maps change their size.
+# * **Padding is input.** No network has to *learn* to see the border: random ones draw the line too. Later pages ask
+#   whether networks use it.
+# * **A wrong border need not be a visible line.** The claim is about visible lines, energy added at the border. A
+#   border can also be wrong without added energy, and then only the padding error shows it. Page 03 asks whether that
+#   is enough to encode position.
+# * **No padding is not no border.** The networks without padding at the start of this page told the two places apart at
+#   least as far from the border as those with zero padding.
+# * **Zero is a colour.** At the first layer the border stands out by how far the colour of the image's edge is from the
+#   mean colour, which is 0 after normalisation. So the excess differs from crop to crop. The intervals above are over
+#   seeds and do not cover that.
+# * **Not done:** the slides' own networks and pictures, which they do not name; networks trained to convergence in
+#   `quick` and in the CPU reference runs; maximum pooling with padding, which fills with minus infinity and belongs to
+#   no mode; and line artifacts without padding, where maps change their size.
 #
 # ## Summary
 #
-# * Two places that differ in nothing but their distance to the borders can be told apart after global average
-#   pooling, with zero padding and without padding, up to a gap of $R - 2$ pixels and no farther; under
-#   circular padding never.
-# * A constant image gets a frame from zero padding alone; any other picture gets a wrong border from every
-#   mode.
-# * Excess border energy says whether a border stands out, padding error whether it is wrong: a border can be
-#   wrong without being loud.
-# * The error reaches no farther than the receptive field; at even sizes it is not the same on both sides.
+# * Two places that differ in nothing but their distance to the borders can be told apart after global average pooling,
+#   with zero padding and without padding, up to a gap of $R - 2$ pixels and no farther; under circular padding never.
+# * Only zero padding draws a frame on a constant image. On any other image every mode makes the border wrong.
+# * Excess border energy measures whether a border stands out, padding error whether it is wrong. A border can be wrong
+#   without standing out.
+# * The error reaches no farther than the receptive field. At even sizes it is not the same on both sides.
 #
 # ## Exercises
 #
-# :::{admonition} 1. By pencil
-# :class: exercise
-# How far does padding reach into `layer1` and `layer2` of the ResNet-18, in pixels of the image? And for
-# which sizes of the image is its padding even in all layers?
-# :::
+# > **Exercise 1, by pencil**
+# >
+# > How far does padding reach into `layer1` and `layer2` of the ResNet-18, in pixels of the image? And for which sizes
+# > of the image is its padding even in all layers?
+# >
+# > <details><summary>Solution</summary>
+# >
+# > A convolution adds $(k-1)/2$ of its own input pixels, each as large as the product of the strides before it.
+# > `conv1`: 3. `layer1`: four 3×3 convolutions at stride 2, $3 + 4 \cdot 2 = 11$. `layer2`: one at stride 2 and three
+# > at stride 4, $11 + 2 + 3 \cdot 4 = 25$. A remainder of 0 needs an odd size at every one of the four halvings:
+# > $n = 16 m + 1$, as 129 and not 128, nor 224.
+# >
+# > </details>
 #
-# :::{admonition} Solution
-# :class: dropdown
-# A convolution adds $(k-1)/2$ of its own input pixels, each as large as the product of the strides before it.
-# `conv1`: 3. `layer1`: four 3×3 convolutions at stride 2, $3 + 4 \cdot 2 = 11$. `layer2`: one at stride 2 and
-# three at stride 4, $11 + 2 + 3 \cdot 4 = 25$. A remainder of 0 needs an odd size at every one of the four
-# halvings: $n = 16 m + 1$, as 129 and not 128, nor 224.
-# :::
+# > **Exercise 2, in code**
+# >
+# > Partial convolution ([Liu et al., 2018](../book/bibliography.md#liu2018partial)) pads with zeros and multiplies each
+# > output by 9 over the number of real pixels it saw. Write it for one layer. What does it make of a constant image,
+# > and which of the four modes is it closest to in padding error?
+# >
+# > <details><summary>Solution</summary>
+# >
+# > `conv2d(x, w, padding=1) * 9 / conv2d(ones_like(x[:, :1]), ones(1, 1, 3, 3), padding=1)` for a layer without bias.
+# > If all of a kernel's weights are equal, a constant image stays constant; in general it does not, since the *weights*
+# > of the missing pixels are not 1/9 each. It replaces what is missing by the mean response of what is there, so look
+# > at replicate padding first.
+# >
+# > </details>
 #
-# :::{admonition} 2. In code
-# :class: exercise
-# Partial convolution {cite}`liu2018partial` pads with zeros and multiplies each output by 9 over the number
-# of real pixels it saw. Write it for one layer. What does it make of a constant image, and which of the four
-# modes is it closest to in padding error?
-# :::
-#
-# :::{admonition} Solution
-# :class: dropdown
-# `conv2d(x, w, padding=1) * 9 / conv2d(ones_like(x[:, :1]), ones(1, 1, 3, 3), padding=1)` for a layer without
-# bias. If all of a kernel's weights are equal, a constant image stays constant; in general it does not, since
-# the *weights* of the missing pixels are not 1/9 each. It replaces what is missing by the mean response of
-# what is there, so look at replicate padding first.
-# :::
-#
-# :::{admonition} 3. To overturn the claim
-# :class: exercise
-# The excess is an average over crops. Find crops whose excess under zero padding is *negative* (the records
-# hold every crop's value). What do they have in common, and could you choose ten photographs for which zero
-# padding draws no line?
-# :::
-#
-# :::{admonition} A hint
-# :class: dropdown
-# Look at the contrast of the picture's own border and its distance from mean colour. A busy border has more
-# to lose by zeros than to gain.
-# :::
+# > **Exercise 3, to overturn the claim**
+# >
+# > The excess is an average over crops. Find crops whose excess under zero padding is *negative* (the records hold
+# > every crop's value). What do they have in common, and could you choose ten photographs for which zero padding draws
+# > no line?
+# >
+# > <details><summary>A hint</summary>
+# >
+# > Look at the contrast of the picture's own border and its distance from mean colour. A busy border has more to lose
+# > by zeros than to gain.
+# >
+# > </details>
 
 # %%
 print(page.provenance(workspace, splits))

@@ -7,23 +7,33 @@
 # ---
 
 # %% [markdown]
-# # 08 · The same questions, asked of any network you bring
+# # 08 · Your own network: does it encode position, and through which layer?
 #
-# :::{admonition} The puzzle
-# :class: puzzle
-# Two ResNet-18s that nobody ever trained, with the same weights and with circular padding in every convolution, so that no convolution can tell the edge of
-# a picture from its middle. One of them does not encode where a picture is: a linear head on its features is right exactly as often as a blind guess. The other can. The only
-# difference between them is a layer that has no weights and is hardly ever mentioned.
-# :::
+# > **In short**
+# >
+# > Bring a network of your own. Which of its layers encode location, in which channels, what depends on them, and which
+# > layer does the position come from?
+# >
+# > **Four functions and one command answer this for any network that takes square images.** Tried on fourteen networks
+# > with random weights, they find five that encode no location at all: their accuracy is exactly chance. Circular
+# > padding is not enough for that. A ResNet-18 whose convolutions all pad circularly still encodes it, because its
+# > max-pool responds to the border. Without the max-pool it does not.
+# >
+# > ![Location accuracy of fourteen networks with random weights, sorted](../figures/paper/08_architectures.png)
+# >
+# > *Caveats.* One random network of each kind, probed with 16 to 60 crops of six photographs. The intervals are over
+# > images, not over networks. A head that decodes location does not show that the network uses it.
+# >
+# > *Run it:* `./run_all.sh --only 08`, two to five minutes on two cores.
 
-# %% tags=["parameters"]
+# %% Parameters tags=["parameters"]
 profile = "quick"     # smoke | quick | paper
 data_root = ""        # folder of data sets; "" is $POSENC_DATA, else data/
 out = ""              # where records and figures go; "" is the project folder
-pretrained = ""       # "resnet18=FILE.safetensors"; "": weights under the data root, or trained here
+pretrained = ""       # "resnet18=FILE.safetensors"; "": weights in the data root, or trained here
 seeds = 1             # random networks of every architecture
 
-# %% tags=["hide-input"]
+# %% Imports and data
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -39,6 +49,7 @@ from posenc_lib.nets import custom, padding
 from posenc_lib.run import config, inputs, records
 from posenc_lib.show import figures, page, style
 from posenc_lib.show.images import place_field_maps
+from posenc_lib.show.tables import with_interval
 
 workspace = config.Workspace(profile, data_root, out)
 splits = inputs.load_for(workspace, "photos", size=96, validation=0.0)
@@ -48,9 +59,11 @@ print(page.provenance(workspace, splits))
 # %% [markdown]
 # ## What this page is for
 #
-# The other pages ask whether two papers are right. This one turns their methods into four questions to a network of your own: {term}`probe`, how well
-# location can be decoded from each layer; `rank`, from which channels; `attack`, what breaks without them; `padding_report`, where position comes from. There is no claim of the
-# papers to judge here, and no code of theirs that does this. They are functions of `posenc_lib.probe`, and one command:
+# The other pages test the claims of two papers. This one turns their methods into four questions about a network of
+# your own: [probe](../book/glossary.md#probe), how well location can be decoded from each layer; `rank`, from which
+# channels; `attack`, what the network loses without them; `padding_report`, which layers respond to the border. There
+# is no claim of the papers to judge here, and no code of theirs that does this. They are functions of
+# `posenc_lib.probe`, and one command:
 #
 # ```bash
 # python -m posenc_lib probe --model timm:resnet18 --weights resnet18.safetensors --images ~/photos
@@ -59,13 +72,13 @@ print(page.provenance(workspace, splits))
 #
 # ## By hand: a layer that pads without saying so
 #
-# A max-pool of three, with a stride of one and a padding of one, on a row of four numbers. Beyond the edge it sees *minus infinity*, which never wins.
+# Take a max-pool of width three, with a stride of one and a padding of one, on a row of four numbers. Beyond the border
+# it reads *minus infinity*, which is never the maximum.
 #
-# :::{admonition} A guess to make
-# :class: guess
-# For which rows of numbers does this differ from a pool that sees the *other end* of the row beyond the edge, as circular padding has it? Can a *constant* row show the
-# difference, as it did for zero padding on page 01?
-# :::
+# > **A guess to make**
+# >
+# > For which rows does this differ from a max-pool that reads the *other end* of the row beyond the border, as under
+# > circular padding? Can a *constant* row show the difference, as it did for zero padding on page 01?
 
 # %%
 def pools(row):
@@ -80,13 +93,16 @@ for row in ([5, 5, 5, 5], [1, 2, 3, 4], [4, 1, 1, 1]):
     print(row, f"padded by minus infinity: {beyond}   around the edge: {around}")
 
 # %% [markdown]
-# A constant passes unchanged, so page 01's test does not see it; but wherever the maximum lies at one edge, the other edge would have had it. What does see it is a *circular shift*: roll the picture
-# around its edge by a multiple of the stride. A network that does not respond to the border gives a map that is rolled too, and the same {term}`pooled latent`. How much the latent changes
-# instead is the {term}`shift sensitivity` of a layer.
+# A constant passes unchanged, so the test of page 01 does not detect it. But where the maximum lies at one end of the
+# row, it should have reached the other end, and does not. What detects it is a *circular shift*: shift the image
+# circularly by a multiple of the stride. If no layer responds to the border, the feature map is shifted too, and the
+# [pooled latent](../book/glossary.md#pooled-latent) is the same. By how much the latent changes instead, relative to
+# its norm, is the [shift sensitivity](../book/glossary.md#shift-sensitivity) of a layer.
 #
 # ## Build it
 #
-# Shift sensitivity needs nothing but the network and a hook. `probe.padding_report` measures it for every layer and every padding mode, and restores the network.
+# Shift sensitivity needs only the network and a hook. `probe.padding_report` measures it for every layer and every
+# padding mode, and restores the network.
 
 # %%
 def shift_sensitivity(net, layer, images, shift):
@@ -117,7 +133,8 @@ print("first layer that responds to the border, as built:", report.leak(probe.AS
       "· with circular convolutions:", report.leak("circular"))
 
 # %% [markdown]
-# The report names the layer: `maxpool`. And it restores the network:
+# The report names the layer, `maxpool`. Every function of `probe` leaves the network as it was, also if it fails
+# half-way:
 
 # %%
 def state(net):
@@ -138,13 +155,14 @@ print(report.operations.groupby(["operation", "fills"]).size().to_string())
 # %% [markdown]
 # ## One network, all four questions
 #
-# With weights under the data root this is the first ImageNet network there; without, a small VGG that learns here, for seconds, to classify embedded photographs.
-#
-# **What is ours, not the papers':** everything on this page. **Held:** crops of the six photographs bundled with the book, placed in every cell of a 3×3 {term}`canvas`.
-# The linear heads are page 04's, and are tested on photographs that they were not trained on: a fold is a series of neighbouring crops. The intervals are over folds, so they speak
-# of other pictures, not of other networks.
+# With weights in the data root, this is the first ImageNet network found there. Without, it is a small VGG, trained
+# here for a few seconds to classify the bundled photographs. **Held fixed:** crops of the six photographs that come
+# with the book, placed in every cell of a 3×3 [canvas](../book/glossary.md#canvas). The linear heads are those of page
+# 04, and are tested on photographs that they were not trained on: a fold is a series of neighbouring crops. The
+# intervals are over folds, so they cover other images, not other networks. Nothing in this section is taken from the
+# papers.
 
-# %% tags=["hide-input"]
+# %% Probe the network
 preset = your_own_model.IN_DEPTH[profile]
 size, n = preset["size"], preset["images"]
 records.require_gpu(workspace)
@@ -158,39 +176,68 @@ result = probe.probe(encoder.net, encoder.stages, images=sample_images(size, n),
                      folds=preset["folds"], recipe=recipe)
 
 # %% [markdown]
-# **Which layers encode it?** *What to look for:* round dots, channels in order, against squares, their order shuffled. Triangles are heads trained on permuted labels, and belong on the dotted line.
+# **Which layers encode location?** *What to look for:* circles, channels in order, above squares, their order shuffled.
+# Triangles are heads trained on permuted labels, and should lie on the dotted chance line.
 
-# %% tags=["hide-input"]
+# %% Draw the figure
+bounded = result.accuracy.copy()
+bounded[["low", "high"]] = bounded[["low", "high"]].clip(0, 100)
+of_last = bounded[bounded["head"] == "in_order"].iloc[-1]
 fig, ax = plt.subplots(figsize=(8, 3.6), layout="constrained")
-figures.accuracy_by_layer(result.accuracy, ax).set(ylabel="location accuracy (%)", title=label)
+figures.accuracy_by_layer(bounded, ax).set(ylabel="location accuracy (%)", title=label)
 ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 page.show(fig, "08_by_layer",
-          f"""Location decoded from the pooled latent of each layer ({label}; {result.n_images}
-          pictures in every cell of a canvas of {result.size} pixels). Mean and 95 % interval
-          (Student's t) over {result.accuracy["n"].iloc[0]} folds of pictures, one network.
-          Dotted: chance. Grey: the ceiling, an upper bound for any head.""",
+          f"""A head reads the location from the last layer of {label} in {of_last["mean"]:.0f} % of
+          the canvases. Accuracy by layer, from the pooled latent; {result.n_images} images in every
+          cell of a canvas of {result.size} pixels. Mean and 95 % interval (Student's t, cut to 0 to
+          100 %) over {result.accuracy["n"].iloc[0]} folds of images, one network. Dotted: chance.
+          Grey: the ceiling, an upper bound for any head.""",
           "Accuracy by layer for channels in order, shuffled, and permuted labels, with chance and "
           "ceiling.",
           workspace=workspace, data=result.accuracy)
 
-# %% tags=["hide-input"]
+# %% [markdown]
+# *Why this is not the number of page 04.* There, a small network of the same kind gives other accuracies in the 3×3
+# grid. It is not the same measurement: here the images are crops of photographs, the heads see few of them, and are
+# tested on *other photographs*; there they are CIFAR-10 images or digits, more of them, with training and test images
+# of the same kind. The cell width and the training of the network differ as well.
+
+# %% Print both
+on_page_04 = records.reference(
+    "pretrained_decoding", workspace,
+    where=lambda run: run.config["encoder"]["source"] == "photos" and run.config["grid"] == 3
+    and run.config["encoder"]["run_with"] is None and run.config["dataset"] == "cifar10")
+there = [100 * [row for row in run.results["layers"] if row["head"] == "in_order"][-1]["accuracy"]
+         for run in on_page_04]
+trained_on = n - n // preset["folds"]
+print(f"here: {of_last['mean']:.0f} % [{of_last['low']:.0f}, {of_last['high']:.0f}], heads trained "
+      f"on {trained_on} photographs in 9 cells")
+if there:
+    by_seed = ", ".join(f"{value:.0f} %" for value in there)
+    print(f"page 04, reference runs, by seed: {by_seed}, heads trained on "
+          f"{on_page_04[0].config['canvases'] // 9} CIFAR-10 images in 9 cells")
+
+# %% Draw the figure
 deepest = result.layers[-1]
 explained = result.variance_explained[deepest.name]
 best = explained.argsort(descending=True)[:8]
 fields = result.place_fields[deepest.name][best].numpy()
 fig = place_field_maps(list(fields), explained[best].tolist())
 page.show(fig, "08_place_fields",
-          f"""{{term}}`Place fields <place field>` of {deepest.name} ({label}): mean response by
-          cell of the eight channels whose variance the cell explains best, each on its own scale;
-          above each the fraction explained, η².""",
+          f"""The cell explains {100 * explained[best[0]]:.0f} % of the variance of one channel of
+          {deepest.name} ({label}). Place fields, the mean response by cell, of the eight channels
+          whose variance the cell explains best, each on its own scale; above each the fraction
+          explained, η². {result.n_images} images.""",
           "Eight small maps of nine cells, each bright in some cells and dark in others.",
           workspace=workspace)
 
 # %% [markdown]
-# **Which channels, and what breaks without them?** Half of the photographs rank the channels, the other half is used for the ablation. The score is how much of the network's own output is kept: R² is 1 for
-# an unchanged output, 0 where it is as far off as the mean output. *What to look for:* do the channels that encode position lie *below* random sets, and below RMS-matched random sets?
+# **Which channels, and what depends on them?** Half of the photographs rank the channels, the other half is used for
+# the ablation. The score is how much of the network's output is kept: R² is 1 for an unchanged output, and 0 if it is
+# as far off as the mean output. *What to look for:* do the channels that encode position lie *below* random sets, and
+# below RMS-matched random sets?
 
-# %%
+# %% Rank and ablate
 ranking_images, ablation_images = (half[::3] for half in sample_images(size, n).chunk(2))
 rankings = {rule: probe.rank(encoder.net, deepest.name, ranking_images, rule)
             for rule in ("decodability", "flip", "rms_activation")}
@@ -206,8 +253,8 @@ def r_squared(net):
 
 ablations = your_own_model.ablation_rows(encoder.net, deepest, rankings, r_squared)
 
-# %% tags=["hide-input"]
-fig, axes = plt.subplots(1, 2, figsize=(10, 3.6), sharey=True, layout="constrained")
+# %% Draw the figure
+fig, axes = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True, layout="constrained")
 for ax, rule in zip(axes, ("decodability", "flip"), strict=True):
     rows = ablations[(ablations["rule"] == rule) & (ablations["ablated"] != "none")]
     rows = rows.replace({"ablated": {"targets": f"highest_{rule}"}})
@@ -215,97 +262,156 @@ for ax, rule in zip(axes, ("decodability", "flip"), strict=True):
     figures.curves(rows, "percent", "ablated", ax)
     ax.set(xlabel="channels ablated (%)", title=f"ranked by {style.label(rule)}")
     ax.axhline(0, **style.CHANCE)
-    ax.legend(fontsize="small")
+    ax.legend(fontsize="small", loc="lower left")
 axes[0].set_ylabel("R² of the output")
+half = ablations[(ablations["percent"] == 50) & (ablations["rule"] == "decodability")]
+kept = half.set_index("ablated")["mean"].clip(-1)
 page.show(fig, "08_removal",
-          f"""What is left of the output of {label} for {len(ablation_images)} pictures when
-          channels of {deepest.name} are ablated, by how they were chosen on {len(ranking_images)}
-          other pictures. Random sets, with and without RMS matching: mean of 10 sets, and the
-          range of 95 % of them. Drawn at −1 if it is lower.""",
+          f"""Without the half of the channels that encode location best, R² is
+          {kept["targets"]:.2f}; without as many random ones {kept["random"]:.2f}, without
+          RMS-matched random ones {kept["rms_matched"]:.2f}. R² of the output of {label} for
+          {len(ablation_images)} images when channels of {deepest.name} are ablated, chosen on
+          {len(ranking_images)} other images. Random sets: mean of 10, and the range of 95 % of
+          them. Drawn at −1 if it is lower.""",
           "R squared against the fraction of channels ablated, for ranked, random and RMS-matched "
           "channels.",
           workspace=workspace, data=ablations)
 
 # %% [markdown]
-# ## Many architectures: where does position come from?
+# ## The experiment: which architectures encode location before any training?
 #
-# Six architectures with random weights (`your_own_model.ARCHITECTURES`): as each is built, and again with every convolution padding circularly. ResNet-18 also without its max-pool, and the
-# transformer without its positional encoding. `your_own_model.run` probes the last layer of one of them and asks `padding_report` for the first layer that responds to the border.
+# Six architectures with random weights (`your_own_model.ARCHITECTURES`), each as it is built, and again with circular
+# padding in every convolution; ResNet-18 also without its max-pool and with BlurPool; and the transformer also without
+# its positional encoding. `your_own_model.run` probes the last layer of one of them and asks `padding_report` for the
+# first layer that responds to the border.
 #
-# :::{admonition} A guess to make
-# :class: guess
-# Which of these will be *exactly* at chance? And which layer will be the first to respond to the border in each of the others?
-# :::
+# > **A guess to make**
+# >
+# > Which of these will be *exactly* at chance? And which layer will be the first to respond to the border in each of
+# > the others?
 
-# %%
+# %% Probe the architectures
 configs = your_own_model.configs(profile)
 run = partial(your_own_model.run, workspace=workspace)
-runs = records.run_or_load("your_own_model", configs, run, seeds=range(seeds), workspace=workspace)
-runs, _ = records.complete_seeds(runs, configs)
+runs = records.run_or_load("your_own_model", configs, run, seeds=range(seeds), workspace=workspace,
+                           optional=True)
+if runs:
+    runs, _ = records.complete_seeds(runs, configs)
+reference = records.reference("your_own_model", workspace)
+sources = {"Reference runs": reference, "This run": [] if workspace.is_reference else runs}
+sources = {name: found for name, found in sources.items() if found}
+records.require(sources or None, "the comparison of architectures")
 
 # %% [markdown]
-# *What to look for:* lines on which all three marks lie on top of each other, on the dotted line. The layer on the right is what `padding_report` says, without any trained head.
+# *What to look for:* rows on which all three marks lie together, on the dotted line. The layer on the right comes from
+# `padding_report`, without any trained head.
 
-# %% tags=["hide-input"]
-frame = your_own_model.to_rows(runs)
-names = frame["network"].map(style.NAMES)
-frame.insert(0, "run", names.where(frame["padding_mode"] == "zeros", names + ", circular"))
+# %% Draw the figure
+def to_frame(found):
+    """Rows of some runs, named for the figure, the most accurate network first."""
+    frame = your_own_model.to_rows(found)
+    names = frame["network"].map(style.NAMES)
+    frame.insert(0, "run", names.where(frame["padding_mode"] == "zeros", names + ", circular"))
+    frame[["low", "high"]] = frame[["low", "high"]].clip(0, 100)
+    accuracy = frame[frame["head"] == "in_order"].groupby("run", sort=False)["mean"].mean()
+    best_first = list(accuracy.sort_values(ascending=False, kind="stable").index)
+    return frame.sort_values("run", key=lambda names: names.map(best_first.index), kind="stable")
+
+
+frames = {name: to_frame(found) for name, found in sources.items()}
+source, frame = next(iter(frames.items()))
 one = frame[frame["seed"] == 0]
+in_order = frame[frame["head"] == "in_order"]
+at_chance = in_order[in_order["ceiling"] <= in_order["chance"] + 1e-9]
+found = [run.config for run in sources[source]]
+least, most = (end(c["images"] for c in found) for end in (min, max))
+grid = found[0]["grid"]
 fig, ax = plt.subplots(figsize=(9, 5.4), layout="constrained")
 figures.dots_by_network(one, ax).set(xlabel="location accuracy (%)")
-c = min(configs, key=lambda c: c.images)
-more = ", ".join(f"{style.NAMES[other.network]}, {style.label(other.padding_mode)} padding: {other.images}"
-                 for other in configs if other.images > c.images)
 page.show(fig, "08_architectures",
-          f"""Location decoded from the last layer of networks with random weights
-          ({c.grid}×{c.grid} canvas of {c.size} pixels, {c.images} pictures{more and f"; {more}"}).
-          Mean and 95 % interval (Student's t) over folds of pictures, one network each. On the
-          right: the first layer that responds to the border.""",
-          "One line a network, with dots for channels in order, shuffled and for permuted labels, from "
-          "chance to 100 per cent.", workspace=workspace, data=one)
+          f"""{len(at_chance)} of {len(in_order)} networks with random weights encode no location:
+          all heads are exactly at chance. Location decoded from the last layer ({source.lower()}:
+          {grid}×{grid} canvas of {found[0]["size"]} pixels, {least} to {most} images in every
+          cell). Mean and 95 % interval (Student's t, cut to 0 to 100 %) over folds of images, one
+          network each, sorted by accuracy. On the right: the first layer that responds to the
+          border.""",
+          "One row a network, with dots for channels in order, shuffled and for permuted labels, "
+          "from 100 per cent down to chance.", workspace=workspace, data=one)
 
-# %% tags=["hide-input"]
-in_order = frame[frame["head"] == "in_order"]
-accuracy = [f"{row.mean:.1f} [{row.low:.1f}, {row.high:.1f}]" for row in in_order.itertuples()]
-sensitivity = [f"{value:.0e}" if value else "0" for value in in_order["shift_sensitivity"]]
-shown = in_order.assign(
-    network=in_order["network"].map(style.NAMES), accuracy=accuracy, sensitivity=sensitivity,
-    padding=in_order["padding_mode"].replace(style.NAMES))
-shown = shown[["network", "padding", "layer", "accuracy", "ceiling", "sensitivity", "first"]].rename(columns={
-    "accuracy": "location (%)", "ceiling": "ceiling (%)", "sensitivity": "shift sensitivity",
-    "first": "first to respond to the border"})
-page.table(shown, "08_networks",
-           f"""Every network of the comparison: location decoded from its last layer, channels in
-           order, with its 95 % interval (chance is {one["chance"].iloc[0]:.1f} %); the ceiling,
-           from the number of cells that one picture's latents distinguish; the shift sensitivity
-           of its latent; and the first layer that responds to the border.""", workspace=workspace)
+# %% Show the table
+shown = in_order[in_order["seed"] == 0]
+table = shown[["run", "layer"]].rename(columns={"run": "network"})
+table["location (%)"] = [with_interval(row) for row in shown.itertuples()]
+if len(frames) > 1:
+    here = frames["This run"].query("head == 'in_order' and seed == 0")
+    of_this_run = {row.run: with_interval(row) for row in here.itertuples()}
+    table["this run (%)"] = shown["run"].map(of_this_run)
+table["shift sensitivity"] = [f"{value:.0e}" if value else "0"
+                              for value in shown["shift_sensitivity"]]
+table["first to respond to the border"] = shown["first"]
+page.table(table, "08_networks",
+           f"""Every network of the comparison ({source.lower()}): location decoded from its last
+           layer, channels in order, with the 95 % interval over folds of images (chance is
+           {one["chance"].iloc[0]:.1f} %); the shift sensitivity of its latent; and the first layer
+           that responds to the border.""", workspace=workspace)
 
 # %% [markdown]
-# ## A control that could overturn the reading
-#
-# :::{admonition} Is chance exact where it must be?
-# :class: control
-# Where no layer responds to the border, every cell gives the same latent, and no head can be better or worse than chance, on any fold: not *near* chance but *at* it. And where one does,
-# no head is needed to know: the latents differ. If location could be decoded from a network whose shift sensitivity is 0, or a network with a shift sensitivity above 0 had a ceiling at chance, the two measures would contradict each other.
-# :::
+# *What to make of it.* In nine of the fourteen networks the latent changes under a circular shift. In each of the nine
+# the latents of all nine cells differ, and in eight the head is above chance. The ninth is the zero-padded ResNet-18
+# with BlurPool, whose interval contains chance: its latents differ from cell to cell, but these 16 images are too few
+# to show that a head can decode location. The other five networks are exactly at chance.
 
-# %%
-insensitive = in_order[in_order["shift_sensitivity"] <= probe.MIN_SENSITIVITY]
-sensitive = in_order[in_order["shift_sensitivity"] > probe.MIN_SENSITIVITY]
-for row in insensitive.itertuples():
-    print(f"{row.run:40s} does not respond to the border: {row.mean:.4f} % against chance "
-          f"{row.chance:.4f} %, interval [{row.low:.4f}, {row.high:.4f}]")
-distance = insensitive[["mean", "ceiling"]].sub(insensitive["chance"], axis=0).abs().max(axis=None)
-print("Chance is exact where no layer responds to the border:", bool(distance < 1e-9),
-      "· the latents differ where one does:", bool((sensitive["ceiling"] > sensitive["chance"]).all()))
+# %% Check the sentences above and below
+if source == "Reference runs":
+    rows = shown.set_index("run")
+    assert len(rows) == 14 and len(at_chance) == 5
+    responds = rows[rows["shift_sensitivity"] > probe.MIN_SENSITIVITY]
+    assert len(responds) == 9 and (responds["ceiling"] == 100).all()
+    unsure = responds[responds["low"] <= responds["chance"]]
+    assert list(unsure.index) == ["ResNet-18 with BlurPool"] and unsure["high"].item() > 50
+    assert (rows.loc[at_chance["run"], "mean"] - rows["chance"].iloc[0]).abs().max() < 1e-9
+    circular = rows.loc["ResNet-18, circular"]
+    assert circular["first"] == "maxpool" and circular["low"] > circular["chance"]
+    assert circular["mean"] < 30 and "ResNet-18 without max-pool, circular" in set(at_chance["run"])
+    blurred = rows.loc["ResNet-18 with BlurPool, circular"]
+    assert blurred["first"].startswith("maxpool") and blurred["low"] > blurred["chance"]
+    assert rows.loc["VGG-11, circular", "first"] == "avgpool"
+    assert "VGG-11, circular" in set(at_chance["run"])
+    assert rows.loc["ConvNeXt-T", "shift_sensitivity"] < 2e-6 and rows.loc["ConvNeXt-T", "low"] > 30
+    assert rows.loc["ViT-Ti", "low"] > 90 and "ViT-Ti without positions" in set(at_chance["run"])
+    assert (least, most) == (16, 60)
+
+# %% [markdown]
+# ## Could it be something else? Is chance exact where it must be?
+#
+# Where no layer up to the probed one responds to the border, every cell gives the same latent, and no head can be
+# better or worse than chance, on any fold: not *near* chance but *at* it. Where a layer does respond, no head is needed
+# to see it: the latents differ. If location could be decoded from a network whose shift sensitivity is 0, or a network
+# with a shift sensitivity above 0 had a ceiling at chance, the two measures would contradict each other.
+
+# %% Compare the two measures
+for name, compared in frames.items():
+    compared = compared[compared["head"] == "in_order"]
+    insensitive = compared[compared["shift_sensitivity"] <= probe.MIN_SENSITIVITY]
+    sensitive = compared[compared["shift_sensitivity"] > probe.MIN_SENSITIVITY]
+    for row in insensitive.itertuples():
+        print(f"{name}, {row.run:38s} does not respond to the border: {row.mean:.4f} % "
+              f"[{row.low:.4f}, {row.high:.4f}], chance {row.chance:.4f} %")
+    distance = insensitive[["mean", "ceiling"]].sub(insensitive["chance"], axis=0).abs()
+    exact = distance.max(axis=None) < 1e-9
+    differ = (sensitive["ceiling"] > sensitive["chance"]).all()
+    print(f"{name}: exactly at chance where no layer responds to the border: {bool(exact)}; the "
+          f"latents differ where one does: {bool(differ)}")
+    assert (exact and differ) or name == "This run"
 
 # %% [markdown]
 # ## Your own
 #
-# Any `nn.Module` that takes square pictures will do. This one is written to a file and loaded as the command does it; it pads in its own forward method, which no list of layers shows.
+# Any `nn.Module` that takes square images will do. This one is written to a file and loaded as the command does it. It
+# pads in its own forward method, which no list of layers shows.
 
 # %%
-source = '''
+code = '''
 from torch import nn
 from torch.nn.functional import pad
 
@@ -322,7 +428,7 @@ def build():
 '''
 path = workspace.root / "build" / "my_network.py"
 path.parent.mkdir(parents=True, exist_ok=True)
-path.write_text(source)
+path.write_text(code)
 mine = custom.load(f"{path}:build")
 report = probe.padding_report(mine.model, sample_images(size, 6))
 print(f"{len(report.operations)} layers declare a padding; the first to respond to the border is "
@@ -331,56 +437,72 @@ print(f"{len(report.operations)} layers declare a padding; the first to respond 
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# * **Position is a property of the border.** Random networks encode location ({numref}`fig-08_architectures`); with circular padding, those in which nothing else responds to the border are exactly
-#   blind, whatever their weights.
-# * **"Circular padding everywhere" is not "nothing responds to the border".** The usual max-pool still encodes position, faintly, and so does BlurPool, which pads by reflection. `padding_report` names them
-#   ({numref}`tab-08_networks`). In VGG-11 it names the adaptive pool *after* the layer that is probed: that layer is blind, the classifier is not.
-# * **A signal of a millionth can be decoded.** ConvNeXt scales each of its blocks by $10^{-6}$ before training, so padding hardly touches its features, and a linear head decodes the location all the same. Decodability does not say how large a
-#   fraction of the features position is; the shift sensitivity does.
-# * **A vision transformer is given its position.** It has no padding at all; without its positional encoding every arrangement of its patches is the same to it.
-# * **Compare a ranking with RMS-matched random sets** ({numref}`fig-08_removal`). Against plain random sets alone, channels that encode position always look as if they mattered; part of that is their high activation. And a rule can rank
-#   channels that matter *less* than random ones, as the flip response may, where it finds what a network ignores.
-# * **Not shown:** that a network uses what a head decodes. And the intervals here are over pictures: another random network of the same architecture may differ, `-p seeds 5` shows by how much.
+# * **Position comes from the border.** Random networks encode location ([figure
+#   08_architectures](#fig-08_architectures)). With circular padding, those in which nothing else responds to the border
+#   are exactly at chance.
+# * **"Circular padding in every convolution" does not mean "nothing responds to the border".** The usual max-pool of
+#   ResNet-18 still lets position in, faintly, and so does BlurPool, which pads by reflection. `padding_report` names
+#   them ([table 08_networks](#tab-08_networks)). In VGG-11 it names the adaptive pool *after* the layer that is probed:
+#   that layer encodes no location, but the classifier's input may.
+# * **A relative change of a millionth can be decoded.** ConvNeXt scales each of its blocks by $10^{-6}$ before
+#   training, so padding hardly changes its features, and a linear head decodes the location all the same. Decodability
+#   does not say how large a fraction of the features position is; the shift sensitivity does.
+# * **A vision transformer is given its position.** It has no padding; without its positional encoding, the order of its
+#   patches makes no difference to the pooled output.
+# * **Compare a ranking with RMS-matched random sets** ([figure 08_removal](#fig-08_removal)). Plain random sets are not
+#   enough: ablating a ranked set may do more harm only because its channels respond strongly. And a rule can rank
+#   channels that matter *less* than random ones.
+# * **Not shown:** that a network uses what a head decodes. And the intervals here are over images: another random
+#   network of the same architecture may differ; `-p seeds 5` shows by how much.
 #
 # ## Summary
 #
-# * Four questions, `probe`, `rank`, `attack` and `padding_report`, to any network, which is restored afterwards.
-# * What no list of layers shows, a circular shift by the stride does: the shift sensitivity is 0 where a network cannot encode location.
-# * Random networks encode location as long as anything responds to the border.
+# * Four questions about any network: `probe`, `rank`, `attack` and `padding_report`. The network is restored afterwards.
+# * A circular shift by the stride finds what no list of layers shows: if the shift sensitivity is 0, a layer cannot
+#   encode location.
+# * Random networks encode location if some layer responds to the border.
 #
 # ## Exercises
 #
-# :::{admonition} 1. By pencil
-# :class: exercise
-# A max-pool of three, stride two, padding one, on a row of eight numbers $x_0 \dots x_7$: its windows are centred on $x_0, x_2, x_4, x_6$. Which of them reaches beyond the edge, and on which side? Why is the padding at the other
-# end of the row never used?
-# :::
+# > **Exercise 1, by pencil**
+# >
+# > Take a max-pool of width three, stride two and padding one, on a row of eight numbers $x_0 \dots x_7$. Its windows
+# > are centred on $x_0, x_2, x_4, x_6$. Which of them reaches beyond the border, and on which side? Why is the padding
+# > at the other end of the row never used?
+# >
+# > <details><summary>Solution</summary>
+# >
+# > Only the first: it would need $x_{-1}$. The last window contains $x_5, x_6, x_7$ and ends with the row. With an even
+# > side and a stride of two, padding is used on one side only (page 01 shows what that does), so a max-pool affects the
+# > top and the left.
+# >
+# > </details>
 #
-# :::{admonition} Solution
-# :class: dropdown
-# Only the first: it would need $x_{-1}$. The last window holds $x_5, x_6, x_7$ and ends with the row. With an even side and a stride of two, padding is used on one side only (page 01 shows what that draws), so a max-pool marks the top and the left.
-# :::
+# > **Exercise 2, in code**
+# >
+# > Change one layer of ConvNeXt-T, with circular padding, so that it encodes location again, and find that layer with
+# > `padding_report` without looking.
+# >
+# > <details><summary>Solution</summary>
+# >
+# > For example `net.features[0] = nn.Sequential(nn.MaxPool2d(3, 1, 1), net.features[0])` after
+# > `set_padding_mode(net, "circular")`; `padding_report(net, modes=()).leak("as_built")` names `features.0.0`.
+# >
+# > </details>
 #
-# :::{admonition} 2. In code
-# :class: exercise
-# Make ConvNeXt-T, with circular padding, encode the location again by changing one of its layers, and find that layer with `padding_report` without looking.
-# :::
-#
-# :::{admonition} Solution
-# :class: dropdown
-# For example `net.features[0] = nn.Sequential(nn.MaxPool2d(3, 1, 1), net.features[0])` after `set_padding_mode(net, "circular")`; `padding_report(net, modes=()).leak("as_built")` names `features.0.0`.
-# :::
-#
-# :::{admonition} 3. To overturn the reading
-# :class: exercise
-# "Location cannot be decoded from a network whose shift sensitivity is 0." The shifts are by multiples of the stride, and cells are, too. Place the pictures at offsets that are *no* multiple of it and probe the ResNet without max-pool under circular padding again.
-# Is it still blind? What does its latent encode then: the location, or something else?
-# :::
-#
-# :::{admonition} A hint
-# :class: dropdown
-# It distinguishes offsets *within* a stride, since subsampling takes other pixels (page 05): the phase, not the location. Two offsets that differ by a multiple of the stride still give the same latent.
-# :::
+# > **Exercise 3, to overturn the reading**
+# >
+# > "Location cannot be decoded from a network whose shift sensitivity is 0." The shifts are by multiples of the stride,
+# > and so are the sides of the cells. Place the images at offsets that are *no* multiple of it and probe the ResNet
+# > without max-pool under circular padding again. Is it still at chance? If not, what does its latent encode: the
+# > location, or something else?
+# >
+# > <details><summary>A hint</summary>
+# >
+# > It distinguishes offsets *within* a stride, since subsampling takes other pixels (page 05): the phase, not the
+# > location. Two offsets that differ by a multiple of the stride still give the same latent.
+# >
+# > </details>
 
 # %%
 print(page.provenance(workspace, splits))

@@ -296,7 +296,7 @@ def test_bundled_images_stand_in_only_if_a_page_shows_recorded_results(tmp_path,
         splits = load_for(paper, name, size=size, validation=0.0)
         assert isinstance(splits, imageset.StandIn) and not splits.validation
         assert splits.train.images.shape[-2:] == shape
-        assert capsys.readouterr().out == (f"{name} is not under {tmp_path}; in the demonstrations, {instead} stand "
+        assert capsys.readouterr().out == (f"{name} is not in the data folder; in the demonstrations, {instead} stand "
                                            "in for it\n")
     assert not isinstance(load_for(paper, "digits", validation=0.0), imageset.StandIn)
     (tmp_path / "mine" / "train").mkdir(parents=True)

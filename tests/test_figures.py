@@ -1,18 +1,20 @@
 """Figures draw the data they are given: values, intervals, chance, the paper's numbers, a colour per padding mode."""
+
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import same_color
+from matplotlib.colors import same_color, to_hex
 from torchvision.datasets import Cityscapes
 
 from posenc_lib.claims import claim, gapnet_vs_permutenet
 from posenc_lib.data import camvid, cityscapes, imageset, streets
 from posenc_lib.measure.canvas import POSITION_MAPS
 from posenc_lib.nets.padding import PADDING_MODES
+from posenc_lib.run import decoding
 from posenc_lib.show import figures, images, style
-from posenc_lib.show.style import COLOURS, MAP_COLOURS, PADDING_COLOURS
+from posenc_lib.show.style import MAP_COLOURS, PADDING_COLOURS
 
 matplotlib.use("agg")
 
@@ -151,6 +153,16 @@ def test_feature_maps_of_a_row_share_one_scale():
     plt.close(fig)
 
 
+def test_differences_of_feature_maps_are_red_above_0_and_blue_below_it():
+    fig = images.feature_maps({"conv1": {"zeros": np.eye(4), "truth": np.ones((4, 4))}, "minus": {"zeros": -np.eye(4)}},
+                              signed=["minus"])
+    image, = fig.axes[2].images
+    assert image.get_clim() == (-1, 1) and not fig.axes[3].axison   # nothing below the truth
+    (red, _, blue, _), (_, _, grey_blue, _) = image.cmap(0.0), fig.axes[0].images[0].cmap(0.0)
+    assert blue > red and grey_blue == 0
+    plt.close(fig)
+
+
 def test_curves_by_padding_mode(ax):
     rows = pd.DataFrame([(layer, mode, n, n - 0.5, n + 0.5) for n, mode in enumerate(PADDING_MODES)
                          for layer in ("conv1", "layer1")], columns=["layer", "padding_mode", "mean", "low", "high"])
@@ -246,9 +258,19 @@ def test_scores_by_map_leave_a_gap_where_a_map_was_not_drawn(ax):
 def test_scores_by_map_give_a_network_the_marker_that_it_has_in_the_other_panels(ax):
     rows = spc_table(network=["pixels"] * 5, target=POSITION_MAPS).assign(paper_spc=np.nan)
     figures.scores_by_map(rows, ax, ["vgg", "pixels"])
-    marked = {line.get_label(): line for line in ax.lines if line.get_marker() in "os"}
-    assert marked["pixels"].get_marker() == "s" and same_color(marked["pixels"].get_color(), COLOURS[1])
+    marked = {line.get_label(): line for line in ax.lines if line.get_marker() in "oD"}
+    assert marked["pixels"].get_marker() == "D" and same_color(marked["pixels"].get_color(), style.NETWORK_COLOURS[1])
     assert np.isnan(marked["VGG"].get_ydata()).all()
+
+
+def test_scores_by_map_draw_the_random_network_open_in_the_colour_of_the_trained_one(ax):
+    rows = spc_table(network=["VGG, ImageNet", "VGG, random"], target=["H", "H"]).assign(paper_spc=np.nan)
+    figures.scores_by_map(rows, ax)
+    trained, random = (line for line in ax.lines if line.get_label().startswith("VGG"))
+    assert same_color(trained.get_color(), random.get_color()) and trained.get_marker() == random.get_marker()
+    assert same_color(random.get_markerfacecolor(), "white")
+    assert same_color(trained.get_markerfacecolor(), trained.get_color())
+    assert not {style.NETWORK_COLOURS[0]} & {*PADDING_COLOURS.values(), *MAP_COLOURS.values()}
 
 
 def test_scores_by_padding_distinguish_random_from_trained_and_the_modes(ax):
@@ -279,6 +301,16 @@ def test_a_score_ladder_has_a_line_a_map_and_the_papers_beside_it(ax):
     assert {y for _, y in drawn(ax) if not np.isnan(y)} == set(rows["mean"])
     assert segments(ax) == intervals(rows)
     assert labels(ax) == ["as it is", "2\nlayers", "3\nlayers"]
+    named, = ax.texts
+    assert named.get_text() == "H" and same_color(named.get_color(), MAP_COLOURS["H"])
+    assert named.xy[1] == rows["mean"][0]
+
+
+def test_the_names_of_lines_that_end_together_do_not_overlap(ax):
+    rows = spc_table(variant=["VGG, 2 layers"] * 3, target=["H", "G", "HS"]).assign(paper_spc=np.nan, mean=0.5)
+    figures.score_ladder(rows, ["VGG, 2 layers"], ax)
+    heights = sorted(text.xy[1] for text in ax.texts)
+    assert heights == pytest.approx([0.5, 0.59, 0.68])
 
 
 def test_other_runs_stand_beside_a_score_ladder_as_open_circles(ax):
@@ -299,6 +331,26 @@ def test_accuracy_by_layer_draws_heads_chance_and_ceiling(ax):
     assert segments(ax) == sorted(intervals(rows) + [(y, y) for y in (44.0, 77.0, 100.0)])
     assert [11.1, 11.1] in [list(line.get_ydata()) for line in ax.lines]
     assert labels(ax) == ["1", "2", "3"]
+
+
+def test_heads_on_frozen_networks_look_the_same_on_every_page(ax):
+    assert {*decoding.HEADS, "in_order_random"} <= set(figures.PROBE_LOOKS)
+    rows = spc_table(layer=[1, 1, 1], head=["in_order", "in_order_random", "shuffled"])
+    figures.accuracy_by_layer(rows.assign(chance=11.1, ceiling=100.0), ax)
+    trained, random, shuffled = ax.lines[:3]
+    assert same_color(trained.get_color(), random.get_color()) and same_color(random.get_markerfacecolor(), "white")
+    assert same_color(trained.get_markerfacecolor(), trained.get_color())
+    assert not same_color(trained.get_color(), shuffled.get_color())
+    assert [line.get_label() for line in (trained, random)] == ["in order", "in order, random weights"]
+
+
+def test_no_method_has_the_colour_of_another_or_of_a_padding_mode_it_does_not_use():
+    colours = {method: to_hex(colour) for method, colour in style.METHOD_COLOURS.items()}
+    assert len(set(colours.values())) == len(colours)
+    others = {to_hex(colour) for mode, colour in PADDING_COLOURS.items() if mode != "circular"}
+    main = {to_hex(PADDING_COLOURS[mode]) for mode in ("zeros", "reflect", "replicate")}
+    assert not main & set(colours.values()) and main <= others
+    assert colours["circular_padding"] == to_hex(PADDING_COLOURS["circular"])
 
 
 def test_dots_by_group_are_clipped_at_the_floor(ax):
@@ -342,6 +394,15 @@ def test_curves_have_a_line_a_kind_through_places_in_order(ax):
     assert len({line.get_marker() for line in ax.lines}) == 2 == len({line.get_color() for line in ax.lines})
     assert list(ax.get_xticks()) == [2, 8, 16]
     assert ax.lines[0].get_xdata()[0] != ax.lines[1].get_xdata()[0]   # side by side
+
+
+@pytest.mark.parametrize("draw", [figures.curves, figures.dots_by_group, figures.networks_by_group])
+def test_kinds_have_the_colour_and_marker_that_they_are_given(ax, draw):
+    rows = spc_table(N=[2, 8] * 2, kind=["flip", "flip", "new", "new"])
+    draw(rows, "N", "kind", ax, looks=style.KIND_LOOKS)
+    by_label = {line.get_label(): line for line in ax.lines}
+    for label, (colour, marker) in (("flip response", style.KIND_LOOKS["flip"]), ("new", (COLOURS[1], "s"))):
+        assert by_label[label].get_marker() == marker and same_color(by_label[label].get_color(), colour)
 
 
 def test_a_curve_of_one_place_is_drawn(ax):
@@ -390,6 +451,19 @@ def test_an_agreement_matrix_shows_its_numbers_on_the_scale_it_is_given(ax, low,
     assert mesh.get_clim() == (low, high) and ax.get_xlabel() == ax.get_ylabel() == ""
     red, _, blue, _ = mesh.to_rgba((low + high) / 2)
     assert (abs(red - blue) < 0.05) == (low < 0)   # a colour for neither sign is grey
+
+
+def test_a_window_is_framed_in_every_picture_and_enlarged_below_it():
+    fig = plt.figure()
+    one, two = np.random.default_rng(0).random((2, 12, 16, 3))
+    axes = images.zoomed({"one": one, "two": two}, {"two": 1 - two}, (slice(2, 6), slice(8, 14)), fig)
+    assert axes.shape == (2, 2) and [ax.get_title() for ax in axes[0]] == ["one", "two"]
+    for ax, picture in zip(axes.flat, (one, two, one[2:6, 8:14], 1 - two[2:6, 8:14]), strict=True):
+        np.testing.assert_array_equal(ax.images[0].get_array(), picture)
+    for ax in axes[0]:
+        frame, = ax.patches
+        assert (frame.get_xy(), frame.get_width(), frame.get_height()) == ((7.5, 1.5), 6, 4)
+    plt.close(fig)
 
 
 OF_CITYSCAPES = {c.name: c.color for c in Cityscapes.classes if c.train_id not in (-1, 255)}   # torchvision's list

@@ -1,12 +1,14 @@
 """The pages: paired, free of outputs, with parameters; and every one runs."""
 import ast
 import os
+import re
 
 import execute
 import jupytext
 import nbformat
 import pytest
 import torch
+from arguments import SUMMARIES
 from conftest import ROOT, in_fork, run_cells
 
 from posenc_lib.run import records
@@ -17,7 +19,7 @@ page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
 def cells(notebook) -> list[tuple]:
     """What a pair has to agree on."""
-    return [(cell.cell_type, cell.source, cell.metadata.get("tags", []), cell.metadata.get("mystnb", {}))
+    return [(cell.cell_type, cell.source, cell.metadata.get("tags", []), cell.metadata.get("title", ""))
             for cell in notebook.cells]
 
 
@@ -38,6 +40,25 @@ def test_the_pair_is_in_sync(page):
 def test_the_notebook_is_free_of_outputs(page):
     for cell in nbformat.read(page.with_suffix(".ipynb"), as_version=4).cells:
         assert not cell.get("outputs") and cell.get("execution_count") is None, cell.source
+
+
+@page
+def test_code_fits_its_box(page):
+    for cell in jupytext.read(page).cells:
+        if cell.cell_type == "code":
+            assert max(map(len, cell.source.splitlines())) <= 100, cell.source
+
+
+@page
+def test_a_page_opens_with_its_answer(page):
+    opening = jupytext.read(page).cells[0].source
+    assert opening.startswith("# ")
+    if page.stem[:2] not in SUMMARIES:
+        assert re.match(r"# \d\d · [^?]+: [^?]+\?\n", opening), "its title is not a subject and a question"
+        assert "> **In short**\n" in opening and re.search(r"(?m)^> \*\*[^*]+\*\*", opening.split("**In short**")[1])
+        figure = re.search(r"!\[[^]]+\]\(\.\./(figures/paper/\w+\.png)\)", opening)
+        assert (ROOT / figure[1]).is_file()
+        assert f"./run_all.sh --only {page.stem[:2]}" in opening
 
 
 @page
@@ -80,27 +101,29 @@ def test_what_a_page_cannot_read_is_one_sentence(
 
 @pytest.mark.slow
 def test_without_a_gpu_and_data_the_paper_profile_shows_what_is_on_file(run_all, tmp_path):
-    """Page 03 has runs on file and no images, page 05 has neither."""
+    """Page 03 has runs on file and no images, page 05 neither at this scale; page 08 computes as it is read."""
     kept = {file: file.read_bytes() for file in (ROOT / "records").rglob("*.jsonl")}
-    done = run_all("--profile", "paper", "--only", "03,05", "--out", tmp_path, POSENC_DATA="",
+    done = run_all("--profile", "paper", "--only", "03,05,08", "--out", tmp_path, POSENC_DATA="",
                    CUDA_VISIBLE_DEVICES="", http_proxy="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no GPU here, so nothing is trained: the pages show the runs in records/paper\n" in done.stdout
     assert kept == {file: file.read_bytes() for file in (ROOT / "records").rglob("*.jsonl")}
     assert not list(tmp_path.rglob("*.jsonl")) and not list(tmp_path.rglob("*.pt"))
     pages = sorted((tmp_path / "build" / "notebooks").glob("[0-9]*.ipynb"))
-    assert [page.stem[:2] for page in pages] == ["00", "03", "05"]
+    assert [page.stem[:2] for page in pages] == ["00", "03", "05", "08"]
     for page in pages:
         executed = nbformat.read(page, as_version=4)
         code = "\n".join(cell.source for cell in executed.cells if cell.cell_type == "code")
         shown = str(executed)
         for label in execute.labels(code, code):   # each figure and table, or a placeholder for it
             assert f":name: {label}\\n" in shown, label
-    page = (tmp_path / "book" / "_build" / "html" / "05_augshift.html").read_text()
+    html = tmp_path / "book" / "_build" / "html"
+    page = (html / "08_your_own_model.html").read_text()
     text = page.replace("</span>", "").replace('<span class="pre">', "")
     assert "Not run yet. On a machine with a GPU: <code" in text
-    assert "./run_all.sh --profile paper --only 05 --data DIR</code>" in text
-    assert "cifar10 is not under " in page and "nothing is trained without a GPU" in page
+    assert "./run_all.sh --profile paper --only 08 --data DIR</code>" in text
+    page = (html / "05_augshift.html").read_text()
+    assert "cifar10 is not in the data folder" in page and "nothing is trained without a GPU" in page
 
 
 @pytest.mark.slow

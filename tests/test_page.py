@@ -2,6 +2,7 @@
 import base64
 import csv
 import io
+from collections import namedtuple
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -17,6 +18,7 @@ from posenc_lib.claims import gapnet_vs_permutenet, padding_artifacts
 from posenc_lib.data import registry
 from posenc_lib.run.config import Workspace
 from posenc_lib.show import page, style
+from posenc_lib.show.tables import with_interval
 
 matplotlib.use("agg")
 
@@ -77,6 +79,14 @@ def test_a_table_is_saved_whole_and_shown_rounded_with_dashes_for_what_is_missin
     rows = list(csv.reader(io.StringIO(rest.partition("```")[0])))
     assert rows == [["mode", "mean", "n", "why"], ["zeros", "0.33", "3", "–"], ["a|b, c", "–", "4", 'so "so"']]
     assert "<td>0.33</td>" in outputs[0]["text/html"]
+
+
+def test_hidden_columns_of_a_table_are_in_its_csv_alone(workspace, outputs):
+    frame = pd.DataFrame({"mode": ["zeros"], "mean": [0.5], "low": [0.25]})
+    page.table(frame, "03_t", "Table.", workspace=workspace, hidden=["low"])
+    assert (workspace.figures / "03_t.csv").read_text() == "mode,mean,low\nzeros,0.5,0.25\n"
+    assert (workspace.figures / "03_t.md").read_text().splitlines()[0] == "| mode | mean |"
+    assert "low" not in outputs[0]["text/markdown"] + outputs[0]["text/html"]
 
 
 def test_a_table_of_given_widths_takes_the_margin(workspace, outputs):
@@ -210,6 +220,39 @@ def explored(monkeypatch):
     return explore
 
 
+CARD = """# ---
+# %% [markdown]
+# # 03 · Heads: what is <left>?
+#
+# > **In short**
+# >
+# > A question about [GAP](../book/glossary.md#gap)?
+# >
+# > **Yes, in the order of
+# > the [channels](../book/glossary.md#channel).** More words.
+# >
+# > ![Dots & lines](../figures/paper/03_accuracy.png)
+# >
+# > *Run it:* `./run_all.sh --only 03`, three minutes.
+
+# %%
+1
+"""
+
+
+def test_a_card_has_the_pages_title_answer_figure_and_minutes(tmp_path, outputs):
+    (tmp_path / "03_heads.py").write_text(CARD)
+    (tmp_path / "04_bare.py").write_text("# %% [markdown]\n# # 04 · Bare: is it?\n\n# %%\n1\n")
+    page.cards(sorted(tmp_path.glob("*.py")), {"03_heads"})
+    markdown, shown = outputs[0]["text/markdown"], outputs[0]["text/html"]
+    first, second = markdown.split(":::{grid-item-card} ")[1:]
+    assert first.splitlines()[0] == "03 · Heads: what is <left>?"
+    assert ":link: 03_heads\n:link-type: doc\n" in first and "link" not in second
+    assert ":img-top: reference/03_accuracy.png\n:img-alt: Dots & lines\n" in first and "img" not in second
+    assert "\nYes, in the order of the channels.\n\n*three minutes*\n" in first
+    assert "what is &lt;left&gt;?" in shown and "<left>" not in shown and "Yes, in the order of the channels." in shown
+
+
 def test_an_explorer_holds_every_picture_and_shows_the_first(explored):
     pictures = Parsed(explored(FRAMES, "Caption.")).all("img")
     assert [picture["alt"] for picture in pictures] == list(FRAMES)
@@ -239,3 +282,13 @@ def test_nothing_in_an_explorers_labels_becomes_html(explored):
     text = explored(FRAMES, 'A <i>caption</i> & a "quote".')
     assert {tag for tag, *_ in Parsed(text).tags} == {"figure", "img", "p", "input", "output", "figcaption"}
     assert 'alt="1 &amp; 2 &lt; 3 removed"' in text and 'alt="&lt;b&gt;4&lt;/b&gt; removed"' in text
+
+
+Estimate = namedtuple("Estimate", "mean low high")
+
+
+@pytest.mark.parametrize("values, text", [
+    ((70.36, 54.4, 86.33), "70.4 [54.4, 86.3]"), ((-1.25, -2.0, 0.5), "\u22121.2 [\u22122.0, 0.5]"),
+    ((32.0, np.nan, np.nan), "32.0"), ((np.nan, np.nan, np.nan), None)])
+def test_a_number_with_its_interval_is_one_cell_of_a_table(values, text):
+    assert with_interval(Estimate(*values)) == text

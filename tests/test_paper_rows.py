@@ -48,13 +48,15 @@ def test_rules_name_their_outcomes(claim):
 @pytest.mark.slow
 def test_the_score_table_of_the_book_has_every_claim_with_a_verdict_and_a_control(smoke_book):
     figures = smoke_book[0] / "figures" / "smoke"
-    scores = pd.read_csv(figures / "00_scores.csv")
+    scores = pd.read_csv(figures / "99_scores.csv")
     assert scores["claim"].tolist() == [f"{c.page[:2]} {c.id}" for c in claims.CLAIMS]
-    for column, words in {
-            "verdict": paper.VERDICTS, "control": paper.OUTCOMES}.items():
-        assert scores[column].str.match(rf"\[({'|'.join(words)})\]").all()
+    assert scores["verdict"].str.match(rf"\[({'|'.join(paper.VERDICTS)})\]").all()
+    outcomes = pd.read_csv(figures / "99_controls.csv")["outcome"]
+    assert outcomes.str.match(rf"\[({'|'.join(paper.OUTCOMES)})\]").all()
+    stated = pd.read_csv(figures / "00_claims.csv")
+    assert stated["claim"].tolist() == [c.statement for c in claims.CLAIMS]
     for c, figure in zip(claims.CLAIMS, scores["figure"], strict=True):
         assert figure == f"{{numref}}`Fig. %s <fig-{c.figure}>`" and (figures / f"{c.figure}.svg").is_file()
-    tables = pd.read_csv(figures / "00_tables.csv")
+    tables = pd.read_csv(figures / "99_tables.csv")
     assert tables["table"].tolist() == list(claims.TABLES)
     assert tables["page"].str.match(r"\[0\d_\w+\]\(0\d_\w+\.ipynb\)").all()

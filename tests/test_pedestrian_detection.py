@@ -212,6 +212,10 @@ def test_the_tables_of_two_runs_come_from_their_records(tmp_path):
     main = c.fractions[0]
     table = pedestrian_detection.rate_table(rows, main, ["csp"], ["nothing", "random", "flip"])
     assert set(table["setup"]) <= set(miss_rate.SETUPS) and table["kind"].tolist()[:3] == ["nothing", "random", "flip"]
+    points = pedestrian_detection.rate_changes(rows, main, ["random", "flip"]).set_index(["setup", "kind"])["mean"]
+    means = table.set_index(["setup", "kind"])["mean"]
+    for setup, kind in points.index:
+        assert points[setup, kind] == pytest.approx(means[setup, kind] - means[setup, "nothing"])
     pixel = pedestrian_detection.pixel_changes(rows, shifts)
     changes = [abs(shift["All"] - run.results["rows"][0]["All"]) for run in runs for shift in run.results["shifts"]]
     assert pixel["csp", "All"] == max(changes)

@@ -190,7 +190,7 @@ def test_streets_stand_in_for_people_if_a_page_shows_recorded_results(tmp_path, 
     assert isinstance(splits, imageset.StandIn) and len(splits.train) < 30
     assert splits.train.images.shape[-2:] == (32, 64)
     assert splits.train.labels.shape[1] == splits.test.labels.shape[1]
-    assert capsys.readouterr().out == (f"citypersons is not under {tmp_path}; in the demonstrations, streets stand "
+    assert capsys.readouterr().out == ("citypersons is not in the data folder; in the demonstrations, streets stand "
                                        "in for it\n")
 
 

@@ -705,6 +705,7 @@ def test_the_ladders_in_words_and_how_often_random_weights_draw_better():
     assert posenet_readout.ladders_in_words(rows) == (
         "SPC on H, first row to last: Table 2a 0.10 to 0.30, Table 2b 0.10 to 0.70, Table 3 0.10 to 0.10, "
         "Table 6 0.80 to 0.80")
+    assert posenet_readout.ladders_in_words(rows, ["3"]) == "SPC on H, first row to last: Table 3 0.10 to 0.10"
     assert posenet_readout.random_above_trained(rows) == (2, 10)   # H of the small VGG, 0.4 against 0.3, and V
 
 

@@ -268,6 +268,17 @@ def test_the_loss_of_either_half():
     assert curve["percent"].eq(10).all()
 
 
+def test_the_loss_of_a_region():
+    rows = pd.DataFrame([("nothing", 0.0, 50, 40), ("flip", 0.1, 42, 39), ("random", 0.1, 47, 36),
+                         ("random", 0.1, 45, 38), ("shift", 0.1, 0, 0)],
+                        columns=["kind", "fraction", "centre", "periphery"]).assign(network="plain", seed=0)
+    others = rows.assign(network="circular_padding", centre=0, periphery=0)
+    curve = region_attack.region_curve(pd.concat([rows, others]), ["flip", "random"], ["centre", "periphery"])
+    assert curve.set_index(["region", "kind"])["mean"].to_dict() == {
+        ("centre", "flip"): 8, ("centre", "random"): 4, ("periphery", "flip"): 1, ("periphery", "random"): 3}
+    assert curve["percent"].eq(10).all() and curve["n"].eq(1).all()
+
+
 def test_a_plan_has_both_sides_at_every_fraction(pictures):
     c = replace(CONFIG, fractions=(0.25, region_attack.REGION_FRACTION, 0.3, 0.5), n_random_sets=1)
     conv = torch.nn.Conv2d(3, 16, 3, padding=1)

@@ -491,7 +491,7 @@ def measure_name(measure: str) -> str:
 _TABLE_2 = ("ICCV 2021, Table 2",)
 AUGSHIFT_CONSISTENCY = Claim(
     "augshift-consistency", "05_augshift",
-    "AugShift makes a network say the same of an image that is shifted by a few pixels more often.",
+    "With AugShift, a network gives the same answer for an image shifted by a few pixels more often.",
     "ICCV 2021, Table 2", "Cons.8: CIFAR-10 90.8 → 94.8 %, CIFAR-100 70.1 → 85.6 %, ImageNet 89.5 → 90.2 %",
     _judge_consistency,
     "the rival explanation that a network becomes consistent by seeing shifted crops, and not by the term that draws "

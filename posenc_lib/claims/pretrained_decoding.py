@@ -261,13 +261,13 @@ _CONTROL = (
 
 PRETRAINED_LOCATION = Claim(
     "pretrained-location", _PAGE,
-    "A network trained for classification tells the location of an image from its averaged channels, though nobody "
-    "asked it to; with the channels shuffled it does not.",
+    "From a frozen network trained for classification, the location of an image can be decoded from the averaged "
+    "channels, and not once the channels are shuffled.",
     _SOURCE, "", _location, _CONTROL, _random_weights, "04_by_stage", _TABLES, minimum=CLASSIFICATION_MINIMUM)
 SEGMENTATION_LOCATION = Claim(
     "segmentation-location", _PAGE,
-    "A network trained for segmentation tells the location of an image from its averaged channels too; with the "
-    "channels shuffled it does not.",
+    "From a frozen network trained for segmentation, the location of an image can be decoded from the averaged "
+    "channels, and not once the channels are shuffled.",
     _SOURCE, "", _location, _CONTROL, _random_weights, "04_by_stage", _TABLES, minimum=SEGMENTATION_MINIMUM)
 
 CLAIMS = (PRETRAINED_LOCATION, SEGMENTATION_LOCATION)

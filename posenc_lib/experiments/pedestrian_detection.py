@@ -466,6 +466,17 @@ def rate_table(rows: pd.DataFrame, main: int | float, order: Sequence[str], kind
     return table.sort_values(["detector", "setup", "kind"]).astype(dict.fromkeys(orders, str))
 
 
+def rate_changes(rows: pd.DataFrame, main: int | float, kinds: Sequence[str]) -> pd.DataFrame:
+    """Points by which an ablation at fraction `main` changes the miss rate of a detector, by set-up and kind.
+
+    rows  the "rows" of all runs of one detector (`ablation.rows_of`)
+    """
+    values = rows[rows["fraction"].isin([0.0, main])].melt(["kind", "seed"], list(SETUPS), "setup").dropna()
+    per_seed = values.groupby(["kind", "setup", "seed"], sort=False)["value"].mean().unstack("kind")
+    changes = per_seed[list(kinds)].sub(per_seed["nothing"], axis=0).melt(ignore_index=False).reset_index().dropna()
+    return ablation.summarise(changes, ["setup", "kind"], "value")
+
+
 def pixel_changes(rows: pd.DataFrame, shifts: pd.DataFrame) -> pd.Series:
     """The largest change of the miss rate by a shift by one pixel, in points, by detector and set-up."""
     nothing = rows[rows["kind"] == "nothing"].set_index(["detector", "seed"])

@@ -609,6 +609,20 @@ def side_curve(rows: pd.DataFrame) -> pd.DataFrame:
     return curve.assign(percent=100 * curve["fraction"])
 
 
+def region_curve(rows: pd.DataFrame, kinds: Sequence[str], regions: Sequence[str]) -> pd.DataFrame:
+    """Points of mean IoU that a region loses by fraction of the channels, of each kind of ablation, summarised over the
+    seeds of the plain network; a row per region, kind and fraction.
+    """
+    rows = rows[rows["network"] == "plain"]
+    intact = rows[rows["kind"] == "nothing"].set_index("seed")
+    chosen = rows[rows["kind"].isin(kinds)]
+    lost = pd.concat([chosen[["kind", "fraction", "seed"]].assign(
+        region=region, lost=chosen["seed"].map(intact[region]) - chosen[region]) for region in regions])
+    per_seed = lost.groupby(["region", "kind", "fraction", "seed"], as_index=False, sort=False)["lost"].mean()
+    curve = ablation.summarise(per_seed, ["region", "kind", "fraction"], "lost")
+    return curve.assign(percent=100 * curve["fraction"])
+
+
 def agreement_tables(runs: Sequence[records.Record]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Spearman's correlation, and shared top channels, of every pair of rankings: means over runs, one matrix each."""
     pairs = pd.concat([pd.DataFrame(r.results["agreement"]) for r in runs])

@@ -21,6 +21,5 @@ def load_for(workspace: Workspace, name: str, *, boxes: bool = False, size: int 
         if not workspace.on_file:
             raise
         splits = registry.stand_in(name, boxes=boxes, size=size)
-        progress.log(f"{name} is not under {workspace.data}; in the demonstrations, {splits.train.name} stand in for "
-                     "it")
+        progress.log(f"{name} is not in the data folder; in the demonstrations, {splits.train.name} stand in for it")
         return splits

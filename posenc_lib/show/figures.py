@@ -19,12 +19,16 @@ from posenc_lib.measure.canvas import POSITION_MAPS
 from posenc_lib.show import style
 from posenc_lib.show.style import CHANCE, COLOURS, HEAD_MARKERS, MAP_COLOURS, PADDING_COLOURS, PAPER
 
+Looks = Mapping[Hashable, tuple[ColorType, str]]    # kind -> colour and marker
 BESIDE = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}    # a legend to the right of the axes
 VERDICT_MARKS = {
     claim.REPRODUCED: ("o", COLOURS[2]), claim.SUBSTITUTE: ("o", COLOURS[2]), claim.NEAR: ("o", COLOURS[2]),
     claim.IN_DIRECTION: ("^", COLOURS[0]), claim.INCONCLUSIVE: ("D", COLOURS[7]), claim.CONTRADICTED: ("X", COLOURS[3]),
     claim.NOT_TESTABLE: ("s", COLOURS[7]), claim.NOT_RUN: ("_", COLOURS[7]),
 }
+PROBE_LOOKS = {   # of heads on frozen networks (pages 04 and 08): format, colour, colour of the marker's face
+    "in_order": ("o-", COLOURS[0], None), "in_order_random": ("o--", COLOURS[0], "white"),
+    "shuffled": ("s-", "0.4", None), "few_channels": ("D-", COLOURS[9], None), "permuted_labels": ("^-", "0.65", None)}
 OUTCOME_MARKS = {claim.RULED_OUT: ("o", COLOURS[2]), claim.RIVAL_HOLDS: ("X", COLOURS[3]),
                  claim.UNDECIDED: ("D", COLOURS[7]), claim.NOT_TRIED: ("_", COLOURS[7]), "–": ("_", COLOURS[7])}
 
@@ -184,17 +188,23 @@ def selectivity_curve(deciles: Sequence[float], ax: Axes, **line) -> Axes:
 
 
 def scores_by_map(summary: pd.DataFrame, ax: Axes, networks: Sequence[str] | None = None) -> Axes:
-    """SPC on each target map, a marker per network with its interval; the paper's VGG-16 dashed.
+    """SPC on each target map, a marker per network with its interval, open for random weights; the paper's VGG-16
+    dashed.  A network is its architecture and, after a comma, its weights; one architecture has one colour.
 
     summary   network, target, mean, low, high, paper_spc (nan if the paper has none)
     networks  all that the figure shows, in order, so that panels with some of them use the same markers
     """
     networks = summary["network"].unique() if networks is None else networks
+    architectures = list(dict.fromkeys(network.partition(", ")[0] for network in networks))
     x = np.arange(len(POSITION_MAPS))
     for n, network in enumerate(networks):
         rows = summary[summary["network"] == network].set_index("target").reindex(POSITION_MAPS)
         offset = 0.7 * ((n + 0.5) / len(networks) - 0.5)
-        _estimates(ax, x + offset, rows, "osD^vP*X<>"[n % 10], COLOURS[n % 10], network, markersize=6)
+        architecture, _, weights = network.partition(", ")
+        look = architectures.index(architecture) % len(style.NETWORK_COLOURS)
+        _estimates(ax, x + offset, rows, "oDs^v"[look], style.NETWORK_COLOURS[look], network, markersize=6)
+        if weights == "random":
+            ax.lines[-1].set_markerfacecolor("white")
     paper = summary.groupby("target")["paper_spc"].max().reindex(POSITION_MAPS)
     ax.hlines(paper, x - 0.4, x + 0.4, **PAPER, label="paper, VGG-16")
     ax.axhline(0, **CHANCE)
@@ -225,7 +235,8 @@ def scores_by_padding(summary: pd.DataFrame, single: pd.DataFrame, ax: Axes) -> 
 
 
 def score_ladder(summary: pd.DataFrame, variants: Sequence[str], ax: Axes, beside: pd.DataFrame | None = None) -> Axes:
-    """SPC from one variant to the next, a line per target map: runs with their interval, the paper dashed.
+    """SPC from one variant to the next, a line per target map, named at its end: runs with their interval, the paper
+    dashed.
 
     summary   variant, target, mean, low, high, paper_spc
     variants  in order; each is labelled with what follows the first comma of its display name
@@ -239,10 +250,15 @@ def score_ladder(summary: pd.DataFrame, variants: Sequence[str], ax: Axes, besid
         if beside is not None:
             others = beside[beside["target"] == target].set_index("variant").reindex(variants)
             ax.plot(x + 0.03, others["mean"], "o", color=MAP_COLOURS[target], markerfacecolor="white", markersize=5)
+    ends = summary[summary["variant"] == variants[-1]].sort_values("mean")
+    below = -np.inf
+    for target, end in zip(ends["target"], ends["mean"], strict=True):
+        below = max(end, below + 0.09)   # names do not overlap
+        ax.annotate(target, (len(variants) - 0.82, below), color=MAP_COLOURS[target], va="center", weight="bold")
     ax.axhline(0, **CHANCE)
     labels = [style.label(variant).partition(", ")[2].replace(" ", "\n") or "as it is" for variant in variants]
     ax.set_xticks(range(len(variants)), labels, fontsize="small")
-    ax.set(ylim=(-0.25, 1.03), xlim=(-0.3, len(variants) - 0.7))
+    ax.set(ylim=(-0.25, 1.03), xlim=(-0.3, len(variants) - 0.4))
     return ax
 
 
@@ -251,9 +267,10 @@ def accuracy_by_layer(summary: pd.DataFrame, ax: Axes) -> Axes:
 
     summary  layer (in order of depth), head, mean, low, high, chance, ceiling (percent)
     """
-    for n, head, rows, x in _dodged(summary, "layer", "head", 0.07, centre=1):
-        _estimates(ax, x, rows, "os^D"[n] + "-", COLOURS[n], head)
-    layers = summary.drop_duplicates("layer")
+    for _, head, rows, x in _dodged(summary, "layer", "head", 0.07, centre=1):
+        fmt, colour, face = PROBE_LOOKS[head]
+        _estimates(ax, x, rows, fmt, colour, head, face=face)
+    layers = summary.drop_duplicates("layer")   # the ceiling of the first head's network
     x = np.arange(len(layers))
     ax.hlines(layers["ceiling"], x - 0.5, x + 0.5, color="0.75", linewidth=4, zorder=0, label="ceiling")
     ax.axhline(summary["chance"].iloc[0], **CHANCE, label="chance")
@@ -262,14 +279,17 @@ def accuracy_by_layer(summary: pd.DataFrame, ax: Axes) -> Axes:
     return ax
 
 
-def dots_by_group(summary: pd.DataFrame, group: str, kind: str, ax: Axes, floor: float = -1) -> Axes:
+def dots_by_group(summary: pd.DataFrame, group: str, kind: str, ax: Axes, floor: float = -1,
+                  looks: Looks | None = None) -> Axes:
     """A quantity by group, a marker per kind with its interval, clipped from below at `floor`.
 
     summary  `group`, `kind`, mean, low, high
+    looks    kind -> colour and marker, if they are not to follow the order of the kinds
     """
     clipped = summary.assign(**{column: summary[column].clip(floor) for column in ("mean", "low", "high")})
     for n, label, rows, x in _dodged(clipped, group, kind, 0.2, centre=0.5):
-        _estimates(ax, x, rows, "os^D"[n], COLOURS[n], label, markersize=6)
+        colour, marker = (looks or {}).get(label, (COLOURS[n], "os^D"[n % 4]))
+        _estimates(ax, x, rows, marker, colour, label, markersize=6)
     ax.axhline(0, **CHANCE)
     groups = summary[group].unique()
     ax.set_xticks(range(len(groups)), map(style.label, groups), rotation=40, ha="right", fontsize="small")
@@ -366,14 +386,19 @@ def dots_by_method(summary: pd.DataFrame, single: pd.DataFrame, methods: Sequenc
     return ax
 
 
-def curves(summary: pd.DataFrame, x: str, kind: str, ax: Axes) -> Axes:
-    """A quantity against another, a line per kind with its interval.  summary: `x`, `kind`, mean, low, high"""
+def curves(summary: pd.DataFrame, x: str, kind: str, ax: Axes, looks: Looks | None = None) -> Axes:
+    """A quantity against another, a line per kind with its interval.
+
+    summary  `x`, `kind`, mean, low, high
+    looks    kind -> colour and marker, if they are not to follow the order of the kinds
+    """
     values = sorted(summary[x].unique())
     dodge = 0.04 * min(np.diff(values), default=1)   # keeps overlapping intervals apart
     for n, (label, rows) in enumerate(summary.groupby(kind, sort=False)):
         rows = rows.sort_values(x)
         at = rows[x] + dodge * (n - summary[kind].nunique() / 2)
-        _estimates(ax, at, rows, "os^Dv"[n % 5] + "-", COLOURS[n], label, linewidth=1.6, alpha=0.7)
+        colour, marker = (looks or {}).get(label, (COLOURS[n], "os^Dv"[n % 5]))
+        _estimates(ax, at, rows, f"{marker}-", colour, label, linewidth=1.6, alpha=0.7)
     ax.set_xticks(values)
     return ax
 
@@ -403,9 +428,10 @@ def dots_by_network(rows: pd.DataFrame, ax: Axes) -> Axes:
 
     rows  run, head, mean, low, high, chance, first (the first layer that the border affects, printed on the right)
     """
-    for n, head, of_head, y in _dodged(rows, "run", "head", 0.2, centre=1):
-        ax.hlines(y, of_head["low"], of_head["high"], color=COLOURS[n], linewidth=2)
-        ax.plot(of_head["mean"], y, "os^"[n], color=COLOURS[n], markersize=5, label=style.label(head))
+    for _, head, of_head, y in _dodged(rows, "run", "head", 0.2, centre=1):
+        (marker, *_), colour, _ = PROBE_LOOKS[head]
+        ax.hlines(y, of_head["low"], of_head["high"], color=colour, linewidth=2)
+        ax.plot(of_head["mean"], y, marker, color=colour, markersize=5, label=style.label(head))
     runs = rows.drop_duplicates("run")
     right = {"xycoords": ("axes fraction", "data"), "fontsize": "small"}
     for y, first in enumerate(runs["first"]):
@@ -432,13 +458,14 @@ def _dodged(summary: pd.DataFrame, category: str, kind: str, step: float,
 
 
 def _estimates(ax: Axes, x: np.ndarray | pd.Series, rows: pd.DataFrame, fmt: str, colour: ColorType, label: Hashable,
-               *, linewidth: int | float = 2, alpha: float | None = None, markersize: int = 5) -> None:
+               *, linewidth: int | float = 2, alpha: float | None = None, markersize: int = 5,
+               face: ColorType | None = None) -> None:
     """Plot means in the format `fmt` over their intervals.
 
     Unlike `errorbar`, accept a mean outside its interval, as a bootstrap can give.
     """
     ax.vlines(x, rows["low"], rows["high"], color=colour, linewidth=linewidth, alpha=alpha)
-    ax.plot(x, rows["mean"], fmt, color=colour, label=style.label(label), markersize=markersize)
+    ax.plot(x, rows["mean"], fmt, color=colour, label=style.label(label), markersize=markersize, markerfacecolor=face)
 
 
 def evidence_maps(maps: np.ndarray, ax: Axes) -> Axes:
@@ -531,12 +558,12 @@ def mirror_by_width(rows: pd.DataFrame, ax: Axes, floor: float = 1e-8) -> Axes:
     floor  smaller changes are drawn there
     Lines are means over seeds, dots single seeds.  Widths without an uneven layer are marked by a vertical line.
     """
-    for n, kind in enumerate(("flip", "mirrored_network", "symmetrised_flip")):
+    for kind in ("flip", "mirrored_network", "symmetrised_flip"):
+        colour, marker = style.KIND_LOOKS[kind]
         values = rows.assign(value=rows[kind].clip(floor))
         mean = values.groupby("columns")["value"].mean()
-        ax.plot(mean.index, mean, "os^"[n] + "-", color=COLOURS[n], linewidth=1.4, markersize=4,
-                label=style.label(kind))
-        ax.plot(values["columns"], values["value"], ".", color=COLOURS[n], markersize=3, alpha=0.6)
+        ax.plot(mean.index, mean, f"{marker}-", color=colour, linewidth=1.4, markersize=4, label=style.label(kind))
+        ax.plot(values["columns"], values["value"], ".", color=colour, markersize=3, alpha=0.6)
     for columns in rows.loc[rows["uneven"] == 0, "columns"].unique():
         ax.axvline(columns, color="0.8", linewidth=4, zorder=0)
     ax.set(yscale="log", ylim=(floor / 2, 5))
@@ -544,10 +571,11 @@ def mirror_by_width(rows: pd.DataFrame, ax: Axes, floor: float = 1e-8) -> Axes:
     return ax
 
 
-def networks_by_group(single: pd.DataFrame, group: str, kind: str, ax: Axes) -> Axes:
+def networks_by_group(single: pd.DataFrame, group: str, kind: str, ax: Axes, looks: Looks | None = None) -> Axes:
     """A quantity of single networks, side by side within their group, a marker per kind with its interval.
 
     single  `group`, `kind`, mean, low, high; one row per network and kind
+    looks   kind -> colour and marker, if they are not to follow the order of the kinds
     """
     groups, kinds = single[group].unique(), single[kind].unique()
     width = 0.84 / len(kinds)
@@ -555,8 +583,8 @@ def networks_by_group(single: pd.DataFrame, group: str, kind: str, ax: Axes) -> 
         for x, name in enumerate(groups):
             rows = single[(single[group] == name) & (single[kind] == label)]
             at = x - 0.42 + width * (n + (np.arange(len(rows)) + 0.5) / max(len(rows), 1))
-            _estimates(ax, at, rows, "os^D"[n], COLOURS[n], label if x == 0 else "_nolegend_", linewidth=1.2,
-                       markersize=4)
+            colour, marker = (looks or {}).get(label, (COLOURS[n], "os^D"[n % 4]))
+            _estimates(ax, at, rows, marker, colour, label if x == 0 else "_nolegend_", linewidth=1.2, markersize=4)
     ax.axhline(0, **CHANCE)
     ax.set_xticks(range(len(groups)), [str(style.label(name)).replace(" ", "\n") for name in groups], fontsize="small")
     ax.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
@@ -582,4 +610,50 @@ def accuracy_by_size(rows: pd.DataFrame, ax: Axes, hopeless: int | None = None) 
                 markerfacecolor="none", label=style.label(padding))   # nested, where they coincide
     ax.set(ylim=(min(40, rows["accuracy"].min() - 5), 104), xlim=(smallest - 3, largest + 3))
     ax.xaxis.set_major_locator(MultipleLocator(8))
+    return ax
+
+
+def seeds_by_group(groups: Mapping[str, Sequence[float]], ax: Axes, chance: float) -> Axes:
+    """A percentage of single networks as dots, one column for each group, with their mean beside them, and chance."""
+    for x, values in enumerate(groups.values()):
+        ax.plot([x] * len(values), values, "o", color=COLOURS[0], markersize=8, markerfacecolor="none")
+        if len(values):
+            ax.annotate(f"{np.mean(values):.0f} %", (x, np.mean(values)), (12, 0), textcoords="offset points",
+                        va="center")
+    ax.axhline(chance, **CHANCE)
+    ax.set_xticks(range(len(groups)), groups)
+    ax.set_xlim(-0.5, len(groups) - 0.2)
+    return ax
+
+
+def schematic(ax: Axes) -> Axes:
+    """From an image with its padding to the answer: padding, feature map, average of each channel, head."""
+    cells = np.zeros((8, 8))
+    cells[1:7, 1:7] = 0.35
+    cells[1:3, 1:3] = 1
+    ax.imshow(cells, cmap="Blues", extent=(0, 2, 0, 2), vmin=0, vmax=1.3)
+    ax.add_patch(plt.Rectangle((0.25, 0.25), 1.5, 1.5, fill=False, edgecolor="0.3"))
+    rng = np.random.default_rng(0)
+    for n in range(3):
+        x, y = 3.4 + 0.22 * n, 0.12 * (2 - n)
+        channel = np.full((6, 6), 0.25) + 0.05 * rng.random((6, 6))
+        channel[0, :] += 0.25 * (n != 1)
+        channel[:, 0] += 0.25 * (n != 0)
+        channel[:2, :2] += 0.4
+        ax.imshow(channel, cmap="Blues", extent=(x, x + 1.6, y, y + 1.6), vmin=0, vmax=1.3, zorder=2 + n)
+        ax.add_patch(plt.Rectangle((x, y), 1.6, 1.6, fill=False, edgecolor="0.3", zorder=2 + n))
+    for n, value in enumerate((0.9, 0.5, 0.7, 0.3)):
+        ax.add_patch(plt.Rectangle((6.9, 1.5 - 0.45 * n), 0.45, 0.4, facecolor=plt.cm.Blues(value), edgecolor="0.3"))
+    for start, end in ((2.15, 3.25), (5.65, 6.75), (7.5, 8.8)):
+        ax.annotate("", (end, 0.95), (start, 0.95), arrowprops={"arrowstyle": "->", "color": "0.3"})
+    for x, title, below in ((1, "image and padding", "the border is marked"),
+                            (4.5, "feature map", "where the picture is"),
+                            (7.12, "averages", "how much, by channel"),
+                            (9.7, "head", "reads them in order")):
+        ax.text(x, 2.25, title, ha="center", weight="bold", fontsize="medium")
+        ax.text(x, -0.4, below, ha="center", fontsize="small", color="0.3")
+    ax.text(9.7, 0.95, "top left", ha="center", va="center", fontsize="medium",
+            bbox={"boxstyle": "round", "facecolor": "white", "edgecolor": "0.3"})
+    ax.set(xlim=(-0.6, 11), ylim=(-0.6, 2.6), aspect="equal")
+    ax.set_axis_off()
     return ax

@@ -1,10 +1,10 @@
 """Figures made of pictures: feature maps, picture grids, boxes, label maps."""
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Patch, Rectangle
 
 from posenc_lib.data import streets
@@ -45,18 +45,27 @@ def padded_squares(padded: Mapping[str, np.ndarray], margin: int) -> Figure:
     return fig
 
 
-def feature_maps(rows: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
-    """A grid of feature maps, row label -> column label -> map; the maps of a row share one grey scale.
+def feature_maps(rows: Mapping[str, Mapping[str, np.ndarray]], signed: Collection[str] = ()) -> Figure:
+    """A grid of feature maps, row label -> column label -> map; the maps of a row share one scale, of grey or, around
+    0, of red and blue.
 
+    signed  labels of the rows in red (above 0) and blue (below)
     A column named after a padding mode is framed in its colour.
     """
-    n = max(len(row) for row in rows.values())
-    fig, axes = plt.subplots(len(rows), n, figsize=(1.5 * n + 0.4, 1.6 * len(rows)), squeeze=False,
-                             layout="constrained")
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    fig, axes = plt.subplots(len(rows), len(columns), squeeze=False, layout="constrained",
+                             figsize=(1.5 * len(columns) + 0.4, 1.6 * len(rows)))
     for number, (axes_row, (label, maps)) in enumerate(zip(axes, rows.items(), strict=True)):
-        low, high = np.percentile(np.concatenate([np.ravel(m) for m in maps.values()]), (0.5, 99.5))
-        for ax, (column, values) in zip(axes_row, maps.items(), strict=True):
-            ax.imshow(values, cmap="gray", vmin=low, vmax=high)
+        values = np.concatenate([np.ravel(m) for m in maps.values()])
+        low, high = np.percentile(values, (0.5, 99.5))
+        if label in signed:
+            high = np.percentile(np.abs(values), 99.5) or 1
+            low = -high
+        for ax, column in zip(axes_row, columns, strict=True):
+            if column not in maps:
+                ax.set_axis_off()
+                continue
+            ax.imshow(maps[column], cmap="vlag" if label in signed else "gray", vmin=low, vmax=high)
             ax.spines[:].set_visible(False)
             ax.add_patch(Rectangle(   # just outside the border pixels, which the figure is about
                 (-0.015, -0.015), 1.03, 1.03, transform=ax.transAxes, clip_on=False, fill=False, linewidth=3,
@@ -89,6 +98,30 @@ def picture_grid(rows: Mapping[str, Mapping[str, np.ndarray]],
     return fig
 
 
+def zoomed(pictures: Mapping[str, np.ndarray], details: Mapping[str, np.ndarray], window: tuple[slice, slice],
+           fig: Figure | SubFigure) -> np.ndarray:
+    """Pictures in a row, each with the same window enlarged below it; returns their axes, (2, picture).
+
+    pictures  title -> picture (row, col, rgb), 0..1
+    details   title -> what the window shows, of the picture's size, where it is not the picture itself
+    window    rows and columns, framed in the pictures
+    """
+    rows, cols = window
+    height, width = np.shape(next(iter(pictures.values())))[:2]
+    ratios = height / width, (rows.stop - rows.start) / (cols.stop - cols.start)
+    axes = fig.subplots(2, len(pictures), squeeze=False, height_ratios=ratios)
+    for (above, below), (title, picture) in zip(axes.T, pictures.items(), strict=True):
+        above.imshow(picture)
+        above.set_title(title, fontsize="small")
+        above.add_patch(Rectangle((cols.start - 0.5, rows.start - 0.5), cols.stop - cols.start,
+                                  rows.stop - rows.start, fill=False, edgecolor="white", linewidth=1.5))
+        below.imshow(details.get(title, picture)[window])
+        for ax in (above, below):
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+    return axes
+
+
 def boxes(ax: Axes, boxes: np.ndarray, styles: Sequence[str] | None = None,
           scores: Sequence[float] | None = None) -> None:
     """Draw boxes (left, top, width, height) on a picture, each in its line style, fainter for lower scores (0..1)."""
@@ -115,4 +148,4 @@ def class_legend(fig: Figure, classes: Sequence[str], numbers: Sequence[int]) ->
     """Add a legend of label-map colours below a figure, for the given class numbers."""
     colours = class_colours(classes)
     fig.legend(handles=[Patch(color=colours[n], label=classes[n]) for n in numbers], loc="outside lower center",
-               ncols=7, fontsize="x-small")
+               ncols=6, fontsize="small")

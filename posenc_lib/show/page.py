@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -38,6 +38,7 @@ MISSING = "–"
 BLANK = base64.b64encode(   # stands in for a figure that has not been run
     b'<svg xmlns="http://www.w3.org/2000/svg" width="480" height="60"><rect x="1" y="1" width="478" height="58" '
     b'fill="none" stroke="#767676" stroke-dasharray="6 4"/></svg>').decode()
+LINK = re.compile(r"\[([^]]*)\]\([^)]*\)")
 ROLE = re.compile(r"\[([^]]*)\]\{[^}]*\}|\{\w+\}`([^`]*)`")   # MyST for the book alone: [word]{.class}, {role}`word`
 
 
@@ -51,16 +52,18 @@ def provenance(workspace: Workspace, splits: Splits) -> str:
 
 
 def claim_box(*claims: Claim) -> None:
-    """Display the paper's claims, and the rules that judge each claim and its control."""
-    parts = [{"Source": f"{c.reference}.", "Rule": c.rule, "Control": f"{c.control}. {c.control_rule}",
-              "Rules fixed": f"{c.fixed}."} for c in claims]
+    """Display the paper's claims and, folded, the rules that judge each claim and its control."""
+    parts = [{"Rule": c.rule, "Control": f"{c.control}. {c.control_rule}", "Rules fixed": f"{c.fixed}."}
+             for c in claims]
     markdown = "\n".join(
-        f":::{{admonition}} Claim `{c.id}`\n:class: claim\n{c.statement}\n\n"
-        + "\n\n".join(f"**{name}:** {text}" for name, text in part.items()) + "\n:::\n"
+        f"::::{{admonition}} Claim `{c.id}`\n:class: claim\n{c.statement}\n\n*{c.reference}.*\n\n"
+        ":::{admonition} How it is judged\n:class: dropdown\n"
+        + "\n\n".join(f"**{name}:** {text}" for name, text in part.items()) + "\n:::\n::::\n"
         for c, part in zip(claims, parts, strict=True))
     as_html = "".join(
-        f"<p><b>Claim <code>{c.id}</code>.</b> {html.escape(c.statement)}</p><ul>"
-        + "".join(f"<li><b>{name}:</b> {html.escape(text)}</li>" for name, text in part.items()) + "</ul>"
+        f"<p><b>Claim <code>{c.id}</code>.</b> {html.escape(c.statement)} <i>{html.escape(c.reference)}.</i></p>"
+        "<details><summary>How it is judged</summary><ul>"
+        + "".join(f"<li><b>{name}:</b> {html.escape(text)}</li>" for name, text in part.items()) + "</ul></details>"
         for c, part in zip(claims, parts, strict=True))
     _display(markdown, as_html, "\n".join(c.statement for c in claims))
 
@@ -81,7 +84,7 @@ def show(fig: Figure, name: str, caption: str, alt: str, *, workspace: Workspace
     markdown = (f"```{{figure}} figures/{name}.svg\n:name: fig-{name}\n:alt: {quoted}\n\n"
                 f"{_line(caption)}\n\n{_downloads(name, *kinds)}\n```\n")
     as_html = (f'<figure><img alt="{html.escape(alt)}" src="data:image/png;base64,{png}" style="max-width:100%">'
-               f"<figcaption>{html.escape(_line(caption))}</figcaption></figure>")
+               f"<figcaption>{_caption('figure', name, caption)}</figcaption></figure>")
     _display(markdown, as_html, f"{caption}\n({alt})")
 
 
@@ -102,6 +105,32 @@ def not_run(labels: Sequence[str], sentence: str, reason: str = "") -> None:
         _display(markdown, f"<p>{html.escape(_line(sentence))}</p>", sentence)
     if reason or not labels:
         _display(f"*{text}*\n", f"<p><i>{html.escape(text)}</i></p>", text)
+
+
+def cards(pages: Sequence[Path], built: Collection[str]) -> None:
+    """Display pages as cards: title, the answer and figure of the box at its top, and how long it runs.
+
+    pages  sources of pages, NN_name.py
+    built  names of the pages that can be linked to
+    """
+    markdown, rows = ["::::{grid} 1 2 2 2\n:gutter: 3\n"], []
+    for source in pages:
+        cell = re.search(r"(?ms)^# %% \[markdown\]$(.*?)^# %%", source.read_text())[1]
+        text = LINK.sub(r"\1", re.sub(r"(?m)^# ?>? ?", "", cell))
+        title = re.search(r"(?m)^# (.*)$", text)[1]
+        answer = re.search(r"(?s)\*\*In short\*\*.*?^\*\*(.*?)\*\*", text, re.MULTILINE)
+        image = re.search(r"!\[(.*?)\]\(\.\./figures/paper/(.*?)\)", cell)
+        minutes = re.search(r"\*Run it:\* `.*?`, (.*?)\.\n", text)
+        answer, minutes = (_line(found[1]) if found else "" for found in (answer, minutes))
+        link = f":link: {source.stem}\n:link-type: doc\n" if source.stem in built else ""
+        picture = f":img-top: reference/{image[2]}\n:img-alt: {image[1]}\n" if image else ""
+        text = "\n\n".join(part for part in (answer, minutes and f"*{minutes}*") if part)
+        markdown.append(f":::{{grid-item-card}} {title}\n{link}{picture}\n{text}\n:::\n")
+        shown = f'<img alt="{image[1]}" src="../figures/paper/{image[2]}" width="220">' if image else ""
+        name = f'<a href="{source.stem}.ipynb"><b>{html.escape(title)}</b></a>'
+        rows.append(f'<tr><td>{shown}</td><td style="text-align:left">{name}<br>{html.escape(answer)}<br>'
+                    f"<i>{html.escape(minutes)}</i></td></tr>")
+    _display("\n".join([*markdown, "::::\n"]), f"<table>{''.join(rows)}</table>", "\n".join(rows))
 
 
 def explorer(frames: Mapping[str, np.ndarray], caption: str) -> None:
@@ -127,15 +156,16 @@ def explorer(frames: Mapping[str, np.ndarray], caption: str) -> None:
 
 
 def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace, digits: int = 1,
-          widths: Sequence[int] = ()) -> None:
+          widths: Sequence[int] = (), hidden: Sequence[str] = ()) -> None:
     """Save a table and display it, numbered in the book; {numref}`tab-NAME` refers to it.
 
     Numbers are displayed with `digits` decimals and missing values as a dash; the csv has six significant digits.
     widths  relative widths of the columns; the table then extends into the book's margin
+    hidden  columns that are in the csv alone
     """
     folder = _folder(workspace)
     frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
-    cells = frame.map(lambda value: _cell(value, digits))
+    cells = frame.drop(columns=list(hidden)).map(lambda value: _cell(value, digits))
     plain = cells.map(lambda cell: ROLE.sub(r"\1\2", cell))
     (folder / f"{name}.md").write_text(markdown_table(plain))
     text = io.StringIO()
@@ -143,7 +173,7 @@ def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace,
     layout = f":widths: {' '.join(map(str, widths))}\n:class: full-width\n" if widths else ""
     markdown = (f"```{{csv-table}} {_line(caption)}\n:name: tab-{name}\n:header-rows: 1\n{layout}\n{text.getvalue()}"
                 f"```\n\n{_downloads(name, 'csv', 'md')}\n")
-    _display(markdown, f"<p>{html.escape(_line(caption))}</p>{plain.to_html(index=False)}", text.getvalue())
+    _display(markdown, f"<p>{_caption('table', name, caption)}</p>{plain.to_html(index=False)}", text.getvalue())
 
 
 def against_paper(reference: Mapping[Claim, Judged], here: Mapping[Claim, Judged], name: str, *,
@@ -218,6 +248,12 @@ def _downloads(name: str, *kinds: str) -> str:
     return "{.downloads}\nDownload: " + " · ".join(f"{{download}}`{kind} <figures/{name}.{kind}>`" for kind in kinds)
 
 
+def _caption(kind: str, name: str, text: str) -> str:
+    """A caption for JupyterLab, which does not number figures and tables: there they go by name."""
+    plain = ROLE.sub(r"\1\2", _line(text))
+    return f"<b>{kind.capitalize()} {name}.</b> {html.escape(plain)}"
+
+
 def _folder(workspace: Workspace) -> Path:
     workspace.figures.mkdir(parents=True, exist_ok=True)
     return workspace.figures
@@ -230,4 +266,6 @@ def _line(text: str) -> str:
 def _cell(value, digits: int) -> str:
     if pd.isna(value):
         return MISSING
-    return f"{value:.{digits}f}" if isinstance(value, float) else str(value).replace(" %", "\u00a0%")
+    if isinstance(value, float):
+        return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")   # a true minus, and none before 0.0
+    return str(value).replace(" %", "\u00a0%")

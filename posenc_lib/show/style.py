@@ -14,7 +14,23 @@ from posenc_lib.nets.padding import PADDING_MODES
 COLOURS = sns.color_palette("colorblind")
 PADDING_COLOURS = dict(zip(PADDING_MODES, cycle(COLOURS[n] for n in (0, 1, 2, 4, 6, 3, 5, 7, 8, 9)), strict=False))
 MAP_COLOURS = dict(zip(POSITION_MAPS, (COLOURS[n] for n in (3, 5, 9, 7, 8)), strict=True))   # target maps of page 02
+NETWORK_COLOURS = ("0.35", "#332288", "#882255", "#117733", "#999933")   # architectures of page 02, by order
 HEAD_MARKERS = {"gapnet": "o", "permutenet": "s"}
+# Colour and marker of ablated sets and rankings (pages 06 and 07): red for the flip response and what is made of it,
+# grey for random sets, brown for activation.  Networks that differ in their padding have its colour.
+DARK_RED, LIGHT_RED = "#7d2a00", "#eda47f"
+KIND_LOOKS = {
+    "nothing": ("0.1", "X"), "random": ("0.6", "s"), "rms_matched": ("0.35", "D"), "flip": (COLOURS[3], "o"),
+    "flip_mean": (LIGHT_RED, "o"), "only_there": (LIGHT_RED, "^"), "signed": (DARK_RED, "o"),
+    "targeted": (DARK_RED, "o"), "other": (LIGHT_RED, "v"), "left": (DARK_RED, "<"), "right": (LIGHT_RED, ">"),
+    "rms_activation": (COLOURS[5], "^"), "active": (COLOURS[5], "s"), "shift": (COLOURS[9], "P"),
+    "decodability": (COLOURS[6], "<"), "lowest_flip": ("#1f7a8c", "v"),
+    "mirrored_network": (COLOURS[9], "s"), "symmetrised_flip": ("0.35", "^"),
+    "plain": (PADDING_COLOURS["zeros"], "o"), "circular_padding": (PADDING_COLOURS["circular"], "s"),
+}
+METHOD_COLOURS = {   # of page 05, none of them a padding mode's but that of circular padding
+    "baseline": "0.3", "two_crops": COLOURS[5], "augshift": COLOURS[9], "blurpool": "#999933",
+    "blurpool_augshift": "#882255", "circular_padding": PADDING_COLOURS["circular"], "polyphase": "black"}
 PAPER = {"color": "0.25", "linestyle": "--", "linewidth": 1.2}    # the paper's value
 CHANCE = {"color": "0.45", "linestyle": ":", "linewidth": 1.4}    # chance level
 
@@ -23,7 +39,7 @@ NAMES = {
     # heads and probes
     "gapnet": "GAPNet", "permutenet": "PermuteNet", "posenet": "PosENet",
     "in_order": "in order", "shuffled": "shuffled", "permuted_labels": "permuted labels",
-    "few_channels": "in order, few channels",
+    "few_channels": "in order, few channels", "in_order_random": "in order, random weights",
     # padding modes and border fills
     "zeros": "zero", "constant": "black", "as_built": "as built", "true_surroundings": "true surroundings",
     # tasks
@@ -54,6 +70,7 @@ NAMES = {
     # sets of ablated channels (pages 06 to 08)
     "nothing": "nothing", "random": "random", "rms_matched": "random, RMS-matched",
     "flip_mean": "flip response, set to mean", "only_there": "flip response, only there",
+    "targeted": "targeted half", "other": "other half",
     # segmentation networks (page 06) and detectors (page 07)
     "plain": "plain", "trained": "as trained", "never_flipped": "never mirrored", "without_skip": "without the skip",
     "faster": "Faster R-CNN", "cascade": "Cascade R-CNN", "csp": "CSP",

@@ -7,3 +7,14 @@ def markdown_table(frame: pd.DataFrame) -> str:
     rows = [[str(cell).replace("|", r"\|") for cell in row] for row in (frame.columns, *frame.to_numpy())]
     rows.insert(1, ["---"] * len(frame.columns))
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def with_interval(row, digits: int = 1) -> str | None:
+    """A row's mean with its interval, as in "70.4 [54.4, 86.3]"; without bounds the mean alone; None without a mean.
+
+    row  mean, low, high, as from `DataFrame.itertuples`
+    """
+    if pd.isna(row.mean):
+        return None
+    mean, low, high = (f"{value:.{digits}f}".replace("-", "\u2212") for value in (row.mean, row.low, row.high))
+    return mean if pd.isna(row.low) else f"{mean} [{low}, {high}]"

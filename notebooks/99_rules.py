@@ -1,0 +1,97 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Rules, controls and runs: how each claim was judged
+#
+# The verdicts of this book follow rules that were written down before they were applied; the last column of
+# [table 99_controls](#tab-99_controls) says when. This page has all of them, with the controls, the numbers they rest on and the runs
+# behind the numbers. Each claim is explained on its own page.
+
+# %% Parameters tags=["parameters", "remove-input"]
+profile = "quick"     # smoke | quick | paper
+data_root = ""        # not used on this page, but every page has this parameter
+out = ""              # folder of the pages' records and figures; "" is the project folder
+
+# %% Imports tags=["remove-input"]
+import pandas as pd
+
+from posenc_lib import claims
+from posenc_lib.run import config
+from posenc_lib.show import figures, page, style
+
+workspace = config.Workspace(profile, data_root, out)
+style.use_style()
+
+# %% [markdown]
+# ## Verdicts at a glance
+#
+# A claim can be reproduced and its interpretation still be wrong. So each claim has a control that tries the most plausible rival
+# explanation: look for a circle on the left and a cross on the right.
+
+# %% tags=["remove-input"]
+scores = page.score_table(workspace)
+fig = figures.verdict_strip(scores["claim"], scores["verdict"], scores["outcome"])
+page.show(fig, "99_verdicts", """The verdict on each claim and the outcome of its control, from the
+    committed reference runs: the papers' scale where there is such a run, otherwise the largest run
+    on a CPU.""",
+          "One row per claim, with a mark in the column of its verdict and one for its control.",
+          workspace=workspace)
+
+# %% [markdown]
+# ## The numbers behind the verdicts
+#
+# *Paper* is the printed value. *Reference runs* are on file in `records/paper` and `records/cpu`; the verdict rests on them alone. *This run* is the
+# one that built this book: small networks, which check that the code does on your machine what it should.
+
+# %% tags=["remove-input"]
+marked = scores.assign(
+    verdict=scores["verdict"].map(page.badge), outcome=scores["outcome"].map(page.badge)
+)
+columns = ["claim", "paper", "reference", "verdict", "this run", "figure"]
+page.table(marked[columns].rename(columns={"reference": "reference runs"}), "99_scores",
+           "Every claim: its number in the paper, in the reference runs and in this run, and its "
+           "verdict.",
+           workspace=workspace, widths=(14, 18, 25, 15, 20, 8))
+
+# %% [markdown]
+# ## What could have overturned each interpretation
+
+# %% tags=["remove-input"]
+page.table(marked[["claim", "control", "outcome", "evidence", "fixed"]], "99_controls",
+           "The control of each claim in the reference runs, with the numbers that its outcome "
+           "rests on, "
+           "and when the rules of claim and control were fixed.",
+           workspace=workspace, widths=(14, 27, 12, 35, 12))
+
+# %% [markdown]
+# ## What was run
+
+# %% tags=["remove-input"]
+runs = scores[["page", "run", "run here"]].drop_duplicates()
+page.table(runs.rename(columns={"run": "reference runs", "run here": "this run"}), "99_runs",
+           "Data, networks, schedules, devices and numbers of seeds.", workspace=workspace)
+
+# %% [markdown]
+# ## Where to find each table of the papers
+#
+# Each row of the papers' results tables, and of the figures that stand in for one, is reproduced on one page.
+
+# %% tags=["remove-input"]
+built = set(scores.loc[scores["verdict"] != page.NOT_RUN, "page"])
+rows = [{"table": table, "rows": "; ".join(map(style.label, keys)),
+         "page": f"[{name}]({name}.ipynb)" if name in built else name}
+        for table, keys in claims.TABLES.items() for name in claims.pages_of(table)]
+page.table(pd.DataFrame(rows), "99_tables", "The page that reproduces each table of the papers.",
+           workspace=workspace)
+
+# %% [markdown]
+# ## The rules
+
+# %% tags=["remove-input"]
+page.claim_box(*claims.CLAIMS)

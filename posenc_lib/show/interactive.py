@@ -1,0 +1,106 @@
+"""An experiment to play with: drag a picture over a canvas and watch what is left of its place after pooling.
+
+All results are computed beforehand and embedded, so it works in JupyterLab and, without a server, in the book.
+"""
+import html
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from IPython.display import HTML, display
+
+_BODY = """<figure class="explorer pooled" id="{id}">
+<div style="display:flex;flex-wrap:wrap;gap:1.2rem;align-items:flex-start">
+<canvas width="288" height="288" tabindex="0" role="img" aria-label="{label}"
+ style="touch-action:none;cursor:grab;border:1px solid #888;background:#777;max-width:100%"></canvas>
+<div style="flex:1;min-width:15rem">
+<p><label>padding <select>{options}</select></label> <button type="button">Shuffle the channels</button></p>
+<canvas width="420" height="110" role="img" aria-label="averages of the channels" style="max-width:100%"></canvas>
+<p aria-live="polite"></p></div></div><figcaption>{caption}</figcaption></figure>
+<script>(() => {{
+const data = {data}, figure = document.getElementById("{id}");
+const [board, bars] = figure.querySelectorAll("canvas"), choice = figure.querySelector("select");
+const button = figure.querySelector("button"), answer = figure.querySelector("[aria-live]");
+const n = data.positions, k = data.grid, scale = board.width / data.side, step = data.step;
+let place = [0, 0], order = null;
+const stamp = document.createElement("canvas");
+stamp.width = stamp.height = data.picture.length;
+const pixels = stamp.getContext("2d").createImageData(stamp.width, stamp.height);
+data.picture.flat().forEach((grey, i) => pixels.data.set([grey, grey, grey, 255], 4 * i));
+stamp.getContext("2d").putImageData(pixels, 0, 0);
+function draw() {{
+  const [row, col] = place, {{z, weights, bias}} = data.networks[choice.value];
+  const seen = z[row * n + col], used = order ? order.map(c => seen[c]) : seen;
+  const logits = bias.map((b, cell) => b + used.reduce((sum, value, c) => sum + value * weights[c][cell], 0));
+  const cell = logits.indexOf(Math.max(...logits)), half = data.picture.length / 2;
+  const [down, across] = [row, col].map(x => Math.floor((x * step + half) / data.side * k));
+  const true_cell = down * k + across;
+  const pen = board.getContext("2d"), size = board.width / k;
+  pen.clearRect(0, 0, board.width, board.height);
+  pen.imageSmoothingEnabled = false;
+  pen.drawImage(stamp, col * step * scale, row * step * scale, stamp.width * scale, stamp.height * scale);
+  pen.strokeStyle = "#bbb"; pen.lineWidth = 1;
+  for (let i = 1; i < k; i++) {{
+    pen.strokeRect(i * size, -2, 0, board.height + 4); pen.strokeRect(-2, i * size, board.width + 4, 0);
+  }}
+  pen.strokeStyle = "#e69f00"; pen.lineWidth = 5;
+  pen.strokeRect(cell % k * size + 3, Math.floor(cell / k) * size + 3, size - 6, size - 6);
+  const chart = bars.getContext("2d"), width = bars.width / used.length, middle = bars.height / 2;
+  chart.clearRect(0, 0, bars.width, bars.height);
+  chart.fillStyle = "#0173b2";
+  used.forEach((value, c) => chart.fillRect(c * width, middle, width - 1, -middle * Math.tanh(value / 2)));
+  answer.textContent = `The linear layer says cell ${{cell}} (orange frame); the picture is ` +
+    (cell === true_cell ? "there." : `in cell ${{true_cell}}.`);
+  button.textContent = order ? "Put them back in order" : "Shuffle the channels";
+}}
+function move(row, col) {{
+  place = [row, col].map(x => Math.max(0, Math.min(n - 1, x)));
+  draw();
+}}
+function drag(event) {{
+  const box = board.getBoundingClientRect(), half = data.picture.length / 2;
+  const [row, col] = [event.clientY - box.top, event.clientX - box.left].map(
+    x => Math.round((x / box.width * data.side - half) / step));
+  move(row, col);
+}}
+board.addEventListener("pointerdown", event => {{ board.setPointerCapture(event.pointerId); drag(event); }});
+board.addEventListener("pointermove", event => event.buttons && drag(event));
+board.addEventListener("keydown", event => {{
+  const by = {{ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]}}[event.key];
+  if (by) {{ event.preventDefault(); move(place[0] + by[0], place[1] + by[1]); }}
+}});
+choice.addEventListener("change", draw);
+button.addEventListener("click", () => {{
+  const channels = [...data.networks[choice.value].z[0].keys()];
+  for (let i = channels.length - 1; i > 0 && !order; i--) {{
+    const j = Math.floor(Math.random() * (i + 1));
+    [channels[i], channels[j]] = [channels[j], channels[i]];
+  }}
+  order = order ? null : channels;
+  draw();
+}});
+draw();
+}})();</script>"""
+
+
+def pooled_channels(picture: np.ndarray, networks: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], *,
+                    side: int, step: int, grid: int, caption: str, name: str = "pooled-channels") -> None:
+    """Display a canvas on which a picture can be dragged, its pooled latent, and the cell that a linear layer reads.
+
+    picture   grey values (row, col), 0 to 255
+    networks  name -> latents (position, channel) in row-major order of positions, weights (channel, cell), bias (cell)
+    side      of the canvas, in pixels; positions are `step` pixels apart
+    grid      cells along a side
+    """
+    positions = (side - len(picture)) // step + 1
+    data = {"picture": picture.astype(int).tolist(), "side": side, "step": step, "grid": grid, "positions": positions,
+            "networks": {key: {"z": _rounded(z), "weights": _rounded(weights), "bias": _rounded(bias)}
+                         for key, (z, weights, bias) in networks.items()}}
+    options = "".join(f"<option>{html.escape(key)}</option>" for key in networks)
+    text = html.escape(" ".join(caption.split()))
+    display(HTML(_BODY.format(id=html.escape(name), label="a canvas on which a picture can be dragged", options=options,
+                              caption=text, data=json.dumps(data, separators=(",", ":")))))
+
+
+def _rounded(values: np.ndarray) -> Sequence:
+    return np.round(np.asarray(values, dtype=float), 4).tolist()

@@ -1,0 +1,63 @@
+"""The canvas to play with, in a real browser."""
+import numpy as np
+import pytest
+from IPython.display import HTML
+from test_book import browser
+
+from posenc_lib.show import interactive
+
+__all__ = ["browser"]   # a fixture
+SIDE, PICTURE, STEP = 12, 4, 2   # 5×5 positions on 3×3 cells
+
+
+@pytest.fixture
+def shown(monkeypatch) -> str:
+    """HTML of two made-up networks: one whose channel c is 1 if the picture is in cell c, one that never changes."""
+    middles = (np.arange(5) * STEP + PICTURE / 2) / SIDE * 3
+    cells = (middles[:, None].astype(int) * 3 + middles.astype(int)).ravel()
+    outputs = []
+    monkeypatch.setattr(interactive, "display", outputs.append)
+    interactive.pooled_channels(
+        np.full((PICTURE, PICTURE), 200.0),
+        {"zero": (np.eye(9)[cells], np.eye(9), np.zeros(9)), "circular": (np.ones((25, 9)), np.eye(9), np.eye(9)[4])},
+        side=SIDE, step=STEP, grid=3, caption="A <caption>\nof two lines.")
+    assert isinstance(outputs[0], HTML)
+    return outputs[0].data
+
+
+def test_the_caption_is_text(shown):
+    assert "<figcaption>A &lt;caption&gt; of two lines.</figcaption>" in shown
+
+
+@pytest.mark.slow
+def test_a_picture_can_be_dragged_and_its_channels_shuffled(shown, browser, tmp_path):
+    file = tmp_path / "page.html"
+    file.write_text(f"<!doctype html><meta charset=utf-8>{shown}")
+    page = browser.new_page()
+    try:
+        errors = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(file.as_uri())
+        board, says = page.locator("canvas").first, page.locator("[aria-live]")
+        box = board.bounding_box()
+        assert says.inner_text() == "The linear layer says cell 0 (orange frame); the picture is there."
+        page.mouse.move(box["x"] + 10, box["y"] + 10)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 0.5 * box["height"])
+        page.mouse.up()
+        assert says.inner_text() == "The linear layer says cell 5 (orange frame); the picture is there."
+        board.focus()
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("ArrowUp")
+        assert "cell 2 " in says.inner_text()
+        page.evaluate("Math.random = () => 0")   # then the shuffle rotates the channels by one
+        page.get_by_role("button").click()
+        assert says.inner_text() == "The linear layer says cell 1 (orange frame); the picture is in cell 2."
+        page.locator("select").select_option("circular")
+        assert says.inner_text() == "The linear layer says cell 4 (orange frame); the picture is in cell 2."
+        page.locator("select").select_option("zero")
+        page.get_by_role("button").click()
+        assert says.inner_text() == "The linear layer says cell 2 (orange frame); the picture is there."
+        assert not errors
+    finally:
+        page.close()
