@@ -54,7 +54,7 @@ from posenc_lib.experiments import two_places
 from posenc_lib.measure import metrics
 from posenc_lib.nets import classifiers, hooks, padding, pretrained
 from posenc_lib.run import config, inputs, records
-from posenc_lib.show import figures, page, style
+from posenc_lib.show import figures, interactive, page, style
 from posenc_lib.show import images as show_images
 
 workspace = config.Workspace(profile, data_root, out)
@@ -553,6 +553,22 @@ page.show(show_images.feature_maps(rows, signed), "01_lines", f"""At every depth
           one for true surroundings; below each row the difference from the truth, coloured along
           the border.""",
           workspace=workspace)
+
+# %% Make the pictures to choose from
+found = {mode: maps(padding.set_padding_mode(net, mode), x[:1, :, inner, inner], layers)
+         for mode in padding.PADDING_MODES}
+piece_maps, frames = maps(net, x[:1], layers), {}
+for layer, stride in layers.items():
+    truth = window(piece_maps[layer], found["zeros"][layer], stride)[0].cpu()
+    differences = {mode: found[mode][layer][0].cpu() - truth for mode in found}
+    channel = differences["zeros"].square().mean((-2, -1)).argmax()
+    limit = 2 * differences["zeros"][channel].abs().max()
+    for mode, difference in differences.items():
+        shades = plt.cm.RdBu_r((0.5 + difference[channel] / limit).clamp(0, 1).numpy())
+        frames[style.label(mode), layer] = shades[..., :3]
+interactive.pictures(frames, ("padding", "layer"), """What padding changes, at every depth: the padded
+    map minus the true one, for the same crop, network and channels as above; red above 0, blue below,
+    on one scale for each layer.""")
 
 
 # %% Draw the figure

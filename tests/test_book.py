@@ -13,9 +13,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from test_page import FRAMES, explored
 
-__all__ = ["explored"]   # a fixture
 pytestmark = pytest.mark.slow
 
 VIEWS = {  # name: options of the browser context
@@ -288,15 +286,3 @@ def test_downloads_exist(smoke_book):
             for suffix in suffixes:
                 n = len(re.findall(rf'download="" href="_downloads/[0-9a-f]+/[\w.-]+\.{suffix}"', text))
                 assert n >= text.count(f'caption-number">{kind} '), f"{path.name}: {n} {suffix} downloads"
-
-
-def test_an_explorers_slider_changes_the_picture(explored, browser):
-    with browser.new_context() as context:
-        sheet = context.new_page()
-        sheet.set_content(explored(FRAMES, "One.") + explored({"x": FRAMES["1 & 2 < 3 removed"]}, "Another."))
-        slider = sheet.locator("input").first
-        for key, n in (("ArrowRight", 1), ("End", 2), ("ArrowLeft", 1), ("Home", 0)):
-            slider.press(key)
-            label = list(FRAMES)[n]
-            assert [i.get_attribute("alt") for i in sheet.locator("img:visible").all()] == [label, "x"]
-            assert sheet.locator("output").first.inner_text() == label == slider.get_attribute("aria-valuetext")

@@ -1,8 +1,13 @@
-"""The canvas to play with, in a real browser."""
+"""Outputs to play with, in a real browser."""
+import base64
+import io
+
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from IPython.display import HTML
 from test_book import browser
+from test_page import Parsed
 
 from posenc_lib.show import interactive
 
@@ -59,5 +64,41 @@ def test_a_picture_can_be_dragged_and_its_channels_shuffled(shown, browser, tmp_
         page.get_by_role("button").click()
         assert says.inner_text() == "The linear layer says cell 2 (orange frame); the picture is there."
         assert not errors
+    finally:
+        page.close()
+
+
+FRAMES = {(mode, layer): np.full((2, 3, 3), n / 4) for n, (mode, layer) in enumerate(
+    (mode, layer) for mode in ("zero", "<b>circular</b>") for layer in ("conv1", 'layer "4" & more'))}
+
+
+@pytest.fixture
+def chosen(monkeypatch) -> str:
+    outputs = []
+    monkeypatch.setattr(interactive, "display", outputs.append)
+    interactive.pictures(FRAMES, ("padding", "layer"), "A <i>caption</i>\nof two lines.")
+    return outputs[0].data
+
+
+def test_every_picture_is_embedded_and_the_first_is_shown(chosen):
+    pictures = Parsed(chosen).all("img")
+    assert [picture["alt"] for picture in pictures] == [", ".join(key) for key in FRAMES]
+    assert ["hidden" in picture for picture in pictures] == [False, True, True, True]
+    for picture, pixels in zip(pictures, FRAMES.values(), strict=True):
+        drawn = plt.imread(io.BytesIO(base64.b64decode(picture["src"].removeprefix("data:image/png;base64,"))))
+        np.testing.assert_allclose(drawn[..., :3], pixels, atol=1 / 255)
+    tags = {tag for tag, *_ in Parsed(chosen).tags}
+    assert tags == {"figure", "p", "label", "select", "option", "img", "figcaption"}
+
+
+@pytest.mark.slow
+def test_menus_choose_the_picture(chosen, browser):
+    page = browser.new_page()
+    try:
+        page.set_content(chosen + chosen)   # two on a page do not meddle with each other
+        for n, value in ((1, 'layer "4" & more'), (0, "<b>circular</b>"), (1, "conv1")):
+            page.locator("select").nth(n).select_option(value)
+            wanted = ", ".join(select.input_value() for select in page.locator("select").all()[:2])
+            assert [i.get_attribute("alt") for i in page.locator("img:visible").all()] == [wanted, "zero, conv1"]
     finally:
         page.close()

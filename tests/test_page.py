@@ -1,5 +1,4 @@
 """The outputs of a page: files on disk, MyST for the book, HTML for JupyterLab; identical on every run."""
-import base64
 import csv
 import io
 from collections import namedtuple
@@ -204,22 +203,6 @@ class Parsed(HTMLParser):
         return [{**attributes, "text": text} for tag, attributes, text in self.tags if tag == name]
 
 
-FRAMES = {label: np.full((2, 3, 3), n / 4) for n, label in enumerate(
-    ('all "channels" <whole> & sound', "1 & 2 < 3 removed", "<b>4</b> removed"))}
-
-
-@pytest.fixture
-def explored(monkeypatch):
-    """explored(frames, caption) -> the displayed HTML."""
-    def explore(frames, caption):
-        outputs = []
-        monkeypatch.setattr(page, "display", outputs.append)
-        page.explorer(frames, caption)
-        (output,) = outputs
-        return output._repr_html_()
-    return explore
-
-
 CARD = """# ---
 # %% [markdown]
 # # 03 · Heads: what is <left>?
@@ -251,37 +234,6 @@ def test_a_card_has_the_pages_title_answer_figure_and_minutes(tmp_path, outputs)
     assert ":img-top: reference/03_accuracy.png\n:img-alt: Dots & lines\n" in first and "img" not in second
     assert "\nYes, in the order of the channels.\n\n*three minutes*\n" in first
     assert "what is &lt;left&gt;?" in shown and "<left>" not in shown and "Yes, in the order of the channels." in shown
-
-
-def test_an_explorer_holds_every_picture_and_shows_the_first(explored):
-    pictures = Parsed(explored(FRAMES, "Caption.")).all("img")
-    assert [picture["alt"] for picture in pictures] == list(FRAMES)
-    assert ["hidden" in picture for picture in pictures] == [False, True, True]
-    for picture, pixels in zip(pictures, FRAMES.values(), strict=True):
-        kind, _, text = picture["src"].partition(",")
-        assert kind == "data:image/png;base64"
-        drawn = plt.imread(io.BytesIO(base64.b64decode(text)))
-        np.testing.assert_allclose(drawn[..., :3], pixels, atol=1 / 255)
-        assert "image-rendering:pixelated" in picture["style"]
-
-
-@pytest.mark.parametrize("n", [1, 3])
-def test_an_explorers_slider_has_a_place_a_picture_and_says_what_it_is(explored, n):
-    frames = dict(list(FRAMES.items())[:n])
-    parsed = Parsed(explored(frames, "Drag\nto see <more> & \"more\"."))
-    (slider,) = parsed.all("input")
-    assert (slider["type"], slider["min"], slider["max"], slider["step"], slider["value"]) == (
-        "range", "0", str(n - 1), "1", "0")
-    caption = 'Drag to see <more> & "more".'
-    assert slider["aria-label"] == caption and slider["aria-valuetext"] == next(iter(FRAMES))
-    assert [output["text"] for output in parsed.all("output")] == [next(iter(FRAMES))]
-    assert [c["text"] for c in parsed.all("figcaption")] == [caption]
-
-
-def test_nothing_in_an_explorers_labels_becomes_html(explored):
-    text = explored(FRAMES, 'A <i>caption</i> & a "quote".')
-    assert {tag for tag, *_ in Parsed(text).tags} == {"figure", "img", "p", "input", "output", "figcaption"}
-    assert 'alt="1 &amp; 2 &lt; 3 removed"' in text and 'alt="&lt;b&gt;4&lt;/b&gt; removed"' in text
 
 
 Estimate = namedtuple("Estimate", "mean low high")

@@ -1,11 +1,14 @@
-"""An experiment to play with: drag a picture over a canvas and watch what is left of its place after pooling.
+"""Outputs to play with: pictures to choose from, and a canvas on which a picture is dragged.
 
-All results are computed beforehand and embedded, so it works in JupyterLab and, without a server, in the book.
+Everything is computed beforehand and embedded, so they work in JupyterLab and, without a server, in the book.
 """
+import base64
 import html
+import io
 import json
 from collections.abc import Mapping, Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import HTML, display
 
@@ -81,6 +84,33 @@ button.addEventListener("click", () => {{
 }});
 draw();
 }})();</script>"""
+
+
+def pictures(frames: Mapping[tuple[str, ...], np.ndarray], choices: Sequence[str], caption: str) -> None:
+    """Display one of several pictures, chosen by a menu for each part of its key.
+
+    frames   key, a value for each choice -> pixels (row, col, rgb), 0..1, drawn without interpolation; every
+             combination of values has a picture
+    choices  what the values of each part are, as in ("padding", "layer")
+    """
+    images = []
+    for key, pixels in frames.items():
+        file = io.BytesIO()
+        plt.imsave(file, np.asarray(pixels), format="png")
+        data = base64.b64encode(file.getvalue()).decode()
+        images.append(f'<img alt="{html.escape(", ".join(key))}" src="data:image/png;base64,{data}" '
+                      f'style="width:24rem;max-width:100%;image-rendering:pixelated"{" hidden" if images else ""}>')
+    change = ("const f=this.closest('figure'),"
+              "key=[...f.querySelectorAll('select')].map(s=>s.value).join(', ');"
+              "f.querySelectorAll('img').forEach(m=>m.hidden=m.alt!==key)")
+    menus = []
+    for n, choice in enumerate(choices):
+        values = dict.fromkeys(key[n] for key in frames)
+        options = "".join(f"<option>{html.escape(value)}</option>" for value in values)
+        menu = f'<select onchange="{html.escape(change)}">{options}</select>'
+        menus.append(f"<label>{html.escape(choice)} {menu}</label>")
+    display(HTML(f'<figure class="explorer"><p>{" ".join(menus)}</p>{"".join(images)}'
+                 f'<figcaption>{html.escape(" ".join(caption.split()))}</figcaption></figure>'))
 
 
 def pooled_channels(picture: np.ndarray, networks: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], *,

@@ -15,10 +15,8 @@ from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
-from IPython.display import HTML, display
+from IPython.display import display
 from matplotlib.figure import Figure
 
 from posenc_lib import claims as all_claims
@@ -131,28 +129,6 @@ def cards(pages: Sequence[Path], built: Collection[str]) -> None:
         rows.append(f'<tr><td>{shown}</td><td style="text-align:left">{name}<br>{html.escape(answer)}<br>'
                     f"<i>{html.escape(minutes)}</i></td></tr>")
     _display("\n".join([*markdown, "::::\n"]), f"<table>{''.join(rows)}</table>", "\n".join(rows))
-
-
-def explorer(frames: Mapping[str, np.ndarray], caption: str) -> None:
-    """Display pictures with a slider.  All of them are embedded, so it works in the static book too.
-
-    frames  label -> pixels (row, col, rgb), 0..1, drawn without interpolation
-    """
-    pictures = []
-    for label, pixels in frames.items():
-        file = io.BytesIO()
-        plt.imsave(file, np.asarray(pixels), format="png")
-        data = base64.b64encode(file.getvalue()).decode()
-        pictures.append(f'<img alt="{html.escape(label)}" src="data:image/png;base64,{data}" '
-                        f'style="width:100%;image-rendering:pixelated"{" hidden" if pictures else ""}>')
-    first, label = html.escape(next(iter(frames))), html.escape(_line(caption))
-    change = ("const f=this.closest('figure'),all=[...f.querySelectorAll('img')],now=all[this.value];"
-              "all.forEach(m=>m.hidden=m!==now);f.querySelector('output').value=now.alt;"
-              "this.setAttribute('aria-valuetext',now.alt)")
-    slider = (f'<input type="range" min="0" max="{len(pictures) - 1}" value="0" step="1" style="width:60%" '
-              f'aria-label="{label}" aria-valuetext="{first}" oninput="{html.escape(change)}">')
-    display(HTML(f'<figure class="explorer">{"".join(pictures)}<p>{slider} <output>{first}</output></p>'
-                 f"<figcaption>{label}</figcaption></figure>"))
 
 
 def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace, digits: int = 1,
