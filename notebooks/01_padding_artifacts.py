@@ -566,9 +566,9 @@ for layer, stride in layers.items():
     for mode, difference in differences.items():
         shades = plt.cm.RdBu_r((0.5 + difference[channel] / limit).clamp(0, 1).numpy())
         frames[style.label(mode), layer] = shades[..., :3]
-interactive.pictures(frames, ("padding", "layer"), """What padding changes, at every depth: the padded
-    map minus the true one, for the same crop, network and channels as above; red above 0, blue below,
-    on one scale for each layer.""")
+interactive.pictures(frames, ("padding", "layer"), """What padding changes, at every depth: the
+    padded map minus the true one, for the same crop, network and channels as above; red above 0,
+    blue below, on one scale for each layer.""")
 
 
 # %% Draw the figure

@@ -401,7 +401,7 @@ def test_kinds_have_the_colour_and_marker_that_they_are_given(ax, draw):
     rows = spc_table(N=[2, 8] * 2, kind=["flip", "flip", "new", "new"])
     draw(rows, "N", "kind", ax, looks=style.KIND_LOOKS)
     by_label = {line.get_label(): line for line in ax.lines}
-    for label, (colour, marker) in (("flip response", style.KIND_LOOKS["flip"]), ("new", (COLOURS[1], "s"))):
+    for label, (colour, marker) in (("flip response", style.KIND_LOOKS["flip"]), ("new", (style.COLOURS[1], "s"))):
         assert by_label[label].get_marker() == marker and same_color(by_label[label].get_color(), colour)
 
 
