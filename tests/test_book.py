@@ -133,6 +133,16 @@ def overflow(visit):
             .concat([`the page is ${document.documentElement.scrollWidth} px wide`])""")
 
 
+def overprint(visit):
+    """No text in a table reaches into the next cell."""
+    return visit.run("""() => [...document.querySelectorAll("table.table :is(td, th)")].flatMap(cell => {
+        const range = document.createRange(), right = cell.getBoundingClientRect().right;
+        range.selectNodeContents(cell);
+        const over = Math.max(0, ...[...range.getClientRects()].map(text => text.right - right));
+        return over > 2 ? [`${Math.round(over)} px over its cell: ${cell.textContent.trim().slice(0, 60)}`] : [];
+    })""")
+
+
 def cut_code(visit):
     """On a screen of 1,400 pixels, no open code box is cut at the right."""
     visit.page.set_viewport_size(dict(width=1400, height=900))
@@ -179,7 +189,8 @@ def accessibility(visit):
 
 CHECKS = {  # check: the views it applies to
     console_errors: VIEWS, external_requests: VIEWS, images: VIEWS, maths: ("light",), links: ("light",),
-    overflow: ("phone",), cut_code: ("light",), late_figure: ("light",), accessibility: ("light", "dark"),
+    overflow: ("phone",), overprint: ("light", "phone"), cut_code: ("light",), late_figure: ("light",),
+    accessibility: ("light", "dark"),
 }
 FAULTS = [  # check, a fault that it has to report, words of its report
     (console_errors, "<script>throw new Error('planted')</script>", "planted"),
@@ -193,6 +204,8 @@ FAULTS = [  # check, a fault that it has to report, words of its report
     (links, "<a href='glossary.html#term-no-such'>planted</a>", "#term-no-such"),
     (links, "<a href='09_no_such_page.html'>planted</a>", "09_no_such_page"),
     (overflow, "<div style='width: 700px'>planted</div>", "px wide"),
+    (overprint, "<table class='table' style='table-layout: fixed; width: 30px'><tr><td>plantedword</td></tr></table>",
+     "over its cell: planted"),
     (cut_code, f"<div class='cell'><div class='cell_input'><pre>{'planted ' * 40}</pre></div></div>", "planted"),
     (late_figure, "<style>article img {display: none}</style>", "the first figure is at 1000000 px"),
     (late_figure, "<div style='height: 5000px'></div>", "px high"),
