@@ -276,6 +276,9 @@ def environment(args, spec: str):
         yield
 
 
+COMMITTED = re.compile(r"(?:figures/paper|reference)/(\w+\.png)")   # figures in the boxes and cards of the pages
+
+
 def build_book(args) -> Path:
     """Assemble the sources in build/book, build them in a separate folder, swap the result in; returns index.html."""
     build, html = args.base / "build", args.base / "book" / "_build" / "html"
@@ -292,7 +295,9 @@ def build_book(args) -> Path:
     for page in pages:
         shutil.copy2(page, sources)
     shutil.copytree(args.base / "figures" / args.profile, sources / "figures")
-    shutil.copytree(ROOT / "figures" / "paper", sources / "reference", ignore=shutil.ignore_patterns("*[!g]"))
+    (sources / "reference").mkdir()
+    for figure in sorted({name for page in pages for name in COMMITTED.findall(page.read_text())}):
+        shutil.copy2(ROOT / "figures" / "paper" / figure, sources / "reference")
 
     everything = sorted(path for path in sources.rglob("*") if path.is_file())
     key = digest(args.profile, contents([*everything, ROOT / "requirements.lock"]), [str(path) for path in everything])
@@ -378,5 +383,7 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except OSError as error:
+        if isinstance(error, shutil.Error):   # of many files; the first says enough
+            error = error.args[0][0][2]
         fail(f"stopped by {type(error).__name__}: {error}; if a disk is full, free some space and run the same command "
              "again to continue.", 1)

@@ -197,7 +197,7 @@ everywhere = torch.zeros(len(offsets), len(offsets), 3, SIDE, SIDE)
 for n, top in enumerate(offsets):
     for m, left in enumerate(offsets):
         everywhere[n, m, :, top:top + digit.shape[-2], left:left + digit.shape[-1]] = digit
-readers, right = {}, {}
+readers, right, named = {}, {}, {}
 for mode in ("zeros", "circular"):
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
@@ -214,8 +214,12 @@ for mode in ("zeros", "circular"):
     ridge = design.T @ design + torch.eye(design.shape[1])
     weights = torch.linalg.solve(ridge, design.T @ torch.eye(9)[cells])
     readers[style.label(mode)] = z_everywhere, weights[:-1], weights[-1]
-    named = (z_test @ weights[:-1] + weights[-1]).argmax(1)
-    right[mode] = (named == cells).double().mean().item()
+    order = torch.rand(z_test.shape, generator=torch.Generator().manual_seed(0)).argsort(1)
+    for shuffled, seen in {"": z_test, ", shuffled": z_test.gather(1, order)}.items():
+        named[f"{style.label(mode)} padding{shuffled}"] = (
+            seen @ weights[:-1] + weights[-1]
+        ).argmax(1)
+    right[mode] = (named[f"{style.label(mode)} padding"] == cells).double().mean().item()
 grey = 255 * (digit.mean(0) - digit.min()) / (digit.max() - digit.min())
 interactive.pooled_channels(
     grey.numpy(), readers, side=SIDE, step=STEP, grid=3,
@@ -224,6 +228,28 @@ interactive.pooled_channels(
         {EACH} others it names the cell in {right["zeros"]:.0%} of cases with zero padding and in
         {right["circular"]:.0%} with circular padding, where chance is 11%.""")
 assert right["zeros"] > 0.9 and abs(right["circular"] - 1 / 9) < 0.02
+
+# %% Draw the figure
+del named["circular padding, shuffled"]
+confused = {name: torch.stack([answers[cells == cell].bincount(minlength=9) for cell in range(9)])
+            for name, answers in named.items()}
+page.show(
+    figures.confusions({name: 100 * counts / EACH for name, counts in confused.items()}),
+    "03_confusions",
+    f"""Which cell that linear layer names: percentage of {EACH} canvases with the digit in each
+        cell. With zero padding it names the digit's own cell (the diagonal). A new shuffle of the
+        channels for each canvas leaves hardly anything of that. With circular padding the answer
+        does not depend on the cell at all, so all rows are the same.""",
+    """Three matrices of true cell against named cell: a diagonal, scattered answers, and identical
+    rows.""",
+    workspace=workspace)
+correct = {
+    name: counts.diag().sum().item() / counts.sum().item() for name, counts in confused.items()
+}
+print({name: f"{share:.0%} correct" for name, share in correct.items()})
+assert correct["zero padding, shuffled"] < 0.25
+circular_rows = confused["circular padding"]
+assert (circular_rows - circular_rows[:1]).abs().max() <= 1      # but for rounding
 
 # %% [markdown]
 # ## The experiment

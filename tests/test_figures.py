@@ -495,3 +495,15 @@ def test_boxes_enclose_their_pixels(ax):
     assert (one.get_linestyle(), two.get_linestyle()) == ("-", "--") and (one.get_alpha(), two.get_alpha()) == (1, 0.25)
     images.boxes(ax, np.array([]))
     assert len(ax.patches) == 2
+
+
+def test_confusions_share_one_scale_and_have_the_true_label_by_row():
+    matrices = {"in order": 100 * np.eye(3), "shuffled": np.full((3, 3), 100 / 3)}
+    fig = figures.confusions(matrices)
+    first, second, bar = fig.axes
+    for ax, (title, matrix) in zip((first, second), matrices.items(), strict=True):
+        (image,) = ax.images
+        np.testing.assert_array_equal(image.get_array(), matrix)
+        assert image.get_clim() == (0, 100) and ax.get_title() == title and ax.get_xlabel() == "named cell"
+    assert first.get_ylabel() == "true cell" and bar.get_ylabel() == "% of canvases"
+    plt.close(fig)

@@ -626,6 +626,19 @@ def seeds_by_group(groups: Mapping[str, Sequence[float]], ax: Axes, chance: floa
     return ax
 
 
+def confusions(matrices: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
+    """Confusion matrices side by side, in percent of each row: true label by row, named label by column."""
+    fig, axes = plt.subplots(1, len(matrices), figsize=(3.1 * len(matrices), 3.2), squeeze=False, sharey=True,
+                             layout="constrained")
+    for ax, (title, matrix) in zip(axes[0], matrices.items(), strict=True):
+        shown = ax.imshow(np.asarray(matrix), cmap="Blues", vmin=0, vmax=100)
+        ax.set(title=title, xlabel="named cell", xticks=range(len(matrix)), yticks=range(len(matrix)))
+        ax.tick_params(length=0)
+    axes[0, 0].set_ylabel("true cell")
+    fig.colorbar(shown, ax=axes, shrink=0.8, label="% of canvases")
+    return fig
+
+
 def schematic(ax: Axes) -> Axes:
     """From an image with its padding to the answer: padding, feature map, average of each channel, head."""
     cells = np.zeros((8, 8))
