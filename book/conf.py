@@ -7,6 +7,7 @@ from file://.
 import gc
 import os
 import sys
+from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,6 +20,7 @@ gc.disable()   # collecting takes a quarter of the build, a process of seconds
 project = "Where is it?"
 html_title = project
 profile = os.environ.get("POSENC_PROFILE", "quick")
+release = os.environ.get("POSENC_VERSION", "")
 
 root_doc = "00_index"        # gets the tables of contents from `markup`
 language = "en"
@@ -74,8 +76,10 @@ html_theme_options = {
     "pygments_light_style": "a11y-high-contrast-light",
     "pygments_dark_style": "a11y-high-contrast-dark",
     "footer_content_items": ["extra-footer.html"],
-    "extra_footer": f"<p>Every number and figure here was computed by the run that built this book, "
-                    f"profile <code>{profile}</code>, unless it says otherwise.</p>",
+    "extra_footer": "<p>Reference runs are on file in the project's records/; everything else here was computed by the "
+                    f"run that built this book, profile <code>{profile}</code>.</p>"
+                    f"<p>Version {release}, {date.today():%d %B %Y}. MIT licence. Please cite the papers, and this "
+                    "book by its CITATION.cff.</p>",
 }
 
 

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+import tomllib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -279,6 +280,10 @@ def environment(args, spec: str):
 COMMITTED = re.compile(r"(?:figures/paper|reference)/(\w+\.png)")   # figures in the boxes and cards of the pages
 
 
+def version() -> str:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+
 def build_book(args) -> Path:
     """Assemble the sources in build/book, build them in a separate folder, swap the result in; returns index.html."""
     build, html = args.base / "build", args.base / "book" / "_build" / "html"
@@ -306,7 +311,7 @@ def build_book(args) -> Path:
         done = subprocess.run(  # no incremental builds: Sphinx reports a warning only once
             [sys.executable, "-m", "sphinx", "-q", "-n", "-W", "--keep-going", "-b", "html",
              "-d", str(build / "doctrees"), "-E", str(sources), str(fresh)],
-            env={**os.environ, "POSENC_PROFILE": args.profile}, capture_output=True, text=True)
+            env={**os.environ, "POSENC_PROFILE": args.profile, "POSENC_VERSION": version()}, capture_output=True, text=True)
         if done.returncode:
             fail(f"Sphinx reported problems, so the book in {html} was left unchanged:\n{done.stdout}{done.stderr}", 1)
         if html.exists():
