@@ -311,7 +311,8 @@ def build_book(args) -> Path:
         done = subprocess.run(  # no incremental builds: Sphinx reports a warning only once
             [sys.executable, "-m", "sphinx", "-q", "-n", "-W", "--keep-going", "-b", "html",
              "-d", str(build / "doctrees"), "-E", str(sources), str(fresh)],
-            env={**os.environ, "POSENC_PROFILE": args.profile, "POSENC_VERSION": version()}, capture_output=True, text=True)
+            env={**os.environ, "POSENC_PROFILE": args.profile, "POSENC_VERSION": version()},
+            capture_output=True, text=True)
         if done.returncode:
             fail(f"Sphinx reported problems, so the book in {html} was left unchanged:\n{done.stdout}{done.stderr}", 1)
         if html.exists():
