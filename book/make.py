@@ -390,5 +390,5 @@ if __name__ == "__main__":
         sys.exit(main(sys.argv[1:]))
     except OSError as error:
         reason = error.args[0][0][2] if isinstance(error, shutil.Error) else error   # of many files, the first
-        fail(f"stopped by {type(error).__name__}: {reason}; if a disk is full, free some space and run the same command "
-             "again to continue.", 1)
+        fail(f"stopped by {type(error).__name__}: {reason}; if a disk is full, free some space and run the same "
+             "command again to continue.", 1)
