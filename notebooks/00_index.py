@@ -27,7 +27,7 @@ import pandas as pd
 
 from posenc_lib import claims
 from posenc_lib.claims.claim import CONTRADICTED, RIVAL_HOLDS, RULED_OUT
-from posenc_lib.experiments import gapnet_vs_permutenet, two_places
+from posenc_lib.experiments import gapnet_vs_permutenet, shuffled_sum, two_places
 from posenc_lib.run import config, records
 from posenc_lib.show import figures, page, style
 
@@ -38,7 +38,7 @@ style.use_style()
 placed = two_places.frame(records.reference("two_places", workspace))
 placed = placed[(placed["kernel"] == 3) & (placed["placement"] == two_places.CENTRED)]
 placed = placed.replace({"padding": {"none": "without_padding"}})
-at_scale = gapnet_vs_permutenet.frame(records.reference("gapnet_vs_permutenet", workspace))
+at_scale = gapnet_vs_permutenet.frame(shuffled_sum.at_scale(workspace))
 at_scale = at_scale.query("task == 'location' and grid == 3 and padding_mode == 'zeros'")
 circular = gapnet_vs_permutenet.frame(
     records.reference("gapnet_vs_permutenet", workspace, gapnet_vs_permutenet.is_circular))

@@ -332,8 +332,7 @@ runs = records.run_or_load(EXPERIMENT, plan.all(),
 # %% Collect the runs
 followed_at_scale = records.load(workspace.records("shuffled_sum", "paper"))
 evidence = {
-    "At the paper's scale": [*records.load(workspace.records(EXPERIMENT, "paper")),
-                             *map(shuffled_sum.as_placement, followed_at_scale)],
+    "At the paper's scale": shuffled_sum.at_scale(workspace),
     "CPU runs": records.load(workspace.records(EXPERIMENT, "cpu")),
     "This run": [] if workspace.is_reference else runs}
 evidence = {title: found for title, found in evidence.items() if found}

@@ -507,3 +507,19 @@ def test_confusions_share_one_scale_and_have_the_true_label_by_row():
         assert image.get_clim() == (0, 100) and ax.get_title() == title and ax.get_xlabel() == "named cell"
     assert first.get_ylabel() == "true cell" and bar.get_ylabel() == "% of canvases"
     plt.close(fig)
+
+
+def test_seeds_by_group_are_dots_with_their_mean_beside_them(ax):
+    figures.seeds_by_group({"in order": [100.0, 99.0], "shuffled": [70.0], "none": []}, ax, chance=11.1)
+    assert drawn(ax) == {(0, 100.0), (0, 99.0), (1, 70.0)}
+    assert [text.get_text() for text in ax.texts] == ["100 %", "70 %"]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["in order", "shuffled", "none"]
+    assert [11.1, 11.1] in [list(line.get_ydata()) for line in ax.lines]
+
+
+def test_no_text_of_the_schematic_overlaps_another(ax):
+    ax.figure.set_size_inches(10, 2.3)
+    figures.schematic(ax)
+    ax.figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert len(boxes) > 8 and not any(a.overlaps(b) for n, a in enumerate(boxes) for b in boxes[:n])

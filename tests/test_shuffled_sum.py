@@ -7,7 +7,7 @@ import torch
 
 from posenc_lib.data import registry
 from posenc_lib.experiments import gapnet_vs_permutenet, shuffled_sum
-from posenc_lib.run.config import describe, digest
+from posenc_lib.run.config import Workspace, describe, digest
 from posenc_lib.run.records import Record
 
 CPU = torch.device("cpu")
@@ -93,3 +93,10 @@ def test_what_is_in_the_sum_is_read_from_every_view():
     label = torch.arange(400) % 4
     z = label[:, None] + 0.1 * torch.randn(400, 4, generator=torch.Generator().manual_seed(0))
     assert min(accuracies(z[:300], label[:300], z[300:], label[300:]).values()) > 0.9
+
+
+def test_at_the_papers_scale_every_network_on_file_counts_once():
+    runs = shuffled_sum.at_scale(Workspace("smoke"))
+    assert len({run.key for run in runs}) == len(runs) > 10
+    assert {run.experiment for run in runs} == {"gapnet_vs_permutenet"}
+    assert {run.config["class"] for run in runs} == {"PlacementConfig"}

@@ -20,8 +20,8 @@ from posenc_lib.base.shapes import Labels, Latents
 from posenc_lib.data.imageset import ImageSet, Splits
 from posenc_lib.experiments.gapnet_vs_permutenet import CanvasTask, Evaluation, PlacementConfig, build, labelled
 from posenc_lib.run import streams, training
-from posenc_lib.run.config import Recipe, digest
-from posenc_lib.run.records import Record
+from posenc_lib.run.config import Recipe, Workspace, digest
+from posenc_lib.run.records import Record, load
 
 # Schedules of the networks trained here.  "long" is the committed CPU run: some ten minutes for each on one core.
 # "paper" is Table 1's protocol, on CIFAR-10.
@@ -131,6 +131,12 @@ def as_placement(run: Record) -> Record:
     results = {"accuracy": of_all, "best_test_epoch": max(e["accuracy_one_cell"] for e in by_epoch),
                "by_epoch": by_epoch, "chance": 1 / len(run.results["lines"])}
     return Record("gapnet_vs_permutenet", digest(config), run.seed, config, results, run.source)
+
+
+def at_scale(workspace: Workspace) -> list[Record]:
+    """The committed runs of Table 1 at the paper's scale: page 03's own, then the networks followed here."""
+    table1, followed = (load(workspace.records(name, "paper")) for name in ("gapnet_vs_permutenet", "shuffled_sum"))
+    return [*table1, *map(as_placement, followed)]
 
 
 def permutation_noise(weight: Float[Tensor, "label channel"], z: Latents) -> Float[Tensor, "batch label"]:

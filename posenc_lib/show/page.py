@@ -68,7 +68,7 @@ def claim_box(*claims: Claim) -> None:
 
 def show(fig: Figure, name: str, caption: str, alt: str, *, workspace: Workspace,
          data: pd.DataFrame | None = None) -> None:
-    """Save a figure and display it, numbered in the book; {numref}`fig-NAME` refers to it.
+    """Save a figure and display it, numbered in the book; [figure NAME](#fig-NAME) refers to it.
 
     caption  MyST text that states n and the kind of interval
     alt      description for readers who cannot see the figure
@@ -133,7 +133,7 @@ def cards(pages: Sequence[Path], built: Collection[str]) -> None:
 
 def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace, digits: int = 1,
           widths: Sequence[int] = (), hidden: Sequence[str] = ()) -> None:
-    """Save a table and display it, numbered in the book; {numref}`tab-NAME` refers to it.
+    """Save a table and display it, numbered in the book; [table NAME](#tab-NAME) refers to it.
 
     Numbers are displayed with `digits` decimals and missing values as a dash; the csv has six significant digits.
     widths  relative widths of the columns; the table then extends into the book's margin
