@@ -383,6 +383,8 @@ def test_a_run_is_a_function_of_configuration_and_seed(data):
     baseline, one_crop = made[0].results, made[3].results
     assert set(baseline["shifts"]) == {"4", "2", "6", "8"} and set(baseline["fills"]) == set(FILLS)
     assert 0 <= baseline["location_untrained"] <= 1 and made[1].results["location_untrained"] is None
+    assert baseline["by_epoch"][-1] == {"loss": baseline["loss"], "top1": baseline["top1"]}
+    assert len(baseline["by_epoch"]) == plan[keys[0]].recipe.epochs
     assert set(one_crop["shifts"]) == {"4"} and "fills" not in one_crop and one_crop["location"] is None
 
     scores = augshift.scores(made)

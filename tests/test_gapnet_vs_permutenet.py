@@ -553,5 +553,16 @@ def test_a_run_depends_on_configuration_and_seed_only(digits, options):
     assert run(c, 1)["eta2_untrained"] is None
 
 
+def test_the_channel_of_each_cell_by_hand():
+    """Channel 0 responds in cell 3 without noise, 1 there with noise, 2 in cell 0 with noise, 3 is constant."""
+    location = torch.arange(4).repeat(2)
+    noise = torch.tensor([0.5] * 4 + [-0.5] * 4)
+    z = torch.stack([(location == 3).float(), (location == 3) + noise, (location == 0) + noise, torch.ones(8)], 1)
+    found = experiment.selectivity(config(grid=2), z, location)
+    assert [best and best["channel"] for best in found["by_cell"]] == [2, None, None, 0]
+    best = found["by_cell"][0]   # variances: of the cell's mean 3/16, of the noise 1/4
+    assert best["eta2"] == pytest.approx(3 / 7) and best["field"] == [[1, 0], [0, 0]]
+
+
 def test_the_padded_modes_are_those_of_the_printed_table():
     assert set(TABLE1["padding_mode"]) == set(PADDED)

@@ -111,17 +111,26 @@ def dots(columns: list[int], side: int = 16) -> ImageSet:
     return ImageSet("made", "test", pixels, torch.zeros(len(columns), dtype=torch.long), ("a",), (0.5,) * 3, (0.2,) * 3)
 
 
+def agreement_by_shift(net: nn.Module, images: ImageSet, fill: str) -> list[float]:
+    return shift_phase.agreement(shift_phase.answers_by_shift(net, images, fill))
+
+
+def test_answers_by_hand():
+    answers = shift_phase.answers_by_shift(Column(4), dots([0, 5], side=8), "circular")
+    assert answers.T.tolist() == [[0, 1, 2, 3, 0, 1, 2, 3, 0], [1, 2, 3, 0, 1, 2, 3, 0, 1]]
+
+
 def test_agreement_by_hand():
     """The answer comes back with the period; a dot that leaves under a black border answers for column 0."""
-    curve = shift_phase.agreement_by_shift(Column(4), dots([0, 9]), "circular")
+    curve = agreement_by_shift(Column(4), dots([0, 9]), "circular")
     assert curve == [1.0 if pixels % 4 == 0 else 0.0 for pixels in range(17)]
-    curve = shift_phase.agreement_by_shift(Column(16), dots([0, 9]), "constant")
+    curve = agreement_by_shift(Column(16), dots([0, 9]), "constant")
     assert curve == [1.0, *[0.0] * 15, 0.5]   # the first has left, and all-black answers column 0, as it was
 
 
 @pytest.mark.parametrize("fill", shift_phase.FILLS)
 def test_a_circular_shift_by_the_side_is_none_and_a_black_one_is_everything(fill):
-    curve = shift_phase.agreement_by_shift(Column(16), dots([3, 4, 5]), fill)
+    curve = agreement_by_shift(Column(16), dots([3, 4, 5]), fill)
     assert len(curve) == 17 and curve[0] == 1 and curve[-1] == (1.0 if fill == "circular" else 0.0)
 
 
@@ -160,6 +169,8 @@ def test_a_run_is_a_function_of_configuration_and_seed(data):
     torch.rand(3)
     assert json.loads(json.dumps(shift_phase.run(c, 0, data=data, device="cpu"))) == results
     assert results["curves"]["circular"] == [1.0] * 17 and len(results["curves"]["constant"]) == 17
+    slides = torch.tensor(results["slides"]["circular"])   # (image, pixels): adaptive sampling never changes its answer
+    assert slides.shape == (4, 17) and (slides == slides[:, :1]).all()
     made = [Record("shift_phase", digest(c), 0, json.loads(json.dumps(describe(c))), results)]
     frame = shift_phase.curves(made)
     assert len(frame) == 34 and set(frame["fill"]) == set(shift_phase.FILLS) and frame["value"].max() == 100

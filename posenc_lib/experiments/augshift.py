@@ -93,7 +93,7 @@ class AugShiftConfig:
     test_images: int | None = None
     probe_images: int | None = None
     recipe: Recipe = field(default_factory=CosineRecipe)
-    revision: int = 1
+    revision: int = 2
 
     def __post_init__(self):
         check_choice("method", self.method, tuple(METHODS))
@@ -230,6 +230,16 @@ def predict(net: nn.Module, images: ImageSet, offset: Int[Tensor, "image 2"], fi
     return torch.cat(classes), torch.cat(latents)
 
 
+def unshifted(images: ImageSet) -> Int[Tensor, "image 2"]:
+    """A shift by no pixels for every image."""
+    return torch.zeros(len(images), 2, dtype=torch.long, device=images.images.device)
+
+
+def top1(net: nn.Module, images: ImageSet) -> float:
+    """Accuracy on unshifted images, 0..1."""
+    return metrics.agreement(predict(net, images, unshifted(images))[0], images.labels)
+
+
 def consistency(net: nn.Module, images: ImageSet, reach: int, fill: str = "constant", *, side: int | None = None,
                 step: int = 1, seed: int = 0, correct: Tensor | None = None) -> dict[str, float | None]:
     """Measure how often a network gives an image the same class under two random shifts by up to `reach` pixels.
@@ -268,15 +278,14 @@ def location_accuracy(c: AugShiftConfig, net: classifiers.Classifier, splits: Sp
 
 
 @torch.no_grad()
-def evaluate(c: AugShiftConfig, net: nn.Module, test: ImageSet, device: torch.device | str) -> dict:
-    """Accuracy, consistency and latents of a network on test images.
+def evaluate(c: AugShiftConfig, net: nn.Module, test: ImageSet) -> dict:
+    """Accuracy, consistency and latents of a network on test images, on their device.
 
     "fills" and "steps" are measured only where `c` tests several shifts.  "fills" compares the ways to fill the border
     on a smaller window, so that every image has true surroundings; "steps" has circular shifts by multiples of 1 and of
     the total stride, under which a network with circular padding does not change its output.
     """
-    test = test.subsample(c.test_images).to(device)
-    classes, z = predict(net, test, torch.zeros(len(test), 2, dtype=torch.long, device=device))
+    classes, z = predict(net, test, unshifted(test))
     correct = classes == test.labels
     results = {"top1": float(correct.double().mean()), "latent_norm": float(z.norm(dim=1).mean()),
                "effective_rank": metrics.effective_rank(z),
@@ -294,15 +303,22 @@ def evaluate(c: AugShiftConfig, net: nn.Module, test: ImageSet, device: torch.de
 
 def run(c: AugShiftConfig, seed: int, checkpoint: training.Checkpoint | None, *, data: Mapping[str, Splits],
         device: torch.device | str) -> dict:
-    """Train and evaluate one network on `data[c.dataset]`."""
+    """Train and evaluate one network on `data[c.dataset]`.  -> the results of `evaluate`, and
+
+    loss      of the last epoch
+    by_epoch  mean training loss and top-1 accuracy (0..1, unshifted test images) after each epoch
+    location, location_untrained   see `location_accuracy`; None where it is not measured
+    """
     splits = data[c.dataset]
     net = initialise(c, len(splits.train.classes), seed).to(device).eval()
     probed = c.probe_images != 0
     untrained = location_accuracy(c, net, splits, device) if probed and c.method == "baseline" else None
     loss = partial(batch_loss, c, splits.train.black.to(device))
-    history = training.fit(net, splits.train, loss, c.recipe, seed=seed, checkpoint=checkpoint)
+    test = splits.test.subsample(c.test_images).to(device)
+    history = training.fit(net, splits.train, loss, c.recipe, seed=seed, checkpoint=checkpoint,
+                           evaluate=lambda net: {"top1": top1(net, test)})
     trained = location_accuracy(c, net, splits, device) if probed else None
-    return {**evaluate(c, net, splits.test, device), "loss": history[-1]["loss"], "location": trained,
+    return {**evaluate(c, net, test), "loss": history[-1]["loss"], "by_epoch": history, "location": trained,
             "location_untrained": untrained}
 
 

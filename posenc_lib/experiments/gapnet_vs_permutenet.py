@@ -239,17 +239,27 @@ class CanvasTask:
 
 
 def selectivity(c: PlacementConfig, z: Latents, location: Labels) -> dict[str, list]:
-    """Place fields of the eight channels with the largest eta2, and the deciles of eta2 over all channels.
+    """Place fields of single channels, and the deciles of eta2 over all channels.  Empty for merged labels.
 
-    eta2 is the fraction of a channel's variance that the cell explains (`metrics.place_fields`).  Empty for merged
-    labels.
+    eta2 is the fraction of a channel's variance that the cell explains (`metrics.place_fields`).
+
+    fields, eta2   of the eight channels with the largest eta2
+    by_cell        for each cell, of the channel with the largest eta2 among those whose mean is largest in that cell:
+                   {channel, eta2, field}, or None if no channel's is
+    eta2_deciles   0th to 10th
     """
     if c.classes is not None:
         return {}
     fields, eta2 = metrics.place_fields(z, location, c.grid)
     eta2 = eta2.nan_to_num(0)   # a constant channel has no variance to explain
-    top = eta2.argsort(descending=True)[:8]
-    return {"fields": fields[top].tolist(), "eta2": eta2[top].tolist(),
+    order = eta2.argsort(descending=True)
+    peak = fields.flatten(1).argmax(1)
+    by_cell = []
+    for cell in range(c.grid ** 2):
+        best = next((n for n in order.tolist() if peak[n] == cell and eta2[n] > 0), None)
+        by_cell.append(best if best is None else
+                       {"channel": best, "eta2": eta2[best].item(), "field": fields[best].tolist()})
+    return {"fields": fields[order[:8]].tolist(), "eta2": eta2[order[:8]].tolist(), "by_cell": by_cell,
             "eta2_deciles": [eta2.quantile(q / 10).item() for q in range(11)]}
 
 
@@ -261,8 +271,9 @@ def run(c: PlacementConfig, seed: int, checkpoint: training.Checkpoint | Path | 
     chance           accuracy of always guessing the most frequent label
     best_test_epoch  the paper's rule: best of all epochs, each test image in one random cell
     by_epoch         loss and accuracy_one_cell after each epoch
-    fields, eta2, eta2_deciles   see `selectivity`
-    eta2_untrained   `eta2_deciles` before training, for GAPNet, location, zero padding and seed 0; else None
+    fields, eta2, by_cell, eta2_deciles   see `selectivity`
+    eta2_untrained, by_cell_untrained   `eta2_deciles` and `by_cell` before training, for GAPNet, location, zero
+                                        padding and seed 0; else None
     """
     torch.manual_seed(seed)
     net = build(c, splits.train).to(device)
@@ -291,6 +302,7 @@ def run(c: PlacementConfig, seed: int, checkpoint: training.Checkpoint | Path | 
         "by_epoch": [{"epoch": n, **h} for n, h in enumerate(history, start=1)],
         **selectivity(c, after.z, after.location),
         "eta2_untrained": untrained.get("eta2_deciles"),
+        "by_cell_untrained": untrained.get("by_cell"),
     }
 
 

@@ -11,6 +11,7 @@ from functools import partial
 
 import pandas as pd
 import torch
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from posenc_lib.data.imageset import ImageSet, Splits
@@ -33,6 +34,7 @@ SCHEDULES = {
     "paper": {"recipe": CosineRecipe(epochs=50, warmup=5)},
 }
 LONG_SIDE = 24
+SLIDES = 10     # images whose answers are kept at every shift
 EXACT = 99.5   # percent: agreement is exact up to a tie that rounding decides
 
 
@@ -65,37 +67,42 @@ def configs(schedule: str, dataset: str, splits: Splits, *, steps: int = 0) -> l
     return found
 
 
-@torch.no_grad()
-def agreement_by_shift(net: nn.Module, images: ImageSet, fill: str) -> list[float]:
-    """Fraction of images with the same predicted class as in the middle, 0..1, when shifted right by 0, 1, .. side
-    pixels.
+def answers_by_shift(net: nn.Module, images: ImageSet, fill: str) -> Int[Tensor, "pixels image"]:
+    """Predicted class of every image, shifted right by 0, 1, .. side pixels.
 
     fill  what the shift uncovers, see `canvas.shift`; "constant" is black
-    A circular shift by the side is none, so both ends are then 1.
+    A circular shift by the side is none, so its first and last row are the same.
     """
-    def answers(pixels: int) -> Tensor:
-        offset = torch.tensor([[0, pixels]], device=images.images.device).expand(len(images), 2)
-        return augshift.predict(net, images, offset, fill)[0]
-
-    unshifted = answers(0)
+    right = torch.tensor([0, 1], device=images.images.device)
     side = images.images.shape[-1]
-    return [1.0, *(metrics.agreement(unshifted, answers(pixels)) for pixels in range(1, side + 1))]
+    return torch.stack([augshift.predict(net, images, (pixels * right).expand(len(images), 2), fill)[0]
+                        for pixels in range(side + 1)])
+
+
+def agreement(answers: Int[Tensor, "pixels image"]) -> list[float]:
+    """For every shift, the fraction of images, 0..1, with the same predicted class as unshifted (the first row)."""
+    return [metrics.agreement(answers[0], shifted) for shifted in answers]
 
 
 def run(c: ShiftPhaseConfig, seed: int, checkpoint: training.Checkpoint | None = None, *, data: Mapping[str, Splits],
         device: torch.device | str) -> dict:
-    """Train one network and shift its test images.  -> top1 in the middle, 0..1; curves, an agreement for every number
-    of pixels from 0 to the side, by fill; and the training loss of the last epoch.
+    """Train one network and shift its test images.  -> results of the record
+
+    top1    accuracy of unshifted images, 0..1
+    curves  by fill: for every number of pixels from 0 to the side, the fraction of images, 0..1, with the same
+            predicted class as unshifted
+    slides  by fill: for the first `SLIDES` images of the test set, the predicted class at every number of pixels
+    loss    of the last epoch
     """
     network, splits = c.network, data[c.network.dataset]
     net = augshift.initialise(network, len(splits.train.classes), seed).to(device).eval()
     loss = partial(augshift.batch_loss, network, splits.train.black.to(device))
     history = training.fit(net, splits.train, loss, network.recipe, seed=seed, checkpoint=checkpoint)
     test = splits.test.subsample(network.test_images).to(device)
-    with torch.no_grad():
-        unshifted = torch.zeros(len(test), 2, dtype=torch.long, device=device)
-        top1 = metrics.agreement(augshift.predict(net, test, unshifted)[0], test.labels)
-    return {"top1": top1, "curves": {fill: agreement_by_shift(net, test, fill) for fill in FILLS},
+    answers = {fill: answers_by_shift(net, test, fill) for fill in FILLS}
+    return {"top1": augshift.top1(net, test),
+            "curves": {fill: agreement(classes) for fill, classes in answers.items()},
+            "slides": {fill: classes[:, :SLIDES].T.tolist() for fill, classes in answers.items()},
             "loss": history[-1]["loss"]}
 
 
