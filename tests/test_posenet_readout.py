@@ -452,6 +452,15 @@ def test_a_readout_run_is_a_function_of_its_configuration_and_seed(settings, inp
     assert torch.tensor(first["predicted"]).shape == (6, 28, 28)
 
 
+def test_a_record_holds_the_maps_of_two_images_and_the_mean_over_all(workspace):
+    splits = registry.load("photos", "", size=SIDE, validation=0.0)
+    two = experiments.readout_inputs(splits, workspace, {}, size=SIDE, train_images=4, test_images=2)
+    results = experiments.run_readout(ReadoutConfig(encoder=EncoderConfig(width=2), **SETTINGS), 0, None, inputs=two)
+    one, other, mean = torch.tensor([results[name] for name in experiments.RECORDED_MAPS]).double()
+    assert not torch.equal(one, other)
+    torch.testing.assert_close(mean, (one + other) / 2, atol=1, rtol=0)   # all three are whole percent
+
+
 def test_pixels_that_are_constant_give_an_undefined_score(inputs):
     c = ReadoutConfig(encoder=EncoderConfig(net="pixels"), **SETTINGS)
     rows = experiments.run_readout(c, 0, None, inputs=inputs)["maps"]

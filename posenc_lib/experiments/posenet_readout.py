@@ -27,6 +27,7 @@ from posenc_lib.run.records import Record
 
 TARGETS = (*canvas.POSITION_MAPS, "shuffled_H")
 RECORDED_SIDE = 28   # side of the predicted maps that a record holds
+RECORDED_MAPS = ("predicted", "predicted_second", "predicted_mean")
 SMALL_STAGES = 4     # stages of the small network, `pretrained.small_vgg`
 
 
@@ -220,6 +221,7 @@ def run_readout(
        loss   of the last epoch: the sum over the maps of the mean squared error on training images
        n_train   number of training images
        predicted   for seed 0, the maps predicted from the first natural image in percent, (target, 28, 28)
+       predicted_second, predicted_mean   the same of the second natural image, and the mean over natural images
     """
     if c.encoder.source == "imagenet":
         train, tests, channels = _imagenet_features(c.encoder, 0, inputs)
@@ -240,8 +242,9 @@ def run_readout(
     rows += map_metrics(maps["natural"][:1], targets, "first")
     results = {"maps": rows, "loss": history[-1]["loss"], "n_train": len(inputs.train)}
     if seed == 0:
-        coarse = adaptive_avg_pool2d(maps["natural"][0], RECORDED_SIDE)
-        results["predicted"] = coarse.mul(100).round().int().tolist()
+        first, second = maps["natural"][0], maps["natural"][min(1, len(maps["natural"]) - 1)]
+        for name, shown in zip(RECORDED_MAPS, (first, second, maps["natural"].mean(0)), strict=True):
+            results[name] = adaptive_avg_pool2d(shown, RECORDED_SIDE).mul(100).round().int().tolist()
     return results
 
 
@@ -250,9 +253,9 @@ def _predict(readout: nn.Module, features: FrozenFeatures) -> Tensor:
     return torch.cat([readout(features.batch(index)[0]) for index in torch.arange(len(features)).split(50)])
 
 
-def predicted_maps(record: Record) -> dict[str, np.ndarray]:
-    """Return the maps that a record of seed 0 holds, 0 to 1, by target."""
-    return dict(zip(TARGETS, torch.tensor(record.results["predicted"]).div(100).numpy(), strict=True))
+def predicted_maps(record: Record, which: str = "predicted") -> dict[str, np.ndarray]:
+    """Return the maps that a record of seed 0 holds, 0 to 1, by target; `which` is one of `RECORDED_MAPS`."""
+    return dict(zip(TARGETS, torch.tensor(record.results[which]).div(100).numpy(), strict=True))
 
 
 # The readouts to fit: the cells of the paper's tables, and the controls.

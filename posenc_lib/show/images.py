@@ -27,6 +27,68 @@ def place_field_maps(fields: Sequence[np.ndarray], eta2: Sequence[float]) -> Fig
     return fig
 
 
+def place_fields_by_cell(rows: Mapping[str, Sequence[Mapping | None]]) -> Figure:
+    """The place field of one channel for each cell (column) in each network (row), all on one scale.
+
+    rows  network -> for each cell, {"field", "eta2"} of a channel that responds most there, or None if there is none;
+          "field" k x k, mean z_c by cell (`gapnet_vs_permutenet.selectivity`)
+    Colour: (mean z_c of the cell - mean z_c) / standard deviation of z_c over all canvases.  The cell is outlined.
+    """
+    cells = len(next(iter(rows.values())))
+    k = round(cells ** 0.5)
+    fig, axes = plt.subplots(len(rows), cells, squeeze=False, layout="constrained",
+                             figsize=(0.95 * cells + 1.2, 1.2 * len(rows) + 0.3))
+    for (label, channels), axes_row in zip(rows.items(), axes, strict=True):
+        axes_row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize="small")
+        for cell, (channel, ax) in enumerate(zip(channels, axes_row, strict=True)):
+            ax.set(xticks=[], yticks=[], xlim=(-0.5, k - 0.5), ylim=(k - 0.5, -0.5), aspect="equal")
+            ax.spines[:].set_visible(channel is not None)
+            if channel is None:
+                ax.text((k - 1) / 2, (k - 1) / 2, "none", ha="center", va="center", fontsize="small")
+                continue
+            field = np.asarray(channel["field"])
+            deviation = (field.var() / channel["eta2"]) ** 0.5   # eta2 is the field's share of the variance
+            image = ax.imshow((field - field.mean()) / deviation, cmap="RdBu_r", vmin=-3, vmax=3)
+            ax.set_title(f"{channel['eta2']:.0%}", fontsize="small", pad=3)
+            ax.add_patch(Rectangle((cell % k - 0.5, cell // k - 0.5), 1, 1, fill=False, edgecolor="black"))
+    fig.colorbar(image, ax=axes, shrink=0.8, label="standard deviations", ticks=(-3, 0, 3))
+    return fig
+
+
+def sliding_answers(pictures: Mapping[int, np.ndarray], answers: Mapping[str, Sequence[int]], classes: Sequence[str],
+                    stride: int) -> Figure:
+    """A picture at some shifts, above what each network answers at every shift.
+
+    pictures  shift in pixels -> grey values (row, col) of the shifted picture
+    answers   network -> predicted class at 0, 1, .. pixels
+    stride    vertical lines are drawn at its multiples
+    An answer other than the first is orange.
+    """
+    shifts = len(next(iter(answers.values())))
+    fig = plt.figure(figsize=(9, 1.5 + 0.34 * len(answers)), layout="constrained")
+    above, ax = fig.subplots(2, 1, height_ratios=(1, 0.34 * len(answers)), sharex=True)
+    for n, picture in enumerate(pictures.values()):
+        inset = above.inset_axes((n / len(pictures), 0, 0.98 / len(pictures), 1))
+        inset.imshow(picture, cmap="gray")
+        inset.set(xticks=[], yticks=[])
+        inset.set_title(f"{list(pictures)[n]} pixels", fontsize="small")
+    above.axis("off")
+    for row, given in enumerate(answers.values()):
+        for pixels, answer in enumerate(given):
+            same = answer == given[0]
+            ax.add_patch(Rectangle((pixels - 0.46, row - 0.4), 0.92, 0.8, facecolor="0.85" if same else COLOURS[1]))
+            ax.text(pixels, row, classes[answer], ha="center", va="center", fontsize="small",
+                    color="0.35" if same else "black")
+    for pixels in range(stride, shifts - 1, stride):
+        ax.axvline(pixels, color="0.5", linewidth=1, zorder=0)
+    ax.set(xlim=(-0.6, shifts - 0.4), ylim=(len(answers) - 0.4, -0.6), xlabel="shift to the right (pixels)")
+    ax.set_yticks(range(len(answers)), answers)
+    ax.set_xticks(range(0, shifts, stride // 2))
+    ax.tick_params(left=False)
+    ax.spines[:].set_visible(False)
+    return fig
+
+
 def padded_squares(padded: Mapping[str, np.ndarray], margin: int) -> Figure:
     """Small padded arrays as squares of numbers, the `margin` of padding tinted in the padding mode's colour."""
     fig, axes = plt.subplots(1, len(padded), figsize=(2 * len(padded), 2.3), squeeze=False, layout="constrained")

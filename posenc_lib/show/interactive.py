@@ -1,4 +1,4 @@
-"""Outputs to play with: pictures to choose from, and a canvas on which a picture is dragged.
+"""Outputs to play with: pictures to choose from, a canvas on which a picture is dragged, a picture that slides.
 
 Everything is computed beforehand and embedded, so they work in JupyterLab and, without a server, in the book.
 """
@@ -85,6 +85,67 @@ button.addEventListener("click", () => {{
 draw();
 }})();</script>"""
 
+_SLIDING = """<figure class="explorer sliding" id="{id}">
+<p><label>picture <select>{pictures}</select></label> <label>what comes into view <select>{fills}</select></label></p>
+<p><label>shift to the right <input type="range" min="0" max="{side}" value="0" style="width:14rem;max-width:100%">
+</label> <output>0</output> pixels</p>
+<div style="display:flex;flex-wrap:wrap;gap:1.2rem;align-items:flex-start">
+<canvas width="192" height="192" role="img" aria-label="the shifted picture"
+ style="border:1px solid #888;max-width:100%"></canvas>
+<table style="margin:0"><thead><tr><th>network</th><th>answer</th><th>its answers at 0 to {side} pixels</th></tr>
+</thead><tbody></tbody></table></div>
+<p aria-live="polite"></p><figcaption>{caption}</figcaption></figure>
+<script>(() => {{
+const data = {data}, figure = document.getElementById("{id}"), side = {side};
+const [picture, fill] = figure.querySelectorAll("select"), slider = figure.querySelector("input");
+const board = figure.querySelector("canvas"), names = Object.keys(Object.values(data.answers)[0]);
+const rows = names.map(name => {{
+  const row = figure.querySelector("tbody").insertRow(), strip = document.createElement("canvas");
+  [strip.width, strip.height] = [8 * (side + 1), 20];
+  strip.setAttribute("role", "img");
+  strip.style.maxWidth = "100%";
+  row.insertCell().textContent = name;
+  const answer = row.insertCell();
+  row.insertCell().append(strip);
+  return [name, answer, strip];
+}});
+const stamp = document.createElement("canvas");
+stamp.width = stamp.height = side;
+function draw() {{
+  const by = Number(slider.value), round = fill.value in data.wraps, now = data.pictures[picture.selectedIndex];
+  const pixels = stamp.getContext("2d").createImageData(side, side);
+  for (let row = 0; row < side; row++) for (let col = 0; col < side; col++) {{
+    const from = round ? (col - by + side) % side : col - by;
+    const grey = from < 0 ? 0 : now[row][from];
+    pixels.data.set([grey, grey, grey, 255], 4 * (row * side + col));
+  }}
+  stamp.getContext("2d").putImageData(pixels, 0, 0);
+  const pen = board.getContext("2d");
+  pen.imageSmoothingEnabled = false;
+  pen.drawImage(stamp, 0, 0, board.width, board.height);
+  let changed = 0;
+  for (const [name, cell, strip] of rows) {{
+    const answers = data.answers[fill.value][name][picture.selectedIndex], chart = strip.getContext("2d");
+    chart.clearRect(0, 0, strip.width, strip.height);
+    answers.forEach((answer, n) => {{
+      chart.fillStyle = answer === answers[0] ? "#bbb" : "#d55e00";
+      chart.fillRect(8 * n, n % {stride} ? 6 : 2, 7, n % {stride} ? 8 : 16);
+    }});
+    chart.strokeStyle = chart.fillStyle = "#0173b2"; chart.lineWidth = 3;
+    chart.strokeRect(8 * by - 1, 1, 9, strip.height - 2);
+    cell.textContent = data.classes[answers[by]];
+    const other = answers.filter(answer => answer !== answers[0]).length;
+    strip.setAttribute("aria-label", `another answer at ${{other}} of ${{side}} shifts`);
+    if (answers[by] !== answers[0]) {{ cell.textContent += ", changed"; changed++; }}
+  }}
+  figure.querySelector("output").textContent = by;
+  figure.querySelector("[aria-live]").textContent =
+    `${{changed}} of ${{rows.length}} networks give another answer than for the picture in its place.`;
+}}
+for (const control of [picture, fill, slider]) control.addEventListener("input", draw);
+draw();
+}})();</script>"""
+
 
 def pictures(frames: Mapping[tuple[str, ...], np.ndarray], choices: Sequence[str], caption: str) -> None:
     """Display one of several pictures, chosen by a menu for each part of its key.
@@ -130,6 +191,24 @@ def pooled_channels(picture: np.ndarray, networks: Mapping[str, tuple[np.ndarray
     text = html.escape(" ".join(caption.split()))
     display(HTML(_BODY.format(id=html.escape(name), label="a canvas on which a picture can be dragged", options=options,
                               caption=text, data=json.dumps(data, separators=(",", ":")))))
+
+
+def sliding(pictures: Sequence[np.ndarray], answers: Mapping[str, Mapping[str, Sequence[Sequence[int]]]],
+            classes: Sequence[str], *, stride: int, wraps: Sequence[str], caption: str, name: str = "sliding") -> None:
+    """Display a picture that slides to the right, and what each network answers at every shift.
+
+    pictures  square arrays of grey values (row, col), 0 to 255
+    answers   what comes into view -> network -> for each picture, the class at 0, 1, .. side pixels
+    stride    strips are taller at its multiples
+    wraps     keys of `answers` under which what leaves on the right comes back on the left; else black comes in
+    """
+    data = {"pictures": [np.asarray(picture).astype(int).tolist() for picture in pictures], "answers": answers,
+            "classes": list(classes), "wraps": dict.fromkeys(wraps, True)}
+    numbers = "".join(f"<option>{n}</option>" for n in range(1, len(pictures) + 1))
+    fills = "".join(f"<option>{html.escape(fill)}</option>" for fill in answers)
+    display(HTML(_SLIDING.format(id=html.escape(name), side=len(pictures[0]), stride=stride, pictures=numbers,
+                                 fills=fills, caption=html.escape(" ".join(caption.split())),
+                                 data=json.dumps(data, separators=(",", ":")))))
 
 
 def _rounded(values: np.ndarray) -> Sequence:
