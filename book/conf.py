@@ -65,7 +65,10 @@ html_use_index = False
 html_show_search_summary = False   # would fetch() the pages, which file:// forbids
 html_show_sphinx = False
 html_context = {"default_mode": "auto"}
+repository = os.environ.get("POSENC_REPOSITORY", "")
 html_theme_options = {
+    "repository_url": repository,
+    "use_repository_button": bool(repository),
     "navbar_persistent": [],       # a second search box and a dead toggle on phones otherwise
     "logo": {"text": html_title, "alt_text": f"{html_title} - start page"},
     "home_page_in_toc": True,
@@ -79,7 +82,8 @@ html_theme_options = {
     "extra_footer": "<p>Reference runs are on file in the project's records/; everything else here was computed by the "
                     f"run that built this book, profile <code>{profile}</code>.</p>"
                     f"<p>Version {release}, {date.today():%d %B %Y}. MIT licence. Please cite the papers, and this "
-                    "book by its CITATION.cff.</p>",
+                    "book by its CITATION.cff."
+                    + (f' Source and issues: <a href="{repository}">{repository}</a>.' if repository else "") + "</p>",
 }
 
 

@@ -277,11 +277,22 @@ def environment(args, spec: str):
         yield
 
 
+# https://HOST/PATH.git, ssh://git@HOST:PORT/PATH or git@HOST:PATH; a user or token before the host is left out
+REMOTE = re.compile(r"(?:(?:https?|ssh)://)?(?:[^@/]+@)?(?P<host>[\w.-]+\.\w+)(?::\d+(?=/))?[:/](?P<path>.+?)(?:\.git)?/?")
 COMMITTED = re.compile(r"(?:figures/paper|reference)/(\w+\.png)")   # figures in the boxes and cards of the pages
 
 
 def version() -> str:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+
+def repository() -> str:
+    """Web address of the repository that this checkout was cloned from; "" if it was from no such place, or no git."""
+    with contextlib.suppress(OSError):
+        git = ["git", "-C", ROOT, "config", "--get", "remote.origin.url"]
+        if found := REMOTE.fullmatch(subprocess.run(git, capture_output=True, text=True).stdout.strip()):
+            return f"https://{found['host']}/{found['path']}"
+    return ""
 
 
 def build_book(args) -> Path:
@@ -305,13 +316,15 @@ def build_book(args) -> Path:
         shutil.copy2(ROOT / "figures" / "paper" / figure, sources / "reference")
 
     everything = sorted(path for path in sources.rglob("*") if path.is_file())
-    key = digest(args.profile, contents([*everything, ROOT / "requirements.lock"]), [str(path) for path in everything])
+    key = digest(args.profile, repository(), contents([*everything, ROOT / "requirements.lock"]),
+                 [str(path) for path in everything])
     stamp = build / "book.sha256"
     if not (html.exists() and stamp.exists() and stamp.read_text() == key):
         done = subprocess.run(  # no incremental builds: Sphinx reports a warning only once
             [sys.executable, "-m", "sphinx", "-q", "-n", "-W", "--keep-going", "-b", "html",
              "-d", str(build / "doctrees"), "-E", str(sources), str(fresh)],
-            env={**os.environ, "POSENC_PROFILE": args.profile, "POSENC_VERSION": version()},
+            env={**os.environ, "POSENC_PROFILE": args.profile, "POSENC_VERSION": version(),
+                 "POSENC_REPOSITORY": repository()},
             capture_output=True, text=True)
         if done.returncode:
             fail(f"Sphinx reported problems, so the book in {html} was left unchanged:\n{done.stdout}{done.stderr}", 1)

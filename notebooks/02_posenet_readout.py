@@ -295,35 +295,40 @@ def of_seed_0(part, c):
                 if run.digest == config.digest(c) and "predicted" in run.results)
 
 
-rows, under, unexplained = {"target": pictured}, {}, {}
+SHOWN = ("H", "G")
+VIEWS = dict(zip(("one image", "another", "mean of all"), experiments.RECORDED_MAPS, strict=True))
+small = torch.nn.functional.adaptive_avg_pool2d(targets, experiments.RECORDED_SIDE)
+small = dict(zip(experiments.TARGETS, small, strict=True))
+rows = {"target": {f"{target}, {view}": small[target].numpy() for target in SHOWN for view in VIEWS}}
+under, unexplained = {}, {}
 for name, part in parts.items():
     prefix = "" if part is first else f"{name}: "
-    means = part.summary[part.summary["images"] == "natural"]
-    means = means.set_index(["table", "variant", "network", "target"])["mean"]
     for cell in filter(is_bound, part.cells):
         key = cell.config.encoder.key
         label = (prefix + style.label(key)).replace(", ", ",\n").replace(": ", ":\n")
         record = of_seed_0(part, cell.config)
-        drawn = experiments.predicted_maps(record)
-        rows[label] = {style.label(target): values for target, values in drawn.items()}
-        here = {row["target"]: row["spc"] for row in record.results["maps"]
-                if row["images"] == "first"}
-        for target, spc in here.items():
-            mean = means[cell.table, cell.variant, key, target]
-            of_image = "–" if spc is None else f"{spc:.2f}"
-            under[label, style.label(target)] = f"{of_image} (mean {mean:.2f})".replace("-", "−")
-        unexplained[name, key] = 1 - drawn["H"].mean(0).var() / drawn["H"].var()
+        rows[label] = {}
+        for view, which in VIEWS.items():
+            for target in SHOWN:
+                drawn = experiments.predicted_maps(record, which)[target]
+                [spc] = metrics.spearman(torch.from_numpy(drawn)[None], small[target])
+                rows[label][f"{target}, {view}"] = drawn
+                under[label, f"{target}, {view}"] = (
+                    "constant" if spc is None else f"SPC {spc:.2f}".replace("-", "−"))
+        drawn = experiments.predicted_maps(record)["H"]
+        unexplained[name, key] = 1 - drawn.mean(0).var() / drawn.var()
 shown_through = ", ".join(f"{style.label(key)} {fraction:.2f}"
                           for (name, key), fraction in unexplained.items()
                           if name == rests_on and key != "pixels")
-page.show(show_images.picture_grid(rows, under), "02_drawn", f"""What the readouts of seed 0 draw
-          from one test image, by the network whose frozen features they read: in the
-          {rests_on.lower()}, and below them in this run. Below each map its SPC, in brackets the
-          mean over all test images and seeds. The photograph shows through: a drawing of H should
-          be constant down each column, but of its variance columns do not explain
-          {shown_through}. {what}.""",
-          "A grid of small maps with their SPC: the first row the targets, then one row a network.",
-          workspace=workspace)
+page.show(show_images.picture_grid(rows, under), "02_drawn",
+          f"""In the maps drawn from one image the photograph shows through; in the mean over test
+          images it averages out. The maps H and G that the readouts of seed 0 draw from two test
+          images, and the mean of those drawn from all, by the network whose frozen features are
+          read: in the {rests_on.lower()}, and below them in this run. Below each its SPC (28×28
+          pixels, as recorded). A drawing of H should be constant down each column; of the first
+          one's variance columns do not explain {shown_through}. {what}.""",
+          """A grid of small maps with their SPC: the first row the targets, then one row a network;
+          blotched for single images, smoother in the mean over all.""", workspace=workspace)
 
 # %% Draw the figure
 over_seeds = "mean and 95 % interval (Student's t) over seeds"
@@ -813,7 +818,7 @@ page.table(compared, "02_cells", f"""Every SPC that the paper and the {rests_on.
            have: {over_seeds} ({seeds_of}); the paper's are one run. The csv also has n, the MAE
            (on the stripes doubled, to the paper's scale), the MSE, which older records lack, and
            the mean of this run, whose network may be another. {what}.""",
-           workspace=workspace, digits=2, hidden=list(compared.columns[6:]))
+           workspace=workspace, digits=2, hidden=list(compared.columns[6:]), folded=True)
 print(compared.groupby(["table", "direction"]).size().unstack(fill_value=0).to_string())
 
 # %% [markdown]

@@ -977,35 +977,46 @@ if reads_reference:
 # ## Channels as place cells
 #
 # If position sits in *which* channel responds, single channels should have a [place field](../book/glossary.md#place-field): a part of the canvas that
-# they respond to, whatever the image. Look for maps that are bright in few cells, with a large share of variance explained.
+# they respond to, whatever the image.
+#
+# *What to look for:* is there a channel for every cell? Before training, and in a network trained for the image class, which never meets
+# the cell as a label? The number above a map is η², the share of the channel's variance that the cell explains.
 
 # %% Draw the figure
-with_fields = {title: frame for title, frame in frames.items() if "fields" in frame}
-first_with_fields = next(iter(with_fields), "")
-
-
-def first_seed(column, **values):
-    """The result `column` of GAPNet's network with seed 0, None if it has not been run."""
-    values = {"backbone": backbones[0], "grid": grids[0], "seed": 0, "head": "gapnet", **values}
-    rows = experiment.table1(with_fields.get(first_with_fields, pd.DataFrame()))
-    rows = rows[(rows[list(values)] == pd.Series(values)).all(axis=1)] if len(rows) else rows
-    results = rows.get(column, pd.Series()).dropna()
+def first_seed(column, mode, task):
+    """The result `column` of GAPNet's network with seed 0, None if it has not been run; of the
+    first runs that have such results."""
+    frame = experiment.table1(next((of for of in frames.values() if column in of), pd.DataFrame()))
+    values = {"backbone": backbones[0], "grid": grids[0], "seed": 0,
+              "head": "gapnet", "padding_mode": mode, "task": task}
+    rows = frame[(frame[list(values)] == pd.Series(values)).all(axis=1)] if len(frame) else frame
+    results = rows.get(column, pd.Series(dtype=object)).dropna()
     return None if results.empty else results.iloc[0]
 
 
-fields = first_seed("fields", padding_mode="zeros", task="location")
-records.require(fields, "GAPNet trained for location under zero padding")
-eta2 = first_seed("eta2", padding_mode="zeros", task="location")
-fig = image_figures.place_field_maps(fields, eta2)
+def runs_with(column):
+    """What the runs are that `first_seed` takes this result from."""
+    title = next((title for title, frame in frames.items() if column in frame), None)
+    return f"{title}: {what[title]}" if title else ""
+
+
+fields = {"before training": first_seed("by_cell_untrained", "zeros", "location"),
+          "for location": first_seed("by_cell", "zeros", "location"),
+          "for image class": first_seed("by_cell", "zeros", "image")}
+fields = {label: channels for label, channels in fields.items() if channels is not None}
+records.require(fields, "GAPNet's channels by cell")
+peaks = {label: f"{sum(channel is not None for channel in channels)} of {len(channels)}"
+         for label, channels in fields.items()}
 page.show(
-    fig,
+    image_figures.place_fields_by_cell(fields),
     "03_place_fields",
-    f"""Single channels of GAPNet's pooled latent respond to some
-    cells of the canvas and not to others: mean response of eight channels by cell, each map on its
-    own scale (zero padding, trained for location, seed 0, every test image in every cell;
-    {first_with_fields}: {what.get(first_with_fields)}). Above each: η², the fraction of the
-    channel's variance that the cell explains.""",
-    "Eight small maps, one a channel, each bright in some of the nine cells.",
+    f"""Trained for location, GAPNet has a channel that responds most for {peaks["for location"]}
+    cells; {"; ".join(f"{label}, {n}" for label, n in peaks.items() if label != "for location")}.
+    A row a network, a column a cell (outlined): mean response by cell of the channel with the
+    largest η² among those that respond most there, as difference from the channel's mean (zero
+    padding, seed 0, every test image in every cell; {runs_with("by_cell")}).""",
+    """Three rows of small maps, one for each cell, which is outlined: red in that cell alone after
+    training for location, red along edges or in the centre in the two other rows.""",
     workspace=workspace,
 )
 
@@ -1017,14 +1028,15 @@ curves = [("zero, before training", "zeros", "location", "eta2_untrained", ":"),
           ("circular, for location", "circular", "location", "eta2_deciles", "-")]
 fig, ax = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
 for label, mode, task, column, line in curves:
-    deciles = first_seed(column, padding_mode=mode, task=task)
+    deciles = first_seed(column, mode, task)
     if deciles is not None:
         figures.selectivity_curve(deciles, ax, label=label, linestyle=line,
                                   color=style.PADDING_COLOURS[mode])
 ax.legend(title="padding, trained …", fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
-page.show(fig, "03_selectivity", f"""How much of each channel's variance the cell explains, channels
-    sorted (GAPNet, seed 0; {first_with_fields}: {what.get(first_with_fields)}). Networks trained
-    for image class never saw the cell as a label.""",
+page.show(fig, "03_selectivity", f"""How much of each channel's variance the cell explains,
+    channels sorted (GAPNet, seed 0; {runs_with("eta2_deciles")}; before training:
+    {runs_with("eta2_untrained")}). Networks trained for image class never saw the cell as a
+    label.""",
           "Curves of variance explained by the cell, from the most to the least selective "
           "channel, by padding and training.",
           workspace=workspace)

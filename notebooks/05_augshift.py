@@ -58,7 +58,7 @@ from posenc_lib.nets import polyphase
 from posenc_lib.run import config, inputs, records
 from posenc_lib.show import figures as show_figures
 from posenc_lib.show import images as figures
-from posenc_lib.show import page, style
+from posenc_lib.show import interactive, page, style
 from posenc_lib.show.tables import with_interval
 
 workspace = config.Workspace(profile, data_root, out)
@@ -500,6 +500,41 @@ page.table(means.rename(columns=columns)[[*on, *columns.values()]], "05_latents"
            middle; and accuracy on the shifted images ({described}).""", workspace=workspace)
 
 # %% [markdown]
+# **Was the training long enough?** If accuracy still rises steeply at the end, consistency may be that of a network in
+# mid-training. *What to look for:* whether the curves flatten, and which methods learn the classes more slowly.
+
+# %% Draw the figure
+fig, axes = plt.subplots(2, len(sources), figsize=(9, 5), sharex="col", sharey="row", squeeze=False,
+                         layout="constrained", width_ratios=[3, 2][:len(sources)])
+drawn = []
+for (source, found), column in zip(sources.items(), axes.T, strict=True):
+    training = augshift.by_epoch(found, datasets_of(found)[0])
+    training = with_names(training[training["method"].isin(FIVE)])
+    for (measure, label), ax in zip({"top1": "top-1 (%)", "loss": "training loss"}.items(), column,
+                                    strict=True):
+        points = summarise(training.assign(value=training[measure]), ["method", "epoch"],
+                           high=100 if measure == "top1" else None)
+        show_figures.curves(points, "epoch", "method", ax, looks=looks)
+        ax.set_ylabel(label)
+        drawn.append(points.assign(runs=source, measure=measure))
+    column[0].set_title(title(source, found).replace(", ", ",\n", 1), fontsize="small")
+    column[1].set_xlabel("epoch")
+for ax in axes.flat:
+    ax.label_outer()
+handles, labels = axes[0, 0].get_legend_handles_labels()
+fig.legend(handles, labels, fontsize="small", loc="outside lower center", ncols=5)
+trained = drawn[0].set_index(["method", "epoch"])["mean"]
+last_epoch = drawn[0]["epoch"].max()
+rises = trained["baseline", last_epoch] - trained["baseline", last_epoch - 1]
+page.show(fig, "05_training",
+          f"""In the last epoch, the baseline's accuracy changes by {abs(rises):.1f} points.
+          Top-1 accuracy on unshifted test images, and training loss, after each epoch; losses of
+          methods differ in what they average over, and AugShift's includes its second term.
+          {described}; {over_seeds}.""",
+          """Accuracy rising and loss falling over epochs, a line per method, reference runs
+          beside this run.""", workspace=workspace, data=pd.concat(drawn))
+
+# %% [markdown]
 # **How much of the term?** λ = 0 is two crops. If the term does what AugShift intends, consistency rises with λ before
 # accuracy falls.
 
@@ -724,6 +759,55 @@ page.table(outcome, "05_phase_predictions",
            f"""{predicted["holds"].sum()} of {len(predicted)} predictions hold with every seed. What
            was predicted before the first run, and what the runs show ({phases_described}).""",
            workspace=workspace)
+
+# %% [markdown]
+# ### Watch an answer change
+#
+# Move the slider. Each strip shows what one network answers at every shift: grey where the answer is that for the
+# picture in its place, orange where it is another. Which networks change their answer between the tall marks, the
+# multiples of the total stride, and which also at them?
+
+# %% Place the pictures and show the answers
+found = next(iter(phases.values()))
+slid = found[0].config
+of_slides = sets[first] if slid["network"]["dataset"] != "digits" else registry.load(
+    "digits", workspace.data, validation=0, size=slid["side"])
+few = of_slides.test.subsample(slid["network"]["test_images"]).take(slice(shift_phase.SLIDES))
+grey = few.images.float().mean(1)                     # (image, row, col)
+comes_in = {"what left on the other side": "circular", "black": "constant"}
+answers = {name: {names.get(method, method): of_method for method, of_method in
+                  shift_phase.slides(found, fill, seed=0).items()}
+           for name, fill in comes_in.items()}
+interactive.sliding(
+    list(grey.numpy()), answers, of_slides.test.classes, stride=augshift.TOTAL_STRIDE,
+    wraps=["what left on the other side"],
+    caption=f"""A picture that slides to the right, and the answers of six networks with seed 0,
+        recorded at every shift ({len(few)} test images; {phases_described}).""")
+
+# %% Draw the figure
+in_circles = answers["what left on the other side"]
+
+
+def changes(network, image):
+    """At how many shifts a network answers otherwise than in place."""
+    given = in_circles[network][image]
+    return sum(answer != given[0] for answer in given)
+
+
+chosen = max(range(len(few)), key=lambda image: changes("baseline", image))
+page.show(figures.sliding_answers(
+              {pixels: grey[chosen].roll(pixels, 1).numpy()
+               for pixels in range(0, slid["side"] + 1, augshift.TOTAL_STRIDE // 2)},
+              {network: rows[chosen] for network, rows in in_circles.items()},
+              of_slides.test.classes, augshift.TOTAL_STRIDE),
+          "05_slides",
+          f"""One picture at every circular shift: the baseline changes its answer at
+          {changes("baseline", chosen)} of {slid["side"]} shifts, adaptive sampling at
+          {changes(names["polyphase"], chosen)}. Of {len(few)} test images, the one for which the
+          baseline changes it most often; seed 0. Orange: another answer than at 0 pixels.
+          {phases_described}.""",
+          """A digit at seven shifts above six rows of answers, one a network: grey where the
+          answer is that of the unshifted digit, orange where it is another.""", workspace=workspace)
 
 # %% [markdown]
 # ## Does it remove position?

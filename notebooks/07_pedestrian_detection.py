@@ -368,8 +368,6 @@ for ax, detector in zip(below, first.detectors, strict=False):
     ax.set_xlim(-0.5, len(setups) - 0.3)
     ax.set_title(f"The paper, n = 1\n{style.label(detector)}, 100 channels", fontsize="small")
 for ax in fig.axes:
-    for tick in ax.get_xticklabels():
-        tick.set(rotation=0, ha="center")
     if ax.get_legend():
         ax.get_legend().remove()
 for ax in (used[0][2], below[0]):
@@ -408,7 +406,8 @@ if len(shown) > 1:
 page.table(table[[*key, *columns]].map(style.label).rename(columns={
     "setup": "set-up", "kind": "ablated", "reference": first.name.lower()}), "07_miss_rates",
     f"""Table S1: log-average miss rate (%), lower is better, with the 95 % interval, cut to
-    0 to 100, where there are three networks or more. {what}.""", workspace=workspace, hidden=["n"])
+    0 to 100, where there are three networks or more. {what}.""", workspace=workspace, hidden=["n"],
+    folded=True)
 
 # %% [markdown]
 # **Beyond what?** The gap between the flip-ranked set and uniform random sets, and between the flip-ranked and *RMS-matched* random

@@ -88,6 +88,13 @@ def test_hidden_columns_of_a_table_are_in_its_csv_alone(workspace, outputs):
     assert "low" not in outputs[0]["text/markdown"] + outputs[0]["text/html"]
 
 
+def test_a_folded_table_says_how_long_it_is(workspace, outputs):
+    page.table(pd.DataFrame({"a": range(30)}), "t", "Table.", workspace=workspace, folded=True)
+    assert outputs[0]["text/markdown"].startswith(":::{dropdown} A table of 30 rows\n```{csv-table} Table.\n:name: tab-t\n")
+    assert outputs[0]["text/markdown"].rstrip().endswith(":::")
+    assert "<details><summary>A table of 30 rows</summary><p><b>Table t.</b>" in outputs[0]["text/html"]
+
+
 def test_a_table_of_given_widths_takes_the_margin(workspace, outputs):
     frame = pd.DataFrame({"a": ["x"], "b": ["y"]})
     for widths in ((), (1, 3)):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import kernels
 import make as book
@@ -448,3 +449,14 @@ def test_clean_keeps_what_the_paper_profile_made(tmp_path):
     assert left() == expected | {".venv", ".venv/bin"}
     subprocess.run([tmp_path / "run_all.sh", "clean", "--all"], check=True)
     assert left() == expected
+
+
+@pytest.mark.parametrize("remote, address", [
+    ("https://github.com/someone/book.git", "https://github.com/someone/book"),
+    ("https://someone:secret@gitlab.example.org/group/book/", "https://gitlab.example.org/group/book"),
+    ("git@github.com:someone/book.git", "https://github.com/someone/book"),
+    ("ssh://git@git.example.org:2222/someone/book", "https://git.example.org/someone/book"),
+    ("/srv/git/book.git", ""), ("file:///srv/git/book.git", ""), ("../book", ""), ("", "")])
+def test_the_book_links_to_the_repository_that_it_was_cloned_from(remote, address, monkeypatch):
+    monkeypatch.setattr(book.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=remote + "\n"))
+    assert book.repository() == address

@@ -291,8 +291,11 @@ def dots_by_group(summary: pd.DataFrame, group: str, kind: str, ax: Axes, floor:
         colour, marker = (looks or {}).get(label, (COLOURS[n], "os^D"[n % 4]))
         _estimates(ax, x, rows, marker, colour, label, markersize=6)
     ax.axhline(0, **CHANCE)
-    groups = summary[group].unique()
-    ax.set_xticks(range(len(groups)), map(style.label, groups), rotation=40, ha="right", fontsize="small")
+    groups = [str(style.label(key)) for key in summary[group].unique()]
+    ax.set_xticks(range(len(groups)), groups, fontsize="small")
+    if max(map(len, groups)) > 10 or len(groups) > 6:
+        ax.tick_params(axis="x", labelrotation=40)
+        plt.setp(ax.get_xticklabels(), ha="right")
     ax.legend(fontsize="small")
     return ax
 

@@ -132,12 +132,13 @@ def cards(pages: Sequence[Path], built: Collection[str]) -> None:
 
 
 def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace, digits: int = 1,
-          widths: Sequence[int] = (), hidden: Sequence[str] = ()) -> None:
+          widths: Sequence[int] = (), hidden: Sequence[str] = (), folded: bool = False) -> None:
     """Save a table and display it, numbered in the book; [table NAME](#tab-NAME) refers to it.
 
     Numbers are displayed with `digits` decimals and missing values as a dash; the csv has six significant digits.
     widths  relative widths of the columns; the table then extends into the book's margin
     hidden  columns that are in the csv alone
+    folded  hide the table behind a line with its number of rows, until a reader unfolds it
     """
     folder = _folder(workspace)
     frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
@@ -149,7 +150,12 @@ def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace,
     layout = f":widths: {' '.join(map(str, widths))}\n:class: full-width\n" if widths else ""
     markdown = (f"```{{csv-table}} {_line(caption)}\n:name: tab-{name}\n:header-rows: 1\n{layout}\n{text.getvalue()}"
                 f"```\n\n{_downloads(name, 'csv', 'md')}\n")
-    _display(markdown, f"<p>{_caption('table', name, caption)}</p>{plain.to_html(index=False)}", text.getvalue())
+    as_html = f"<p>{_caption('table', name, caption)}</p>{plain.to_html(index=False)}"
+    if folded:
+        summary = f"A table of {len(frame)} rows"
+        markdown = f":::{{dropdown}} {summary}\n{markdown}:::\n"
+        as_html = f"<details><summary>{summary}</summary>{as_html}</details>"
+    _display(markdown, as_html, text.getvalue())
 
 
 def against_paper(reference: Mapping[Claim, Judged], here: Mapping[Claim, Judged], name: str, *,
@@ -169,7 +175,7 @@ def against_paper(reference: Mapping[Claim, Judged], here: Mapping[Claim, Judged
             for c, judged in reference.items()]
     frame = pd.DataFrame(rows)
     displayed = pd.DataFrame({
-        "claim": frame["claim"], "paper": frame["paper"],
+        "claim": [c.statement for c in reference], "paper": frame["paper"],
         "reference runs": frame["verdict"].map(badge) + " " + frame["reference"],
         "control": frame["control"].map(badge) + " " + frame["control evidence"],
         "this run": frame["verdict here"].map(badge) + " " + frame["this run"]})
@@ -178,7 +184,7 @@ def against_paper(reference: Mapping[Claim, Judged], here: Mapping[Claim, Judged
         caption += f" This run: {runs['here']}."
     else:
         displayed = displayed.drop(columns="this run")
-    table(displayed, name, caption, workspace=workspace, widths=(13, 16, 26, 24, 20)[:len(displayed.columns)])
+    table(displayed, name, caption, workspace=workspace, widths=(20, 14, 24, 23, 19)[:len(displayed.columns)])
     frame.to_csv(_folder(workspace) / f"{name}.csv", index=False)   # without markup, with the runs
 
 
