@@ -133,6 +133,30 @@ def test_place_fields_are_titled_with_their_explained_variance(ax):
     assert ax.lines[0].get_ydata().tolist() == [100, 50, 0]
 
 
+def test_place_fields_by_cell_are_in_standard_deviations_of_their_channel():
+    """The channel of cell 0 is 1 there and 0 elsewhere, without noise."""
+    field = np.array([[1.0, 0], [0, 0]])
+    fig = images.place_fields_by_cell({"trained": [{"field": field, "eta2": 0.25}, None, None, None]})
+    first, second, *_ = fig.axes
+    expected = (field - 0.25) / (field.std() / 0.25 ** 0.5)
+    np.testing.assert_allclose(first.images[0].get_array(), expected)
+    [outline] = first.patches
+    assert first.get_title() == "25%" and outline.get_xy() == (-0.5, -0.5)
+    assert not second.images and second.texts[0].get_text() == "none"
+    plt.close(fig)
+
+
+def test_answers_to_a_sliding_picture_are_orange_where_they_change():
+    answers = {"net": [1, 1, 0, 1, 1], "other": [0] * 5}
+    fig = images.sliding_answers({0: np.eye(4), 2: np.eye(4)}, answers, ("a", "b"), 2)
+    ax = fig.axes[1]
+    assert [text.get_text() for text in ax.texts] == ["b", "b", "a", "b", "b", *"aaaaa"]
+    changed = [same_color(patch.get_facecolor(), style.COLOURS[1]) for patch in ax.patches]
+    assert changed == [False, False, True, *[False] * 7]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["net", "other"]
+    plt.close(fig)
+
+
 def test_padded_squares_tint_the_padding():
     fig = images.padded_squares({"reflect": np.pad(np.arange(4).reshape(2, 2), 1, mode="reflect")}, margin=1)
     squares = [p for p in fig.axes[0].patches if p.get_fill()]

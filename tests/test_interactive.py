@@ -102,3 +102,51 @@ def test_menus_choose_the_picture(chosen, browser):
             assert [i.get_attribute("alt") for i in page.locator("img:visible").all()] == [wanted, "zero, conv1"]
     finally:
         page.close()
+
+
+@pytest.fixture
+def slides(monkeypatch) -> str:
+    """HTML of two pictures of four pixels and two networks: one names the shift modulo 2, one never changes."""
+    outputs = []
+    monkeypatch.setattr(interactive, "display", outputs.append)
+    answers = {"flips": [[0, 1, 0, 1, 0], [1, 1, 1, 0, 1]], "<steady>": [[2] * 5] * 2}
+    interactive.sliding([np.eye(4) * 255, np.ones((4, 4))], {"wrap": answers, "black": answers}, ["a", "b", "<c>"],
+                        stride=2, wraps=["wrap"], caption="A <caption>.")
+    return outputs[0].data
+
+
+@pytest.mark.slow
+def test_a_slider_shifts_the_picture_and_shows_the_answers(slides, browser, tmp_path):
+    file = tmp_path / "page.html"
+    file.write_text(f"<!doctype html><meta charset=utf-8>{slides}")
+    page = browser.new_page()
+    try:
+        errors = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(file.as_uri())
+
+        def rows():
+            return [row.all_inner_texts()[:2] for row in (r.locator("td") for r in page.locator("tbody tr").all())]
+
+        def pixel(col):
+            """Grey value of the picture's top row."""
+            return page.locator("figure > div > canvas").evaluate(
+                "(board, col) => board.getContext('2d').getImageData(48 * col + 24, 24, 1, 1).data[0]", col)
+
+        assert rows() == [["flips", "a"], ["<steady>", "<c>"]] and [pixel(c) for c in range(4)] == [255, 0, 0, 0]
+        page.locator("input").focus()
+        page.keyboard.press("ArrowRight")
+        assert rows() == [["flips", "b, changed"], ["<steady>", "<c>"]]
+        assert page.locator("output").inner_text() == "1" and [pixel(c) for c in range(4)] == [0, 255, 0, 0]
+        assert page.locator("[aria-live]").inner_text().startswith("1 of 2 networks")
+        page.locator("input").fill("4")                # all the way round, or out
+        assert rows()[0] == ["flips", "a"] and pixel(0) == 255
+        page.locator("select").nth(1).select_option("black")
+        assert pixel(0) == 0
+        page.locator("select").first.select_option("2")
+        assert rows()[0] == ["flips", "b"]
+        labels = [strip.get_attribute("aria-label") for strip in page.locator("td canvas").all()]
+        assert labels == ["another answer at 1 of 4 shifts", "another answer at 0 of 4 shifts"]
+        assert not errors
+    finally:
+        page.close()

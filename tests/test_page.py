@@ -1,6 +1,4 @@
 """The outputs of a page: files on disk, MyST for the book, HTML for JupyterLab; identical on every run."""
-import csv
-import io
 from collections import namedtuple
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -17,7 +15,7 @@ from posenc_lib.claims import gapnet_vs_permutenet, padding_artifacts
 from posenc_lib.data import registry
 from posenc_lib.run.config import Workspace
 from posenc_lib.show import page, style
-from posenc_lib.show.tables import with_interval
+from posenc_lib.show.tables import markdown_table, with_interval
 
 matplotlib.use("agg")
 
@@ -71,12 +69,11 @@ def test_a_table_is_saved_whole_and_shown_rounded_with_dashes_for_what_is_missin
     page.table(frame, "03_t", "A\ntable.", workspace=workspace, digits=2)
     assert (workspace.figures / "03_t.csv").read_text().splitlines()[:2] == ["mode,mean,n,why", "zeros,0.333333,3,"]
     assert (workspace.figures / "03_t.md").read_text().splitlines() == [
-        "| mode | mean | n | why |", "| --- | --- | --- | --- |", "| zeros | 0.33 | 3 | – |",
+        "| mode | mean | n | why |", "| --- | ---: | ---: | --- |", "| zeros | 0.33 | 3 | – |",
         '| a\\|b, c | – | 4 | so "so" |']
     head, _, rest = outputs[0]["text/markdown"].partition("\n\n")
-    assert head == "```{csv-table} A table.\n:name: tab-03_t\n:header-rows: 1"
-    rows = list(csv.reader(io.StringIO(rest.partition("```")[0])))
-    assert rows == [["mode", "mean", "n", "why"], ["zeros", "0.33", "3", "–"], ["a|b, c", "–", "4", 'so "so"']]
+    assert head == "```{table} A table.\n:name: tab-03_t"
+    assert rest.partition("```")[0] == (workspace.figures / "03_t.md").read_text()
     assert "<td>0.33</td>" in outputs[0]["text/html"]
 
 
@@ -88,10 +85,17 @@ def test_hidden_columns_of_a_table_are_in_its_csv_alone(workspace, outputs):
     assert "low" not in outputs[0]["text/markdown"] + outputs[0]["text/html"]
 
 
+@pytest.mark.parametrize("cells, numbers", [
+    (["0.3", "−1.2 [−2.0, −0.4]", "–"], True), (["12 %", "+1,041"], True), (["3×3", "5"], False), (["4 of 9"], False)])
+def test_columns_of_numbers_are_aligned_to_the_right(cells, numbers):
+    assert (markdown_table(pd.DataFrame({"a": cells})).splitlines()[1] == "| ---: |") == numbers
+
+
 def test_a_folded_table_says_how_long_it_is(workspace, outputs):
     page.table(pd.DataFrame({"a": range(30)}), "t", "Table.", workspace=workspace, folded=True)
-    assert outputs[0]["text/markdown"].startswith(":::{dropdown} A table of 30 rows\n```{csv-table} Table.\n:name: tab-t\n")
-    assert outputs[0]["text/markdown"].rstrip().endswith(":::")
+    markdown = outputs[0]["text/markdown"]
+    assert markdown.startswith(":::{dropdown} A table of 30 rows\n```{table} Table.\n:name: tab-t\n")
+    assert markdown.rstrip().endswith(":::")
     assert "<details><summary>A table of 30 rows</summary><p><b>Table t.</b>" in outputs[0]["text/html"]
 
 
@@ -100,7 +104,7 @@ def test_a_table_of_given_widths_takes_the_margin(workspace, outputs):
     for widths in ((), (1, 3)):
         page.table(frame, "t", "Table.", workspace=workspace, widths=widths)
     plain, wide = (bundle["text/markdown"] for bundle in outputs)
-    assert ":header-rows: 1\n:widths: 1 3\n:class: full-width\n\n" in wide and ":widths:" not in plain
+    assert ":name: tab-t\n:widths: 1 3\n:class: full-width\n\n" in wide and ":widths:" not in plain
     assert plain.count("\n\n") == wide.count("\n\n")
 
 

@@ -350,11 +350,11 @@ def by_variant(runs: Sequence[Record]) -> list[tuple[tuple[str, str], Record]]:
 
 
 def by_epoch(runs: Sequence[Record], dataset: str) -> pd.DataFrame:
-    """Training of each run on a data set.  Columns: method (see `plan`), seed, epoch, loss, top1 (percent)."""
+    """Training curves of the runs that have them: method (see `plan`), seed, epoch, loss, top1 (percent)."""
     return pd.DataFrame([
         {"method": variant, "seed": run.seed, "epoch": epoch, "loss": point["loss"], "top1": 100 * point["top1"]}
         for (of, variant), run in by_variant(runs) if of == dataset
-        for epoch, point in enumerate(run.results["by_epoch"], start=1)])
+        for epoch, point in enumerate(run.results.get("by_epoch", []), start=1)])
 
 
 def scores(runs: Sequence[Record]) -> pd.DataFrame:

@@ -4,9 +4,7 @@ Each output is displayed in two formats at once: HTML for JupyterLab, and MyST w
 downloads for the book.  `show` and `table` also save theirs: figures/<profile>/NAME.svg and .png, NAME.csv and .md.
 """
 import base64
-import csv
 import html
-import io
 import json
 import os
 import platform
@@ -145,17 +143,15 @@ def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace,
     cells = frame.drop(columns=list(hidden)).map(lambda value: _cell(value, digits))
     plain = cells.map(lambda cell: ROLE.sub(r"\1\2", cell))
     (folder / f"{name}.md").write_text(markdown_table(plain))
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([cells.columns, *cells.to_numpy()])
     layout = f":widths: {' '.join(map(str, widths))}\n:class: full-width\n" if widths else ""
-    markdown = (f"```{{csv-table}} {_line(caption)}\n:name: tab-{name}\n:header-rows: 1\n{layout}\n{text.getvalue()}"
-                f"```\n\n{_downloads(name, 'csv', 'md')}\n")
+    markdown = (f"```{{table}} {_line(caption)}\n:name: tab-{name}\n{layout}\n{markdown_table(cells)}```\n\n"
+                f"{_downloads(name, 'csv', 'md')}\n")
     as_html = f"<p>{_caption('table', name, caption)}</p>{plain.to_html(index=False)}"
     if folded:
         summary = f"A table of {len(frame)} rows"
         markdown = f":::{{dropdown}} {summary}\n{markdown}:::\n"
         as_html = f"<details><summary>{summary}</summary>{as_html}</details>"
-    _display(markdown, as_html, text.getvalue())
+    _display(markdown, as_html, markdown_table(plain))
 
 
 def against_paper(reference: Mapping[Claim, Judged], here: Mapping[Claim, Judged], name: str, *,

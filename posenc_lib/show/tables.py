@@ -1,11 +1,18 @@
 """Tables as Markdown text, for pages and reports."""
+import re
+
 import pandas as pd
+
+NUMBER = re.compile(r"[+\u2212-]?[\d.,]+( ?%)?( \[[^]]*\])?|\u2013|")   # with its interval, or missing
 
 
 def markdown_table(frame: pd.DataFrame) -> str:
-    """Format a frame, without its index, as a Markdown pipe table; pipes in cells are escaped."""
+    """Format a frame, without its index, as a Markdown pipe table; pipes in cells are escaped, columns of numbers
+    aligned to the right.
+    """
     rows = [[str(cell).replace("|", r"\|") for cell in row] for row in (frame.columns, *frame.to_numpy())]
-    rows.insert(1, ["---"] * len(frame.columns))
+    numbers = [all(NUMBER.fullmatch(cell) for cell in column) for column in zip(*rows[1:], strict=True)]
+    rows.insert(1, ["---:" if number else "---" for number in numbers or [False] * len(frame.columns)])
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
