@@ -321,12 +321,13 @@ shown_through = ", ".join(f"{style.label(key)} {fraction:.2f}"
                           for (name, key), fraction in unexplained.items()
                           if name == rests_on and key != "pixels")
 page.show(show_images.picture_grid(rows, under), "02_drawn",
-          f"""In the maps drawn from one image the photograph shows through; in the mean over test
-          images it averages out. The maps H and G that the readouts of seed 0 draw from two test
-          images, and the mean of those drawn from all, by the network whose frozen features are
-          read: in the {rests_on.lower()}, and below them in this run. Below each its SPC (28×28
-          pixels, as recorded). A drawing of H should be constant down each column; of the first
-          one's variance columns do not explain {shown_through}. {what}.""",
+          f"""In the maps drawn from one image the photograph shows through; in the mean over
+          test images it averages out. The maps H and G that the readouts of seed 0 draw from two
+          test images, and the mean of those drawn from all, by the network whose frozen features
+          are read: in the {rests_on.lower()}, and below them in this run. Below each its SPC
+          (28×28 pixels in whole percent, as recorded). A drawing of H should be constant down
+          each column; of the first one's variance columns do not explain {shown_through}.
+          {what}.""",
           """A grid of small maps with their SPC: the first row the targets, then one row a network;
           blotched for single images, smoother in the mean over all.""", workspace=workspace)
 
@@ -818,7 +819,8 @@ page.table(compared, "02_cells", f"""Every SPC that the paper and the {rests_on.
            have: {over_seeds} ({seeds_of}); the paper's are one run. The csv also has n, the MAE
            (on the stripes doubled, to the paper's scale), the MSE, which older records lack, and
            the mean of this run, whose network may be another. {what}.""",
-           workspace=workspace, digits=2, hidden=list(compared.columns[6:]), folded=True)
+           workspace=workspace, digits=2, hidden=list(compared.columns[6:]),
+           folded="Every SPC of the paper beside ours")
 print(compared.groupby(["table", "direction"]).size().unstack(fill_value=0).to_string())
 
 # %% [markdown]

@@ -584,7 +584,7 @@ page.table(table.map(style.label).rename(columns={
           RMS-matched ones, of as many channels: mean over n = {first.n} networks with its 95 %
           interval. *Single networks*: how many lie above and below 0 by their own interval, a
           bootstrap over test images. {what}.""",
-    workspace=workspace, hidden=["n"], folded=True)
+    workspace=workspace, hidden=["n"], folded="The same for every ranking, in numbers")
 
 # %% Make the table
 tables = []

@@ -407,7 +407,7 @@ page.table(table[[*key, *columns]].map(style.label).rename(columns={
     "setup": "set-up", "kind": "ablated", "reference": first.name.lower()}), "07_miss_rates",
     f"""Table S1: log-average miss rate (%), lower is better, with the 95 % interval, cut to
     0 to 100, where there are three networks or more. {what}.""", workspace=workspace, hidden=["n"],
-    folded=True)
+    folded="The paper's Table S1 beside these runs")
 
 # %% [markdown]
 # **Beyond what?** The gap between the flip-ranked set and uniform random sets, and between the flip-ranked and *RMS-matched* random

@@ -92,11 +92,11 @@ def test_columns_of_numbers_are_aligned_to_the_right(cells, numbers):
 
 
 def test_a_folded_table_says_how_long_it_is(workspace, outputs):
-    page.table(pd.DataFrame({"a": range(30)}), "t", "Table.", workspace=workspace, folded=True)
+    page.table(pd.DataFrame({"a": range(30)}), "t", "Table.", workspace=workspace, folded="All of it")
     markdown = outputs[0]["text/markdown"]
-    assert markdown.startswith(":::{dropdown} A table of 30 rows\n```{table} Table.\n:name: tab-t\n")
+    assert markdown.startswith(":::{dropdown} All of it (30 rows)\n```{table} Table.\n:name: tab-t\n")
     assert markdown.rstrip().endswith(":::")
-    assert "<details><summary>A table of 30 rows</summary><p><b>Table t.</b>" in outputs[0]["text/html"]
+    assert "<details><summary>All of it (30 rows)</summary><p><b>Table t.</b>" in outputs[0]["text/html"]
 
 
 def test_a_table_of_given_widths_takes_the_margin(workspace, outputs):

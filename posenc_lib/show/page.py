@@ -130,13 +130,13 @@ def cards(pages: Sequence[Path], built: Collection[str]) -> None:
 
 
 def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace, digits: int = 1,
-          widths: Sequence[int] = (), hidden: Sequence[str] = (), folded: bool = False) -> None:
+          widths: Sequence[int] = (), hidden: Sequence[str] = (), folded: str = "") -> None:
     """Save a table and display it, numbered in the book; [table NAME](#tab-NAME) refers to it.
 
     Numbers are displayed with `digits` decimals and missing values as a dash; the csv has six significant digits.
     widths  relative widths of the columns; the table then extends into the book's margin
     hidden  columns that are in the csv alone
-    folded  hide the table behind a line with its number of rows, until a reader unfolds it
+    folded  what the table is; it is then hidden behind a line that says so, with its number of rows, until unfolded
     """
     folder = _folder(workspace)
     frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
@@ -148,7 +148,7 @@ def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace,
                 f"{_downloads(name, 'csv', 'md')}\n")
     as_html = f"<p>{_caption('table', name, caption)}</p>{plain.to_html(index=False)}"
     if folded:
-        summary = f"A table of {len(frame)} rows"
+        summary = f"{folded} ({len(frame)} rows)"
         markdown = f":::{{dropdown}} {summary}\n{markdown}:::\n"
         as_html = f"<details><summary>{summary}</summary>{as_html}</details>"
     _display(markdown, as_html, markdown_table(plain))
