@@ -74,7 +74,8 @@ def test_a_table_is_saved_whole_and_shown_rounded_with_dashes_for_what_is_missin
     head, _, rest = outputs[0]["text/markdown"].partition("\n\n")
     assert head == "```{table} A table.\n:name: tab-03_t"
     assert rest.partition("```")[0] == (workspace.figures / "03_t.md").read_text()
-    assert "<td>0.33</td>" in outputs[0]["text/html"]
+    assert '<td style="text-align:right">0.33</td>' in outputs[0]["text/html"]
+    assert '<td style="text-align:left">so &quot;so&quot;</td>' in outputs[0]["text/html"]
 
 
 def test_hidden_columns_of_a_table_are_in_its_csv_alone(workspace, outputs):
@@ -150,11 +151,12 @@ def test_runs_that_are_the_reference_have_no_column_of_their_own(workspace, outp
 
 
 def test_jupyterlab_sees_words_where_the_book_has_roles(workspace, outputs):
-    frame = pd.DataFrame({"a": ["[passed]{.verdict .reproduced} 3 of [0, 5]", "{numref}`fig-03_a`", "[03](03.ipynb)"]})
+    cells = ["[passed]{.verdict .reproduced} 3 of [0, 5]", "{numref}`Fig. %s <fig-03_a>`", "[03](03.ipynb)"]
+    frame = pd.DataFrame({"a": cells})
     page.table(frame, "03_t", "Table.", workspace=workspace)
     assert (workspace.figures / "03_t.md").read_text().splitlines()[2] == "| passed 3 of [0, 5] |"
     text = outputs[0]["text/html"]
-    assert "<td>passed 3 of [0, 5]</td>" in text and "<td>fig-03_a</td>" in text and "{" not in text
+    assert ">passed 3 of [0, 5]</td>" in text and ">fig-03_a</td>" in text and "{" not in text
 
 
 def test_the_score_table_has_every_claim_from_what_the_pages_left(workspace, outputs):

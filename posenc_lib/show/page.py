@@ -23,7 +23,7 @@ from posenc_lib.claims.claim import NOT_RUN, NOT_TESTABLE, NOT_TRIED, Claim, Jud
 from posenc_lib.data.imageset import Splits
 from posenc_lib.run.config import Workspace
 from posenc_lib.show import style
-from posenc_lib.show.tables import markdown_table
+from posenc_lib.show.tables import html_table, markdown_table
 
 # Verdict or outcome of a control: its class in the book's style sheet.
 BADGES = {claim.REPRODUCED: "reproduced", claim.SUBSTITUTE: "substitute", claim.NEAR: "substitute",
@@ -35,7 +35,8 @@ BLANK = base64.b64encode(   # stands in for a figure that has not been run
     b'<svg xmlns="http://www.w3.org/2000/svg" width="480" height="60"><rect x="1" y="1" width="478" height="58" '
     b'fill="none" stroke="#767676" stroke-dasharray="6 4"/></svg>').decode()
 LINK = re.compile(r"\[([^]]*)\]\([^)]*\)")
-ROLE = re.compile(r"\[([^]]*)\]\{[^}]*\}|\{\w+\}`([^`]*)`")   # MyST for the book alone: [word]{.class}, {role}`word`
+# MyST for the book alone: [word]{.class}, {role}`word`, {numref}`Fig. %s <fig-word>`
+ROLE = re.compile(r"\[([^]]*)\]\{[^}]*\}|\{\w+\}`(?:[^`<]*<)?([^`>]*)>?`")
 
 
 def provenance(workspace: Workspace, splits: Splits) -> str:
@@ -146,7 +147,7 @@ def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace,
     layout = f":widths: {' '.join(map(str, widths))}\n:class: full-width\n" if widths else ""
     markdown = (f"```{{table}} {_line(caption)}\n:name: tab-{name}\n{layout}\n{markdown_table(cells)}```\n\n"
                 f"{_downloads(name, 'csv', 'md')}\n")
-    as_html = f"<p>{_caption('table', name, caption)}</p>{plain.to_html(index=False)}"
+    as_html = f"<p>{_caption('table', name, caption)}</p>{html_table(plain)}"
     if folded:
         summary = f"{folded} ({len(frame)} rows)"
         markdown = f":::{{dropdown}} {summary}\n{markdown}:::\n"
