@@ -12,19 +12,18 @@
 # > **In short**
 # >
 # > A convolution applies the same kernel everywhere, and [global average pooling](../book/glossary.md#gap) (GAP)
-# > averages over all positions. How can a network that ends in GAP still tell where in the image something is?
+# > averages over all positions. How can a network that ends in GAP still know where in the image something is?
 # >
-# > **By the border. Zero padding marks the border of the feature maps even before any training, and the marks survive
-# > the average. Two places can be told apart as long as the picture is less than a receptive field away from the
-# > border, and not beyond.** A network without padding can tell them apart just as far; under circular padding, which
-# > has no border, accuracy is at chance.
+# > **From the border. Zero padding marks the border of the feature maps even before any training, and averaging does
+# > not remove the marks. Two places can be distinguished if the image is less than a receptive field away from the
+# > border, and not beyond.** A network without padding can distinguish them up to the same distance; with circular
+# > padding, which has no border, accuracy is at chance.
 # >
-# > ![Accuracy of telling two places apart against the size of the canvas, for zero, no and circular padding](../figures/paper/01_two_places.png)
+# > ![Accuracy of distinguishing two places against the size of the canvas, for zero, no and circular padding](../figures/paper/01_two_places.png)
 # >
-# > *Caveats.* The networks are small and were trained on a CPU for a short time. The paper's slides name neither a
-# > network nor data and print no number, so their claim can at best be *reproduced on a substitute*. How much zero
-# > padding changes the border depends on the photograph: of ten crops, it adds energy in six and removes some in the
-# > others.
+# > *Caveats.* The networks are small and were trained on a CPU for a short time. The paper's slides name no network and
+# > no data, and print no number, so their claim can at best be *reproduced on a substitute*. How much zero padding
+# > changes the border depends on the photograph: of ten crops, it adds energy in six and removes some in the others.
 # >
 # > *Run it:* `./run_all.sh --only 01`, about two minutes on two cores.
 
@@ -71,7 +70,7 @@ print(page.provenance(workspace, splits))
 #
 # The slides to [Islam et al. (2021)](../book/bibliography.md#islam2021global) introduce the question with two classes
 # of images, and [Kayhan and van Gemert (2020)](../book/bibliography.md#kayhan2020translation) study the same effect.
-# Each digit below occurs in both classes with the same pixels. Only its place differs.
+# Each digit below occurs in both classes with the same pixels; only its place differs.
 
 # %% Draw the figure
 digits = inputs.load_for(workspace, "digits", size=two_places.SIDE, validation=0)
@@ -98,37 +97,37 @@ page.show(fig, "01_two_classes", f"""The two classes: a digit of
 #
 # > **A guess to make**
 # >
-# > How large may the canvas be for each of the three networks still to tell the classes apart? And without padding,
-# > when nothing is made up beyond the edge: can the network know where the edge is?
+# > Up to what size of the canvas can each of the three networks distinguish the classes? And without padding, when no
+# > values are made up beyond the edge, can the network know where the edge is?
 #
-# ### By hand: who sees both the digit and the border?
+# ### By hand: which units see both the digit and the border?
 #
 # A unit of the last map sees $R = 2r + 1$ pixels along each axis, its
 # [receptive field](../book/glossary.md#receptive-field): $r$ on either side of its own position. With two 3×3
 # convolutions, $r = 2$. Take one axis, and let $g$ be the gap between the border and the digit, in pixels. A unit at
 # position $p$ sees the pixels $p - r$ to $p + r$.
 #
-# * **Zero padding.** The unit sees past the border if $p < r$, and it sees the digit if $p \ge g - r$. Some unit sees
-#   both, and can respond to the combination, exactly if $g < 2r$. Otherwise some units see the digit and others see the
-#   border; both groups respond alike in both classes, and so does the average.
+# * **Zero padding.** The unit sees past the border if $p < r$, and it sees the digit if $p \ge g - r$. A unit that sees
+#   both, and can respond to the combination, exists exactly if $g < 2r$. Otherwise some units see the digit and others
+#   see the border. Both groups respond alike in both classes, so the average is the same.
 # * **No padding.** Every unit sees pixels of the image only, but units exist only where their whole receptive field
-#   lies inside it. A digit far inside is seen by units that have it on their right *and* by units that have it on their
-#   left. Near the left border, the $2r - g$ units that would have it farthest to their right are missing; near the
-#   right border, their mirror images are. The average shows which. So this network, too, can tell the classes apart
-#   exactly if $g < 2r$.
+#   lies inside it. A digit far from the border is seen by units that have it on their right *and* by units that have it
+#   on their left. Near the left border, the $2r - g$ units that would have it farthest to their right are missing; near
+#   the right border, their mirror images are. The average shows which are missing. So this network, too, can
+#   distinguish the classes exactly if $g < 2r$.
 # * **Circular padding.** There is no border, and the average is the same for every place.
 #
-# The prediction: with zero padding and without padding the classes can be told apart up to a gap of $2r-1=R-2$ pixels.
-# Beyond it accuracy is at chance, and under circular padding it always is. The distance from the border counts, not the
-# size of the canvas: a digit in the corner can be on a canvas of any size.
+# The prediction: with zero padding and without padding, the classes can be distinguished up to a gap of $2r-1=R-2$
+# pixels. Beyond it, accuracy is at chance; with circular padding, it always is. What matters is the distance from the
+# border, not the size of the canvas: a digit in the corner can be on a canvas of any size.
 #
 # That a network without padding still has access to the border is a point of
 # [Kayhan and van Gemert (2020)](../book/bibliography.md#kayhan2020translation): close to the edge, some weights of a
 # kernel are never applied. One detail matters. On a canvas whose value is 0, the zeros of the first layer continue the
-# canvas without a seam, and zero padding reaches less far. Here the canvas is white, and white is not 0 after
-# normalisation.
+# canvas without an edge, and the effect of zero padding reaches less far. Here the canvas is white, and white is not 0
+# after normalisation.
 #
-# The prediction can be checked before any training. By how much do the averages of the two places differ in a network
+# The prediction can be checked before any training. How much do the averages for the two places differ in a network
 # with random weights, in double precision?
 
 # %%
@@ -151,12 +150,12 @@ print(pd.Series(apart).unstack().loc[list(two_places.PADDINGS)].map("{:.0e}".for
 # %% [markdown]
 # ### Does training find the difference?
 #
-# A difference that exists need not be found by training. So one network is trained for every padding, size and seed, on
-# digits at the centre of their quadrant, and others on digits in the corner. They are tested on other digits, each in
-# both places, so that chance is 50 %. All of it is done once more with 5×5 convolutions, where $R = 9$ instead of 5.
+# Training does not have to find a difference that exists. So one network is trained for each padding, size and seed on
+# digits at the centre of their quadrant, and another on digits in the corner. They are tested on other digits, each in
+# both places, so chance is 50 %. Everything is repeated with 5×5 convolutions, where $R = 9$ instead of 5.
 #
-# *What to look for:* how close to the shaded sizes the curves stay at 100 %. On the shaded sizes no network can do
-# better than chance, according to the count above.
+# *What to look for:* how close to the shaded sizes the curves stay at 100 %. At the shaded sizes, by the argument
+# above, no network can do better than chance.
 
 # %% Train and test
 placing = "long" if profile == "paper" else schedule
@@ -212,9 +211,9 @@ fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize="small", loc="outsi
 counts = "; ".join(f"{name.lower()}: {records.origin(parts[name])}, n = {networks(rows)} seeds"
                    for name, rows in places.items())
 page.show(fig, "01_two_places", f"""Where the digit is a receptive field from the border or more
-          (shaded, $g \\ge R - 1$), accuracy is at chance, 50 %, as the count says: accuracy of
-          telling the two places apart by size of the canvas and padding. Lines: means; marks:
-          single seeds. On the right the digit stays in the corner.
+          (shaded, $g \\ge R - 1$), accuracy is at chance, 50 %, as predicted. Accuracy of
+          distinguishing the two places, by size of the canvas and padding. Lines: means; marks:
+          single seeds. On the right, the digit stays in the corner.
           {counts[0].upper() + counts[1:]}; width 8.""",
           """Accuracy against size of the canvas for zero, no and circular padding, in panels by
           receptive field.""", workspace=workspace,
@@ -234,15 +233,15 @@ sizes_table = sizes_table.rename(columns={"largest": next(iter(places)).lower()}
 whole = sizes_table.columns.drop("padding")
 sizes_table[whole] = sizes_table[whole].astype("Int64").astype(object)
 page.table(sizes_table, "01_two_places_sizes", f"""Side, in pixels, of the largest canvas on which
-           every network classifies at least 99 % of the test images correctly, the digit at the
-           centre of its quadrant; and the largest of the sizes that were run on which it is
-           possible (predicted). A dash: on none. {counts[0].upper() + counts[1:]}.""",
+           every network classifies at least 99 % of the test images correctly, with the digit at
+           the centre of its quadrant; and the largest size that was run at which this is possible
+           (predicted). A dash: at no size. {counts[0].upper() + counts[1:]}.""",
            workspace=workspace, hidden=[name for name in ("n", "its n") if name in sizes_table])
 for name, rows in places.items():
     beyond, within = rows[~rows["can_differ"]], rows[rows["can_differ"]]
-    print(f"{name}: where the count says never, accuracy is {beyond['accuracy'].min():.1f} to "
+    print(f"{name}: where it is impossible, accuracy is {beyond['accuracy'].min():.1f} to "
           f"{beyond['accuracy'].max():.1f} % and logits differ by at most "
-          f"{beyond['difference'].max():.0e}; where it says possible, accuracy is "
+          f"{beyond['difference'].max():.0e}; where it is possible, accuracy is "
           f"{within['accuracy'].min():.1f} to {within['accuracy'].max():.1f} %")
 
 # %% Check the sentences above and below
@@ -262,13 +261,13 @@ if reference_placed:
     assert step == 4   # "four pixels of canvas later"
 
 # %% [markdown]
-# In the reference runs the logits of the two places differ wherever the count allows it. On the next larger canvas,
-# four pixels wider, they are equal to within rounding. Without padding every network is right up to the last possible
-# size, where a single row and column of units, present or missing, makes the difference. With zeros, where a unit has
-# to respond to digit and border at once, training does not always find the difference on that last size; on all smaller
-# canvases it does. Two conclusions matter for the rest of the book:
+# In the reference runs, the logits for the two places differ wherever the argument above allows it. On the next larger
+# canvas, four pixels wider, they are equal to within rounding. Without padding, every network classifies correctly up
+# to the last possible size, where a single row and column of units makes the difference. With zero padding, a unit has
+# to respond to digit and border at once, and training does not always find the difference at that last size; on all
+# smaller canvases it does. Two conclusions matter for the rest of the book:
 #
-# * **Global average pooling does not remove position.** It is enough that the border and the picture come within a
+# * **Global average pooling does not remove position.** It is enough that the border and the image come within a
 #   receptive field of each other. The receptive field of page 03's ResNet-18 has 219 pixels, about as many as its
 #   largest canvas.
 # * **Removing the padding is not a control.** The border is still there. Circular padding is the control, because it
@@ -278,10 +277,10 @@ if reference_placed:
 # ## What the paper claims
 #
 # How does the border show inside a network? The slides to
-# [Islam et al. (2021)](../book/bibliography.md#islam2021global) say that zero padding draws lines along the border of
-# [feature maps](../book/glossary.md#feature-map), and print no number. So this page needs a measure of its own and a
-# rule for it, with the other padding modes for comparison. When the rule was fixed, the results of short CPU runs that
-# are not on file were known; those of the reference runs were not.
+# [Islam et al. (2021)](../book/bibliography.md#islam2021global) say that zero padding produces lines along the border
+# of [feature maps](../book/glossary.md#feature-map), and print no number. So this page defines a measure and a rule for
+# it, with the other padding modes for comparison. When the rule was fixed, the results of short CPU runs that are not
+# on file were known; those of the reference runs were not.
 
 # %% tags=["remove-input"]
 page.claim_box(claims.PADDING_ARTIFACTS)
@@ -289,7 +288,7 @@ page.claim_box(claims.PADDING_ARTIFACTS)
 # %% [markdown]
 # ## By hand: what convolutions read beyond the edge
 #
-# A 3×3 convolution centred on a corner pixel reads five pixels that do not exist. The
+# A 3×3 convolution centred on a corner pixel reads five pixels that are not part of the image. The
 # [padding mode](../book/glossary.md#padding-mode) says which values take their place. In one dimension, with two pixels
 # on each side:
 #
@@ -323,16 +322,16 @@ for mode, by_hand in padded.items():
     by_torch = pad(image[None], (2, 2, 2, 2), mode="constant" if mode == "zeros" else mode)[0]
     assert torch.equal(by_hand, by_torch), mode
 page.show(show_images.padded_squares({mode: p.numpy() for mode, p in padded.items()}, margin=2),
-          "01_modes", """A 4×4 image (framed) padded by two pixels in each of the four modes.
-          Padded values are tinted in the colour that stands for the mode in the whole book.""",
+          "01_modes", """A 4×4 image (framed) padded by two pixels in each of the four modes. Padded
+          values are tinted in the colour of the mode, which is the same throughout the book.""",
           "Four 8 by 8 squares of numbers, each with the same 4 by 4 square in its middle.",
           workspace=workspace)
 
 # %% [markdown]
 # > **A guess to make**
 # >
-# > Take a constant image, 5×5 pixels of value 1, and a 3×3 kernel of ones. Which numbers come out under each mode? And
-# > under which modes could you tell from the output alone where the border was?
+# > Take a constant image, 5×5 pixels of value 1, and a 3×3 kernel of ones. What is the output under each mode? And
+# > under which modes could you see from the output alone where the border was?
 
 # %%
 constant, ones = torch.ones(1, 1, 5, 5), nn.Conv2d(1, 1, 3, padding=1, bias=False)
@@ -365,37 +364,37 @@ assert differs.sum() == 12 * 12 - 10 * 10             # every pixel of the borde
 # %% [markdown]
 # ## The experiment
 #
-# To measure what padding changes, one has to know the map without that change. So every crop is cut out of the middle
-# of a larger piece of a photograph. The network is given the whole piece, and the crop's window is cut out of the
-# feature map: this is the map of the crop in its [true surroundings](../book/glossary.md#true-surroundings). The margin
-# is wider than the reach of any unit's receptive field, and a multiple of the total stride, so that the two maps lie on
-# the same grid and differ *by padding alone*.
+# To measure what padding changes, we need the map without that change. So every crop is cut out of the middle of a
+# larger piece of a photograph. The network is given the whole piece, and the crop's window is cut out of the feature
+# map: this is the map of the crop in its [true surroundings](../book/glossary.md#true-surroundings). The margin is
+# wider than the reach of any unit's receptive field, and a multiple of the total stride, so the two maps lie on the
+# same grid and differ *by padding alone*.
 #
 # **Networks.** The authors' ResNet-18 ([He et al. (2016)](../book/bibliography.md#he2016deep) without max-pool), random
 # and trained; and an ImageNet SqueezeNet 1.1, which is part of a run only if its weights are under the data root.
 # **Varied:** the padding mode. **Held fixed:** crops, weights (random and ImageNet), initial weights and schedule
 # (trained).
 #
-# The slides name neither network, nor data, nor layer, so all of these are choices of this page. The trained networks
-# are small and learn to tell six photographs apart.
+# The slides name no network, data or layer, so all of these are choices of this page. The trained networks are small
+# and learn to distinguish six photographs.
 #
 # <details><summary>Deviations from the paper, in full</summary>
 #
-# * The slides give neither network, nor data, nor layer: all of these are choices of this page.
-# * The trained networks learn to tell the six bundled photographs apart, from small crops (48 pixels; 64 in the `paper`
-#   profile) of the left three quarters of each. The captions state their width and their number of training steps. The
-#   crops measured here are larger, and partly overlap those trained on.
+# * The slides give no network, data or layer: all of these are choices of this page.
+# * The trained networks learn to distinguish the six bundled photographs, from small crops (48 pixels; 64 in the
+#   `paper` profile) of the left three quarters of each. The captions state their width and their number of training
+#   steps. The crops measured here are larger, and partly overlap those trained on.
 # * The reference runs measure two crops of each photograph that is large enough, `quick` one.
 # * The ImageNet network was trained with zero padding and is only *run* with the other modes.
-# * Pictures from a folder (`-p dataset`) are scaled to the size of a piece, which makes small ones smooth.
+# * Images from a folder (`-p dataset`) are scaled to the size of a piece, which blurs small ones.
 #
 # </details>
 #
 # ## Build it
 #
-# First the pieces; then the two functions of the whole experiment: one runs a network and keeps the maps of some
-# layers, the other cuts the window. If the map in true surroundings is what it claims to be, it does not depend on how
-# the *piece* is padded, not even in the deepest layer. The cell checks that.
+# First the pieces; then the two functions that the experiment needs: one runs a network and keeps the maps of some
+# layers, the other cuts out the window. If the map in true surroundings is correct, it does not depend on how the
+# *piece* is padded, not even in the deepest layer. The cell checks this.
 
 # %%
 shared = experiments.padding_inputs(dataset, splits, workspace, schedule)
@@ -445,7 +444,7 @@ print(f"layer4 under zero and circular padding, largest difference: {in_crop:.2g
 # An excess of 1 is a border with twice the energy it should have. The excess is also 0 if the border is wrong but has
 # the right energy. *Padding error* detects that case: the energy of $f_\text{padded} - f_\text{true}$, by distance to
 # the border, in units of the true map's variance. Where the interior of a map is constant, the excess is undefined;
-# such a crop is left out for that layer, and counted.
+# such crops are left out for that layer, and their number is printed.
 #
 # One run is one network, evaluated under all four modes, including those that it was not trained with.
 
@@ -515,9 +514,9 @@ for name, part in parts.items():
 # %% [markdown]
 # ## Lines along the border
 #
-# *What to look for:* rows of colour along the edge of the map. In each pair of rows the upper one shows the map, the
-# lower one the padded map minus the true one: red where padding makes the response too high, blue where it makes it too
-# low. Where the photograph itself has an edge at the border, the map in true surroundings has it too, and the
+# *What to look for:* lines of colour along the edge of the map. In each pair of rows, the upper one shows the map and
+# the lower one the padded map minus the true one: red where padding makes the response too high, blue where it makes it
+# too low. If the photograph itself has an edge at the border, the map in true surroundings shows it too, and the
 # difference does not.
 
 # %% Draw the figure
@@ -542,19 +541,19 @@ for layer, stride in shown_layers.items():
 numbers = "; ".join(f"{layer} " + ", ".join(f"{style.label(mode)} {error:.2f}"
                                             for mode, error in errors.items())
                     for layer, errors in outer.items())
-page.show(show_images.feature_maps(rows, signed), "01_lines", f"""At every depth, zero and
-          circular padding change the border more than reflect and replicate padding do: one crop
-          under each padding mode and in true surroundings, in a ResNet-18 with random weights
-          (width {preset.get("width", 64)}, n = 1, made on this page), and below it the padded map
-          minus the true one, red above 0, blue below. Padding error of the outermost ring, all
-          channels: {numbers}. At each depth the channel is the one that zero padding changes
-          most, not a typical one. Each row has one scale.""",
+page.show(show_images.feature_maps(rows, signed), "01_lines", f"""At every depth, zero and circular
+          padding change the border more than reflect and replicate padding do: one crop with each
+          padding mode and in true surroundings, in a ResNet-18 with random weights (width
+          {preset.get("width", 64)}, n = 1, made on this page), and below it the padded map minus
+          the true one, red above 0, blue below. Padding error of the outermost ring, all channels:
+          {numbers}. At each depth the channel is the one that zero padding changes most, not a
+          typical one. Each row has one scale.""",
           """Feature maps of one photograph at three depths, a column for each padding mode and
           one for true surroundings; below each row the difference from the truth, coloured along
           the border.""",
           workspace=workspace)
 
-# %% Make the pictures to choose from
+# %% Make the frames to choose from
 found = {mode: maps(padding.set_padding_mode(net, mode), x[:1, :, inner, inner], layers)
          for mode in padding.PADDING_MODES}
 piece_maps, frames = maps(net, x[:1], layers), {}
@@ -609,8 +608,8 @@ page.show(show_images.feature_maps(rows, ["padded − true"]), "01_lines_trained
 #
 # ## How much, and how deep
 #
-# *What to look for:* points above the line, in every layer. Below the line, padding leaves the border with *less*
-# energy than it should have.
+# *What to look for:* points above the line, in every layer. Below the line, padding gives the border *less* energy than
+# it should have.
 
 # %% Draw the figure
 def without_intervals_of_two(frame):
@@ -647,13 +646,13 @@ of_zeros = ", ".join(f"{row.net} {row.mean:+.2f} [{row.low:+.2f}, {row.high:+.2f
                      for row in summaries[next(iter(parts))]
                      if row.padding_mode == "zeros" and not row.minus)
 of_imagenet = "ImageNet: one network, interval over its crops; its first layer has no padding."
-page.show(fig, "01_border_energy", f"""Mean excess border energy under zero padding over all
-          layers ({next(iter(parts)).lower()}): {of_zeros}. The panels show it by layer and
-          padding mode. Random and trained: mean over crops, then mean and 95 % interval
-          (Student's t; none for two seeds) over n seeds, the crops held; each trained network is
-          run with the mode it was trained with. {of_imagenet * ("imagenet" in nets)}
+page.show(fig, "01_border_energy", f"""Mean excess border energy under zero padding over all layers
+          ({next(iter(parts)).lower()}): {of_zeros}. The panels show it by layer and padding mode.
+          Random and trained: mean over crops, then mean and 95 % interval (Student's t; none for
+          two seeds) over n seeds, with the crops fixed; each trained network is run with the mode
+          it was trained with. {of_imagenet * ("imagenet" in nets)}
           {". ".join(f"{name}: {words}" for name, words in what.items())}.""",
-          "Excess border energy by layer, one line a padding mode, one panel a network.",
+          "Excess border energy by layer, one line per padding mode, one panel per network.",
           workspace=workspace,
           data=pd.concat(frame.assign(runs=name) for name, frame in by_depth.items()))
 
@@ -667,7 +666,7 @@ for name, summary in summaries.items():
     crops = pd.DataFrame(scores[name]).query("net == 'random' and padding_mode == 'zeros'")
     crops = crops.assign(crop=crops.groupby(["seed", "layer"]).cumcount())
     crops = crops.groupby("crop")["excess"].mean()
-    print(f"{name}, random, zero padding: the crops' own means go from {crops.min():+.2f} to "
+    print(f"{name}, random, zero padding: means of single crops range from {crops.min():+.2f} to "
           f"{crops.max():+.2f}; {(crops > 0).sum()} of {len(crops)} are above 0")
     if name == "Reference runs":
         assert ((crops > 0).sum(), (crops < 0).sum()) == (6, 4)
@@ -681,11 +680,11 @@ if reference:
 
 # %% [markdown]
 # In the reference runs, zero padding makes the border stand out, in random networks and in trained ones. Reflect and
-# replicate padding hardly change its energy. Circular padding joins two sides of a photograph that do not fit, and so
-# makes an edge where they meet. How strong the response to that edge is depends on the kernels; on average it is weaker
-# than the response to zeros.
+# replicate padding hardly change its energy. Circular padding joins two sides of a photograph that do not match, which
+# makes an edge where they meet. How strong the response to that edge is depends on the kernels; on average, it is
+# weaker than the response to zeros.
 #
-# But a border with the right energy can still be wrong. Hence the second measure:
+# But a border with the right energy can still be wrong, so there is a second measure:
 
 # %% Draw the figure
 curves = {}
@@ -714,11 +713,11 @@ fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize="small", loc="outsi
            ncols=4)
 fig.supxlabel("distance to the border (pixels of the image)", fontsize="medium")
 drawn = " (dotted, the ".join(f"{name.lower()}: {words}" for name, words in what.items())
-page.show(fig, "01_padding_error", f"""Padding error falls to 0, to within rounding, at the
-          distance that padding can reach by arithmetic (vertical line; in layer4 farther than the
-          crop has pixels). Mean over crops and seeds: solid, the {drawn}{")" * (len(what) - 1)}.
-          A padding error of 1 (grey, dotted) is the error of predicting each channel's mean.
-          Nothing below $10^{{-9}}$ is drawn.""",
+page.show(fig, "01_padding_error", f"""Padding error falls to 0, to within rounding, at the distance
+          that padding can reach, by arithmetic (vertical line; in layer4 it is larger than the
+          crop). Mean over crops and seeds: solid, the {drawn}{")" * (len(what) - 1)}. A padding
+          error of 1 (grey, dotted) is the error of predicting each channel's mean. Nothing below
+          $10^{{-9}}$ is drawn.""",
           """Padding error falls steeply with distance to the border, in ten panels, layer by
           layer.""",
           workspace=workspace,
@@ -742,11 +741,11 @@ if reference:
 
 # %% [markdown]
 # A border can be wrong without standing out. In the reference runs, networks trained with circular padding give the
-# border about the energy it should have, and yet its error is about that of predicting each channel's mean, or more.
-# Reflect and replicate padding have the smallest error, but not 0. Zero padding has both an excess and a large error.
+# border about the right energy, and yet its error is about that of predicting each channel's mean, or larger. Reflect
+# and replicate padding have the smallest error, but not 0. Zero padding has both an excess and a large error.
 #
-# The error ends where arithmetic says it must. How fast it falls before that shows how thin the band is in which it
-# matters. After a total stride of 16, one ring of the map is a band of 16 pixels.
+# The error ends at the distance that arithmetic predicts. How fast it falls before that shows how narrow the band is in
+# which it matters. After a total stride of 16, one ring of the map is a band of 16 pixels.
 # [Kayhan and van Gemert (2020)](../book/bibliography.md#kayhan2020translation) report border effects that reach far
 # into the image. The figure shows both how far they reach and how weak they are there.
 #
@@ -765,9 +764,9 @@ with torch.no_grad():
         print(f"n = {n}: {(n + 2 - 3) % 2} left over\n{summed.int().numpy()}")
 
 # %% [markdown]
-# At 8 pixels there is a frame on the left and on top, and none on the right and below. A ResNet has four such layers,
-# one after the other. To isolate the effect, make the kernels of a random ResNet their own mirror images: on a constant
-# image its maps *must* be symmetric, unless the padding is not.
+# At 8 pixels there is a frame on the left and on top, and none on the right and at the bottom. A ResNet has four such
+# layers in sequence. To isolate the effect, make the kernels of a random ResNet mirror-symmetric: on a constant image,
+# its maps *must* then be symmetric, unless the padding is not.
 
 # %%
 torch.manual_seed(0)
@@ -791,23 +790,23 @@ for ax, (n, (picture, asymmetry)) in zip(axes, uneven.items(), strict=True):
     ax.set_xlabel(f"asymmetry {asymmetry:.{digits_shown}}")
     ax.spines[:].set_visible(True)
 page.show(fig, "01_uneven", """At 128 pixels the frame is thicker on the left and on top; at 129
-          pixels it is even. Mean map of layer3 on a constant image, zero padding, kernels that
-          are their own mirror images (n = 1, random weights). Below each, the energy of the
-          difference between the map and its mirror image, in units of the map's variance.""",
+          pixels it is even. Mean map of layer3 on a constant image, zero padding, mirror-symmetric
+          kernels (n = 1, random weights). Below each, the energy of the difference between the map
+          and its mirror image, in units of the map's variance.""",
           """Two small maps of a constant image: the frame is thicker on the left and on top at
           128 pixels, even at 129.""", workspace=workspace)
 
 # %% [markdown]
 # With one more pixel the frame is even. So the *size* of an image decides whether a network treats left and right
-# alike. Later pages come back to this where they find a difference between the two sides.
+# alike. Later pages return to this where they find a difference between the two sides.
 #
-# ## A control that could overturn the reading
+# ## A control that could overturn the interpretation
 #
-# > **Is it the padding, or what the network made of it?**
+# > **Is it the padding, or the learned weights?**
 # >
-# > A network trained with zeros could adapt to them. If the excess belonged to its *weights*, it would stay when the
+# > A network trained with zeros could adapt to them. If the excess came from the *weights*, it would remain when the
 # > same network is run with reflect padding, and a network trained with reflect padding would not have it when run with
-# > zeros. If it belongs to the padding, columns differ in the figure below, and rows do not.
+# > zeros. If it comes from the padding, the columns of the figure below differ, and the rows do not.
 
 # %% Draw the figure
 crossed, matrices = {}, {}
@@ -837,9 +836,9 @@ if reference:
     assert control["Reference runs"][0] == RULED_OUT
 
 # %% [markdown]
-# In the reference runs the excess varies more with the padding that is run than with the padding that was trained, and
-# networks never trained with zeros have the line when they are run with them. So the rival explanation, that learned
-# weights draw the line, is ruled out by the rule of the control.
+# In the reference runs, the excess varies more with the padding that a network is run with than with the padding that
+# it was trained with, and networks never trained with zeros show the line when they are run with zeros. So the control
+# rules out the rival explanation that learned weights produce the line.
 #
 # ## Against the paper
 
@@ -862,8 +861,8 @@ table = table.rename(columns={"net": "network", "padding_mode": "padding"})
 sizes = "; ".join(f"{name.lower()} {min(row.n for row in summaries[name])}" for name in parts)
 page.table(table, "01_excess", f"""Excess border energy (log2 ratio), mean over crops and five
            layers, with its 95 % interval (Student's t) over seeds (n: {sizes}): in every padding
-           mode, and under zero padding minus that of another mode, seed by seed. The rule reads
-           the rows of zero padding. The paper prints no number.""",
+           mode, and under zero padding minus that of another mode, seed by seed. The rule uses the
+           rows of zero padding. The paper prints no number.""",
            workspace=workspace, digits=2, hidden=hidden)
 
 # %% Judge the claim
@@ -878,35 +877,35 @@ page.against_paper(judged.get("Reference runs", {claim: none}), judged.get("This
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# * **Padding is input.** No network has to *learn* to see the border: random ones draw the line too. Later pages ask
-#   whether networks use it.
+# * **Padding acts as input.** No network has to *learn* to respond to the border: random networks show the line too.
+#   Later pages examine whether networks use it.
 # * **A wrong border need not be a visible line.** The claim is about visible lines, energy added at the border. A
-#   border can also be wrong without added energy, and then only the padding error shows it. Page 03 asks whether that
+#   border can also be wrong without added energy, and then only the padding error shows it. Page 03 tests whether that
 #   is enough to encode position.
-# * **No padding is not no border.** The networks without padding at the start of this page told the two places apart at
-#   least as far from the border as those with zero padding.
-# * **Zero is a colour.** At the first layer the border stands out by how far the colour of the image's edge is from the
-#   mean colour, which is 0 after normalisation. So the excess differs from crop to crop. The intervals above are over
-#   seeds and do not cover that.
-# * **Not done:** the slides' own networks and pictures, which they do not name; networks trained to convergence in
-#   `quick` and in the CPU reference runs; maximum pooling with padding, which fills with minus infinity and belongs to
+# * **Without padding there is still a border.** The networks without padding at the start of this page distinguished
+#   the two places at least as far from the border as those with zero padding.
+# * **Zero is a colour.** At the first layer, how much the border stands out depends on how far the colour at the
+#   image's edge is from the mean colour, which is 0 after normalisation. So the excess differs from crop to crop. The
+#   intervals above are over seeds and do not include this variation.
+# * **Not done:** the slides' own networks and images, which they do not name; networks trained to convergence in
+#   `quick` and in the CPU reference runs; max-pooling with padding, which fills with minus infinity and corresponds to
 #   no mode; and line artifacts without padding, where maps change their size.
 #
 # ## Summary
 #
-# * Two places that differ in nothing but their distance to the borders can be told apart after global average pooling,
-#   with zero padding and without padding, up to a gap of $R - 2$ pixels and no farther; under circular padding never.
-# * Only zero padding draws a frame on a constant image. On any other image every mode makes the border wrong.
-# * Excess border energy measures whether a border stands out, padding error whether it is wrong. A border can be wrong
-#   without standing out.
-# * The error reaches no farther than the receptive field. At even sizes it is not the same on both sides.
+# * Two places that differ only in their distances to the borders can be distinguished after global average pooling,
+#   with zero padding and without padding, up to a gap of $R - 2$ pixels and no farther; with circular padding never.
+# * On a constant image, only zero padding produces a frame. On any other image, every mode makes the border wrong.
+# * Excess border energy measures whether a border stands out; padding error measures whether it is wrong. A border can
+#   be wrong without standing out.
+# * The error reaches no farther than the receptive field. At even sizes, it is not the same on both sides.
 #
 # ## Exercises
 #
 # > **Exercise 1, by pencil**
 # >
-# > How far does padding reach into `layer1` and `layer2` of the ResNet-18, in pixels of the image? And for which sizes
-# > of the image is its padding even in all layers?
+# > How far does the effect of padding reach in `layer1` and `layer2` of the ResNet-18, in pixels of the image? And for
+# > which image sizes is its padding even in all layers?
 # >
 # > <details><summary>Solution</summary>
 # >
@@ -920,28 +919,28 @@ page.against_paper(judged.get("Reference runs", {claim: none}), judged.get("This
 # > **Exercise 2, in code**
 # >
 # > Partial convolution ([Liu et al., 2018](../book/bibliography.md#liu2018partial)) pads with zeros and multiplies each
-# > output by 9 over the number of real pixels it saw. Write it for one layer. What does it make of a constant image,
-# > and which of the four modes is it closest to in padding error?
+# > output by 9 divided by the number of image pixels it reads. Write it for one layer. What is its output for a
+# > constant image, and which of the four modes is closest to it in padding error?
 # >
 # > <details><summary>Solution</summary>
 # >
 # > `conv2d(x, w, padding=1) * 9 / conv2d(ones_like(x[:, :1]), ones(1, 1, 3, 3), padding=1)` for a layer without bias.
 # > If all of a kernel's weights are equal, a constant image stays constant; in general it does not, since the *weights*
-# > of the missing pixels are not 1/9 each. It replaces what is missing by the mean response of what is there, so look
-# > at replicate padding first.
+# > of the missing pixels are not 1/9 each. It replaces the missing response by the mean response to the pixels that
+# > exist, so look at replicate padding first.
 # >
 # > </details>
 #
 # > **Exercise 3, to overturn the claim**
 # >
-# > The excess is an average over crops. Find crops whose excess under zero padding is *negative* (the records hold
-# > every crop's value). What do they have in common, and could you choose ten photographs for which zero padding draws
-# > no line?
+# > The excess is an average over crops. Find crops whose excess under zero padding is *negative* (the records contain
+# > every crop's value). What do they have in common, and could you choose ten photographs for which zero padding
+# > produces no line?
 # >
 # > <details><summary>A hint</summary>
 # >
-# > Look at the contrast of the picture's own border and its distance from mean colour. A busy border has more to lose
-# > by zeros than to gain.
+# > Look at the contrast along the photograph's own border and its distance from the mean colour. Zeros remove more
+# > energy from a high-contrast border than they add.
 # >
 # > </details>
 

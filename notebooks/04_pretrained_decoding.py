@@ -11,17 +11,18 @@
 #
 # > **In short**
 # >
-# > A network was trained to classify photographs. Freeze it, and average each channel of its last stage over space. Can
-# > a linear layer read from these averages which cell of a canvas holds an image?
+# > Take a network trained to classify photographs, freeze it, and average each channel of its last stage over space.
+# > Can a linear layer decode from these averages which cell of a canvas holds an image?
 # >
-# > **Yes, but it can do so from random weights as well.** In a 3×3 grid the head is right on more than 95 % of the test
-# > canvases for two ImageNet networks, and on more than 99 % for the same architectures with random weights. What the
-# > head reads is there before any training. In a small network with circular padding, nothing is left to read.
+# > **Yes, but it can do so with random weights as well.** In a 3×3 grid, the head is correct on more than 95 % of the
+# > test canvases for two ImageNet networks, and on more than 99 % for the same architectures with random weights. The
+# > information that the head decodes is there before any training. In a small network with circular padding, it is
+# > absent.
 # >
 # > ![Location accuracy by stage, trained and random weights, for four networks and three grids](../figures/paper/04_by_stage.png)
 # >
-# > *Caveats.* The paper's ResNet-18s are not among these networks: SqueezeNet 1.1, MobileNetV2 and a small VGG stand in
-# > for them. The heads are trained for 200 steps. That a head can read location does not show that the network uses it.
+# > *Caveats.* The paper's ResNet-18s are not among these networks: SqueezeNet 1.1, MobileNetV2 and a small VGG replace
+# > them. The heads are trained for 200 steps. That a head can decode location does not show that the network uses it.
 # >
 # > *Run it:* `./run_all.sh --only 04`, about a minute on two cores.
 
@@ -62,12 +63,12 @@ print(page.provenance(workspace, splits))
 # %% [markdown]
 # ## What the paper claims
 #
-# Supplement S1 of [Islam et al. (2021)](../book/bibliography.md#islam2021global) reads two frozen ResNet-18s, one
-# trained on ImageNet, one trained for segmentation on PASCAL VOC. Location can be decoded with GAPNet's head and cannot
-# with a shuffled one. The supplement shows this in a figure and prints no number. Each network is a claim of its own
-# here, judged on whatever stands in for it. For classification that is the ImageNet ResNet-18; without its weights, the
-# other ImageNet networks; without any, a small network trained to classify photographs. For segmentation it is the
-# small network trained to label pixels.
+# Supplement S1 of [Islam et al. (2021)](../book/bibliography.md#islam2021global) probes two frozen ResNet-18s, one
+# trained on ImageNet and one trained for segmentation on PASCAL VOC. Location can be decoded with GAPNet's head, but
+# not with a shuffled one. The supplement shows this in a figure and prints no number. Here, each network is a separate
+# claim, judged on the best available substitute. For classification, that is the ImageNet ResNet-18; without its
+# weights, the other ImageNet networks; without any of them, a small network trained to classify photographs. For
+# segmentation, it is the small network trained to label pixels.
 
 # %% tags=["remove-input"]
 page.claim_box(*claims.CLAIMS)
@@ -83,8 +84,8 @@ page.claim_box(*claims.CLAIMS)
 # > **A guess to make**
 # >
 # > So the head does not need the feature maps. The [pooled latent](../book/glossary.md#pooled-latent) $z$ is enough: a
-# > few hundred numbers for each image, computed once. Does that also hold for the 3×3 convolution of the released
-# > [GAPNet](../book/glossary.md#gapnet)? Under every padding?
+# > few hundred numbers per image, computed once. Is this also true for the 3×3 convolution of the released
+# > [GAPNet](../book/glossary.md#gapnet)? With every padding mode?
 
 # %%
 torch.manual_seed(0)
@@ -98,9 +99,9 @@ with torch.no_grad():
         print(f"{kernel}×{kernel}, {mode:9s} largest difference {difference:.0e}")
 
 # %% [markdown]
-# For 1×1 it is an identity. For 3×3 it holds only under circular padding. With any other padding the head itself reads
-# the border, and could find the location in features that do not contain it. The head on this page is 1×1, so whatever
-# is decoded was in the features.
+# For 1×1 it is an identity. For 3×3 it holds only with circular padding. With any other padding, the head itself
+# responds to the border, and could find the location in features that do not contain it. The head on this page is 1×1,
+# so whatever is decoded was in the features.
 #
 # ## Build it
 #
@@ -124,10 +125,11 @@ with torch.no_grad():                                         # a linear head by
     torch.testing.assert_close(head(z)[0], z @ head.weight[0].T + head.bias[0])
 
 # %% [markdown]
-# **What is the most that a stage can encode?** A unit sees only part of the canvas. If that part contains no border,
-# the unit responds alike in two cells. In a 7×7 grid, a stage whose units reach across one cell can tell apart the four
-# corners, the four edges and the interior: nine [distinguishable cells](../book/glossary.md#distinguishable-cells), not
-# 49. They can be counted: put one image in every cell and compare the $z$.
+# **What is the most that a stage can encode?** A unit sees only part of the canvas. Where that part contains no border,
+# the response does not depend on the cell. In a 7×7 grid, a stage whose units reach across one cell can distinguish the
+# four corners, the four edges and the interior: nine
+# [distinguishable cells](../book/glossary.md#distinguishable-cells), not 49. They can be counted: place one image in
+# every cell and compare the latents $z$.
 
 # %%
 def same_latent(z):
@@ -149,8 +151,8 @@ counts = {f"{k}×{k}": experiment.distinguishable_cells(encoder, patches, k) for
 print(f"random network, cells of {size} pixels, distinguishable cells by stage:", counts)
 
 # %% [markdown]
-# A map shows which cells are confused. This network has random biases, as a trained one has biases of its own: with
-# biases the border shows in the empty part of the canvas, too.
+# A map shows which cells are confused. This network has random biases, since a trained network has biases too: with
+# biases, the border shows in the empty part of the canvas as well.
 
 # %% Draw the figure
 torch.manual_seed(0)
@@ -173,39 +175,37 @@ for stage, (z, ax) in enumerate(zip(of_one, axes, strict=True), start=1):
     ax.set(xticks=[], yticks=[])
 told_apart = ", ".join(str(n_distinguishable(z)) for z in of_one)
 page.show(fig, "04_cells_alike",
-          f"""Of the 49 cells of a 7×7 canvas, the four stages can tell {told_apart} apart. The
-          number in each cell says how many cells give the same latent as this one, itself included.
-          One image, cells of {size} pixels, a small VGG with random weights and biases.""",
-          "Four maps of 49 cells, one a stage, with the number of cells that share a latent.",
+          f"""Of the 49 cells of a 7×7 canvas, the four stages can distinguish {told_apart}. The
+          number in each cell is the number of cells with the same latent, including the cell
+          itself. One image, cells of {size} pixels, a small VGG with random weights and biases.""",
+          "Four maps of 49 cells, one per stage, with the number of cells that share a latent.",
           workspace=workspace)
 
 # %% [markdown]
 # ## The experiment
 #
 # **Held fixed:** the canvases and the heads' schedule. **Varied:** the frozen network, its stage, the grid, and the
-# head. Four heads read each stage (`decoding.decode`): its channels *in order*; *shuffled* anew in every batch; *few
-# channels*, drawn at random; and *in order* but with *permuted labels*, the locations of other canvases, which $z$
-# cannot contain. Heads are trained on canvases with training images and scored on canvases with test images. Each image
-# is in every cell, so chance is exactly $1/k^2$. A seed determines the heads and, for a network made here, the network.
-# The ImageNet networks are the same for every seed.
+# head. Four heads are trained on each stage (`decoding.decode`): on its channels *in order*; *shuffled* anew in every
+# batch; on *few channels*, drawn at random; and *in order* but with *permuted labels*, the locations of other canvases,
+# which $z$ cannot contain. Heads are trained on canvases with training images and tested on canvases with test images.
+# Each image is placed in every cell, so chance is exactly $1/k^2$. A seed determines the heads and, for a network
+# trained here, the network. The ImageNet networks are the same for every seed.
 #
-# The paper's two networks are replaced by others, and the heads' schedule is ours, because the paper does not give its
-# own.
+# Other networks replace the paper's two, and the heads' schedule is ours, because the paper does not give one.
 #
 # <details><summary>Deviations from the paper, in full</summary>
 #
 # * **Networks.** The paper's are ResNet-18s, trained on ImageNet and on PASCAL VOC. Here: every ImageNet architecture
-#   whose weights are under the data root (the `paper` profile downloads ResNet-18's), and a *small* VGG trained on the
-#   spot, to classify the bundled photographs or to label the pixels of a scene: digits pasted on photographs, or the
-#   streets of CamVid (`-p scenes camvid`). The reference runs have no ResNet-18: they read SqueezeNet 1.1 and
-#   MobileNetV2.
-# * **What is placed.** The text does not say. Digits in `quick`, CIFAR-10 in `paper` and in the reference runs, as on
-#   page 03.
-# * **The heads' schedule.** The text gives neither steps nor learning rate. Ours is Adam, with the steps that the
-#   captions give: far fewer in `quick` and in the reference runs than the 2,000 of `paper`.
-# * **Every stage** is read, not only the last, and channels are standardised by their mean and standard deviation over
-#   the training canvases. Without that, a short schedule reads less from stages whose channels differ in scale. For the
-#   head in order it is only another parametrisation.
+#   whose weights are under the data root (the `paper` profile downloads ResNet-18's), and a *small* VGG trained here,
+#   to classify the bundled photographs or to label the pixels of a scene: digits pasted on photographs, or the streets
+#   of CamVid (`-p scenes camvid`). The reference runs have no ResNet-18: they use SqueezeNet 1.1 and MobileNetV2.
+# * **Which images are placed.** The text does not state it. Here: digits in `quick`, CIFAR-10 in `paper` and in the
+#   reference runs, as on page 03.
+# * **The heads' schedule.** The text gives neither steps nor learning rate. Ours is Adam, with the numbers of steps
+#   given in the captions: far fewer in `quick` and in the reference runs than the 2,000 of `paper`.
+# * **Every stage** is probed, not only the last, and channels are standardised by their mean and standard deviation
+#   over the training canvases. Without standardisation, a short schedule decodes less from stages whose channels differ
+#   in scale. For the head in order, it is only another parametrisation.
 #
 # </details>
 
@@ -262,10 +262,10 @@ for part in shown:
 print("Accuracies are cut to 0 to 100 %.")
 
 # %% [markdown]
-# ## What came out: which stage encodes location
+# ## Results: which stages encode location
 #
 # *What to look for:* filled circles (trained network, channels in order) far above the dotted chance line, and grey
-# squares (the same channels, shuffled) near it. Then compare the filled circles with the open ones: the same
+# squares (the same channels, shuffled) near it. Then compare the filled circles with the open ones, which are the same
 # architecture with random weights. The grey bar is the ceiling of the trained network, which no head can exceed.
 
 # %% Draw the figure
@@ -320,13 +320,13 @@ by_network = "; ".join(
     f"{last_stage(shown[0], shown[0].plan.random_twin[c.key], coarse):.1f} %"
     for c in shown[0].plan.trained)
 page.show(fig, "04_by_stage",
-          f"""From the last stage in the {coarse}×{coarse} grid, location accuracy is: {by_network}.
-          Accuracy by stage, a column a network, a row a grid. Filled circles: trained, channels in
-          order; open: the same architecture with random weights; squares: trained, shuffled.
-          Dotted: chance. Grey bar: the ceiling of the trained network, from the number of cells
-          that the stage can distinguish. {what}.""",
-          """Accuracy by stage, one column a network, one row a grid; trained and random weights lie
-          close together, shuffled channels near chance.""",
+          f"""Location accuracy from the last stage in the {coarse}×{coarse} grid: {by_network}.
+          Accuracy by stage, one column per network, one row per grid. Filled circles: trained,
+          channels in order; open: the same architecture with random weights; squares: trained,
+          shuffled. Dotted: chance. Grey bar: the ceiling of the trained network, from the number of
+          cells that the stage can distinguish. {what}.""",
+          """Accuracy by stage, one column per network, one row per grid; trained and random weights
+          lie close together, shuffled channels near chance.""",
           workspace=workspace, data=pd.concat(drawn))
 
 
@@ -360,11 +360,12 @@ page.table(table, "04_last_stage",
            number.{of_this_run} {what}.""", workspace=workspace)
 
 # %% [markdown]
-# *What the reference runs show.* In the first stage every network distinguishes nine cells in each grid: corners,
-# edges, interior. Deeper stages distinguish more, and more is read from them. Networks with random weights behave in
-# the same way: in the 3×3 grid they are as accurate as the trained ones or more accurate. Heads do not reach every
-# ceiling: from its last stage the small network could tell all 25 cells of the 5×5 grid apart, and less than half of
-# the canvases are placed correctly. The shuffle takes away more than half of what is above chance, everywhere.
+# *What the reference runs show.* In the first stage, every network distinguishes nine cells in each grid: corners,
+# edges and interior. Deeper stages distinguish more cells, and their heads are more accurate. Networks with random
+# weights behave in the same way: in the 3×3 grid they are as accurate as the trained ones or more accurate. Heads do
+# not reach every ceiling: the last stage of the small network could distinguish all 25 cells of the 5×5 grid, yet less
+# than half of the canvases are located correctly. The shuffle removes more than half of the accuracy above chance,
+# everywhere.
 
 # %% Check the sentences above
 if reference:
@@ -395,15 +396,15 @@ if reference:
 # %% [markdown]
 # ## Could it be something else?
 #
-# * **Is it training?** [Figure 04_by_stage](#fig-04_by_stage) says no: with random weights the location is there too.
-# * **Is it the padding?** Set the convolutions of the same weights to circular padding. In the small network, whose
-#   [total stride](../book/glossary.md#total-stride) (8) divides the side of a cell, moving the image by a cell then
-#   only rotates the feature maps, so accuracy must be *exactly* chance. An ImageNet network need *not* be at chance:
-#   its pooling or its first layer may respond to the border in other ways.
-# * **Is it the head?** With *permuted labels* a head must be near chance on test images. If it is not, it has memorised
-#   the canvases.
-# * **Is it the number of channels?** Later stages are wider. So read equally *few channels*, drawn at random, from
-#   every stage.
+# * **Is it training?** No: with random weights the location is encoded too ([figure 04_by_stage](#fig-04_by_stage)).
+# * **Is it the padding?** Keep the weights and switch the convolutions to circular padding. In the small network, whose
+#   [total stride](../book/glossary.md#total-stride) (8) divides the side of a cell, moving the image by one cell then
+#   only shifts the feature maps circularly, so accuracy must be *exactly* chance. An ImageNet network need *not* be at
+#   chance: its pooling or its first layer may respond to the border in other ways.
+# * **Is it the head?** With *permuted labels*, a head must be near chance on test images. If it is not, it has
+#   memorised the canvases.
+# * **Is it the number of channels?** Later stages are wider. So use the same small number of channels from every stage,
+#   drawn at random (*few channels*).
 
 # %% Print the controls
 for part in shown:
@@ -434,10 +435,10 @@ for part in shown:
                   + ", ".join(f"{row.mean:.0f} %" for row in few))
 
 # %% [markdown]
-# Under circular padding the small networks are at chance in every run, trained or random. SqueezeNet 1.1 is above
-# chance in every grid, so the padding mode of the convolutions is not its only source of position; in the 5×5 grid its
-# head gets 62 % right, where the ceiling is 100 %. From equally few channels, too, more is read from the last stage
-# than from the first.
+# With circular padding, the small networks are at chance in every run, trained or random. SqueezeNet 1.1 is above
+# chance in every grid, so the padding of its convolutions is not its only source of position; in the 5×5 grid its head
+# has an accuracy of 62 %, where the ceiling is 100 %. With equally few channels, too, accuracy is higher from the last
+# stage than from the first.
 
 # %% Check the sentences above
 if reference:
@@ -451,9 +452,10 @@ if reference:
     assert (few.last() > few.first() + 10).all()
 
 # %% [markdown]
-# **Does the head learn a list of cells, or a map?** A head that was trained on every cell may have learned a list. So
-# fit row and column by ridge regression on half of the cells, the squares of one colour of a checkerboard, and predict
-# them for the cells *between*, on new images. $R^2 = 1$ is perfect; 0 is what the mean of all cells would give.
+# **Does the head memorise a list of cells, or learn a map?** A head that was trained on every cell may have learned a
+# list. So fit row and column by ridge regression on half of the cells, the squares of one colour of a checkerboard, and
+# predict them for the cells *between*, on new images. $R^2 = 1$ is perfect; 0 is the result of always predicting the
+# mean.
 
 # %% Draw the figure
 all_grids = sorted({k for part in shown for k in part.ridge["grid"]})
@@ -480,10 +482,10 @@ for ax, k in zip(axes[:, 0], all_grids, strict=True):
 fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize="small", loc="outside lower center",
            ncols=2)
 page.show(fig, "04_between",
-          f"""Cells that were left out of the fit are located too, if less well. Row and column by
-          ridge regression on the last stage's pooled latent, on new images. {what}. Clipped below
-          −0.5.""",
-          "R squared by network, for cells of the fit and for cells between, one row a grid.",
+          f"""Cells that were left out of the fit are located too, though less accurately. Row and
+          column by ridge regression on the last stage's pooled latent, on new images. {what}.
+          Clipped below −0.5.""",
+          "R squared by network, for cells of the fit and for cells between, one row per grid.",
           workspace=workspace,
           data=pd.concat([part.ridge.assign(run=part.name) for part in shown]))
 if reference:
@@ -516,23 +518,23 @@ for part in shown:
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# * **The verdicts are about decoding:** whether a linear head reads the cell from the averages of the last stage while
-#   its channels are in order, and whether a shuffle takes away more than half of what is above chance.
-# * **They say nothing about training.** A random network of the same architecture reaches more than half of the trained
-#   network's accuracy above chance in every grid ([figure 04_by_stage](#fig-04_by_stage)). Under circular padding the
-#   small networks encode no location at all, whatever their weights. What a head reads from them otherwise is the
+# * **The verdicts are about decoding:** whether a linear head can decode the cell from the averages of the last stage
+#   when its channels are in order, and whether a shuffle removes more than half of the accuracy above chance.
+# * **They are not about training.** A random network of the same architecture reaches more than half of the trained
+#   network's accuracy above chance in every grid ([figure 04_by_stage](#fig-04_by_stage)). With circular padding, the
+#   small networks encode no location at all, whatever their weights. So what a head decodes from them otherwise is the
 #   effect of padding.
-# * **Reach sets the ceiling** ([figure 04_cells_alike](#fig-04_cells_alike)): in shallow stages the interior cells are
-#   too far from the border, and nine cells can be told apart. A random network's ceiling can be lower than a trained
-#   one's. It has no biases, so the empty canvas is 0 in every layer, and the border shows only where the image reaches
-#   it.
-# * **Reach is not all.** In the 3×3 grid every stage can distinguish all nine cells, and still more is read from deeper
-#   ones.
-# * **The code is smooth.** Fitted on half of the cells, a ridge regression locates the other half too
-#   ([figure 04_between](#fig-04_between)). So a head needs no list of cells.
+# * **Reach sets the ceiling** ([figure 04_cells_alike](#fig-04_cells_alike)): in shallow stages, the interior cells are
+#   too far from the border, and only nine cells can be distinguished. A random network's ceiling can be lower than a
+#   trained one's: it has no biases, so the empty canvas is 0 in every layer, and the border shows only where the image
+#   reaches it.
+# * **Reach is not the only factor.** In the 3×3 grid, every stage can distinguish all nine cells, and still accuracy is
+#   higher from deeper ones.
+# * **The code is smooth.** A ridge regression fitted on half of the cells locates the other half too
+#   ([figure 04_between](#fig-04_between)). So a head does not need to memorise a list of cells.
 # * **Large ImageNet networks** respond to the border in more ways than one: max-pooling with padding, pooling that
 #   rounds up, first layers without padding.
-# * **Not shown:** that a trained network *uses* any of this. A head can read what the network itself ignores.
+# * **Not shown:** that a trained network *uses* any of this. A head can decode what the network itself ignores.
 
 # %% Check the sentences above
 if reference:
@@ -551,17 +553,17 @@ if reference:
 #   problem on a few hundred numbers.
 # * The number of cells that a stage can distinguish is a ceiling for every head, set by padding and reach. Under
 #   circular padding the small network cannot distinguish any two cells, and its accuracy is exactly chance.
-# * The same heads on random weights show how much of the location training can be credited with: in the 3×3 grid,
-#   nothing.
+# * The same heads on random weights show how much of the location accuracy can be credited to training: in the 3×3
+#   grid, nothing.
 #
 # ## Exercises
 #
 # > **Exercise 1, by pencil**
 # >
 # > Stage 3 of the small network has two 3×3 convolutions at stride 1, two at stride 2 and two at stride 4, with 2×2
-# > pools between. How wide is the window that one of its units sees? In a 5×5 grid of 16-pixel cells, how many cells
-# > can it distinguish? The border affects a cell when some window contains part of its image and part of what is beyond
-# > the border.
+# > pools between. How wide is the receptive field of one of its units? In a 5×5 grid of 16-pixel cells, how many cells
+# > can it distinguish? The border affects a cell if some unit's window contains both a part of its image and a part of
+# > what lies beyond the border.
 # >
 # > <details><summary>Solution</summary>
 # >
@@ -575,8 +577,8 @@ if reference:
 #
 # > **Exercise 2, in code**
 # >
-# > Run the page with `-p grids 10`. Which stage of the small network can tell the four cells in the middle of a 10×10
-# > grid apart?
+# > Run the page with `-p grids 10`. Which stage of the small network can distinguish the four cells in the middle of a
+# > 10×10 grid?
 # >
 # > <details><summary>A hint</summary>
 # >
@@ -585,12 +587,11 @@ if reference:
 # > window that reaches over the upper border by the least ends at pixel 61. So no stage can, and the ceiling of stage 4
 # > is at most $9 \times 9 = 81$ of 100.
 # >
-# > </details>
-#
-# > **Exercise 3, to overturn the reading**
+# > </details> **Exercise 3, to overturn the interpretation**
 # >
 # > "Training did not put it there." Train the small network for ten times as long, on photographs at random positions
-# > of a canvas, so that position is of no use. Does the accuracy of the last stage fall below the random network's?
+# > of a canvas, so that position is of no use. Does the accuracy of the last stage fall below that of the random
+# > network?
 # >
 # > <details><summary>A hint</summary>
 # >

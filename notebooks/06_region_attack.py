@@ -7,28 +7,29 @@
 # ---
 
 # %% [markdown]
-# # 06 · Ablating channels of a segmentation network: are those that respond to mirroring missed most?
+# # 06 · Ablating channels of a segmentation network: do those that respond to mirroring matter most?
 #
 # > **In short**
 # >
 # > When a street scene is mirrored, some channels of a segmentation network change more than others.
-# > [Islam et al. (2021)](../book/bibliography.md#islam2021global) take this [flip response](../book/glossary.md#flip-response) as a sign that a
-# > channel encodes position. They set the channels with the highest response to zero, and segmentation suffers more than
-# > without as many random channels. Does that hold for other networks, and is it position that is lost?
+# > [Islam et al. (2021)](../book/bibliography.md#islam2021global) take this
+# > [flip response](../book/glossary.md#flip-response) as a sign that a channel encodes position. When they set the
+# > channels with the highest response to zero, segmentation deteriorates more than when they zero as many random
+# > channels. Is this true for other networks, and is it position that is lost?
 # >
-# > **No: in 15 small networks, the channels that respond most to mirroring are missed no more than random ones.** Without
-# > 15 % of the channels, those with the highest flip response, they lose 0.7 of 31 points of mean IoU; without random
-# > channels, 0.6. The difference is +0.1 points, with a 95 % interval from −0.3 to +0.4, and its sign changes from one
-# > network to the next. Without the 15 % most active channels, they lose 3.3 points.
+# > **No: in 15 small networks, removing the channels that respond most to mirroring costs no more than removing random
+# > ones.** Without the 15 % of the channels with the highest flip response, the networks lose 0.7 of 31 points of mean
+# > IoU; without as many random channels, 0.6. The difference is +0.1 points, with a 95 % interval from −0.3 to +0.4,
+# > and its sign changes from one network to the next. Without the 15 % most active channels, they lose 3.3 points.
 # >
 # > ![Points of mean IoU lost against the percentage of channels ablated, by how the channels were chosen](../figures/paper/06_removal.png)
 # >
 # > *Caveats.* The networks are small, and CamVid stands in for Cityscapes. They contradict the claim as a general
-# > statement; the paper's own network was not available. Whether the periphery suffers more than the centre stays open.
-# > Channels ranked for left or right do not harm their own half more than the other. But the same ranking also fails in
-# > networks in which left and right do differ, so this says little about sides.
+# > statement; the paper's own network was not available. Whether the periphery is harmed more than the centre remains
+# > open. Removing channels ranked for left or right does not harm their own half more than the other. But the same
+# > ranking also fails in networks in which left and right do differ, so this result says little about sides.
 # >
-# > *Run it:* `./run_all.sh --only 06`, some two minutes on two cores.
+# > *Run it:* `./run_all.sh --only 06`, about two minutes on two cores.
 
 # %% Parameters tags=["parameters"]
 profile = "quick"     # smoke | quick | paper
@@ -89,8 +90,8 @@ print(page.provenance(workspace, splits))
 # %% [markdown]
 # ## What the paper claims
 #
-# Three statements of Sec. 4.2 and supplement S3. The paper shows these experiments in figures and prints no number, so
-# the rules judge the direction of an effect.
+# There are three claims, from Sec. 4.2 and supplement S3. The paper shows these experiments in figures and prints no
+# number, so the rules judge the direction of each effect.
 
 # %% tags=["remove-input"]
 claims = (paper.CHANNELS_OVERALL, paper.CHANNELS_PERIPHERY, paper.CHANNELS_REGION)
@@ -109,10 +110,9 @@ page.claim_box(*claims)
 #
 # > **A guess to make**
 # >
-# > An image has one row, `0 1 2 3 0 1 2 3`. Three channels look at it. The first averages the brightness. The second
-# > multiplies the brightness by the column, so it encodes position. The third marks every pixel whose right neighbour is
-# > brighter by more than 2, with circular padding, so it *cannot* encode position. Which of the three have a flip
-# > response of 0?
+# > Take an image of one row, `0 1 2 3 0 1 2 3`, and three channels. The first is the brightness. The second is the
+# > brightness times the column, so it encodes position. The third is 1 at every pixel whose right neighbour is brighter
+# > by more than 2, with circular padding, so it *cannot* encode position. Which of the three have a flip response of 0?
 
 # %%
 row = torch.tensor([[[[0.0, 1, 2, 3, 0, 1, 2, 3]]]])          # (batch, rgb, row, col)
@@ -146,17 +146,17 @@ without[:, top] = 0
 assert torch.equal(without, ablation.Ablation(top)(f))
 
 # %% [markdown]
-# The third channel encodes no position, yet its flip response is not 0: mirroring turns steps up into steps down. So the flip
-# response also measures *orientation*. A cleaner test moves the image instead of mirroring it, here by half of its
-# width, with what leaves on one side coming back on the other (`channels.roll_half_width`). No edge changes its orientation, and a network
-# that cannot encode the column has a [shift response](../book/glossary.md#shift-response) of exactly 0.
+# The third channel encodes no position, yet its flip response is not 0: mirroring turns steps up into steps down. So
+# the flip response also measures *orientation*. A cleaner test shifts the image circularly instead of mirroring it,
+# here by half of its width (`channels.roll_half_width`). No edge changes its orientation, and a network that cannot
+# encode the column has a [shift response](../book/glossary.md#shift-response) of exactly 0.
 #
-# How much of the flip response comes from the kernels, and how much from the sampling? Average every kernel with its
-# mirror image, and the flip response of a network should be 0.
+# How much of the flip response comes from the kernels, and how much from the sampling? If every kernel is averaged with
+# its mirror image, the flip response of a network should be 0.
 #
 # > **Another guess**
 # >
-# > It is 0 for images that are 129 pixels wide. And for 128 pixels, or for the 2,048 of Cityscapes?
+# > It is 0 for images that are 129 pixels wide. Is it also 0 for 128 pixels, or for the 2,048 of Cityscapes?
 
 # %%
 torch.manual_seed(0)
@@ -177,21 +177,23 @@ for width in (129, 128):
 
 # %% [markdown]
 # A stride of 2 keeps columns 0, 2, 4 … If the number of columns is odd, that choice is symmetric. If it is even, it is
-# not, and the zero padding is then read on one side only ([Alsallakh et al., 2021](../book/bibliography.md#alsallakh2021mind)). So even a network with
-# symmetric kernels tells left from right by its sampling, at all the usual widths.
-# [table 06_mirrors](#tab-06_mirrors) has what this amounts to in the trained networks.
+# not, and the zero padding is then read on one side only
+# ([Alsallakh et al., 2021](../book/bibliography.md#alsallakh2021mind)). So even a network with symmetric kernels
+# distinguishes left from right through its sampling, at all the usual widths. [table 06_mirrors](#tab-06_mirrors) shows
+# the size of this effect in the trained networks.
 #
 # ## Build it
 #
-# **The network.** DeepLabv3 ([Chen et al., 2017](../book/bibliography.md#chen2017rethinking)) reads the last feature map *f* of a ResNet with a
-# pyramid of dilated convolutions (ASPP) and upsamples the result to the size of the image. The attack sets channels of
-# *f* to zero (`hooks.ablated`). The network runs up to *f* once per image, however many sets of channels are ablated.
+# **The network.** DeepLabv3 ([Chen et al., 2017](../book/bibliography.md#chen2017rethinking)) reads the last feature
+# map *f* of a ResNet with a pyramid of dilated convolutions (ASPP) and upsamples the result to the size of the image.
+# The attack sets channels of *f* to zero (`hooks.ablated`). The network is run up to *f* once per image, regardless of
+# how many sets of channels are ablated.
 #
-# **The score** is [mean IoU](../book/glossary.md#mean-iou). Its counts add up over images and over eight zones of the image, so the score
-# of every region, and of every bootstrap sample of images, comes from the same counts (`region_attack.sweep`). A
-# region's mean IoU is the mean over the classes that are *labelled* in that region of the test set. A class that is
-# predicted there but never labelled does not count as an IoU of 0; it still lowers the IoU of the classes whose pixels
-# it takes.
+# **The score** is [mean IoU](../book/glossary.md#mean-iou). Its counts are additive over images and over eight zones of
+# the image, so the score of every region, and of every bootstrap sample of images, is computed from the same counts
+# (`region_attack.sweep`). A region's mean IoU is the mean over the classes that are *labelled* in that region of the
+# test set. A class that is predicted there but never labelled does not count as an IoU of 0, but it lowers the IoU of
+# the classes whose pixels it takes.
 
 # %%
 settings = region_attack.SMOKE.settings
@@ -215,7 +217,7 @@ def iou_by_hand(predicted, truth):
 half = size[1] // 2
 four = test.take(slice(0, 4))
 counts = region_attack.sweep(net, four, [ablation.NOTHING, ablation.Ablation(some)])
-print(tuple(counts.shape), "(ablation, picture, zone, [both, labelled, predicted], class)")
+print(tuple(counts.shape), "(ablation, image, zone, [both, labelled, predicted], class)")
 left_iou = region_attack.region_iou(counts, "left")[1, 0]
 by_hand = iou_by_hand(predictions[..., :half], labels[..., :half])
 np.testing.assert_allclose(left_iou, by_hand)
@@ -225,8 +227,8 @@ assert torch.equal(left + right, counts.sum(2))               # the two halves a
 # %% [markdown]
 # ## The experiment
 #
-# **Held fixed:** architecture, training, the number of channels removed. **Varied:** which channels are removed. Channels are
-# ranked on training images, and the ablated networks are scored on test images. These sets are ablated:
+# **Held fixed:** architecture, training and the number of channels removed. **Varied:** which channels are removed.
+# Channels are ranked on training images, and the ablated networks are scored on test images. These sets are ablated:
 #
 # * the channels with the highest flip response; the same, set to their mean instead of zero; those with the *lowest* flip response;
 # * those with the highest shift response, and with the highest *decodability* ([explained variance](../book/glossary.md#explained-variance): how
@@ -235,29 +237,29 @@ assert torch.equal(left + right, counts.sum(2))               # the two halves a
 # * uniform random sets, and [RMS-matched random sets](../book/glossary.md#rms-matched-random-sets), which are as active as the flip-ranked set.
 #
 # An RMS-matched set has as many channels from each tenth of the layer by RMS activation as the flip-ranked set, and
-# they are *not* flip-ranked ones. Where a tenth has too few others, the rest is filled up with flip-ranked channels;
+# excludes the flip-ranked channels themselves. Where a tenth has too few others, flip-ranked channels fill the rest;
 # [table 06_overlap](#tab-06_overlap) counts these.
 #
-# **Regions.** Signed responses rank channels for left and right (the image is mirrored), for top and bottom (turned upside
-# down), and for centre and periphery (shifted by half its width, which exchanges the two).
-# [Specificity](../book/glossary.md#specificity) is an interaction: what the region loses minus what the rest loses, minus the same for random
-# sets. Damage that is the same everywhere gives 0.
+# **Regions.** Signed responses rank channels for left and right (the image is mirrored), for top and bottom (it is
+# flipped upside down), and for centre and periphery (it is shifted by half its width, which exchanges the two).
+# [Specificity](../book/glossary.md#specificity) is an interaction: the loss of the region minus the loss of the rest,
+# minus the same difference for random sets. It is 0 if the damage is the same everywhere.
 #
-# The most important deviations: the networks are small and trained from scratch, CamVid or rendered streets stand in for
-# Cityscapes, and there are several networks, where the paper has one.
+# The most important deviations: the networks are small and trained from scratch, CamVid or rendered streets replace
+# Cityscapes, and there are several networks instead of one.
 #
 # <details><summary>Deviations from the paper, in full</summary>
 #
 # * **Data.** Cityscapes ([Cordts et al., 2016](../book/bibliography.md#cordts2016cityscapes)) may not be redistributed. `quick` renders its own
 #   street scenes with Cityscapes' classes. The reference runs use CamVid ([Brostow et al., 2009](../book/bibliography.md#brostow2009semantic);
 #   `-p dataset camvid`). Cityscapes itself (`-p dataset cityscapes`) is read at half its size, to fit into memory.
-# * **Network.** `paper` trains DeepLabv3 on a ResNet-50 with output stride 16, by the released settings: SGD at 0.1,
-#   a tenth of that for the backbone, momentum 0.9, weight decay 1e-4, poly 0.9, colour jitter 0.5, and a backbone that
+# * **Network.** `paper` trains DeepLabv3 on a ResNet-50 with output stride 16, by the released settings: SGD at 0.1, a
+#   tenth of that for the backbone, momentum 0.9, weight decay 1e-4, poly 0.9, colour jitter 0.5, and a backbone that
 #   starts from ImageNet weights. `quick` trains a narrow ResNet-18 of the same stride from scratch, with the skip
-#   connection of DeepLabv3+ for thin objects (the released code has it too), with rare classes weighted up, AdamW and
-#   no colour jitter.
+#   connection of DeepLabv3+ for thin objects (the released code has it too), larger loss weights for rare classes,
+#   AdamW and no colour jitter.
 # * **Batch norm and dropout.** The released code sets the momentum of the backbone's batch norm to 0.01 and drops out
-#   10 % of ASPP's output. Here they have torchvision's values, 0.1 and 50 %.
+#   10 % of ASPP's output. Here both have torchvision's values, 0.1 and 50 %.
 # * **Schedule.** The released 30,000 steps of 16 images are 161 epochs of Cityscapes' 2,975 training images, and `paper`
 #   keeps them there. On CamVid's 367 images they would be 1,308 epochs; `paper` trains for 200, which are 4,600 steps,
 #   with the learning rate falling to 0 in the same way.
@@ -265,12 +267,13 @@ assert torch.equal(left + right, counts.sum(2))               # the two halves a
 #   output stride 8 and without the skip connection, as in the authors' network: at this size a network with the skip
 #   hardly needs *f*. They come from `./run_all.sh --only 06 --data DIR -p dataset camvid -p network small`. With
 #   `--profile paper`, that trains 15 wider ones at 120×160 pixels. With 15 networks, the interval is narrow enough for a verdict.
-# * **Ranking.** The released code ranks on the very images that the attack is scored on. Here it does not.
+# * **Ranking.** The released code ranks channels on the same images that it scores the attack on. Here, different
+#   images are used.
 # * **How many channels.** The script removes 100 of 2,048; the name of a folder suggests 300. Here the same fractions of
 #   the layer are removed, and others up to 1,000 of 2,048.
-# * **Random sets.** The released code has one, commented out. Here there are several at each fraction, and several
-#   networks; the captions give the numbers.
-# * **Mean IoU of a region** is over the classes labelled in it, as said above.
+# * **Random sets.** The released code has one, which is commented out. Here there are several at each fraction, and
+#   several networks; the captions give the numbers.
+# * **Mean IoU of a region** is over the classes labelled in it, as described above.
 #
 # </details>
 
@@ -382,11 +385,11 @@ page.table(table.map(style.label), "06_base",
            workspace=workspace, hidden=hidden)
 
 # %% [markdown]
-# ## What came out
+# ## Results
 #
-# First a look at what is scored: the prediction with all channels, without the channels with the highest flip response,
-# and without as many random ones. The lower row enlarges the window in which most pixels change. There, pixels whose
-# class does not change are pale.
+# An example first: the prediction with all channels, without the channels with the highest flip response, and without
+# as many random ones. The lower row enlarges the window in which most pixels change. There, pixels whose class does not
+# change are pale.
 
 # %% Draw the figure
 CLASSES = {"camvid": camvid.CLASSES, "cityscapes": cityscapes.CLASSES, "streets": streets.CLASSES}
@@ -443,16 +446,16 @@ records.require(part, "an attack whose predictions are on record")
 fig, changed = example_figure(part, test if part is here else None)
 most = f"{100 * part.c.fractions[-1]:.0f} %"
 page.show(fig, "06_examples", f"""With {most} of the channels ablated, {changed[0]} of the pixels
-          change their class if these have the highest flip response, and {changed[1]} if they are
-          random. {part.name}: test image {with_examples(part)["images"][0]}, the
-          first on record, seed 0. Above: predicted classes. Below: the framed window, with the
-          changed pixels in full colour. {part.what}.""",
+          change their class if these channels have the highest flip response, and {changed[1]} if
+          they are random. {part.name}: test image {with_examples(part)["images"][0]}, the first on
+          record, seed 0. Above: predicted classes. Below: the framed window, with the changed
+          pixels in full colour. {part.what}.""",
           "Predicted label maps with all channels and without two sets, and a window enlarged.",
           workspace=workspace)
 
 # %% [markdown]
-# The same image with fewer and with more channels ablated. *What to look for:* how many channels it takes until the
-# prediction falls apart, and whether it does so earlier in the upper row.
+# The same image with fewer and with more channels ablated. *What to look for:* how many channels can be ablated before
+# the prediction breaks down, and whether this happens earlier in the upper row.
 
 # %% Draw the figure
 examples = with_examples(part)
@@ -473,16 +476,17 @@ captions = {(label, f"{n} channels ({round(100 * int(n) / part.total)} %)"):
             f"{changes['changed (%)'][2 * at + row]:.0f} % change"
             for at, n in enumerate(numbers) for row, label in enumerate(pictures)}
 fig = image_figures.picture_grid(pictures, captions)
-page.show(fig, "06_steps", f"""{part.name}, test image {examples["images"][0]}, seed 0: pixels
-          whose class changes when more and more of {part.total} channels are ablated, those with
-          the highest flip response or random ones; unchanged pixels are pale. Below each map:
-          the share of changed pixels.""",
+page.show(fig, "06_steps", f"""{part.name}, test image {examples["images"][0]}, seed 0: pixels whose
+          class changes as more of the {part.total} channels are ablated, by highest flip response
+          or at random; unchanged pixels are pale. Below each map: the percentage of changed
+          pixels.""",
           "Two rows of label maps in which more and more pixels change.", workspace=workspace,
           data=changes)
 
 # %% [markdown]
-# **More and more channels.** *What to look for:* the paper's claim is that the line of the flip response lies above that of random
-# channels. Then look at the RMS-matched sets and at the most active channels; neither has anything to do with mirroring.
+# **Loss by number of channels.** *What to look for:* according to the paper, the line of the flip response lies above
+# that of random channels. Then look at the RMS-matched sets and at the most active channels; neither is chosen by
+# mirroring.
 
 # %% Draw the figure
 kinds = ["rms_activation", "rms_matched", "lowest_flip", "random", "flip"]
@@ -530,7 +534,7 @@ for part in shown:
 
 # %% [markdown]
 # **Network by network.** The paper has one network. *What to look for:* whether the red line lies above the grey one in
-# all of them.
+# every network.
 
 # %% Draw the figure
 of_one = first.gaps[(first.gaps["network"] == "plain") & (first.gaps["kind"] == "flip")
@@ -597,13 +601,14 @@ table["fraction"] = in_percent(table["fraction"])
 table = table[["run", "fraction", "kind", "n", "expected", "shared"]]
 page.table(table.map(style.label).rename(columns={
     "fraction": "ablated (%)", "kind": "sets", "n": "channels"}), "06_overlap",
-    """RMS-matched sets avoid the flip-ranked channels as long as there are enough others. *Shared*:
-    channels that a random set shares with the flip-ranked set of the same size, mean over sets and
-    networks. *Expected*: n²/C of C channels, for a uniform set. A dash: recorded before the overlap
-    was counted, when RMS-matched sets were drawn from all channels.""", workspace=workspace)
+    """RMS-matched sets exclude the flip-ranked channels as long as there are enough others.
+    *Shared*: the number of channels that a random set shares with the flip-ranked set of the same
+    size, mean over sets and networks. *Expected*: n²/C of C channels, for a uniform set. A dash:
+    recorded before the overlap was counted, when RMS-matched sets were drawn from all
+    channels.""", workspace=workspace)
 
 # %% [markdown]
-# If the rankings found the channels that encode position, they would also agree with each other:
+# If the rankings identified the channels that encode position, they would also agree with each other:
 
 # %% Draw the figure
 n_top = [part.base[0].results["n_top"] for part in shown]
@@ -634,10 +639,11 @@ for part, n in zip(shown, n_top, strict=True):
 
 # %% [markdown]
 # **Centre and periphery.** The paper also compares the middle half of the columns with the two outer quarters (its
-# Figs. 4 and 5). *What to look for:* in the first two panels, whether the flip-ranked channels are missed more than random ones, and
-# where. The third panel subtracts: values above 0 mean that the flip-ranked channels, beyond random ones, are missed more in the
-# periphery. Networks with circular padding, in which no column is special, stand beside them. If theirs are as high, the
-# damage follows what tends to be in the periphery, not position.
+# Figs. 4 and 5). *What to look for:* in the first two panels, whether ablating the flip-ranked channels costs more than
+# ablating random ones, and where. The third panel shows the difference: values above 0 mean that ablating the
+# flip-ranked channels, beyond random ones, costs more in the periphery. Networks with circular padding, in which no
+# column is special, are shown for comparison. If their values are as high, the damage depends on what tends to be in
+# the periphery, not on position.
 
 # %% Draw the figure
 by_network = ["network", "fraction"]
@@ -704,7 +710,7 @@ page.table(table.map(style.label).rename(columns={
 # %% [markdown]
 # **Left and right.** By the released rule, the *right* list is the *left* one in reverse, because mirroring only
 # changes the sign of the signed response. Two lists made by this rule share no channel at the top and have a Spearman
-# correlation of −1. The lists that the authors released show neither.
+# correlation of −1. Neither is true of the lists that the authors released.
 
 # %% Make the table
 generator = torch.Generator().manual_seed(0)
@@ -724,12 +730,12 @@ page.table(table, "06_released",
            workspace=workspace, digits=2)
 
 # %% [markdown]
-# So those lists were made by another rule, or from other images for each side. The released code does not determine
-# which channels the paper's region attack removed.
+# So those lists were made by another rule, or from different images for each side. Which channels the paper's region
+# attack removed cannot be determined from the released code.
 #
-# **As the paper draws it.** Supplement S3 removes the channels ranked for one side and plots the loss against their
-# number, with a "moderate but consistent decrease" in the targeted half. *What to look for:* the targeted half should lose
-# more than the other half, and more than it loses when as many random channels are removed.
+# **As plotted in the paper.** Supplement S3 removes the channels ranked for one side and plots the loss against their
+# number, with a "moderate but consistent decrease" in the targeted half. *What to look for:* the targeted half should
+# lose more than the other half, and more than it loses when as many random channels are removed.
 
 # %% Draw the figure
 fig, panels = each_part(3.2, columns=2)
@@ -757,22 +763,22 @@ def with_more_damage(part, side):
     return f"{more.sum()} of {len(more)}"
 
 
-page.show(fig, "06_sides", f"""On average the targeted half loses more than the other half, and
-          more than with random channels, at {with_more_damage(first, "left")} fractions for the
-          left ranking and at {with_more_damage(first, "right")} for the right one
-          ({first.name.lower()}); whether that is more than the networks differ by is in
-          {{numref}}`tab-06_specificity`. Points of mean IoU lost in either half (grey: the
-          targeted half, with random channels), as in Figs. S3 (right) and S4 (left) of the
-          paper, which prints no number. {what}.""",
+page.show(fig, "06_sides", f"""On average the targeted half loses more than the other half, and more
+          than with random channels, at {with_more_damage(first, "left")} fractions for the left
+          ranking and at {with_more_damage(first, "right")} for the right one
+          ({first.name.lower()}); whether that exceeds the variation between networks is shown in
+          {{numref}}`tab-06_specificity`. Points of mean IoU lost in either half (grey: the targeted
+          half, with random channels), as in Figs. S3 (right) and S4 (left) of the paper, which
+          prints no number. {what}.""",
           "Points of mean IoU lost by half of the image, against the percentage of channels "
           "ablated, for the rankings of left and of right.",
           workspace=workspace, data=pd.concat(drawn))
 
 # %% [markdown]
-# **Is the damage where it should be?** *What to look for:* circles above 0 mean that channels ranked for a region by
-# their signed response are missed more inside it. Squares rank by where a channel is active, without any mirroring.
-# Triangles are a positive control: the flip-ranked channels are ablated *only there*, so the damage is local by
-# construction.
+# **Is the damage where it should be?** *What to look for:* circles above 0 mean that ablating the channels ranked for a
+# region by their signed response costs more inside it. For the squares, channels are ranked by where they are active,
+# without any mirroring. Triangles are a positive control: the flip-ranked channels are ablated *only in the region*, so
+# the damage is local by construction.
 
 # %% Draw the figure
 by = ["network", "kind", "region", "fraction"]
@@ -805,10 +811,10 @@ def above_zero(part, kind):
 
 page.show(fig, "06_regions", f"""At 15 %, the interval over networks lies above 0 for
           {above_zero(first, "signed")} of 6 regions when channels are ranked by their signed
-          response, for {above_zero(first, "active")} when they are ranked by where they are
-          active, and for {above_zero(first, "only_there")} when flip-ranked channels are ablated
-          only there ({first.name.lower()}). Specificity: what a region loses minus what the rest
-          loses, beyond random sets. 0 is the same damage everywhere. {what}.""",
+          response, for {above_zero(first, "active")} when they are ranked by where they are active,
+          and for {above_zero(first, "only_there")} when flip-ranked channels are ablated only there
+          ({first.name.lower()}). Specificity: the loss of a region minus the loss of the rest,
+          beyond random sets. 0 means the same damage everywhere. {what}.""",
           "Dots of specificity for six regions, three kinds of ablation.",
           workspace=workspace, data=pd.concat(drawn))
 
@@ -831,17 +837,19 @@ page.table(table, "06_specificity",
 #
 # > **Controls**
 # >
-# > * **Is it activity?** [table 06_gaps](#tab-06_gaps) compares the flip-ranked set with random sets of the same RMS activation. If
-# >   nothing is left there, activity is enough to explain the cost.
-# > * **Does a network without position show it, too?** A network with circular padding cannot encode the column, yet it has
-# >   channels with a high flip response. If removing *those* hurts as much, the damage says nothing about position. The
-# >   same comparison decides what a difference between periphery and centre means ([figure 06_periphery](#fig-06_periphery)).
-# > * **Was there a side to find?** Training that mirrors half of its images makes left and right alike, so a left list has nothing to
-# >   find. Networks that are *never mirrored* in training see traffic on its own side of the road only: there, left and
-# >   right differ.
-# > * **Can the measure see local damage?** [figure 06_regions](#fig-06_regions) has an ablation that is local by construction. If
-# >   specificity does not show that one, it cannot show a side either.
-# > * **Is it the sampling?** [table 06_mirrors](#tab-06_mirrors) has the flip response at an even and at an odd width.
+# > * **Is it activity?** [table 06_gaps](#tab-06_gaps) compares the flip-ranked set with random sets of the same RMS
+# >   activation. If no difference remains, activity is enough to explain the cost.
+# > * **Does it also happen in a network without position information?** A network with circular padding cannot encode
+# >   the column, yet it has channels with a high flip response. If removing *those* costs as much, the damage is no
+# >   evidence about position. The same comparison determines what a difference between periphery and centre means
+# >   ([figure 06_periphery](#fig-06_periphery)).
+# > * **Do the sides differ at all?** Training that mirrors half of its images makes left and right alike, so there is
+# >   nothing for a left list to find. Networks trained *without mirroring* see traffic only on its own side of the
+# >   road: for them, left and right differ.
+# > * **Can the measure see local damage?** [figure 06_regions](#fig-06_regions) includes an ablation that is local by
+# >   construction. If specificity does not detect that, it cannot detect a side either.
+# > * **Is it the sampling?** [table 06_mirrors](#tab-06_mirrors) gives the flip response at an even and at an odd
+# >   width.
 
 # %% Draw the figure
 fig, panels = each_part(3.4, columns=2, sharey=False)
@@ -891,10 +899,10 @@ def mirrors(part):
 responses = [mirrors(part)[1] for part in shown if any("symmetry" in r.results for r in part.runs)]
 records.require(responses, "the flip response at an odd width")
 table = responses[0].to_frame().join(responses[1:], how="left").reset_index()
-page.table(table.map(style.label), "06_mirrors", """Only symmetric kernels *and* an odd width
-          leave no flip response. Mean flip response over mean activation, on 40 training images
-          at their own, even width and one column wider (one network of each kind, seed 0): with
-          the kernels as they were trained, and with each kernel averaged with its mirror image.""",
+page.table(table.map(style.label), "06_mirrors", """The flip response vanishes only with symmetric
+          kernels *and* an odd width. Mean flip response over mean activation, on 40 training images
+          at their own, even width and one column wider (one network of each kind, seed 0): with the
+          kernels as they were trained, and with each kernel averaged with its mirror image.""",
            workspace=workspace, digits=3)
 odd = table[(table["kernels"] == "symmetrised") & (table["width"] == "odd")]
 others = table.drop(odd.index)
@@ -906,17 +914,17 @@ for part in shown:
               f"mean shift response over mean flip response {r.results['shift_over_flip']:.2g}")
 
 # %% [markdown]
-# ## How much of the flip response is the sampling?
+# ## How much of the flip response is due to the sampling?
 #
 # A layer with kernel $k$, stride $s$ and $p$ padded columns on each side reads $n$ columns evenly only if
 # $(n + 2p - k) / s$ leaves no remainder. Otherwise some columns on the right are never read, and the padding is applied
-# unevenly ([Alsallakh et al., 2021](../book/bibliography.md#alsallakh2021mind)). Then even a network with mirror-symmetric kernels has a flip
-# response, as the two widths at the top of this page showed. Does the flip response of an ordinary network vanish
-# where the sampling is symmetric?
+# unevenly ([Alsallakh et al., 2021](../book/bibliography.md#alsallakh2021mind)). Then even a network with
+# mirror-symmetric kernels has a flip response, as the two widths at the top of this page show. Does the flip response
+# of an ordinary network vanish where the sampling is symmetric?
 #
-# The two causes can be separated without changing what the network computes. Mirror every kernel, and give this *mirrored
-# network* $\overleftarrow{z}$ the mirror image. If the sampling treats left and right alike, it sees exactly what the
-# network sees in the picture, whatever the kernels:
+# The two causes can be separated without changing what the network computes. Mirror every kernel, and apply this
+# *mirrored network* $\overleftarrow{z}$ to the mirror image. If the sampling treats left and right alike, its latent
+# equals that of the original network for the original image, whatever the kernels:
 #
 # $$ z(x) = \overleftarrow{z}(\overleftarrow{x}) . $$
 #
@@ -950,11 +958,12 @@ for n in (97, 96):                                            # both sides of th
           ", ".join(size_parity.uneven_layers(resnet, pictures[:1])) or "none")
 
 # %% [markdown]
-# **The experiment.** *Held fixed:* the pictures. *Varied:* their width, from one multiple of 16 plus 1 to the next, by
+# **The experiment.** *Held fixed:* the images. *Varied:* their width, from one multiple of 16 plus 1 to the next, by
 # cropping at the centre; and the network: a small ResNet-18, trained to classify photographs (at an even size, half of
-# them mirrored) or untrained; an untrained VGG; and the networks whose ImageNet weights are at hand, trained and untrained. The
-# pooled latent is that of the last stage. Every change is relative to the standard deviation of $z$ over pictures, with
-# both averaged over channels. The control has symmetric kernels: there, the sampling is the only cause of a flip response.
+# them mirrored) or untrained; an untrained VGG; and the networks whose ImageNet weights are available, trained and
+# untrained. The pooled latent is that of the last stage. Every change is relative to the standard deviation of $z$ over
+# images, with both averaged over channels. In the control, the kernels are symmetric, so the sampling is the only cause
+# of a flip response.
 
 # %% Measure the flip response by width
 files = encoders.parse_encoders("", workspace.data)
@@ -975,7 +984,7 @@ records.require(parity, "the flip response by width")
 
 # %% [markdown]
 # *What to look for.* Grey lines mark the widths at which, by the arithmetic, no layer is uneven. There, squares and
-# triangles must fall to rounding error. And the round dots?
+# triangles must fall to rounding error. Do the round dots fall too?
 
 # %% Draw the figure
 def parity_figure():
@@ -1005,11 +1014,11 @@ def parity_figure():
     return fig
 
 
-page.show(parity_figure(), "06_parity", """The sampling's part vanishes at exactly the widths
-          that the arithmetic names; the flip response does not. Change of the pooled latent
-          under a mirror image, relative to its spread over images, by width. Lines: means over n
-          seeds, which are draws of images and, except with ImageNet weights, of networks; dots:
-          single seeds. Grey: no layer is uneven.""",
+page.show(parity_figure(), "06_parity", """The effect of the sampling vanishes at exactly the widths
+          predicted by arithmetic; the flip response does not. Change of the pooled latent under a
+          mirror image, relative to its spread over images, by width. Lines: means over n seeds,
+          which are draws of images and, except with ImageNet weights, of networks; dots: single
+          seeds. Grey: no layer is uneven.""",
           "One panel for each network: a flat line for the flip response, and two with deep dips.",
           workspace=workspace,
           data=pd.concat([rows.assign(run=title.split(":")[0]) for title, rows in parity.items()]))
@@ -1041,12 +1050,12 @@ def parity_lines():
 
 
 page.table(pd.DataFrame(parity_lines()), "06_parity_widths", """The flip response at symmetric
-          widths is about as large as at the others. Flip response at either kind of width, and
-          what the sampling alone changes at the others, in units of the spread over images. Then
-          two Spearman correlations between rankings by flip response: at the widest width and at
-          the nearest one of the other kind, on the same images; and on either half of the
-          images, at the widest width. Mean, with the seeds in brackets. The csv has the
-          symmetric widths, and how much of the top tenth two widths share.""",
+          widths is about as large as at the others. Flip response at both kinds of width, and the
+          effect of the sampling alone at the others, in units of the spread over images. Then two
+          Spearman correlations between rankings by flip response: at the widest width and at the
+          nearest one of the other kind, on the same images; and on either half of the images, at
+          the widest width. Mean, with single seeds in brackets. The csv has the symmetric widths,
+          and the share of the top tenth that two widths have in common.""",
            workspace=workspace, hidden=["symmetric widths", "top tenth shared (%)"])
 
 # %% Check the sentences below
@@ -1055,8 +1064,8 @@ for title, of_widths in parity.items():
     sampling = of_widths[["mirrored_network", "symmetrised_flip"]]
     largest_there = sampling[symmetric].max(axis=None)
     least_elsewhere = sampling[~symmetric].min(axis=None)
-    print(f"{title}. The sampling's part is at most {largest_there:.0e} where no layer is uneven, "
-          f"and at least {least_elsewhere:.2g} elsewhere.")
+    print(f"{title}. The sampling's effect is at most {largest_there:.0e} where no layer is "
+          f"uneven, and at least {least_elsewhere:.2g} elsewhere.")
     assert not largest_there > 1e-5                 # not so, too, where no width is symmetric
 if parity_reference:   # on narrow images, what an uneven layer leaves out may not matter
     rows = next(iter(parity.values()))
@@ -1076,17 +1085,18 @@ if parity_reference:   # on narrow images, what an uneven layer leaves out may n
     assert (of_seeds.loc[mobilenet, ["spearman", "halves"]] < 0.5).all(axis=None)
 
 # %% [markdown]
-# **Does the flip response vanish at symmetric widths? No.** The sampling's part does, to rounding error, at exactly the
-# widths that the arithmetic names. The flip response is about as large there as elsewhere
-# ([table 06_parity_widths](#tab-06_parity_widths)): kernels that are not their own mirror images are enough to make it. Only with
-# symmetric kernels *and* a symmetric width does a network respond to an image as to its mirror image. The two causes do not
-# add up. At the other widths, the sampling alone changes $z$ about as much as mirroring the image does
-# (the last line printed above), and yet without it the flip response is hardly smaller, and larger in the trained MobileNetV2.
+# **Does the flip response vanish at symmetric widths? No.** The effect of the sampling does, to rounding error, at
+# exactly the widths predicted by arithmetic. The flip response is about as large there as elsewhere
+# ([table 06_parity_widths](#tab-06_parity_widths)): asymmetric kernels are enough to cause it. Only with symmetric
+# kernels *and* a symmetric width does a network respond equally to an image and its mirror image. The two causes do not
+# add up. At the other widths, the sampling alone changes $z$ about as much as mirroring the image does (the last line
+# printed above), and yet without it the flip response is hardly smaller, and larger in the trained MobileNetV2.
 #
-# The sampling does affect *which* channels come first. A column or two more changes the top tenth in every network. In
-# the ResNets, the VGG and SqueezeNet most of the order stays. In MobileNetV2 little of it does, but there the rankings from either
-# half of the images do not agree either. A symmetric width removes a left-right difference that has nothing to do with
-# content, so it is the better choice for such rankings. It does not make the flip response a measure of position.
+# The sampling does affect *which* channels rank highest. Adding a column or two changes the top tenth in every network.
+# In the ResNets, the VGG and SqueezeNet, most of the ranking is preserved. In MobileNetV2 little of it is, but there
+# the rankings from the two halves of the images do not agree either. A symmetric width removes a left-right difference
+# that is unrelated to content, so it is the better choice for such rankings. It does not make the flip response a
+# measure of position.
 
 # %% [markdown]
 # ## Against the paper
@@ -1117,8 +1127,8 @@ page.against_paper(verdicts.get("Reference runs", none), verdicts.get("This run"
                    "06_against_paper", runs=described, workspace=workspace)
 
 # %% [markdown]
-# Do the verdicts depend on the size of images and networks? These are all sets of networks on file, each judged by the
-# same rules.
+# Do the verdicts depend on the size of images and networks? The table lists all sets of networks on file, each judged
+# by the same rules.
 
 # %% Make the table
 lines = []
@@ -1169,9 +1179,9 @@ def findings(part, verdicts):
     for network, kind, subject in (
             ("plain", "signed", "Channels ranked by signed response have a specificity of"),
             ("plain", "active", "Channels ranked by where they are active have"),
-            ("plain", "only_there", "Flip-ranked channels that are ablated only there have"),
+            ("plain", "only_there", "Flip-ranked channels ablated only in the region have"),
             ("never_flipped", "signed",
-             "In networks never trained on mirrored images, those ranked by signed response have")):
+             "In networks trained without mirroring, those ranked by signed response have")):
         if (network, kind, "left") in sides.index:
             left, right = (sides.loc[(network, kind, side)] for side in region_attack.SIDES)
             yield (f"{subject} {text(left)} points for left and {text(right)} for right, "
@@ -1214,50 +1224,53 @@ if first.name == "Reference runs" and first.c.profile == "quick":   # the commit
     assert len(unmirrored) == 2 and (unmirrored["value"] < 0).all()
 
 # %% [markdown]
-# * **The claim does not hold for these networks.** The channels with the highest flip response are missed as much as random
-#   ones, within half a point. When half of the layer is removed, even the channels with the *lowest* flip response cost more.
-#   What these networks miss most is their most active channels.
-# * **Look at several networks.** The bootstrap over images measures how well the cost is known for *one* network. The
-#   interval over networks answers another question: what the next network, trained in the same way from another seed,
-#   would show. More than half of the single networks differ from 0 by their own intervals, some above and some below
-#   ([figure 06_networks](#fig-06_networks)). The paper and its code have one network, and no number of test images makes up for that.
+# * **The claim does not hold for these networks.** Removing the channels with the highest flip response costs as much
+#   as removing random ones, within half a point. When half of the layer is removed, even the channels with the *lowest*
+#   flip response cost more. What matters most to these networks is their most active channels.
+# * **Use several networks.** The bootstrap over images measures how well the cost is known for *one* network. The
+#   interval over networks answers a different question: what another network, trained in the same way from another
+#   seed, would show. More than half of the single networks differ from 0 by their own intervals, some above and some
+#   below ([figure 06_networks](#fig-06_networks)). The paper and its code have one network, and no number of test
+#   images can compensate for that.
 # * **Compare with activity.** Zeroing an active channel changes *f* more than zeroing a quiet one. Uniform random sets
-#   ignore this, so RMS-matched sets are the fairer comparison. [table 06_overlap](#tab-06_overlap) shows how far they
-#   could be drawn from other channels: when half of the layer is removed, there are too few.
-# * **The flip response is not a measure of position.** Networks with circular padding cannot encode the column, and their
-#   shift response is 0 up to rounding, yet their channels have a flip response, too. Part of it comes from the
-#   sampling at every even width ([table 06_mirrors](#tab-06_mirrors)). Flip response, shift response and decodability are all meant
-#   to measure position. They rank the channels differently ([figure 06_rankings](#fig-06_rankings)), so they cannot all do so.
-# * **Centre and periphery is open.** The interval includes 0 and effects of interest. The outer quarters of a street
-#   scene also hold other things than its middle: a larger loss there is evidence of position only if networks that cannot encode
-#   the column do not show it too ([table 06_periphery_gaps](#tab-06_periphery_gaps)).
-# * **Left and right: the ranking misses sides, not the measure.** Training on mirrored images, as in the released code, makes left and
-#   right alike, and the signed ranking then finds no side. It finds none either in the two networks that were never
-#   trained on mirrored images: there, the channels ranked for the left rather harm the right half. The measure itself does see local damage
-#   (channels ablated only in one half), and channels ranked by where they are active do harm their own side more. For top and bottom, the signed ranking works.
-# * **Not shown:** Cityscapes and a DeepLabv3-ResNet50 at its own scale (`--profile paper`), and the effect of the
-#   authors' own lists. The skip connection of DeepLabv3+ softens every ablation, because thin objects do not need *f*:
-#   `-p dataset camvid` trains networks with and without it.
+#   ignore this, so RMS-matched sets are the fairer comparison. [table 06_overlap](#tab-06_overlap) shows to what extent
+#   they could be drawn from other channels: when half of the layer is removed, there are too few.
+# * **The flip response is not a measure of position.** Networks with circular padding cannot encode the column, and
+#   their shift response is 0 up to rounding, yet their channels have a flip response too. Part of it comes from the
+#   sampling at every even width ([table 06_mirrors](#tab-06_mirrors)). Flip response, shift response and decodability
+#   are all meant to measure position, but they rank the channels differently ([figure 06_rankings](#fig-06_rankings)),
+#   so they cannot all do so.
+# * **Centre and periphery: undecided.** The interval includes 0 and effects of interest. The outer quarters of a street
+#   scene also differ in content from its middle: a larger loss there is evidence of position only if networks that
+#   cannot encode the column do not show it too ([table 06_periphery_gaps](#tab-06_periphery_gaps)).
+# * **Left and right: the ranking fails, not the measure.** Training on mirrored images, as in the released code, makes
+#   left and right alike, and the signed ranking then finds no side. It finds none in the two networks that were never
+#   trained on mirrored images either: there, ablating the channels ranked for the left harms the right half more. The
+#   measure itself does detect local damage (channels ablated only in one half), and ablating channels ranked by where
+#   they are active does harm their own side more. For top and bottom, the signed ranking works.
+# * **Not shown:** Cityscapes and a DeepLabv3-ResNet50 at full scale (`--profile paper`), and the effect of the authors'
+#   own lists. The skip connection of DeepLabv3+ weakens the effect of every ablation, because thin objects do not need
+#   *f*: `-p dataset camvid` trains networks with and without it.
 #
 # ## Summary
 #
 # * Removing the channels with the highest flip response costs these networks no more than removing random ones.
-# * One network does not show which sign the next one will have.
+# * The sign of the difference varies between networks, so one network does not determine it.
 # * The released left and right lists cannot come from the released rule.
-# * A ranking that is named after position has to be compared with activity, with other measures of position, and with a
-#   network that cannot encode it.
+# * A ranking that is supposed to measure position has to be compared with activity, with other measures of position,
+#   and with a network that cannot encode position.
 #
 # ## Exercises
 #
 # > **Exercise 1, by pencil**
 # >
 # > Find an image of one row on which the third channel of the first code cell (steps up by more than 2) has a flip
-# > response of 0, although it marks a step.
+# > response of 0, although it contains such a step.
 # >
 # > <details><summary>Solution</summary>
 # >
 # > `0 3 0 0` with circular padding has one step up of 3 and one step down of 3. Mirroring swaps them, and the count
-# > stays 1. The response measures how *asymmetric* steps up and down are, not where they are.
+# > remains 1. The response measures how *asymmetric* steps up and down are, not where they are.
 # >
 # > </details>
 #
@@ -1271,20 +1284,18 @@ if first.name == "Reference runs" and first.c.profile == "quick":   # the commit
 # > `./run_all.sh --only 06 -p layer layer3 --out /tmp/layer3` keeps the run separate. Start with the correlation of flip
 # > and shift response.
 # >
-# > </details>
-#
-# > **Exercise 3, to overturn the reading**
+# > </details> **Exercise 3, to overturn the interpretation**
 # >
-# > RMS-matched sets match the flip-ranked one in activation only. Match them in the size of the weights that *read* them
-# > too (`classifier.aspp.convs`). Does the flip-ranked set then cost more?
+# > RMS-matched sets match the flip-ranked set in activation only. Match them also in the size of the weights *applied
+# > to* them (`classifier.aspp.convs`). Does the flip-ranked set then cost more?
 # >
 # > <details><summary>A start</summary>
 # >
-# > The size of what reads channel *c*, over the convolutions of ASPP:
+# > The size of the weights applied to channel *c*, over the convolutions of ASPP:
 # > `w = sum(m.weight.square().sum((0, 2, 3)) for m in net.classifier.aspp.convs.modules() if isinstance(m, nn.Conv2d)).sqrt()`.
 # > A channel contributes roughly its RMS activation times that. So give `channels.rms_matched_sets` the product
 # > `rank.rules["rms_activation"] * w` instead of the RMS activation, and measure the gap again. A gap above 0 in every
-# > network would overturn this page's reading: neither activity nor weights would explain it.
+# > network would overturn this page's interpretation: neither activity nor weights would explain it.
 # >
 # > </details>
 

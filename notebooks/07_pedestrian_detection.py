@@ -7,27 +7,28 @@
 # ---
 
 # %% [markdown]
-# # 07 · Ablating channels of pedestrian detectors: do they miss more people than without random channels?
+# # 07 · Ablating channels of pedestrian detectors: do channels that respond to mirroring matter more than random ones?
 #
 # > **In short**
 # >
-# > [Islam et al. (2021)](../book/bibliography.md#islam2021global) remove 100 channels with a high [flip response](../book/glossary.md#flip-response) from
-# > pedestrian detectors. Faster R-CNN then misses 34.36 % of the people, and 31.92 % without 100 random channels. They
-# > conclude that detectors rely on position. Is a difference of that size evidence, and is it there in other detectors?
+# > [Islam et al. (2021)](../book/bibliography.md#islam2021global) remove 100 channels with a high
+# > [flip response](../book/glossary.md#flip-response) from pedestrian detectors. Faster R-CNN then misses 34.36 % of
+# > the people, compared with 31.92 % without 100 random channels. They conclude that detectors rely on position. Is a
+# > difference of this size evidence, and does it occur in other detectors?
 # >
-# > **For one of three small detectors, yes, and activity alone does not explain it. For the other two, the difference is
-# > smaller than the effect of shifting the image by one pixel.** The one is CSP, whose head reads nothing but the ablated
+# > **For one of three small detectors, yes, and activity alone does not explain it. For the other two, the difference
+# > is smaller than the effect of shifting the image by one pixel.** The one is CSP, whose head reads only the ablated
 # > map. Without its flip-ranked channels it misses nearly everybody: far more people than without random channels, or
-# > without random channels that are as active. That it is position that is lost does not follow: its most active channels
-# > are missed nearly as much. For Faster R-CNN and Cascade R-CNN the difference is less than a point.
+# > without equally active random channels. It does not follow that position is what is lost: removing its most active
+# > channels costs nearly as much. For Faster R-CNN and Cascade R-CNN, the difference is less than a point.
 # >
 # > ![Change of the miss rate by set-up when channels are ablated, one panel for each detector, and the paper's numbers](../figures/paper/07_table_s1.png)
 # >
 # > *Caveats.* The detectors are small and the street scenes are rendered, because CityPersons may not be redistributed.
-# > Faster R-CNN and Cascade R-CNN are one network each, which is not enough for a verdict. The paper does not say from
-# > which layer its channels are removed.
+# > There is only one network each of Faster R-CNN and Cascade R-CNN, which is not enough for a verdict. The paper does
+# > not state from which layer its channels are removed.
 # >
-# > *Run it:* `./run_all.sh --only 07`, some two minutes on two cores.
+# > *Run it:* `./run_all.sh --only 07`, about two minutes on two cores.
 
 # %% Parameters tags=["parameters"]
 profile = "quick"     # smoke | quick | paper
@@ -77,22 +78,23 @@ print(page.provenance(workspace, splits))
 # %% [markdown]
 # ## What the paper claims
 #
-# Supplement S4 has three detectors on CityPersons ([Zhang et al., 2017](../book/bibliography.md#zhang2017citypersons)), each with nothing removed,
-# with 100 random channels removed, and with the 100 of highest flip response. The text calls the score mAP. The numbers
-# of Table S1 are [miss rates](../book/glossary.md#miss-rate): lower is better.
+# Supplement S4 tests three detectors on CityPersons
+# ([Zhang et al., 2017](../book/bibliography.md#zhang2017citypersons)), each with nothing removed, with 100 random
+# channels removed, and with the 100 of highest flip response. The text calls the score mAP, but the numbers of Table S1
+# are [miss rates](../book/glossary.md#miss-rate): lower is better.
 
 # %% tags=["remove-input"]
 page.claim_box(paper.PEDESTRIANS)
 
 # %% [markdown]
-# ## By hand: how many are missed
+# ## By hand: the log-average miss rate
 #
-# A detector returns boxes with scores. They are matched in the order of their scores. A box *finds* a person when the
-# intersection of the two boxes is at least half of their union. Every further box on the same person is a false
-# positive. People who are too small or too occluded for the set-up are *ignored*: missing them is no error, and neither
-# is finding them. With a lower threshold on the score, fewer people are missed, at the price of more false positives
-# per image. The log-average miss rate is the geometric mean of the miss rate at nine such prices, from one false
-# positive in 100 images to one per image ([Doll{\'a}r et al., 2012](../book/bibliography.md#dollar2012pedestrian)):
+# A detector returns boxes with scores. The boxes are matched to people in descending order of score. A box *finds* a
+# person if the intersection of the two boxes is at least half of their union. Every further box on the same person is a
+# false positive. People who are too small or too occluded for the set-up are *ignored*: neither missing nor finding
+# them is an error. With a lower score threshold, fewer people are missed, at the price of more false positives per
+# image. The log-average miss rate is the geometric mean of the miss rate at nine rates of false positives, from one in
+# 100 images to one per image ([Doll{\'a}r et al., 2012](../book/bibliography.md#dollar2012pedestrian)):
 #
 # $$ \mathrm{MR}^{-2} = \exp \Big( \tfrac{1}{9} \sum_{i=0}^{8} \ln m\big(10^{-2 + i/4}\big) \Big) . $$
 #
@@ -118,9 +120,9 @@ by_hand = np.exp(np.mean(np.log([0.5] * 9)))
 np.testing.assert_allclose(miss_rate.log_average(without), by_hand)
 
 # %% [markdown]
-# A single 0 makes the whole product 0, so on few or easy images the measure jumps. Where nobody is missed, this page
-# counts *half a person*, half of the smallest possible step. The benchmark's own number, to its two decimals, is
-# `miss_rate.miss_rate`; average precision is reported too. The set-ups differ in whom they count:
+# A single 0 makes the whole product 0, so on few or easy images the measure is unstable. Where nobody is missed, this
+# page counts *half a person*, half of the smallest possible step. The benchmark's own number, to its two decimals, is
+# `miss_rate.miss_rate`; average precision is reported too. The set-ups differ in which people they count:
 
 # %%
 pd.DataFrame({name: {"height (pixels)": "{:g} to {:g}".format(*s.height),
@@ -131,11 +133,12 @@ pd.DataFrame({name: {"height (pixels)": "{:g} to {:g}".format(*s.height),
 # ## Build it
 #
 # **Three detectors**, built from torchvision and timm (`posenc_lib/nets/detectors.py`). *Faster R-CNN*
-# ([Ren et al., 2015](../book/bibliography.md#ren2015faster)): a feature pyramid on a ResNet proposes boxes, and a second stage classifies and
-# refines them. *Cascade R-CNN* ([Cai and Vasconcelos, 2018](../book/bibliography.md#cai2018cascade)) on HRNet
+# ([Ren et al., 2015](../book/bibliography.md#ren2015faster)): a feature pyramid on a ResNet proposes boxes, and a
+# second stage classifies and refines them. *Cascade R-CNN*
+# ([Cai and Vasconcelos, 2018](../book/bibliography.md#cai2018cascade)) on HRNet
 # ([Wang et al., 2021](../book/bibliography.md#wang2020deep)): three such stages, each requiring a larger overlap. *CSP*
-# ([Liu et al., 2019](../book/bibliography.md#liu2019high)): no proposals, only a map of centres and one of heights. Each detector computes a
-# map *f*, whose channels are ranked and ablated, and from it the boxes.
+# ([Liu et al., 2019](../book/bibliography.md#liu2019high)): no proposals, only a map of centres and one of heights.
+# Each detector computes a map *f*, whose channels are ranked and ablated, and computes the boxes from it.
 
 # %%
 few = test.take(slice(0, 2))
@@ -157,37 +160,38 @@ for kind in KINDS:
 # %% [markdown]
 # ## The experiment
 #
-# **Ranked on training images, attacked on test images**, as on page 06. These channels of *f* are set to zero, and the
-# miss rate is measured again: those with the highest flip response; with the highest RMS activation; with the highest values of two other
-# measures of position; with the lowest flip response; uniform random sets; and
+# **Ranked on training images, attacked on test images**, as on page 06. These sets of channels of *f* are set to zero,
+# and the miss rate is measured again: those with the highest flip response; with the highest RMS activation; with the
+# highest values of two other measures of position; with the lowest flip response; uniform random sets; and
 # [RMS-matched random sets](../book/glossary.md#rms-matched-random-sets) of channels that are not flip-ranked.
 #
-# **The yardstick.** The same test images, shifted by one pixel in each of four directions with reflect padding; nothing
-# is ablated. What an ablation costs beyond random sets has to exceed that to mean anything.
+# **The yardstick.** The same test images are shifted by one pixel in each of four directions, with reflect padding;
+# nothing is ablated. The cost of an ablation beyond random sets has to exceed the effect of these shifts to be
+# meaningful.
 #
-# The most important deviations: rendered street scenes stand in for CityPersons, the detectors are small, and we chose the
+# The most important deviations: rendered street scenes replace CityPersons, the detectors are small, and we chose the
 # layer and the schedules, which the paper does not state.
 #
 # <details><summary>Deviations from the paper, in full</summary>
 #
 # * **Data.** CityPersons may not be redistributed. `quick` and the CPU reference runs render their own street scenes,
-#   with everybody's box and visible fraction; riders are ignored, as in CityPersons. Folders with COCO-style boxes,
-#   CamVid and CityPersons can be read too (`-p dataset`). Heights are in pixels of an image of 1,024 rows; on streets,
-#   where people stand nearer, in three of those.
+#   with the box and visible fraction of every person; riders are ignored, as in CityPersons. Folders with COCO-style
+#   boxes, CamVid and CityPersons can be read too (`-p dataset`). Heights are in pixels of an image of 1,024 rows; on
+#   streets, where people are nearer, in units of three such pixels.
 # * **Networks.** `paper` has ResNet-50, HRNet-W32 and CSP on ResNet-50. `quick` and the CPU reference runs train
 #   ten-layer ResNets and a small HRNet of few channels from scratch; `quick` only CSP and Faster R-CNN. On folders, CSP
 #   runs on an ImageNet MobileNetV2. The paper states no schedule, so all schedules are ours. CSP's loss is slightly
 #   simpler than its source's (`detectors.CSP`).
-# * **Which channels.** The paper does not say which layer. Here *f* is, for Faster R-CNN, the deepest map of the
+# * **Which channels.** The paper does not state the layer. Here *f* is, for Faster R-CNN, the deepest map of the
 #   backbone; for HRNet, all its maps side by side; for CSP, the map that its head reads.
-# * **How many.** The paper removes 100. Of Cascade R-CNN on HRNet these are presumably 100 of the 256 channels of the
-#   pyramid's output, which is 39 %. Here *f* has HRNet-W32's 480 channels, and 100 of them (`paper`) are 21 %. The small
+# * **How many.** The paper removes 100. For Cascade R-CNN on HRNet, these are presumably 100 of the 256 channels of the
+#   pyramid's output, or 39 %. Here *f* has HRNet-W32's 480 channels, and 100 of them (`paper`) are 21 %. The small
 #   networks have about 100 channels in all, so 15 % are removed.
 # * **Random sets and networks.** The paper has one random set and one network of each detector. Here there are several
 #   random sets; the captions give the number of networks.
 # * **The score** is the benchmark's, except for two details that matter on small sets (`miss_rate.log_average`): half a
-#   person where nobody is missed, and 1 where even the highest-scored box is one false positive too many; there the
-#   script looks up the end of its list.
+#   person where nobody is missed, and 1 where even the highest-scored box exceeds the allowed false positives; in that
+#   case the script reads the last entry of its list.
 #
 # </details>
 
@@ -302,10 +306,10 @@ if not isinstance(splits, imageset.StandIn):
           ", ".join(f"{setup} {n}" for setup, n in n_people.items()))
 
 # %% [markdown]
-# ## What came out
+# ## Results
 #
-# First a look at what is counted, with a detector of this run: test images, with the boxes of those who are to be
-# detected and of those who are ignored, and what the detector finds.
+# An example first, from a detector of this run: test images with the boxes of the people to be detected and of those
+# ignored, and with the detector's boxes.
 
 # %% Draw the figure
 records.require_data(splits)
@@ -327,18 +331,18 @@ for at, number in enumerate(numbers):
         row = detected[kind, number]
         image_figures.boxes(fig.axes[5 * at + column], np.array(row["boxes"]), scores=row["scores"])
 detector = here.names[a_run.digest]
-page.show(fig, "07_examples", f"""What is counted. This run: test images by number. Second:
-          everybody's box; dashed, who is ignored. Then what {style.label(detector)} detects
-          (scores above 0.1, fainter the lower), with all channels, without the
-          {here.n_main[detector]} of highest flip response, and without as many random ones (seed
-          {seeds[0]}).""",
+page.show(fig, "07_examples", f"""People to detect, and detections. This run: test images by number.
+          Second column: the boxes of all people; dashed, those ignored. Then the detections of
+          {style.label(detector)} (scores above 0.1; the lower, the fainter) with all channels,
+          without the {here.n_main[detector]} of highest flip response, and without as many random
+          ones (seed {seeds[0]}).""",
           "Rows of street scenes with boxes around people.", workspace=workspace)
 
 # %% [markdown]
-# **Table S1.** *What to look for:* the paper's claim is that the red circles lie above the grey squares, for every
-# detector and set-up (its own CSP breaks it on Heavy). Then look at the grey band, which is as far as a shift by one pixel changes the
-# miss rate with nothing ablated. Each panel has its own scale. With other networks and images, only the *order* can
-# agree with the paper.
+# **Table S1.** *What to look for:* according to the paper, the red circles lie above the grey squares for every
+# detector and set-up (its own CSP is an exception on Heavy). Then look at the grey band, which shows how far a shift by
+# one pixel changes the miss rate with nothing ablated. Each panel has its own scale. With different networks and
+# images, only the *order* can agree with the paper.
 
 # %% Draw the figure
 fig, used, below = panels(sharey=False, extra=1)
@@ -383,10 +387,10 @@ def beyond_random(part):
                f"{yardstick(part, detector):.1f})")
 
 
-page.show(fig, "07_table_s1", f"""What the flip-ranked set costs beyond random sets on All:
-          {"; ".join(beyond_random(first))}. Change of the log-average miss rate against nothing
-          ablated, by set-up, when channels are ablated. Grey: plus and minus the most that a
-          shift by one pixel changes. Below: the paper, 100 channels, CityPersons. {what}.""",
+page.show(fig, "07_table_s1", f"""Cost of the flip-ranked set beyond random sets on All:
+          {"; ".join(beyond_random(first))}. Change of the log-average miss rate when channels are
+          ablated, by set-up. Grey: plus and minus the largest change under a shift by one pixel.
+          Below: the paper, 100 channels, CityPersons. {what}.""",
           "Changes of the miss rate by set-up, one panel for each detector; the paper below.",
           workspace=workspace, data=pd.concat(drawn))
 
@@ -410,8 +414,9 @@ page.table(table[[*key, *columns]].map(style.label).rename(columns={
     folded="The paper's Table S1 beside these runs")
 
 # %% [markdown]
-# **Beyond what?** The gap between the flip-ranked set and uniform random sets, and between the flip-ranked and *RMS-matched* random
-# sets. *What to look for:* in the rows of the flip response, a gap that is larger than the last two columns of [table 07_yardsticks](#tab-07_yardsticks).
+# **The cost beyond controls:** the gap between the flip-ranked set and uniform random sets, and the gap between the
+# flip-ranked set and *RMS-matched* random sets. *What to look for:* in the rows of the flip response, a gap that is
+# larger than the last two columns of [table 07_yardsticks](#tab-07_yardsticks).
 
 # %% Make the table
 by = ["detector", "kind", "against"]
@@ -429,7 +434,7 @@ page.table(table[[*by, *columns]].map(style.label).rename(columns={
     "bootstrap": "one network"}), "07_gaps",
     f"""Points of miss rate on All that an ablation costs beyond random sets, and beyond RMS-matched
     random sets: mean over networks, with the 95 % interval where there are three or more; and one
-    network of them, with the 95 % interval of a bootstrap over test images. This run: the mean.
+    of these networks, with the 95 % interval of a bootstrap over test images. This run: the mean.
     {what}.""", workspace=workspace, hidden=["n"])
 
 # %% Make the table
@@ -440,10 +445,11 @@ table = pd.DataFrame([{
     "nothing ablated": intact[detector], "paper's difference": paper.PRINTED[detector],
     "one pixel changes": yardstick(first, detector), "random sets differ by": apart[detector],
     } for detector in first.detectors])
-page.table(table, "07_yardsticks", f"""How far the miss rate on All changes when it should not,
-          in points: by a shift of the images by one pixel, and between random sets of one
-          network, both at most; beside them the miss rate with nothing ablated (%), and what the
-          paper's flip-ranked set costs beyond its random one. {first.name}: {first.what}.""",
+page.table(table, "07_yardsticks", f"""How far the miss rate on All changes when it should not, in
+          points: the largest change under a shift of the images by one pixel, and the largest
+          difference between random sets of one network; for comparison, the miss rate with nothing
+          ablated (%), and the cost of the paper's flip-ranked set beyond its random one.
+          {first.name}: {first.what}.""",
            workspace=workspace)
 for part in shown:
     for detector, c in part.used.items():
@@ -457,9 +463,9 @@ for part in shown:
               f"RMS-matched sets: {found}{' (drawn from all channels)' if c.revision < 2 else ''}.")
 
 # %% [markdown]
-# **More and more channels.** *What to look for:* how many channels a detector can lose before the lines part, and which
-# line is on top. If the flip response found the important channels, its line would be above all others, and that of the
-# *lowest* flip response below them.
+# **Miss rate by number of channels.** *What to look for:* how many channels a detector can lose before the lines
+# diverge, and which line is on top. If the flip response identified the important channels, its line would be above all
+# others, and that of the *lowest* flip response below them.
 
 # %% Draw the figure
 lines = ["nothing", "random", "flip", "rms_matched", "rms_activation", "shift", "lowest_flip"]
@@ -491,16 +497,16 @@ def most_costly(part, detector):
 
 
 found = "; ".join(most_costly(first, detector) for detector in first.detectors)
-page.show(fig, "07_removal", f"""The most costly set of 15 % differs from detector to detector
-          ({found}; {first.name.lower()}). Miss rate on All against the percentage of channels
-          ablated, by how they were chosen. {what}.""",
+page.show(fig, "07_removal", f"""Which set of 15 % is the most costly differs from detector to
+          detector ({found}; {first.name.lower()}). Miss rate on All against the percentage of
+          channels ablated, by how they were chosen. {what}.""",
           "Miss rates as channels are ablated, one line for each way to choose them.",
           workspace=workspace, data=pd.concat(drawn))
 
 # %% [markdown]
-# **Where are they missed?** If the ablated channels encoded *where*, some regions would suffer more than others. Each
-# region is half of the image and is scored by itself, at the same numbers of false positives per image. Compare a
-# region with its opposite, and the ablations with each other.
+# **In which regions are people missed?** If the ablated channels encoded position, some regions would be harmed more
+# than others. Each region is half of the image and is scored separately, at the same numbers of false positives per
+# image. Compare each region with its opposite, and the ablations with each other.
 
 # %% Draw the figure
 by = ["detector", "kind", "region"]
@@ -529,11 +535,11 @@ def larger_side(part, detector):
     return f"{style.label(detector)} {abs(beyond['left'] - beyond['right']):.1f}"
 
 
-page.show(fig, "07_regions", f"""Beyond random sets, the left and the right half differ in what
-          the flip-ranked set costs them by these points:
+page.show(fig, "07_regions", f"""Beyond random sets, the cost of the flip-ranked set in the left
+          half differs from that in the right half by these points:
           {", ".join(larger_side(first, detector) for detector in first.detectors)}
-          ({first.name.lower()}). Miss rate by region of the image, with nothing, the
-          flip-ranked, and random channels ablated. {what}.""",
+          ({first.name.lower()}). Miss rate by region of the image, with nothing, the flip-ranked,
+          and random channels ablated. {what}.""",
           "Dots of miss rates for six regions.", workspace=workspace, data=pd.concat(drawn))
 
 # %% Make the table
@@ -549,9 +555,9 @@ table = pd.concat(tables_of_mistakes)[["run", "detector", "kind", *values, "n"]]
 page.table(table.map(style.label).rename(columns={
     "kind": "ablated", "false_positives": "false positives per image", "recall": "people found (%)",
     "ap": "AP at IoU 0.5 (%)"}), "07_mistakes",
-    f"""At the score threshold that allows one false positive in ten training images: false
-          positives and people found; and average precision, for which higher is better; means
-          over networks. {what}.""",
+    f"""False positives and people found at the score threshold that allows one false positive in
+    ten training images; and average precision, for which higher is better. Means over networks.
+    {what}.""",
     workspace=workspace, hidden=["n"], digits=2)
 
 # %% [markdown]
@@ -559,13 +565,14 @@ page.table(table.map(style.label).rename(columns={
 #
 # > **Controls**
 # >
-# > * **Is it activity?** RMS-matched random sets are as active as the flip-ranked set. If they cost as much, activity is
-# >   enough to explain the cost. They are drawn from channels that are not flip-ranked, as far as there are enough.
-# > * **Does anything else change the miss rate as much?** A shift by one pixel removes nothing. A cost that is no larger
-# >   than its effect is no finding.
-# > * **Was it the random set?** Random sets of the same size lie apart, too; the paper has one.
+# > * **Is it activity?** RMS-matched random sets are as active as the flip-ranked set. If they cost as much, activity
+# >   is enough to explain the cost. They are drawn from channels that are not flip-ranked, where there are enough.
+# > * **Does anything else change the miss rate as much?** A shift by one pixel removes nothing. A cost that does not
+# >   exceed its effect is not a finding.
+# > * **Is it the choice of the random set?** Random sets of the same size differ from each other too; the paper has
+# >   one.
 # >
-# > The first two decide the outcome of the control below. The numbers are in [table 07_gaps](#tab-07_gaps) and
+# > The first two determine the outcome of the control below. The numbers are in [table 07_gaps](#tab-07_gaps) and
 # > [table 07_yardsticks](#tab-07_yardsticks).
 
 # %% [markdown]
@@ -620,7 +627,7 @@ def findings(part):
                f"ablating the most active channels costs {text(active)} beyond uniform ones "
                f"(n = {part.n[detector]}). The flip-ranked set costs {beyond} than the "
                f"{pixel:.1f} points by which a shift by one pixel changes the miss rate at most. "
-               f"The random sets of a network lie up to {apart[detector]:.1f} points apart. The "
+               f"Random sets of one network differ by up to {apart[detector]:.1f} points. The "
                f"paper's difference is {paper.PRINTED[detector]:.2f}.")
 
 
@@ -648,47 +655,50 @@ if first.name == "Reference runs" and first.used["csp"].profile == "quick":   # 
     assert all(yardstick(first, detector) > paper.PRINTED[detector] for detector in first.detectors)
 
 # %% [markdown]
-# * **It depends on where the channels are removed.** Faster R-CNN reads several maps, and only the deepest loses
-#   channels; the others remain. CSP's head reads *f* and nothing else, so every ablation reaches all of what it reads.
-#   Cascade R-CNN is in between: its *f* is four maps side by side. The paper does not say which layer its 100 channels
-#   come from, so its table cannot be compared detector by detector. [figure 07_removal](#fig-07_removal) shows how differently the three
-#   respond.
-# * **For CSP the direction is the paper's, and activity alone does not explain it.** The flip-ranked channels cost it more
-#   than random ones, more than RMS-matched ones, and more than a shift by one pixel. But the most active channels cost
-#   nearly as much, and so do those with the highest [shift response](../book/glossary.md#shift-response). That channels are missed does not
-#   show that they encode position. Position would show as a loss in one region more than in its opposite
-#   ([figure 07_regions](#fig-07_regions)). There, CSP misses nearly everybody in every region, so little is left to compare.
-# * **One random set says little.** In every detector here, random sets of one size lie further apart than the paper's
-#   flip-ranked set lies from its single random one ([table 07_yardsticks](#tab-07_yardsticks)).
-# * **Nor does a difference of a point or two.** A shift by one pixel removes nothing, and changes the miss rate of the
-#   same detector by more than the paper's difference. That detectors are
-#   sensitive to shifts by a pixel is known ([Manfredi and Wang, 2020](../book/bibliography.md#manfredi2020shift)); a table of detectors needs it as a
-#   yardstick. How far a shift moves the paper's own detectors is not known here.
+# * **It depends on where the channels are removed.** Faster R-CNN uses several maps, and only the deepest loses
+#   channels; the others remain. CSP's head reads only *f*, so every ablation affects its entire input. Cascade R-CNN is
+#   in between: its *f* is four maps concatenated. The paper does not state which layer its 100 channels come from, so
+#   its table cannot be compared detector by detector. [figure 07_removal](#fig-07_removal) shows how differently the
+#   three respond.
+# * **For CSP the direction is the paper's, and activity alone does not explain it.** Removing the flip-ranked channels
+#   costs more than removing random ones, more than removing RMS-matched ones, and more than a shift by one pixel. But
+#   removing the most active channels costs nearly as much, and so does removing those with the highest
+#   [shift response](../book/glossary.md#shift-response). That removing channels is costly does not show that they
+#   encode position. If they did, the loss would be larger in one region than in its opposite
+#   ([figure 07_regions](#fig-07_regions)). But CSP misses nearly everybody in every region, so there is little to
+#   compare.
+# * **One random set is not enough.** In every detector here, random sets of one size differ from each other by more
+#   than the paper's flip-ranked set differs from its single random one ([table 07_yardsticks](#tab-07_yardsticks)).
+# * **Nor is a difference of a point or two.** A shift by one pixel removes nothing, yet it changes the miss rate of the
+#   same detector by more than the paper's difference. It is known that detectors are sensitive to shifts by a pixel
+#   ([Manfredi and Wang, 2020](../book/bibliography.md#manfredi2020shift)); a table of detectors needs this sensitivity
+#   as a yardstick. How much a shift changes the miss rates of the paper's own detectors is not known here.
 # * **Not shown:** CityPersons, and detectors at the paper's scale (`--profile paper`). Streets are rendered, and the
-#   detectors of `quick` miss nearly everybody before anything is ablated ([table 07_miss_rates](#tab-07_miss_rates)), so the claim
-#   cannot be tested there. Trained for longer (`-p schedule long`, `-p schedule many`) they miss fewer. A few dozen
-#   photographs (`-p dataset coco_person`) are too few to train a detector: there the page only shows that it runs on
-#   real images.
+#   detectors of `quick` miss nearly everybody before anything is ablated ([table 07_miss_rates](#tab-07_miss_rates)),
+#   so they cannot test the claim. Detectors trained for longer (`-p schedule long`, `-p schedule many`) miss fewer
+#   people. A few dozen photographs (`-p dataset coco_person`) are too few to train a detector: with them, the page only
+#   shows that it runs on real images.
 #
 # ## Summary
 #
-# * Whether flip-ranked channels are missed more than random ones depends on the detector and the layer. One network of
-#   each does not settle it.
+# * Whether removing flip-ranked channels costs more than removing random ones depends on the detector and the layer.
+#   One network of each does not settle it.
 # * The paper's differences, 0.77 to 2.44 points, come from one random set and one network of each detector. Its own CSP
 #   contradicts the claim on Heavy, and what its text calls mAP is a miss rate.
-# * A benchmark number needs a yardstick: how far does it move when something changes that should not matter?
+# * A benchmark number needs a yardstick: how much does it change when something changes that should not matter?
 #
 # ## Exercises
 #
 # > **Exercise 1, by pencil**
 # >
-# > A detector finds half of the people before its first false positive, and everybody after it, at one false positive in
-# > 10 images. What is its log-average miss rate, by the benchmark's script and with half a person where there are 50?
+# > A detector finds half of the people before its first false positive, and everybody after it, at one false positive
+# > in 10 images. What is its log-average miss rate, by the benchmark's script, and by counting half a person if there
+# > are 50 people?
 # >
 # > <details><summary>Solution</summary>
 # >
-# > The points below 0.1 are four: there the miss rate is 1/2. At the five others it is 0. By the script the product is 0.
-# > With half a person it is $(0.5^4 \cdot 0.01^5)^{1/9} \approx 0.057$.
+# > Four points lie below 0.1: there the miss rate is 1/2. At the five others it is 0. By the script, the product is 0.
+# > With half a person, the result is $(0.5^4 \cdot 0.01^5)^{1/9} \approx 0.057$.
 # >
 # > </details>
 #
@@ -699,15 +709,14 @@ if first.name == "Reference runs" and first.used["csp"].profile == "quick":   # 
 # >
 # > <details><summary>A start</summary>
 # >
-# > `./run_all.sh --only 07 -p schedule long -p detectors csp --out /tmp/long` takes some minutes, and keeps the run
+# > `./run_all.sh --only 07 -p schedule long -p detectors csp --out /tmp/long` takes a few minutes, and keeps the run
 # > separate.
 # >
-# > </details>
-#
-# > **Exercise 3, to overturn the reading**
+# > </details> **Exercise 3, to overturn the interpretation**
 # >
 # > A shift moves the image against the sampling grid of the strides. Give the detectors an anti-aliased backbone (page
-# > 05), so that a shift changes them less. Do the flip-ranked channels then cost more than a shift in every detector?
+# > 05), so that a shift changes them less. Does removing the flip-ranked channels then cost more than a shift in every
+# > detector?
 # >
 # > <details><summary>A start</summary>
 # >

@@ -262,9 +262,9 @@ def _judge_consistency(gains: Sequence[Gain]) -> tuple[str, str]:
     the side), on every data set of the page, each with a 95 % interval over seeds. Gains below 2 points are too small
     to matter. *Reproduced* when every interval lies above 0, and every mean is at least 2 points and within 5 points of
     the paper's gain. *In direction* when every interval lies above 0, but a mean is not that close, or the paper prints
-    none for the data set. Failing that, *contradicted* when an interval lies below 2 points, else *inconclusive*. A
-    single seed has no interval: at the paper's scale it is *near the paper, n = 1* if its gains are as *reproduced*
-    requires of the means.
+    no gain for the data set. Otherwise *contradicted* when some interval lies below 2 points, and *inconclusive* when
+    none does. A single seed has no interval: at the paper's scale it is *near the paper, n = 1* if its gains meet the
+    conditions that *reproduced* sets for the means.
     """
     rows = _select(_main(gains), "augshift", "baseline")
     crops_alone = _select(_main(gains), "two_crops", "baseline")
@@ -278,13 +278,13 @@ def _judge_consistency_of_one(gains: Sequence[Gain]) -> tuple[str, str]:
 
 def _judge_accuracy(gains: Sequence[Gain]) -> tuple[str, str]:
     """The change of top-1 from the baseline to AugShift, in points, on every data set of the page, each with a 95 %
-    interval over seeds. A loss of up to 2 points is negligible; the paper's largest is 1.0. *Not testable here* while
+    interval over seeds. A loss of up to 2 points is negligible; the paper's largest is 1.0. *Not testable here* if
     training the baseline for twice as long adds more than 2 points to its mean top-1 (on the first data set): the
-    networks are then compared in mid-training, which crops slow down. *Reproduced* when every interval lies above −2
-    points, and every mean within 2 points of the paper's change. *In direction* when every interval lies above −2
-    points, but a mean is not that close, or the paper prints none for the data set. *Contradicted* when an interval
-    lies below −2 points. Otherwise *inconclusive*. A single seed has no interval: at the paper's scale it is
-    *near the paper, n = 1* if its changes are above −2 points and within 2 points of the paper's.
+    networks are then compared in mid-training, and crops slow training down. *Reproduced* when every interval lies
+    above −2 points, and every mean is within 2 points of the paper's change. *In direction* when every interval lies
+    above −2 points, but a mean is not that close, or the paper prints no change for the data set. *Contradicted* when
+    some interval lies below −2 points. Otherwise *inconclusive*. A single seed has no interval: at the paper's scale it
+    is *near the paper, n = 1* if its changes are above −2 points and within 2 points of the paper's.
     """
     rows = _select(_top1(gains), "augshift", "baseline")
     if reason := _still_learning(gains):
@@ -303,7 +303,7 @@ def _judge_accuracy_of_one(gains: Sequence[Gain]) -> tuple[str, str]:
 
 
 def _still_learning(gains: Sequence[Gain]) -> str:
-    """Say by how much the baseline's accuracy still grows if it is trained for twice as long; "" if negligibly."""
+    """Say how much accuracy the baseline gains from training for twice as long; "" if that is negligible."""
     added = _select(_top1(gains), "baseline_long", "baseline")
     return "; ".join(f"twice the training adds {row.mean:+.1f} points to the baseline ({row.dataset})"
                      for row in added if row.mean > NEGLIGIBLE_LOSS)
@@ -313,10 +313,10 @@ def _judge_blurpool(gains: Sequence[Gain]) -> tuple[str, str]:
     """The lead of AugShift over BlurPool, in points of Cons.8 (for other image sizes: shifts by up to a quarter of the
     side), on every data set of the page, each with a 95 % interval over seeds. Leads below 1 point are too small to
     matter. *Reproduced* when every interval lies above 0, and every mean is at least 1 point and within 5 points of the
-    paper's lead. *In direction* when every interval lies above 0, but a mean is not that close, or the paper prints
-    none for the data set. Failing that, *contradicted* when an interval lies below 1 point, else *inconclusive*. A
-    single seed has no interval: at the paper's scale it is *near the paper, n = 1* if its leads are as *reproduced*
-    requires of the means.
+    paper's lead. *In direction* when every interval lies above 0, but a mean is not that close, or the paper prints no
+    lead for the data set. Otherwise *contradicted* when some interval lies below 1 point, and *inconclusive* when none
+    does. A single seed has no interval: at the paper's scale it is *near the paper, n = 1* if its leads meet the
+    conditions that *reproduced* sets for the means.
     """
     rows = _select(_main(gains), "augshift", "blurpool")
     return _above(rows, SMALLEST_LEAD, TOLERANCE), _evidence(rows)
@@ -329,8 +329,9 @@ def _judge_blurpool_of_one(gains: Sequence[Gain]) -> tuple[str, str]:
 def _judge_shifts(gains: Sequence[Gain]) -> tuple[str, str]:
     """The gain of AugShift over the baseline in consistency, in points, at every size of shift that was tested and on
     every data set of the page, each with a 95 % interval over seeds. Gains below 1 point are too small to matter. The
-    supplement draws curves without printing numbers, so that direction is all there is to reproduce. *Reproduced* when
-    every interval lies above 0. Failing that, *contradicted* when an interval lies below 1 point, else *inconclusive*.
+    supplement plots curves and prints no numbers, so only the direction can be reproduced. *Reproduced* when every
+    interval lies above 0. Otherwise *contradicted* when some interval lies below 1 point, and *inconclusive* when none
+    does.
     """
     rows = [gain for gain in _select(gains, "augshift", "baseline") if gain.measure != "top1"]
     verdict = direction(rows, SMALLEST_AT_A_SHIFT)
@@ -341,12 +342,12 @@ def _judge_shifts(gains: Sequence[Gain]) -> tuple[str, str]:
 
 def _judge_imagenet(gains: Sequence[Gain]) -> tuple[str, str]:
     """The lead of BlurPool over AugShift in top-1, Cons.8 and Cons.16 of a ResNet-18, in points, each with a 95 %
-    interval over seeds. *Not testable here* unless ImageNet was run, which takes a command of its own. Leads below 0.15
+    interval over seeds. *Not testable here* unless ImageNet was run, which takes a separate command. Leads below 0.15
     points are too small to matter. *Reproduced* when every interval lies above 0, and every mean is at least 0.15
     points and within 0.5 points of the paper's lead. *In direction* when every interval lies above 0, but a mean is not
-    that close. Failing that, *contradicted* when an interval lies below 0.15 points, else *inconclusive*. A single seed
-    has no interval: at the paper's scale it is *near the paper, n = 1* if its leads are as *reproduced* requires of the
-    means.
+    that close. Otherwise *contradicted* when some interval lies below 0.15 points, and *inconclusive* when none does. A
+    single seed has no interval: at the paper's scale it is *near the paper, n = 1* if its leads meet the conditions
+    that *reproduced* sets for the means.
     """
     rows = _printed(_select(gains, "blurpool", "augshift"))
     over_baseline = _printed(_select(gains, "augshift", "baseline"))
@@ -365,21 +366,22 @@ def _printed(gains: Sequence[Gain]) -> list[Gain]:
 
 def _control_consistency(gains: Sequence[Gain]) -> tuple[str, str]:
     """In points of Cons.8 (for other image sizes: shifts by up to a quarter of the side), with 95 % intervals over
-    seeds, on the first data set. *Ruled out* when the interval of what the term adds to the two crops lies above 0.
-    Failing that, *rival explanation holds* when the interval of what two crops alone gain over the baseline lies above
-    0 and above that of the term: most of the gain is then the crops'. Otherwise *undecided*.
+    seeds, on the first data set. *Ruled out* when the interval of the term's contribution (AugShift minus two crops)
+    lies above 0. Otherwise the *rival explanation holds* when the interval of the crops' contribution (two crops minus
+    the baseline) lies above 0 and above that of the term: most of the gain then comes from the crops. In all other
+    cases *undecided*.
     """
     term = _select(_main(gains), "augshift", "two_crops")[0]
     crops = _select(_main(gains), "two_crops", "baseline")[0]
     return rival(term.low > 0, _exceeds(crops, term), term.n,
-                 f"the term adds {_describe(term)}; two crops alone gain {_describe(crops)}")
+                 f"term: {_describe(term)}; two crops alone: {_describe(crops)}")
 
 
 def _control_accuracy(gains: Sequence[Gain]) -> tuple[str, str]:
     """The change of top-1 from that baseline to AugShift, in points, with a 95 % interval over seeds, on the first data
-    set. *Ruled out* when the interval lies above −2 points. *Rival explanation holds* when it lies below −2 points.
-    Otherwise *undecided*. *Not tried here* while the longer training adds more than 2 points to the baseline's mean
-    top-1, as in the rule.
+    set. *Ruled out* when the interval lies above −2 points. The *rival explanation holds* when it lies below −2 points.
+    Otherwise *undecided*. *Not tried here* if the longer training adds more than 2 points to the baseline's mean top-1,
+    as in the rule.
     """
     change = _select(_top1(gains), "augshift", "baseline_long")[0]
     evidence = f"against a baseline trained for twice as long: {_describe(change)}"
@@ -390,15 +392,15 @@ def _control_accuracy(gains: Sequence[Gain]) -> tuple[str, str]:
 
 def _control_blurpool(gains: Sequence[Gain]) -> tuple[str, str]:
     """In points of Cons.8 (for other image sizes: shifts by up to a quarter of the side), with 95 % intervals over
-    seeds, on the first data set. *Ruled out* when the interval of what the term adds to the two crops lies above 0 and
-    above that of the lead which two crops alone have over BlurPool: most of AugShift's lead is then its own.
-    *Rival explanation holds* when the interval of the crops' lead lies above 0 and above that of the term. Otherwise
-    *undecided*.
+    seeds, on the first data set. *Ruled out* when the interval of the term's contribution (AugShift minus two crops)
+    lies above 0 and above that of the crops' lead (two crops minus BlurPool): most of AugShift's lead then comes from
+    the term. The *rival explanation holds* when the interval of the crops' lead lies above 0 and above that of the
+    term's contribution. Otherwise *undecided*.
     """
     term = _select(_main(gains), "augshift", "two_crops")[0]
     crops = _select(_main(gains), "two_crops", "blurpool")[0]
     return rival(_exceeds(term, crops), _exceeds(crops, term), term.n,
-                 f"the term adds {_describe(term)}; two crops alone lead BlurPool by {_describe(crops)}")
+                 f"term: {_describe(term)}; lead of two crops alone over BlurPool: {_describe(crops)}")
 
 
 def _exceeds(gain: Gain, other: Gain) -> bool:
@@ -408,28 +410,28 @@ def _exceeds(gain: Gain, other: Gain) -> bool:
 
 def _control_shifts(rows: Sequence[FillGain]) -> tuple[str, str]:
     """The gain of AugShift over the baseline in consistency, in points, under shifts by up to an eighth of the side, in
-    a window that has true surroundings, with 95 % intervals over seeds. *Ruled out* when the interval lies above 0
-    under each of the four fills (black, reflect, circular, true). Failing that, *rival explanation holds* when it lies
-    below 1 point under the true one, which invents nothing. Otherwise *undecided*. *Undecided* too when the measurement
-    fails its own check: under circular fill, a network with circular padding has to agree with itself in at least 99 %
-    of shifts by multiples of the total stride (100 % but for rounding).
+    a window that has true surroundings, with 95 % intervals over seeds. *Ruled out* when the interval lies above 0 with
+    each of the four fills (black, reflect, circular, true). Otherwise the *rival explanation holds* when it lies below
+    1 point with the true fill, which invents nothing. In all other cases *undecided*. Also *undecided* when the
+    measurement fails its own check: with circular fill, the consistency of a network with circular padding under shifts
+    by multiples of the total stride has to be at least 99 % (100 % except for rounding).
     """
     by_fill = {row.fill: row for row in rows if (row.method, row.against) == ("augshift", "baseline")}
     identity, = (row for row in rows if row.fill == "identity")
     n, measured = min(row.n for row in by_fill.values()), identity.mean >= 99
     return rival(measured and all(row.low > 0 for row in by_fill.values()),
                  measured and by_fill["true"].high < SMALLEST_AT_A_SHIFT, n,
-                 f"gain by fill: {_by_fill(by_fill.values())}, n = {n}; circular padding agrees with itself in "
+                 f"gain by fill: {_by_fill(by_fill.values())}, n = {n}; consistency with circular padding "
                  f"{identity.mean:.1f} %")
 
 
 def _judge_together(gains: Sequence[Gain]) -> tuple[str, str]:
     """The leads of BlurPool and AugShift together over AugShift alone and over BlurPool alone, in points of Cons.8 (for
     other image sizes: shifts by up to a quarter of the side), on every data set where all three were run, each with a
-    95 % interval over seeds. Leads below 1 point are too small to matter. What is known of the paper has no such row,
-    so that direction is all there is to find. *Reproduced* when every interval lies above 0 and every mean is at least
-    1 point. *In direction* when every interval lies above 0. Failing that, *contradicted* when an interval lies below 1
-    point, else *inconclusive*.
+    95 % interval over seeds. Leads below 1 point are too small to matter. The parts of the paper that are available
+    here have no such row, so only the direction can be reproduced. *Reproduced* when every interval lies above 0 and
+    every mean is at least 1 point. *In direction* when every interval lies above 0. Otherwise *contradicted* when some
+    interval lies below 1 point, and *inconclusive* when none does.
     """
     rows = _main([*_select(gains, "blurpool_augshift", "augshift"), *_select(gains, "blurpool_augshift", "blurpool")])
     verdict = direction(rows, SMALLEST_LEAD)
@@ -447,9 +449,9 @@ def _over_each(rows: Sequence[Gain]) -> str:
 
 def _control_together(rows: Sequence[FillGain]) -> tuple[str, str]:
     """The same two leads in consistency, in points, under shifts by up to an eighth of the side, in a window that has
-    true surroundings, with 95 % intervals over seeds. *Ruled out* when both intervals lie above 0 under the true fill,
-    which invents nothing. Failing that, *rival explanation holds* when one of them lies below 1 point there. Otherwise
-    *undecided*.
+    true surroundings, with 95 % intervals over seeds. *Ruled out* when both intervals lie above 0 with the true fill,
+    which invents nothing. Otherwise the *rival explanation holds* when one of them lies below 1 point with that fill.
+    In all other cases *undecided*.
     """
     leads = [row for row in rows if row.method == "blurpool_augshift" and row.fill == "true"]
     n = min(row.n for row in leads)
@@ -465,7 +467,7 @@ def _by_fill(rows: Iterable[FillGain]) -> str:
 
 def _control_imagenet(gains: Sequence[Gain]) -> tuple[str, str]:
     """The lead of BlurPool over AugShift in Cons.8 and Cons.16 with a black border, in points, with 95 % intervals over
-    seeds. *Ruled out* when both intervals lie above 0. *Rival explanation holds* when one lies below 0: AugShift is
+    seeds. *Ruled out* when both intervals lie above 0. The *rival explanation holds* when one lies below 0: AugShift is
     then ahead of BlurPool. Otherwise *undecided*.
     """
     rows = [gain for gain in _select(gains, "blurpool", "augshift") if gain.measure.endswith("_black")]
@@ -491,34 +493,34 @@ def measure_name(measure: str) -> str:
 _TABLE_2 = ("ICCV 2021, Table 2",)
 AUGSHIFT_CONSISTENCY = Claim(
     "augshift-consistency", "05_augshift",
-    "With AugShift, a network gives the same answer for an image shifted by a few pixels more often.",
+    "With AugShift, a network's prediction changes less often when the image is shifted by a few pixels.",
     "ICCV 2021, Table 2", "Cons.8: CIFAR-10 90.8 → 94.8 %, CIFAR-100 70.1 → 85.6 %, ImageNet 89.5 → 90.2 %",
     _judge_consistency,
-    "the rival explanation that a network becomes consistent by seeing shifted crops, and not by the term that draws "
-    "their latents together: tried by training on the same two crops without the term",
+    "the rival explanation that consistency comes from training on shifted crops, not from the term that pulls their "
+    "latents together: tested by training on the same two crops without the term",
     _control_consistency, "05_methods", _TABLE_2, minimum=LEARNED, judge_one=_judge_consistency_of_one)
 AUGSHIFT_ACCURACY = Claim(
     "augshift-accuracy", "05_augshift",
-    "AugShift costs no accuracy to speak of.",
+    "AugShift costs no appreciable accuracy.",
     "ICCV 2021, Table 2", "top-1: CIFAR-10 93.1 → 92.1 %, CIFAR-100 72.6 → 72.6 %, ImageNet 69.7 → 70.1 %",
     _judge_accuracy,
-    "the rival explanation that AugShift's second crop, which doubles the work of a step, makes up for a loss of "
-    "accuracy: tried against a baseline trained for twice as long, which sees as many images",
+    "the rival explanation that AugShift's second crop, which doubles the work per step, makes up for a loss of "
+    "accuracy: tested against a baseline trained for twice as long, which sees as many images",
     _control_accuracy, "05_controls", _TABLE_2, minimum=LEARNED, judge_one=_judge_accuracy_of_one)
 AUGSHIFT_BLURPOOL = Claim(
     "augshift-blurpool", "05_augshift",
     "On CIFAR, AugShift makes a network more consistent than BlurPool does.",
     "ICCV 2021, Table 2", "Cons.8, BlurPool and AugShift: CIFAR-10 92.5 and 94.8 %, CIFAR-100 78.2 and 85.6 %",
     _judge_blurpool,
-    "the rival explanation that AugShift is ahead because its network saw shifted images and BlurPool's saw none: "
-    "tried by setting two crops without the term against BlurPool",
+    "the rival explanation that AugShift is ahead because its network was trained on shifted images and BlurPool's was "
+    "not: tested by comparing two crops without the term with BlurPool",
     _control_blurpool, "05_methods", _TABLE_2, minimum=LEARNED, judge_one=_judge_blurpool_of_one)
 AUGSHIFT_SHIFTS = Claim(
     "augshift-shifts", "05_augshift",
-    "AugShift helps against small shifts and against large ones.",
+    "AugShift increases consistency under small shifts and under large ones.",
     "ICCV 2021, supplement S2", "",
     _judge_shifts,
-    "the rival explanation that AugShift only gets its network used to the border that a shift uncovers: tried by "
+    "the rival explanation that AugShift only adapts its network to the border that a shift uncovers: tested by "
     "filling it in four ways",
     _control_shifts, "05_shifts", ("ICCV 2021, Fig. S2",), minimum=LEARNED)
 AUGSHIFT_WITH_BLURPOOL = Claim(
@@ -526,8 +528,8 @@ AUGSHIFT_WITH_BLURPOOL = Claim(
     "BlurPool and AugShift together make a network more consistent than either alone.",
     "ICCV 2021, Sec. 4.1; Table 2 has no such row", "",
     _judge_together,
-    "the rival explanation that the two together are ahead only where the test draws a black border: tried with true "
-    "surroundings",
+    "the rival explanation that the two together are ahead only where the test fills the border with black: tested "
+    "with true surroundings",
     _control_together, "05_methods", _TABLE_2, minimum=LEARNED)
 AUGSHIFT_IMAGENET = Claim(
     "augshift-imagenet", "05_augshift",
@@ -536,7 +538,7 @@ AUGSHIFT_IMAGENET = Claim(
     "88.8 %",
     _judge_imagenet,
     "the rival explanation that what a shift brings into view (here more of the image) decides which of the two is "
-    "ahead: tried by showing the same networks a black border",
+    "ahead: tested with a black border on the same networks",
     _control_imagenet, "05_methods", _TABLE_2, minimum=LEARNED_ON_IMAGENET,
     judge_one=_judge_imagenet_of_one, fixed="before any run on ImageNet")
 

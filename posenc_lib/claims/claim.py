@@ -1,4 +1,4 @@
-"""What every claim of a paper shares: the run that it takes to judge it, the possible outcomes, and what they mean.
+"""What all claims share: how large a run has to be to judge them, the possible outcomes, and what these mean.
 
 A claim's rule is the docstring of its `judge`, a control's that of its `judge_control`: the page prints it in the claim
 box, and the code below it decides.
@@ -18,7 +18,7 @@ INCONCLUSIVE = "inconclusive"
 CONTRADICTED = "contradicted"
 NOT_TESTABLE = "not testable here"
 VERDICTS = (REPRODUCED, SUBSTITUTE, NEAR, IN_DIRECTION, INCONCLUSIVE, CONTRADICTED, NOT_TESTABLE)
-RULED_OUT = "ruled out"                     # outcomes of a control, for the rival explanation that it tries
+RULED_OUT = "ruled out"                     # outcomes of a control, for the rival explanation that it tests
 RIVAL_HOLDS = "rival explanation holds"
 UNDECIDED = "undecided"
 NOT_TRIED = "not tried here"
@@ -36,7 +36,7 @@ Rows = Sequence[Any] | pd.DataFrame   # one row or record per estimate, with the
 
 @dataclass(frozen=True)
 class Scale:
-    """How large the runs are that a verdict rests on, and what in them is not the paper's.
+    """How large the runs behind a verdict are, and how they differ from the paper's.
 
     sizes        the smallest of each quantity among the runs, by its name in `QUANTITIES`
     substitutes  what stands in for the paper's network, data or schedule, as in "digits for CIFAR-10, width 16 for 64";
@@ -47,7 +47,7 @@ class Scale:
 
 
 class Judged(NamedTuple):
-    """What some runs say of a claim and of its control: verdict and outcome, each with the numbers it rests on."""
+    """The verdict on a claim and the outcome of its control, each with the numbers it rests on."""
     verdict: str
     evidence: str
     outcome: str
@@ -64,12 +64,12 @@ class Claim:
     source         paper, and table, figure or section
     paper_value    the headline number with its unit; "" if the paper prints none
     judge          rows of a run, as its module defines them -> (verdict, the numbers it rests on)
-    control        the rival explanation, and the experiment on the page that tries it
+    control        the rival explanation, and the experiment on the page that tests it
     judge_control  rows of the control -> (outcome, the numbers it rests on)
     figure         name of the page's figure that shows the claim
     tables         tables of the paper that the page reproduces, as named in `claims.TABLES`
-    minimum        the least of each quantity that a run needs to be judged: below it an effect may be missing because
-                   nothing was learned
+    minimum        the least of each quantity that a run needs to be judged: below it, an effect may be missing
+                   because nothing was learned
     control_minimum  the same for the control; None if it is that of the claim
     judge_one      as `judge`, for a single seed; None if one seed decides nothing
     fixed          when the rules were fixed, relative to the runs that they judge
@@ -107,8 +107,8 @@ class Claim:
     def verdict(self, rows: Rows, scale: Scale) -> tuple[str, str]:
         """Judge a run by the rule.
 
-        Not testable without rows, below the minimum, or from a single seed, unless the claim has a rule for one and the
-        set-up is the paper's.  What is reproduced with another set-up is so *on a substitute*.
+        Not testable without rows, below the minimum, or from a single seed, unless the claim has a rule for one seed
+        and the set-up is the paper's.  With another set-up, *reproduced* becomes *reproduced on a substitute*.
         """
         if len(rows) == 0:
             return NOT_TESTABLE, NOT_RUN_YET
@@ -138,7 +138,7 @@ class Claim:
 
 
 def direction(rows: Sequence, smallest: float) -> str:
-    """What intervals say of an effect that a claim puts above 0 in every row.
+    """The verdict on an effect that a claim predicts to be above 0 in every row, from its intervals.
 
     smallest  the smallest effect of interest, in the rows' unit
 

@@ -54,13 +54,13 @@ PAPER_STEPS = 20_820   # 20 epochs of 1,041 whole batches; the authors' epochs h
 
 # The smallest effects of interest, in percentage points: half of the smallest in Table 1.
 SMALLEST_ABOVE_CHANCE = 44.0   # GAPNet's location accuracy above chance: 88.9 at 3×3
-SMALLEST_DROP = 10.0           # location accuracy that the shuffle takes: 21.2 at 3×3 under zero padding
+SMALLEST_DROP = 10.0           # location accuracy lost by shuffling: 21.2 at 3×3 under zero padding
 SMALLEST_FALL = 6.5            # of PermuteNet's location accuracy with the grid: 13.1 from 5×5 to 7×7, reflect padding
-SMALLEST_KEPT_GAP = 3.5        # image class kept minus location kept: 7.2 at 3×3 under reflect padding
+SMALLEST_KEPT_GAP = 3.5        # percentage kept of image class minus that of location: 7.2 at 3×3 under reflect padding
 # Margins of the controls.
 CHANCE_MARGIN = 0.5   # points; the identity says 0, but rounding may break a tie between cells
 FREE = 5.0            # points that another head or a fixed shuffle may cost: half of the smallest drop of interest
-WHOLE_ANSWER = 1.0    # answers: PermuteNet learns one cell after another
+WHOLE_ANSWER = 1.0    # cells: PermuteNet learns one after another
 # How far a mean accuracy may be from the paper's, in points.
 TOLERANCE = 5.0
 TOLERANCE_GAPNET = 1.0   # the claim says "exactly"
@@ -117,7 +117,7 @@ class ShuffleAccuracy(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """Percentage of GAPNet's accuracy above chance that PermuteNet keeps, by task and number of labels."""
+    """Percentage of GAPNet's accuracy above chance that PermuteNet keeps, by task and number of classes."""
     task: str
     answers: int
     mean: float
@@ -159,7 +159,7 @@ class Finding(NamedTuple):
 
 
 def scale(runs: pd.DataFrame, splits: Splits) -> Scale:
-    """Smallest sizes among runs, and what in them is not the paper's.
+    """Smallest sizes among runs, and how they differ from the paper's.
 
     runs    as for `accuracy_rows`
     splits  see `experiments.gapnet_vs_permutenet.sizes`
@@ -172,7 +172,7 @@ def scale(runs: pd.DataFrame, splits: Splits) -> Scale:
 
 
 def _substitutes(runs: pd.DataFrame, sizes: pd.DataFrame) -> list[list[str]]:
-    """What is not the paper's in the data, width and schedule of each run, in words."""
+    """How the data, width and schedule of each run differ from the paper's, in words."""
     batch, words = Recipe().batch_size, []
     for run, size in zip(runs.to_dict("records"), sizes.to_dict("records"), strict=True):
         width, steps, images = experiment.own_width(run["backbone"]), size["steps"], run["recipe.batch_size"]
@@ -259,12 +259,12 @@ def kept_rows(runs: pd.DataFrame) -> tuple[list[Kept], list[KeptGap]]:
 def _gapnet_location(rows: Sequence[Accuracy]) -> tuple[str, str]:
     """Effect: GAPNet's location accuracy above chance, in points, with its 95 % interval (Student's t) over seeds, in
     every padded cell that was run. Smallest effect of interest: 44 points, half of the paper's at 3×3. *Reproduced*
-    when every interval lies above 0 and every mean accuracy within 1 point of the paper's 100 %. *In direction* when
+    when every interval lies above 0 and every mean accuracy is within 1 point of the paper's 100 %. *In direction* when
     every interval lies above 0 but some accuracy is further off. Otherwise *contradicted* when some interval lies below
-    44 points, and *inconclusive* when none does. Two seeds whose interval is wider than 20 points count as one. One
-    seed on a substitute does not count. One at the paper's scale has no interval to be judged by: its effect must not
-    be reversed, and where no cell has more seeds the verdict is *near the paper, n = 1* when every accuracy is within 1
-    point of 100 %, else *inconclusive*. *Not testable here* when no cell counts.
+    44 points, and *inconclusive* when none does. Two seeds whose interval is wider than 20 points count as one. A
+    single seed on a substitute does not count. A single seed at the paper's scale has no interval to be judged by: its
+    effect must not be reversed, and where no cell has more seeds, the verdict is *near the paper, n = 1* when every
+    accuracy is within 1 point of 100 %, and *inconclusive* otherwise. *Not testable here* when no cell counts.
     """
     cells = _select(rows, head="gapnet", task="location")
     if not cells:
@@ -274,10 +274,10 @@ def _gapnet_location(rows: Sequence[Accuracy]) -> tuple[str, str]:
 
 
 def _gapnet_circular(rows: Sequence[Accuracy]) -> tuple[str, str]:
-    """GAPNet's location accuracy under circular padding, with its 95 % interval over seeds, for every backbone and
-    grid that was run: pooled latents are the same in all cells there, trained or not. *Ruled out* when every interval
-    lies within half a point of chance. The *rival explanation holds* when some interval lies more than half a point
-    above chance. Else *undecided*. *Not tried here* without a network with circular padding.
+    """GAPNet's location accuracy under circular padding, with its 95 % interval over seeds, for every backbone and grid
+    that was run: with circular padding the pooled latent is the same in all cells, trained or not. *Ruled out* when
+    every interval lies within half a point of chance. The *rival explanation holds* when some interval lies more than
+    half a point above chance. Otherwise *undecided*. *Not tried here* without a network with circular padding.
     """
     cells = _select(rows, modes=("circular",), head="gapnet", task="location")
     if not cells:
@@ -293,17 +293,18 @@ def _gapnet_circular(rows: Sequence[Accuracy]) -> tuple[str, str]:
 def _permutenet_location(rows: Sequence[Accuracy]) -> tuple[str, str]:
     """Effect: GAPNet's location accuracy minus PermuteNet's, in points, with its 95 % interval over seeds, in every
     padded cell in which both were run. Smallest effect of interest: 10 points, half of the smallest in the paper's
-    table. *Reproduced* when every interval lies above 0 and every mean accuracy of both networks within 5 points of the
-    paper's. *In direction* when every interval lies above 0 but some accuracy is further off. Otherwise *contradicted*
-    when some interval lies below 10 points, and *inconclusive* when none does. *Not testable here* if GAPNet is not
-    above chance in every cell, so that there is nothing to take away, or no cell counts. Two seeds whose interval is
-    wider than 20 points count as one. One seed on a substitute does not count. One at the paper's scale has no interval
-    to be judged by: its effect must not be reversed, and where no cell has more seeds the verdict is *near the paper,
-    n = 1* when every accuracy is within 5 points of the paper's, else *inconclusive*.
+    table. *Reproduced* when every interval lies above 0 and every mean accuracy of both networks is within 5 points of
+    the paper's. *In direction* when every interval lies above 0 but some accuracy is further off. Otherwise
+    *contradicted* when some interval lies below 10 points, and *inconclusive* when none does. *Not testable here* if
+    GAPNet is not above chance in every cell, so that there is nothing to remove, or if no cell counts. Two seeds whose
+    interval is wider than 20 points count as one. A single seed on a substitute does not count. A single seed at the
+    paper's scale has no interval to be judged by: its effect must not be reversed, and where no cell has more seeds,
+    the verdict is *near the paper, n = 1* when every accuracy is within 5 points of the paper's, and *inconclusive*
+    otherwise.
     """
     pairs = _pairs(rows, "location")
     if not pairs:
-        return NOT_TESTABLE, "in no padded cell have both networks been run"
+        return NOT_TESTABLE, "no padded cell has runs of both networks"
     if nothing_learned := _at_chance([gapnet for _, gapnet in pairs]):
         return NOT_TESTABLE, nothing_learned
     return _judged([Finding(_difference(gapnet, row), (gapnet, row)) for row, gapnet in pairs], SMALLEST_DROP,
@@ -314,14 +315,13 @@ _STATIC, _CHANGING = ("none", "fixed"), ("batch", "sample", "test")   # permutat
 
 
 def _permutenet_order(rows: Sequence[ShuffleAccuracy]) -> tuple[str, str]:
-    """Location accuracy at 3×3 under zero padding, as differences in points with 95 % intervals over seeds. Cost of
-    an order that stays: GAPNet's accuracy minus that of PermuteNet's head without a shuffle, and with one fixed
-    shuffle. Cost of an order that changes: the lower of these two accuracies minus that with a new shuffle for every
-    batch, with one for every image, and with one at test only. *Ruled out* when an order that stays costs less than 5
-    points and one that changes more than 5 points, by every interval. The *rival explanation holds* when some
-    interval says that an order that stays costs more than 5 points, or one that changes less. Else *undecided*.
-    *Not tried here* unless all were run and GAPNet is above chance. Two seeds whose interval is wider than 20 points
-    decide nothing.
+    """Location accuracy at 3×3 under zero padding, as differences in points with 95 % intervals over seeds. Cost of a
+    constant order: GAPNet's accuracy minus that of PermuteNet's head without a shuffle, and with one fixed shuffle.
+    Cost of a changing order: the lower of these two accuracies minus that with a new shuffle for every batch, for every
+    image, and at test time only. *Ruled out* when every interval lies below 5 points for a constant order and above 5
+    points for a changing one. The *rival explanation holds* when some interval lies above 5 points for a constant
+    order, or below 5 points for a changing one. Otherwise *undecided*. *Not tried here* unless all of these were run
+    and GAPNet is above chance. Two seeds whose interval is wider than 20 points decide nothing.
     """
     rows = [row for row in rows if row.fill == "mean"]
     gapnet = next((row for row in rows if row.head == "gapnet"), None)
@@ -335,64 +335,65 @@ def _permutenet_order(rows: Sequence[ShuffleAccuracy]) -> tuple[str, str]:
     kept, lost = [_difference(gapnet, row) for row in static], [_difference(lowest, row) for row in changing]
     return _tried([*kept, *lost], all(e.high < FREE for e in kept) and all(e.low > FREE for e in lost),
                   any(e.low > FREE for e in kept) or any(e.high < FREE for e in lost),
-                  f"GAPNet {gapnet.mean:.1f} %; order that stays, lower of 2: {_accuracy(lowest)}; order that changes, "
+                  f"GAPNet {gapnet.mean:.1f} %; constant order, lower of 2: {_accuracy(lowest)}; changing order, "
                   f"highest of 3: {_accuracy(highest)}")
 
 
 def _permutenet_grid(rows: Sequence[Accuracy]) -> tuple[str, str]:
-    """Effect: PermuteNet's location accuracy at 3×3 minus that at 5×5, and at 5×5 minus at 7×7, in points, with its 95
-    % interval over seeds, for every backbone and padding mode that was run at all three grids. Smallest effect of
+    """Effect: PermuteNet's location accuracy at 3×3 minus that at 5×5, and at 5×5 minus at 7×7, in points, with its
+    95 % interval over seeds, for every backbone and padding mode that was run at all three grids. Smallest effect of
     interest: 6.5 points, half of the smallest in the paper's table. *Reproduced* when every interval lies above 0 and
-    every mean accuracy within 5 points of the paper's. *In direction* when every interval lies above 0 but some
+    every mean accuracy is within 5 points of the paper's. *In direction* when every interval lies above 0 but some
     accuracy is further off. Otherwise *contradicted* when some interval lies below 6.5 points, and *inconclusive* when
     none does. *Not testable here* without all three grids under one padding. Two seeds whose interval is wider than 20
-    points count as one. One seed on a substitute does not count. One at the paper's scale has no interval to be judged
-    by: its effect must not be reversed, and where no cell has more seeds the verdict is *near the paper, n = 1* when
-    every accuracy is within 5 points of the paper's, else *inconclusive*.
+    points count as one. A single seed on a substitute does not count. A single seed at the paper's scale has no
+    interval to be judged by: its effect must not be reversed, and where no cell has more seeds, the verdict is
+    *near the paper, n = 1* when every accuracy is within 5 points of the paper's, and *inconclusive* otherwise.
     """
     triples = _grids(rows)
     if not triples:
-        return NOT_TESTABLE, "the three grids have not all been run under the same padding"
+        return NOT_TESTABLE, "no padding mode has runs at all three grids"
     return _judged([Finding(_difference(coarse, fine), (coarse, fine)) for triple in triples
                     for coarse, fine in pairwise(triple)], SMALLEST_FALL, _from_to)
 
 
 def _permutenet_answers_held(rows: Sequence[Accuracy]) -> tuple[str, str]:
-    """Answers held: PermuteNet's location accuracy times the number of cells; by chance it is 1 at every grid.
-    Effect: answers held at 3×3 minus at 7×7, with its 95 % interval over seeds, for every backbone and padding mode
-    that was run at all three grids. *Ruled out* when every interval lies above one answer: fewer are held in a finer
-    grid. The *rival explanation holds* when every interval lies below one answer: accuracy falls because it is
-    divided by more cells. Else *undecided*. *Not tried here* without all three grids. Two seeds whose accuracy has an
-    interval wider than 20 points decide nothing.
+    """Cells recognised: PermuteNet's location accuracy times the number of cells; at chance it is 1 in every grid.
+    Effect: cells recognised at 3×3 minus those at 7×7, with its 95 % interval over seeds, for every backbone and
+    padding mode that was run at all three grids. *Ruled out* when every interval lies above one cell: fewer are
+    recognised in a finer grid. The *rival explanation holds* when every interval lies below one cell: accuracy falls
+    because it is divided by more cells. Otherwise *undecided*. *Not tried here* without all three grids. Two seeds
+    whose accuracy has an interval wider than 20 points decide nothing.
     """
     triples = _grids(rows)
     if not triples:
-        return NOT_TRIED, "the three grids have not all been run under the same padding"
+        return NOT_TRIED, "no padding mode has runs at all three grids"
     losses = [_difference(_answers_held(coarsest), _answers_held(finest)) for coarsest, *_, finest in triples]
     held = "; ".join(f"{triple[0].padding_mode} {' → '.join(f'{_answers_held(row).mean:.1f}' for row in triple)}"
                      for triple in triples)
     return _tried([row for triple in triples for row in triple], all(loss.low > WHOLE_ANSWER for loss in losses),
                   all(loss.high < WHOLE_ANSWER for loss in losses),
-                  f"answers held at 3×3, 5×5, 7×7: {held}, n = {min(loss.n for loss in losses)}")
+                  f"cells recognised at 3×3, 5×5, 7×7: {held}, n = {min(loss.n for loss in losses)}")
 
 
 def _permutenet_image(rows: Sequence[Accuracy]) -> tuple[str, str]:
     """Effect: the part of GAPNet's accuracy above chance that PermuteNet keeps, in percent, for image class minus for
     location, in points, with its 95 % interval over seeds, in every padded cell in which both networks were run for
     both tasks. Smallest effect of interest: 3.5 points, half of the smallest in the paper's table. *Reproduced* when
-    every interval lies above 0 and every mean accuracy, of both networks in both tasks, within 5 points of the paper's.
-    *In direction* when every interval lies above 0 but some accuracy is further off. Otherwise *contradicted* when some
-    interval lies below 3.5 points, and *inconclusive* when none does. *Not testable here* if GAPNet is not above chance
-    in every cell, so that there is nothing to keep, or no cell counts. Two seeds whose interval is wider than 20 points
-    count as one. One seed on a substitute does not count. One at the paper's scale has no interval to be judged by: its
-    effect must not be reversed, and where no cell has more seeds the verdict is *near the paper, n = 1* when image
-    class is kept better and every accuracy is within 5 points of the paper's, else *inconclusive*.
+    every interval lies above 0 and every mean accuracy, of both networks in both tasks, is within 5 points of the
+    paper's. *In direction* when every interval lies above 0 but some accuracy is further off. Otherwise *contradicted*
+    when some interval lies below 3.5 points, and *inconclusive* when none does. *Not testable here* if GAPNet is not
+    above chance in every cell, so that there is nothing to keep, or if no cell counts. Two seeds whose interval is
+    wider than 20 points count as one. A single seed on a substitute does not count. A single seed at the paper's scale
+    has no interval to be judged by: its effect must not be reversed, and where no cell has more seeds, the verdict is
+    *near the paper, n = 1* when PermuteNet keeps image class better and every accuracy is within 5 points of the
+    paper's, and *inconclusive* otherwise.
     """
     image, location = ({_network_and_grid(row): (row, gapnet) for row, gapnet in _pairs(rows, task)}
                        for task in ("image", "location"))
     cells = [cell for cell in image if cell in location]
     if not cells:
-        return NOT_TESTABLE, "in no padded cell have both networks been run for both tasks"
+        return NOT_TESTABLE, "no padded cell has runs of both networks for both tasks"
     findings = [Finding(_difference(_kept(*image[cell]), _kept(*location[cell])), (*image[cell], *location[cell]))
                 for cell in cells]
     if nothing_learned := _at_chance([row for finding in findings for row in finding.accuracies
@@ -402,18 +403,18 @@ def _permutenet_image(rows: Sequence[Accuracy]) -> tuple[str, str]:
 
 
 def _permutenet_answers(rows: Sequence[KeptGap]) -> tuple[str, str]:
-    """Both tasks at 3×3 under zero padding with equally many answers, 3 and 9: the part of GAPNet's accuracy above
+    """Both tasks at 3×3 under zero padding with equally many classes, 3 and 9: the part of GAPNet's accuracy above
     chance that PermuteNet keeps, for image class minus for location, seed by seed, in points, with its 95 % interval.
-    *Ruled out* when the interval lies above 0 for both numbers of answers. Otherwise the *rival explanation holds*
-    when some interval lies below 3.5 points, the claim's smallest effect of interest, and it is *undecided* when none
-    does. *Not tried here* unless GAPNet is above chance in both tasks. Two seeds whose interval is wider than 20
+    *Ruled out* when the interval lies above 0 for both numbers of classes. Otherwise the *rival explanation holds* when
+    some interval lies below 3.5 points, the claim's smallest effect of interest, and the outcome is *undecided* when
+    none does. *Not tried here* unless GAPNet is above chance in both tasks. Two seeds whose interval is wider than 20
     points decide nothing.
     """
     if {row.answers for row in rows} != {3, 9}:
-        return NOT_TRIED, "both tasks have not been run with 3 and with 9 answers"
+        return NOT_TRIED, "both tasks have not been run with 3 and with 9 classes"
     if any(row.gapnet <= 0 for row in rows):
         return NOT_TRIED, "GAPNet is not above chance in both tasks, so there is nothing to keep"
-    gaps = "; ".join(f"{row.answers} answers {_points(row)}" for row in rows)
+    gaps = "; ".join(f"{row.answers} classes {_points(row)}" for row in rows)
     return _tried(rows, all(row.low > 0 for row in rows), any(row.high < SMALLEST_KEPT_GAP for row in rows),
                   f"kept, image class minus location: {gaps}, n = {min(row.n for row in rows)}")
 
@@ -539,7 +540,7 @@ def _kept(row: Accuracy, gapnet: Accuracy) -> Effect:
 
 
 def _answers_held(row: Accuracy) -> Effect:
-    """Accuracy times the number of cells, in answers."""
+    """Accuracy times the number of cells: the number of cells recognised."""
     each = row.grid ** 2 / 100
     return _effect(each * row.mean, each * _half(row), row.n)
 
@@ -559,28 +560,28 @@ _PAGE, _SOURCE, _TABLES = "03_gapnet_vs_permutenet", "ICCV 2021, Table 1", ("ICC
 _FIXED = "after the first reference run (one seed)"
 GAPNET_LOCATION = Claim(
     "gapnet-location", _PAGE,
-    "A network whose features are averaged over space still says exactly in which cell of the canvas an image lies.",
+    "A network whose features are averaged over space still predicts exactly which cell of the canvas holds an image.",
     _SOURCE, "100 % at 3×3, 5×5 and 7×7, under zero, reflect and replicate padding", _gapnet_location,
-    "The rival explanation that something other than the border tells the cells apart: tried by circular padding, "
-    "under which no cell differs from another", _gapnet_circular, "03_accuracy", _TABLES,
+    "The rival explanation that something other than the border distinguishes the cells: tested with circular padding, "
+    "under which all cells are equivalent", _gapnet_circular, "03_accuracy", _TABLES,
     minimum=GAPNET_MINIMUM, control_minimum={}, judge_one=_gapnet_location, fixed=_FIXED)
 PERMUTENET_LOCATION = Claim(
-    "permutenet-location", _PAGE, "Shuffling the order of the averaged channels takes the location away.",
+    "permutenet-location", _PAGE, "Shuffling the order of the averaged channels removes location information.",
     _SOURCE, "zero padding, 3×3: 100 → 78.8 %", _permutenet_location,
-    "The rival explanation that PermuteNet's other head, or any shuffle, costs the location, and not an order that "
-    "changes: tried by the same head without a shuffle, and with a fixed, a per-image and a test-only one",
+    "The rival explanation that PermuteNet's different head, or any shuffle, causes the loss, not a changing order: "
+    "tested with the same head without a shuffle, and with a fixed, a per-image and a test-only shuffle",
     _permutenet_order, "03_permutations", _TABLES, minimum=PERMUTENET_MINIMUM, control_minimum=GAPNET_MINIMUM,
     judge_one=_permutenet_location, fixed=_FIXED)
 PERMUTENET_GRID = Claim(
-    "permutenet-grid", _PAGE, "The finer the grid, the more of the location the shuffle takes away.",
+    "permutenet-grid", _PAGE, "The finer the grid, the more location information the shuffle removes.",
     _SOURCE, "zero padding: 78.8 % at 3×3, 37.8 % at 5×5, 21.4 % at 7×7", _permutenet_grid,
-    "The rival explanation that a finer grid has more answers, and that as many of them are held as in a coarse one: "
-    "tried by counting the answers that PermuteNet holds", _permutenet_answers_held, "03_accuracy", _TABLES,
+    "The rival explanation that a finer grid has more cells, and as many of them are recognised as in a coarse one: "
+    "tested by counting the cells that PermuteNet recognises", _permutenet_answers_held, "03_accuracy", _TABLES,
     minimum=PERMUTENET_MINIMUM, judge_one=_permutenet_grid, fixed=_FIXED)
 PERMUTENET_IMAGE = Claim(
-    "permutenet-image", _PAGE, "What the image shows survives the shuffle better than where it lies.",
+    "permutenet-image", _PAGE, "Image class survives the shuffle better than location.",
     _SOURCE, "zero padding, 3×3: image class 82.6 → 73.6 %, location 100 → 78.8 %", _permutenet_image,
-    "The rival explanation that the question with more answers loses more: tried by asking both with equally many",
+    "The rival explanation that the task with more classes loses more: tested with equally many classes in both tasks",
     _permutenet_answers, "03_matched", _TABLES, minimum=IMAGE_MINIMUM,
     judge_one=_permutenet_image, fixed=_FIXED)
 

@@ -86,8 +86,8 @@ def scale(runs: Sequence[Record]) -> Scale:
 
 def _padding_artifacts(rows: Sequence[Excess]) -> tuple[str, str]:
     """The excess is the border energy of a padded map minus that of the same map in true surroundings, a log2 ratio,
-    averaged over images and over the five layers conv1 to layer4: one number a seed. Effects: the excess under zero
-    padding, and by how much it exceeds that under reflect, replicate and circular padding, seed by seed, each with its
+    averaged over images and over the five layers conv1 to layer4: one number per seed. Effects: the excess under zero
+    padding, and the same minus the excess under reflect, replicate and circular padding, seed by seed, each with its
     95 % interval (Student's t) over seeds, in random networks and in networks run with the padding they were trained
     with. Smallest effect of interest: 0.25, which is 19 % more energy. *Reproduced* when every interval lies above 0;
     since the slides state no set-up, always *on a substitute*. Otherwise *contradicted* when some interval lies below
@@ -105,11 +105,12 @@ def _minus(row: Excess) -> str:
 
 
 def _padding_swapped(rows: Sequence[SeedExcess]) -> tuple[str, str]:
-    """A seed has four networks, one trained with each mode, and each is run with all four. Two quantities, log2 ratios
-    with 95 % intervals over seeds: by how much more the excess varies with the mode that is run than with the mode that
-    was trained (standard deviation over one, averaged over the other), and the mean excess of the networks that were
-    not trained with zeros when they are run with zeros. *Ruled out* when both intervals lie above 0. Otherwise the
-    *rival explanation holds* when the first lies below 0 or the second below 0.25. Else *undecided*.
+    """Each seed has four networks, one trained with each mode, and each network is run with all four modes. Two
+    quantities, log2 ratios with 95 % intervals over seeds: how much more the excess varies with the mode that a network
+    is run with than with the mode that it was trained with (standard deviation over one, averaged over the other), and
+    the mean excess, when run with zeros, of the networks that were not trained with zeros. *Ruled out* when both
+    intervals lie above 0. Otherwise the *rival explanation holds* when the first lies below 0 or the second below 0.25.
+    In all other cases *undecided*.
     """
     excess = {(row.seed, row.trained, row.padding_mode): row.excess for row in rows if row.net == "trained"}
     seeds, trained, modes = (list(dict.fromkeys(key[n] for key in excess)) for n in range(3))
@@ -123,9 +124,10 @@ def _padding_swapped(rows: Sequence[SeedExcess]) -> tuple[str, str]:
     ruled_out = low > 0 and line_low > 0
     holds = high < 0 or line_high < SMALLEST_EXCESS
     return rival(ruled_out, holds, len(seeds), (
-        f"log2 ratio: it varies by {over_modes.mean():.2f} with the mode that is run and by {over_trained.mean():.2f} "
-        f"with the mode that was trained, difference {_interval(difference, low, high)}; trained without zeros and run "
-        f"with them {_interval(mean_line, line_low, line_high)}, n = {len(seeds)}"))
+        f"log2 ratio: the excess varies by {over_modes.mean():.2f} with the mode that a network is run with and by "
+        f"{over_trained.mean():.2f} with the mode that it was trained with, difference "
+        f"{_interval(difference, low, high)}; trained without zeros but run with them "
+        f"{_interval(mean_line, line_low, line_high)}, n = {len(seeds)}"))
 
 
 def _interval(mean: float, low: float, high: float) -> str:
@@ -134,11 +136,11 @@ def _interval(mean: float, low: float, high: float) -> str:
 
 PADDING_ARTIFACTS = Claim(
     "padding-artifacts", "01_padding_artifacts",
-    "Zero padding draws line artifacts along the border of feature maps.",
+    "Zero padding produces line artifacts along the border of feature maps.",
     "ICCV 2021, authors' slides on padding", "", _padding_artifacts,
-    "The rival explanation that the weights a network has learned draw the lines, and not its padding: tried by "
-    "running networks with padding modes that they were not trained with; edges of the photograph itself are "
-    "excluded by the measure, which subtracts the same map in true surroundings",
+    "The rival explanation that a network's learned weights produce the lines, not its padding: tested by running "
+    "networks with padding modes that they were not trained with; edges of the photograph itself are excluded by the "
+    "measure, which subtracts the same map in true surroundings",
     _padding_swapped, "01_border_energy", minimum={"steps": STEPS},
     fixed="after CPU runs that are not on file, before those on file")
 

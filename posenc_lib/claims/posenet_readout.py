@@ -301,7 +301,7 @@ class MiouGain(NamedTuple):
 
 
 def miou_gains(scores: Iterable[MiouScore]) -> list[MiouGain]:
-    """Return what zero padding gains over none, on whole pictures and on the window, and over reflect on pictures."""
+    """Return what zero padding gains over none, on whole images and on the window, and over reflect on images."""
     runs: dict[tuple[str, str], dict[int, float]] = {}
     for score in scores:
         runs.setdefault((score.padding_mode, score.scored_on), {})[score.seed] = score.miou
@@ -441,7 +441,7 @@ def _posenet_readout(steps: Sequence[Step]) -> tuple[str, str]:
     Smallest effect of interest: 0.18, half of the smallest that the paper prints. *Reproduced* when every interval lies
     above 0, and every mean no more than 0.1 below the paper's; *in direction* when only the first holds. Otherwise
     *contradicted* when some interval lies below 0.18, and *inconclusive* when none does. Where VGG-16 or ResNet-152 was
-    run, no other network is judged in its place. Training steps are those of the readouts.
+    run, no substitute for it is judged. Training steps are those of the readouts.
     """
     effects = _only_the_papers(found for found in steps if found.table == "1")
     near = all(found.mean >= found.paper - TOLERANCE for found in effects)
@@ -454,26 +454,26 @@ def _posenet_readout(steps: Sequence[Step]) -> tuple[str, str]:
 
 def _posenet_content(changes: Sequence[ContentChange]) -> tuple[str, str]:
     """Effects: SPC on black, on white and on noise images, each minus that on natural images, and minus half of it,
-    seed by seed, with 95 % intervals (Student's t) over seeds, for each network of Table 1 and each map that it draws
-    on natural images: its SPC there has an interval above 0.18. An undefined SPC counts as 0. To lose more than half is
-    to depend on content. *Reproduced* when every interval of the change lies within 0.2 of 0, as all of the paper's do,
-    and every network keeps more than half: the interval beyond half lies above 0 for every map. *In direction* when
-    only the second holds. Otherwise *contradicted* when some interval beyond half lies below 0, and *inconclusive* when
-    none does. *Not testable here* when no map is drawn on natural images, or when black, white or noise images are
-    missing. Where VGG-16 or ResNet-152 was run, no other network is judged in its place. Training steps are those of
-    the readouts.
+    seed by seed, with 95 % intervals (Student's t) over seeds, for each network of Table 1 and each map that can be
+    read from it on natural images, that is, with an interval of SPC above 0.18. An undefined SPC counts as 0. A map
+    whose SPC falls to less than half depends on content. *Reproduced* when every interval of the change lies within 0.2
+    of 0, as all of the paper's changes do, and every network keeps more than half of its SPC: the interval of SPC minus
+    half lies above 0 for every map. *In direction* when only the second holds. Otherwise *contradicted* when some
+    interval of SPC minus half lies below 0, and *inconclusive* when none does. *Not testable here* when no map can be
+    read on natural images, or when black, white or noise images are missing. Where VGG-16 or ResNet-152 was run, no
+    substitute for it is judged. Training steps are those of the readouts.
     """
     rows = _only_the_papers(changes)
     missing = [name for name in CONTENTLESS if name not in {row.images for row in rows}]
     drawn = [row for row in rows if row.natural_low > SMALLEST_READOUT]
     if missing or not drawn:
-        return NOT_TESTABLE, f"no {' or '.join(missing)} images" if missing else "no map is drawn on natural images"
+        return NOT_TESTABLE, f"no {' or '.join(missing)} images" if missing else "no map can be read on natural images"
     within = all(max(-row.low, row.high) < TOLERANCE_CONTENT for row in drawn)
     worst = min(drawn, key=lambda row: row.kept.low)
     n_kept, n_maps = sum(row.kept.low > 0 for row in drawn), len(rows) // len(CONTENTLESS)
     return _verdict([row.kept for row in drawn], 0.0, within), (
         f"{n_kept} of {len(drawn)} (network, map, images) keep more than half, {len(drawn) // len(CONTENTLESS)} of "
-        f"{n_maps} maps are drawn; least: {worst.network}, {worst.target}, {worst.images} {_spc(worst)} against "
+        f"{n_maps} maps can be read; least: {worst.network}, {worst.target}, {worst.images} {_spc(worst)} against "
         f"natural{_n(drawn)}")
 
 
@@ -509,12 +509,12 @@ def _posenet_depth(steps: Sequence[Step]) -> tuple[str, str]:
 
 
 def _posenet_padding(steps: Sequence[Step]) -> tuple[str, str]:
-    """Effects: SPC on natural images, maps H, G and HS, that the network loses when its padding is removed, and that
-    PosENet on pixels gains from two pixels of padding, seed by seed, with 95 % intervals (Student's t) over seeds.
-    Smallest effect of interest: 0.1, half of the smallest that the paper prints. *Reproduced* when every interval lies
-    above 0, every mean is within 0.1 of the paper's, and the means of PosENet rise on every map from padding 0 to 1 to
-    2; *in direction* when only the first holds. Otherwise *contradicted* when some interval lies below 0.1, and
-    *inconclusive* when none does. Training steps are those of the readouts.
+    """Effects: the SPC on natural images, maps H, G and HS, that the network loses when its padding is removed, and
+    that PosENet on the pixels gains from two pixels of padding, seed by seed, with 95 % intervals (Student's t) over
+    seeds. Smallest effect of interest: 0.1, half of the smallest that the paper prints. *Reproduced* when every
+    interval lies above 0, every mean is within 0.1 of the paper's, and the means of PosENet rise on every map from
+    padding 0 to 1 to 2; *in direction* when only the first holds. Otherwise *contradicted* when some interval lies
+    below 0.1, and *inconclusive* when none does. Training steps are those of the readouts.
     """
     lost = [found.reversed() for found in _of(steps, "4", ["vgg/padding_removed"])]
     gained = _of(steps, "4", PADDINGS[-1:])
@@ -538,8 +538,8 @@ def _posenet_task(steps: Sequence[Step]) -> tuple[str, str]:
 def _untrained(scores: Sequence[MapScore]) -> tuple[str, str]:
     """Effect: SPC on natural images after training minus that of random weights, seed by seed, with its 95 % interval
     (Student's t) over seeds, for each network and each of the five maps. *Ruled out* when every interval lies above 0.
-    The *rival explanation holds* when some interval lies below 0.1: there, training adds next to nothing or takes away.
-    Else *undecided*.
+    The *rival explanation holds* when some interval lies below 0.1: there, training adds next to nothing or reduces
+    SPC. Otherwise *undecided*.
     """
     trained: dict[tuple[str, str, str], dict[int, float]] = {}
     untrained: dict[tuple[str, str], dict[int, float]] = {}
@@ -550,7 +550,7 @@ def _untrained(scores: Sequence[MapScore]) -> tuple[str, str]:
         if (score.table, score.variant) == ("untrained", "zeros") or score.table == "untrained_imagenet":
             untrained.setdefault((score.architecture, score.target), {})[score.seed] = score.spc or 0.0
     if any(key[1:] not in untrained for key in trained):
-        return NOT_TRIED, "not every network was read with random weights as well"
+        return NOT_TRIED, "some networks have no readout with random weights"
     learned = {f"{key[0]}, {key[2]}": _interval(_subtract(runs, untrained[key[1:]]).values())
                for key, runs in trained.items()}
     n_above = sum(effect.low > 0 for effect in learned.values())
@@ -561,11 +561,11 @@ def _untrained(scores: Sequence[MapScore]) -> tuple[str, str]:
 
 
 def _from_contentless_pixels(scores: Sequence[MapScore]) -> tuple[str, str]:
-    """SPC of PosENet on the pixels of black, white and noise images, each of the five maps, with its 95 % interval
+    """SPC of PosENet on the pixels of black, white and noise images, for each of the five maps, with its 95 % interval
     (Student's t) over seeds. An undefined SPC counts as 0. *Ruled out* when every interval lies below 0.18, the
-    smallest SPC of interest. The *rival explanation holds* when some interval lies above it. Else *undecided*. On black
-    and white images the control is exact: an unpadded readout makes a constant map of a constant image, whatever its
-    weights.
+    smallest SPC of interest. The *rival explanation holds* when some interval lies above it. Otherwise *undecided*. On
+    black and white images the control is exact: an unpadded readout maps a constant image to a constant map, whatever
+    its weights.
     """
     runs: dict[str, list[float]] = {}
     for score in scores:
@@ -578,15 +578,15 @@ def _from_contentless_pixels(scores: Sequence[MapScore]) -> tuple[str, str]:
     most, n = max(drawn, key=lambda name: drawn[name].mean), min(spc.n for spc in drawn.values())
     return rival(all(spc.high < SMALLEST_READOUT for spc in drawn.values()),
                  any(spc.low > SMALLEST_READOUT for spc in drawn.values()), n,
-                 f"most from pixels without content: {most} {_spc(drawn[most])}, n = {n}")
+                 f"highest on pixels without content: {most} {_spc(drawn[most])}, n = {n}")
 
 
 def _on_pixels(scores: Sequence[MapScore]) -> tuple[str, str]:
-    """Effect: SPC that the trained network gains on natural images from 1 to 3 layers and from 1×1 to 7×7, maps H, G
-    and HS, minus what the same readouts gain on pixels, seed by seed, with its 95 % interval (Student's t) over seeds;
-    only where the interval of the network's own gain lies above 0. *Ruled out* when every interval lies above 0. The
-    *rival explanation holds* when some interval lies below 0.01: there, pixels gain as much. Else *undecided*.
-    *Not tried here* when the network gains nowhere.
+    """Effect: the SPC that the trained network gains on natural images from 1 to 3 layers and from 1×1 to 7×7 kernels,
+    maps H, G and HS, minus what the same readouts gain on the pixels, seed by seed, with its 95 % interval
+    (Student's t) over seeds; only where the interval of the network's own gain lies above 0. *Ruled out* when every
+    interval lies above 0. The *rival explanation holds* when some interval lies below 0.01: there, the gain on the
+    pixels is as large. Otherwise *undecided*. *Not tried here* when the network gains on no map.
     """
     runs = _by_seed(scores)
     beyond, n = {}, []
@@ -600,15 +600,15 @@ def _on_pixels(scores: Sequence[MapScore]) -> tuple[str, str]:
             if gain.low > 0:
                 beyond[f"{words} {target}"] = _interval(_subtract(network, pixels).values())
     if not beyond:
-        return NOT_TRIED, f"the network gains on no map with its interval above 0, n = {min(n)}"
-    return _rival(beyond.values(), SMALLEST_SIZE, f"gained beyond pixels: {_list(beyond)}")
+        return NOT_TRIED, f"on no map does the interval of the network's gain lie above 0, n = {min(n)}"
+    return _rival(beyond.values(), SMALLEST_SIZE, f"gain beyond that on pixels: {_list(beyond)}")
 
 
 def _matched_channels(scores: Sequence[MapScore]) -> tuple[str, str]:
-    """Effect: SPC on natural images, maps H and G, from the last stage minus that from the first, the same small number
-    of channels of each, drawn anew for every seed, with its 95 % interval (Student's t) over seeds. *Ruled out* when
-    both intervals lie above 0. The *rival explanation holds* when an interval lies below 0.2, half of the paper's
-    smallest. Else *undecided*.
+    """Effect: SPC on natural images, maps H and G, from the last stage minus that from the first, with the same small
+    number of channels from each, drawn anew for every seed, with its 95 % interval (Student's t) over seeds.
+    *Ruled out* when both intervals lie above 0. The *rival explanation holds* when an interval lies below 0.2, half of
+    the paper's smallest. Otherwise *undecided*.
     """
     runs = _by_seed(scores)
     stages = sorted({variant for table, variant, _ in runs if table == "matched_channels"})
@@ -623,16 +623,16 @@ def _matched_channels(scores: Sequence[MapScore]) -> tuple[str, str]:
 def _never_padded(scores: Sequence[MapScore]) -> tuple[str, str]:
     """Effect: half the SPC on natural images, maps H, G and HS, of the small network trained with zeros minus the SPC
     of the same network trained without padding, seed by seed, with its 95 % interval (Student's t) over seeds.
-    *Ruled out* when every interval lies above 0: a network that never had padding, and is not broken, draws less than
-    half. The *rival explanation holds* when some interval lies below 0: it draws more than half. Else *undecided*.
-    *Not tried here* when the interval with zeros does not lie above 0 on every map.
+    *Ruled out* when every interval lies above 0: a network that never had padding, and so is not broken by its removal,
+    has less than half the SPC. The *rival explanation holds* when some interval lies below 0: it has more than half.
+    Otherwise *undecided*. *Not tried here* when the interval with zeros does not lie above 0 on every map.
     """
     runs = _by_seed(scores)
     zeros, none = ({target: runs["trained", mode, target] for target in THREE_MAPS} for mode in ("zeros", "none"))
     drawn, left = ({target: _interval(spc.values()) for target, spc in network.items()} for network in (zeros, none))
     n = min(spc.n for spc in drawn.values())
     if n >= 2 and not all(spc.low > 0 for spc in drawn.values()):
-        return NOT_TRIED, f"even with zero padding the network draws little: {_list(drawn)}, n = {n}"
+        return NOT_TRIED, f"even with zero padding the network has little SPC: {_list(drawn)}, n = {n}"
     half = {target: {seed: spc / 2 for seed, spc in zeros[target].items()} for target in THREE_MAPS}
     below_half = {target: _interval(_subtract(half[target], none[target]).values()) for target in THREE_MAPS}
     return _rival(below_half.values(), 0.0, (
@@ -641,19 +641,19 @@ def _never_padded(scores: Sequence[MapScore]) -> tuple[str, str]:
 
 
 def _before_the_task(scores: Sequence[MapScore]) -> tuple[str, str]:
-    """Effect: SPC on natural images, maps H, G and HS, of the network that labels pixels minus that of the same
+    """Effect: SPC on natural images, maps H, G and HS, of the network trained to label pixels minus that of the same
     architecture before any training, seed by seed, with its 95 % interval (Student's t) over seeds. *Ruled out* when
     every interval lies above 0. The *rival explanation holds* when some interval lies below 0.08, half of the paper's
-    smallest step between tasks: labelling pixels has taught it next to nothing there. Else *undecided*.
+    smallest step between tasks: there, training to label pixels has added next to nothing. Otherwise *undecided*.
     """
     gains = _gains(_by_seed(scores), ("6", "vgg/segmentation"), ("untrained", "zeros"), THREE_MAPS)
     return _rival(gains.values(), SMALLEST_TASK, f"segmentation minus untrained: {_list(gains)}")
 
 
 def _posenet_scratch(gains: Sequence[MiouGain]) -> tuple[str, str]:
-    """Effect: mean IoU on whole test pictures of a network trained from scratch with zero padding minus that without,
-    in points, seed by seed, with its 95 % interval (Student's t) over seeds. Smallest effect of interest: 5.4 points,
-    half of what the paper prints. *Reproduced* when the interval lies above 0 and the mean within 5.4 points of the
+    """Effect: mean IoU on whole test images of a network trained from scratch with zero padding minus that without, in
+    points, seed by seed, with its 95 % interval (Student's t) over seeds. Smallest effect of interest: 5.4 points, half
+    of what the paper prints. *Reproduced* when the interval lies above 0 and the mean is within 5.4 points of the
     paper's 10.8; *in direction* when only the first holds. Otherwise *contradicted* when the interval lies below 5.4
     points, and *inconclusive* when it does not.
     """
@@ -665,70 +665,72 @@ def _posenet_scratch(gains: Sequence[MiouGain]) -> tuple[str, str]:
 
 
 def _seen_and_reflected(gains: Sequence[MiouGain]) -> tuple[str, str]:
-    """Effects: mean IoU with zero padding minus that without, on the window that a map without padding covers, where
-    the network without it is also trained; and minus that with reflect padding, on whole pictures; in points, seed by
-    seed, with 95 % intervals (Student's t) over seeds. *Ruled out* when both intervals lie above 0. The
-    *rival explanation holds* when one lies below 5.4 points, half of the paper's loss. Else *undecided*.
+    """Effects: mean IoU with zero padding minus that without, on the window that a map without padding covers, which is
+    also where the network without padding is trained; and minus that with reflect padding, on whole images; in points,
+    seed by seed, with 95 % intervals (Student's t) over seeds. *Ruled out* when both intervals lie above 0. The
+    *rival explanation holds* when one lies below 5.4 points, half of the paper's loss. Otherwise *undecided*.
     """
     window, reflect = (next(gain for gain in gains if (gain.against, gain.scored_on) == compared)
                        for compared in (("none", "window"), ("reflect", "picture")))
     return _rival([window, reflect], SMALLEST_SCRATCH, (
-        f"zero padding minus none, on the window: {points(window)}; minus reflect, on the picture: {points(reflect)}"))
+        f"zero padding minus none, on the window: {points(window)}; minus reflect, on whole images: {points(reflect)}"))
 
 
 _PAGE = "02_posenet_readout"
 POSENET_READOUT = Claim(
     "posenet-readout", _PAGE,
-    "From the frozen features of a trained network one convolution draws a position map; from the image itself it "
-    "cannot.",
+    "From the frozen features of a trained network, one convolution can predict a position map; from the image itself "
+    "it cannot.",
     "ICLR 2020, Table 1", "SPC on H: 0.742 (VGG-16), 0.933 (ResNet-152), 0.012 (pixels)", _posenet_readout,
-    "the rival explanation that any network of this architecture draws it, trained or not: tried by the same networks "
-    "with random weights", _untrained, "02_table1", ("ICLR 2020, Table 1",), minimum=READOUT_MINIMUM)
+    "the rival explanation that any network of this architecture allows it, trained or not: tested with the same "
+    "networks with random weights", _untrained, "02_table1", ("ICLR 2020, Table 1",), minimum=READOUT_MINIMUM)
 POSENET_CONTENT = Claim(
     "posenet-content", _PAGE,
-    "The position map has nothing to do with what is in the image: it is drawn as well on black, white and noise "
+    "The position map does not depend on the content of the image: it is predicted as well on black, white and noise "
     "images as on natural ones.",
     "ICLR 2020, Table 1", "SPC of VGG-16 on H: 0.742 (natural), 0.751 (black), 0.873 (white), 0.591 (noise)",
     _posenet_content,
-    "the rival explanation that the readout draws the map by itself, whatever it is given: tried by the same readout "
-    "on the pixels of these images", _from_contentless_pixels, "02_table1", ("ICLR 2020, Table 1",),
+    "the rival explanation that the readout produces the map by itself, whatever its input: tested with the same "
+    "readout on the pixels of these images", _from_contentless_pixels, "02_table1", ("ICLR 2020, Table 1",),
     minimum=READOUT_MINIMUM, control_minimum={})   # untrained readouts draw nothing of such pixels either
 POSENET_SIZE = Claim(
-    "posenet-size", _PAGE, "A deeper readout, or one with larger kernels, draws the map better.",
+    "posenet-size", _PAGE, "A deeper readout, or one with larger kernels, predicts the map better.",
     "ICLR 2020, Table 2", "SPC on H: 0.742 → 0.830 with 3 layers, 0.542 → 0.828 from 1×1 to 7×7", _posenet_size,
-    "the rival explanation that a larger readout draws better from anything: tried by the same readouts on pixels",
+    "the rival explanation that a larger readout is better on any input: tested with the same readouts on the pixels",
     _on_pixels, "02_ladders", ("ICLR 2020, Table 2a", "ICLR 2020, Table 2b"), minimum=SIZE_MINIMUM,
-    fixed="after the CPU runs on file; the least number of training images after they had contradicted the claim")
+    fixed="after the CPU runs on file; the minimum number of training images after they had contradicted the claim")
 POSENET_DEPTH = Claim(
-    "posenet-depth", _PAGE, "Deeper stages of a network hold more position than shallow ones.",
+    "posenet-depth", _PAGE, "Deeper stages of a network encode more position information than shallow ones.",
     "ICLR 2020, Table 3", "SPC on H: 0.101 at the first stage, 0.657 at the fifth, 0.742 with all", _posenet_depth,
-    "the rival explanation that deeper stages only have more channels: tried by reading equally many of every stage",
+    "the rival explanation that deeper stages merely have more channels: tested by reading equally many from each",
     _matched_channels, "02_stages", ("ICLR 2020, Table 3",), minimum=READOUT_MINIMUM)
 POSENET_PADDING = Claim(
-    "posenet-padding", _PAGE, "Zero padding is where the position comes from.",
+    "posenet-padding", _PAGE, "Zero padding is the source of the position information.",
     "ICLR 2020, Table 4", "SPC on H: 0.742 → 0.381 without padding; pixels 0.012 → 0.397 with two pixels of it",
     _posenet_padding,
-    "the rival explanation that taking the padding away breaks the network: tried by a network trained without padding",
+    "the rival explanation that removing the padding breaks the network: tested with a network trained without padding",
     _never_padded, "02_untrained", ("ICLR 2020, Table 4", "ICLR 2020, Fig. 6"), minimum=READOUT_MINIMUM)
 POSENET_TASK = Claim(
     "posenet-task", _PAGE,
-    "Networks trained to label every pixel hold more position than those trained to name the image.",
+    "Networks trained to label every pixel encode more position information than those trained for classification.",
     "ICLR 2020, Table 6", "SPC on H: 0.742 (classification), 0.969 (saliency), 0.982 (segmentation)", _posenet_task,
-    "the rival explanation that the position was there before the task: tried by the same architecture, on the same "
-    "photographs, before any training", _before_the_task, "02_task", ("ICLR 2020, Table 6",), minimum=TASK_MINIMUM)
+    "the rival explanation that the position information was there before training: tested with the same architecture, "
+    "on the same photographs, before any training", _before_the_task, "02_task", ("ICLR 2020, Table 6",),
+    minimum=TASK_MINIMUM)
 POSENET_SCRATCH = Claim(
-    "posenet-scratch", _PAGE, "Trained from scratch without padding, a network labels pixels worse.",
+    "posenet-scratch", _PAGE, "Trained from scratch without padding, a network segments images worse.",
     "ICLR 2020, Table 5", "VOC 2012: mean IoU 23.1 → 12.3 % without padding; saliency, F on ECSSD: 0.78 → 0.36",
     _posenet_scratch,
-    "the rival explanation that what is lost is the size of the map, not position: tried by a network without padding "
-    "that is trained and scored only where it sees, and by reflect padding, which gives a map of the same size and "
-    "hardly marks the border", _seen_and_reflected, "02_scratch", ("ICLR 2020, Table 5",), minimum=SCRATCH_MINIMUM)
+    "the rival explanation that the smaller map causes the loss, not the missing position information: tested with a "
+    "network without padding that is trained and scored only on the window it covers, and with reflect padding, which "
+    "gives a map of the same size and hardly marks the border", _seen_and_reflected, "02_scratch",
+    ("ICLR 2020, Table 5",), minimum=SCRATCH_MINIMUM)
 
 CLAIMS = (POSENET_READOUT, POSENET_CONTENT, POSENET_SIZE, POSENET_DEPTH, POSENET_PADDING, POSENET_TASK,
           POSENET_SCRATCH)
 
 
-# What the tables of a run say of each claim.
+# The verdicts that the tables of a run lead to.
 
 NOTHING = Judged(NOT_TESTABLE, NOT_RUN_YET, NOT_TRIED, NOT_RUN_YET)   # without any run
 

@@ -64,7 +64,7 @@ class Margin(NamedTuple):
     compared         "chance": by how much the accuracy lies above chance.  "shuffled", "random": by how much that of
                      the shuffled head, or with random weights, lies below halfway from chance to the accuracy in order
     mean, low, high  mean and 95 % interval over n seeds
-    in_order, other  mean accuracies, in order and of what it is compared with, in percent
+    in_order, other  mean accuracies, in order and of the accuracy it is compared with, in percent
     """
     network: str
     grid: int
@@ -159,7 +159,8 @@ def _below_halfway(network: str, grid: int, in_order: pd.Series, compared: str, 
 
 
 def scale(plan: Plan, task: str, available: int) -> Scale:
-    """Return the fewest training steps and test images of the networks that are judged, and what is not the paper's.
+    """Return the fewest training steps and test images of the networks that are judged, and how they differ from the
+    paper's.
 
     task       a key of `PAPER_NETWORKS`
     available  number of test images that the image set has
@@ -209,12 +210,12 @@ def _in_words(c: EncoderConfig) -> str:
 
 def _location(rows: Sequence[Margin]) -> tuple[str, str]:
     """Location accuracy from the last stage in every grid that was run, of the paper's network or, where it was not
-    run, of those that stand in for it. Effects: by how much the head with channels in order lies above chance, and by
-    how much the one with channels shuffled lies below halfway between chance and that, so that the shuffle takes more
-    than half; in points, seed by seed, each with its 95 % interval (Student's t) over seeds. Smallest effects of
-    interest: 5 points above chance, and 0 below halfway. *Reproduced* when every interval lies above 0. Otherwise
-    *contradicted* when some interval of the first kind lies below 5 points or of the second kind below 0, and
-    *inconclusive* when none does.
+    run, of the networks that replace it. Effects: the accuracy of the head with channels in order minus chance; and how
+    far the head with channels shuffled lies below the point halfway between chance and that accuracy, which is positive
+    if the shuffle removes more than half; in points, seed by seed, each with its 95 % interval (Student's t) over
+    seeds. Smallest effects of interest: 5 points above chance, and 0 below halfway. *Reproduced* when every interval
+    lies above 0. Otherwise *contradicted* when some interval of the first kind lies below 5 points or of the second
+    kind below 0, and *inconclusive* when none does.
     """
     above, below = ([row for row in rows if row.compared == name] for name in ("chance", "shuffled"))
     if all(row.low > 0 for row in rows):
@@ -230,12 +231,12 @@ def _location(rows: Sequence[Margin]) -> tuple[str, str]:
 
 
 def _random_weights(rows: Sequence[Margin]) -> tuple[str, str]:
-    """Accuracies as above, channels in order. Effect: by how much that of random weights lies below halfway between
-    chance and that of the trained ones, in points, seed by seed, with its 95 % interval (Student's t) over seeds, in
-    every network and grid. *Ruled out* when every interval lies above 0: more than half is there only after training.
-    The *rival explanation holds* when some interval lies below 0: there random weights give more than half. Else
-    *undecided*; and so it is whenever a small network under circular padding, whose latents are the same in every cell,
-    is on average more than half a point off chance, because then the method is at fault.
+    """Accuracies as above, channels in order. Effect: how far the accuracy with random weights lies below the point
+    halfway between chance and that with trained weights, in points, seed by seed, with its 95 % interval (Student's t)
+    over seeds, in every network and grid. *Ruled out* when every interval lies above 0: more than half is there only
+    after training. The *rival explanation holds* when some interval lies below 0: there, random weights give more than
+    half. Otherwise *undecided*. Also *undecided* whenever a small network with circular padding, whose latents are the
+    same in every cell, is on average more than half a point off chance, because then the method is at fault.
     """
     random, circular = ([row for row in rows if row.compared == name] for name in ("random", "chance"))
     off_chance = max(abs(row.mean) for row in circular)
@@ -256,18 +257,19 @@ def _name(row: Margin) -> str:
 
 _PAGE, _SOURCE, _TABLES = "04_pretrained_decoding", "ICCV 2021, supplement S1", ("ICCV 2021, Fig. S1",)
 _CONTROL = (
-    "The rival explanation that architecture and padding tell the location, and not what was learned: tried by the "
-    "same networks with random weights, and the method by circular padding, under which there is nothing to tell")
+    "The rival explanation that architecture and padding encode the location, not the learned weights: tested with the "
+    "same networks with random weights; the method itself is tested with circular padding, under which no location is "
+    "encoded")
 
 PRETRAINED_LOCATION = Claim(
     "pretrained-location", _PAGE,
-    "From a frozen network trained for classification, the location of an image can be decoded from the averaged "
-    "channels, and not once the channels are shuffled.",
+    "In a frozen network trained for classification, the location of an image can be decoded from the averaged "
+    "channels, but not after the channels are shuffled.",
     _SOURCE, "", _location, _CONTROL, _random_weights, "04_by_stage", _TABLES, minimum=CLASSIFICATION_MINIMUM)
 SEGMENTATION_LOCATION = Claim(
     "segmentation-location", _PAGE,
-    "From a frozen network trained for segmentation, the location of an image can be decoded from the averaged "
-    "channels, and not once the channels are shuffled.",
+    "In a frozen network trained for segmentation, the location of an image can be decoded from the averaged "
+    "channels, but not after the channels are shuffled.",
     _SOURCE, "", _location, _CONTROL, _random_weights, "04_by_stage", _TABLES, minimum=SEGMENTATION_MINIMUM)
 
 CLAIMS = (PRETRAINED_LOCATION, SEGMENTATION_LOCATION)

@@ -138,7 +138,7 @@ def _sides(rows: Sequence[Specificity]) -> list[Specificity]:
 
 
 def _verdict(rows: Rows) -> str:
-    """`direction`, of a claim that is nothing but its direction, for the paper prints no number."""
+    """`direction`, for a claim of which only the direction is judged, because the paper prints no number."""
     verdict = direction(rows, SMALLEST)
     return REPRODUCED if verdict == IN_DIRECTION else verdict
 
@@ -161,33 +161,32 @@ def _at(rows: Rows, fraction: float) -> tuple[str, str]:
 
 
 def _channels_overall(rows: Sequence[Gap]) -> tuple[str, str]:
-    """Points of mean IoU that ablating the channels of highest flip response costs, minus what ablating as many random
-    ones costs on average, at 15 % of the channels, the 300 of 2,048 of the released code's folder; 95 % interval over
-    networks. The paper prints no number, so the claim is its direction. *Reproduced* when the interval lies above 0.
-    *Contradicted* when it does not and lies below 1 point, the smallest effect of interest. Else *inconclusive*. Other
-    fractions are shown, not judged.
+    """Points of mean IoU lost by ablating the channels of highest flip response, minus the mean loss from ablating as
+    many random ones, at 15 % of the channels, like the 300 of 2,048 that a folder name in the released code suggests;
+    95 % interval over networks. The paper prints no number, so only the direction is judged. *Reproduced* when the
+    interval lies above 0. *Contradicted* when it does not, and lies below 1 point, the smallest effect of interest.
+    Otherwise *inconclusive*. Other fractions are shown but not judged.
     """
     return _at(_select(rows, network="plain", kind="flip", against="random"), REGION_FRACTION)
 
 
 def _channels_periphery(rows: Sequence[Specificity]) -> tuple[str, str]:
-    """Points of mean IoU that ablating the channels of highest flip response costs beyond as many random ones in the
-    periphery, the outer quarters of the columns, minus the same in the centre, the two in the middle; at the largest
-    fraction that was ablated, where there is the most loss to share out; 95 % interval over networks. The paper prints
-    no number, so the claim is its direction. *Reproduced* when the interval lies above 0. *Contradicted* when it does
-    not and lies below 1 point, the smallest effect of interest. Else *inconclusive*. Other fractions are shown, not
-    judged.
+    """Points of mean IoU lost by ablating the channels of highest flip response beyond as many random ones in the
+    periphery (the outer quarters of the columns), minus the same in the centre (the two middle quarters); at the
+    largest fraction ablated, where the loss is largest; 95 % interval over networks. The paper prints no number, so
+    only the direction is judged. *Reproduced* when the interval lies above 0. *Contradicted* when it does not, and lies
+    below 1 point, the smallest effect of interest. Otherwise *inconclusive*. Other fractions are shown but not judged.
     """
     return _at(_select(rows, network="plain", kind="flip", region="periphery"), LARGEST)
 
 
 def _channels_region(rows: Sequence[Specificity]) -> tuple[str, str]:
     """Specificity: points of mean IoU that the left half loses minus those that the right half loses when the channels
-    ranked as left are ablated, minus the same for random sets of as many; and the mirror image of it for right; at 15 %
-    of the channels, the 300 of 2,048 of the released code's folder; 95 % interval over networks. The paper prints no
-    number, so the claim is its direction. *Reproduced* when the intervals lie above 0 for left and for right.
-    *Contradicted* when they do not and one of them lies below 1 point, the smallest effect of interest. Else
-    *inconclusive*.
+    ranked as left are ablated, minus the same for random sets of as many; and likewise for right, with the halves
+    exchanged; at 15 % of the channels, like the 300 of 2,048 that a folder name in the released code suggests; 95 %
+    interval over networks. The paper prints no number, so only the direction is judged. *Reproduced* when the intervals
+    lie above 0 for left and for right. *Contradicted* when they do not, and one of them lies below 1 point, the
+    smallest effect of interest. Otherwise *inconclusive*.
     """
     rows = _sides(_select(rows, network="plain", kind="signed"))
     numbers = "; ".join(f"{row.region}: {points(row)}" for row in rows)
@@ -200,8 +199,8 @@ def _channels_overall_controls(rows: Sequence[Gap]) -> tuple[str, str]:
     (95 % interval, Student's t with the pooled variance of both kinds of network). *Ruled out* when both intervals lie
     above 0. The *rival explanation holds* when there is a cost to explain (the rule's interval lies above 0) and one of
     the two explains it: RMS-matched sets cost as much, or networks with circular padding lose as much (the interval of
-    that difference does not lie above 0, and lies below 1 point). Else *undecided*. RMS-matched sets are drawn from
-    channels that are not flip-ranked, as far as there are enough. *Not tried here* when there is no network with
+    that difference does not lie above 0, and lies below 1 point). Otherwise *undecided*. RMS-matched sets are drawn
+    from channels that are not flip-ranked, where there are enough. *Not tried here* when there is no network with
     circular padding.
     """
     flip = _nearest(_select(rows, kind="flip"), REGION_FRACTION)
@@ -224,7 +223,7 @@ def _channels_periphery_controls(rows: Sequence[Specificity]) -> tuple[str, str]
     of mean IoU (95 % interval, Student's t with the pooled variance of both kinds of network). *Ruled out* when the
     interval lies above 0. The *rival explanation holds* when there is a difference to explain (the rule's interval lies
     above 0) and networks with circular padding have as large a one: the interval does not lie above 0, and lies below 1
-    point. Else *undecided*. *Not tried here* when there is no network with circular padding.
+    point. Otherwise *undecided*. *Not tried here* when there is no network with circular padding.
     """
     flip = _nearest(_select(rows, kind="flip", region="periphery"), LARGEST)
     beyond = _select(flip, network=BEYOND_CIRCULAR)
@@ -242,13 +241,14 @@ def _beside_circular(beyond: Gap | Specificity, circular: Rows) -> str:
 
 
 def _channels_region_controls(rows: Sequence[Specificity]) -> tuple[str, str]:
-    """Specificity, at the fraction of the rule above, where there has to be some: of the flip-ranked channels ablated
-    in one half only (95 % interval over networks), and of the signed lists of each network that never saw a mirrored
-    image, and so has a side to find (95 % interval of a bootstrap over test images; at least two networks). *Ruled out*
-    when all these intervals lie above 0, for left and for right. The *rival explanation holds* when they do not and one
-    of them lies below 1 point, the smallest effect of interest: then a side can be missed where there is one. Else
-    *undecided*. This bears on an effect that is missing; it does not separate position from whatever else tells the
-    halves apart. *Not tried here* when no network was trained without mirrored images.
+    """Specificity at the fraction of the rule above, in two cases where it must be present: for the flip-ranked
+    channels ablated in one half only (95 % interval over networks), and for the signed lists of each network trained
+    without mirrored images, in which the two sides do differ (95 % interval of a bootstrap over test images; at least
+    two networks). *Ruled out* when all these intervals lie above 0, for left and for right. The
+    *rival explanation holds* when they do not, and one of them lies below 1 point, the smallest effect of interest: the
+    method can then fail to detect a difference between the sides that exists. Otherwise *undecided*. This control
+    concerns a missing effect; it does not separate position from other differences between the halves. *Not tried here*
+    when no network was trained without mirrored images.
     """
     sides = sorted(_sides(rows), key=lambda row: row.region)
     local = _select(sides, network="plain", kind="only_there")
@@ -299,24 +299,26 @@ CHANNELS_OVERALL = Claim(
     "Removing the channels that change most when the image is mirrored harms segmentation more than removing as many "
     "at random.",
     "ICCV 2021, Sec. 4.2, Figs. 4 and 5", "", _channels_overall,
-    "the rival explanation: these channels are missed for something other than position; tried by RMS-matched random "
-    "sets of channels, which are as active and know nothing of mirrors, and by the same attack on networks with "
-    "circular padding, which cannot know the column", _channels_overall_controls, "06_removal",
+    "the rival explanation that removing these channels is harmful for reasons other than position: tested with "
+    "RMS-matched random sets, which are as active but chosen without mirroring, and with the same attack on networks "
+    "with circular padding, which cannot encode the column", _channels_overall_controls, "06_removal",
     ("ICCV 2021, Figs. 4 and 5",), MINIMUM, TRAINED)
 CHANNELS_PERIPHERY = Claim(
     "channels-periphery", "06_region_attack",
-    "When the channels that change most under mirroring are removed, the periphery of the image suffers more than the "
+    "Removing the channels that change most when the image is mirrored harms the periphery of the image more than the "
     "centre.",
     "ICCV 2021, Fig. 5 and slides", "", _channels_periphery,
-    "the rival explanation: what fills the periphery is harder to segment without these channels, whether or not they "
-    "know position; tried by the same attack on networks with circular padding, which cannot know the column",
+    "the rival explanation that the content of the periphery is harder to segment without these channels, whether or "
+    "not they encode position: tested with the same attack on networks with circular padding, which cannot encode the "
+    "column",
     _channels_periphery_controls, "06_periphery", ("ICCV 2021, Figs. 4 and 5",), PERIPHERY_MINIMUM, TRAINED)
 CHANNELS_REGION = Claim(
     "channels-region", "06_region_attack",
-    "Removing the channels ranked as left harms the left half of the image more than the right, and the reverse.",
+    "Removing the channels ranked as left harms the left half of the image more than the right half, and vice versa.",
     "ICCV 2021, Sec. 4.2 and supplement S3", "", _channels_region,
-    "the rival explanation of a missing effect: the measure or the ranking is blind to sides; tried by an ablation "
-    "that is truly local, and by training without mirrored images, which leaves a side to find",
+    "the rival explanation of a missing effect, that the measure or the ranking cannot detect sides: tested with an "
+    "ablation that is local by construction, and with networks trained without mirrored images, in which the sides do "
+    "differ",
     _channels_region_controls, "06_regions", ("ICCV 2021, Figs. S3 and S4",), MINIMUM, TRAINED)
 
 CLAIMS = (CHANNELS_OVERALL, CHANNELS_PERIPHERY, CHANNELS_REGION)
