@@ -266,7 +266,6 @@ records.require(reference or runs, "a network trained by each method")
 sources = {"Reference runs": reference} if reference else {}
 if not workspace.is_reference:
     sources["This run"] = runs
-DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 
 
 def datasets_of(runs):
@@ -274,7 +273,7 @@ def datasets_of(runs):
 
 
 def title(name, runs):
-    listed = ", ".join(DATASETS.get(dataset, dataset) for dataset in datasets_of(runs))
+    listed = ", ".join(map(style.label, datasets_of(runs)))
     return (f"{name}: {listed}, width {runs[0].config['width']}, {records.origin(runs)}, "
             f"n = {len({run.seed for run in runs})}")
 
@@ -286,7 +285,7 @@ def what(runs):
     if recipe["epoch_steps"]:
         length = f"{recipe['epochs'] * recipe['epoch_steps']:,} steps"
     tested = f"{c['test_images']:,}" if c["test_images"] else "all"
-    listed = ", ".join(DATASETS.get(dataset, dataset) for dataset in datasets_of(runs))
+    listed = ", ".join(map(style.label, datasets_of(runs)))
     return (f"{listed}, ResNet-18 of width {c['width']}, {length} of {recipe['batch_size']} "
             f"images, {tested} test images, {records.origin(runs)}, "
             f"n = {len({run.seed for run in runs})}")
@@ -375,7 +374,7 @@ def panels(methods, name, caption, alt, *, first_only=False):
                                         colours=colours)
             ax.set(xlabel=f"{augshift_claims.measure_name(measure)} (%)", xlim=(-2, 103))
         only = first_only or len(datasets_of(sources[source])) == 1
-        heading = f"{source}: {DATASETS.get(dataset, dataset)}"
+        heading = f"{source}: {style.label(dataset)}"
         pair[0].set_title(title(source, sources[source]) if only else heading, loc="left",
                           fontsize="medium")
         drawn.append(scores.assign(runs=source))
@@ -432,7 +431,7 @@ def beside(frames, on):
     base, *other = [frame.assign(kind=np.where(frame["main"], "consistency", "top-1"))
                     for frame in (base, *other)]
     first_sets = [datasets_of(found)[0] for found in sources.values()]
-    of_set = {"data set": base["dataset"].replace(DATASETS)}
+    of_set = {"data set": base["dataset"].map(style.label)}
     shown = pd.DataFrame({
         **(of_set if base["dataset"].nunique() > 1 else {}),
         **{key: base[key] for key in on},

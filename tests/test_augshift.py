@@ -545,7 +545,7 @@ def imagenet_gains(half: float = 0.1, n: int = 3, at_scale: bool = True, **means
 def test_the_rule_of_table_2_on_imagenet(means, half, verdict):
     judged, evidence = AUGSHIFT_IMAGENET.judge(imagenet_gains(half, **means))
     assert judged == verdict
-    assert "AugShift over the baseline: imagenet, top-1: +9.0 points" in evidence and "black" not in evidence
+    assert "AugShift over the baseline: ImageNet, top-1: +9.0 points" in evidence and "black" not in evidence
 
 
 IN_FULL = paper.Scale(LEARNED | LEARNED_ON_IMAGENET)
@@ -570,7 +570,7 @@ def test_a_single_seed_is_near_the_paper_only_at_its_scale(claim):
     (AUGSHIFT_CONSISTENCY, (CONS8, 9.0, None), paper.SINGLE_SEED),
     (AUGSHIFT_CONSISTENCY, ("cifar10/augshift/baseline/cons8", 1.0, None), paper.SINGLE_SEED),   # within 5 of 4.0
     (AUGSHIFT_ACCURACY, (TOP1, -2.1, None), paper.SINGLE_SEED),
-    (AUGSHIFT_ACCURACY, (LONGER, 9.0, None), "twice the training adds +9.0 points to the baseline (cifar10)"),
+    (AUGSHIFT_ACCURACY, (LONGER, 9.0, None), "twice the training adds +9.0 points to the baseline (CIFAR-10)"),
     (AUGSHIFT_BLURPOOL, (BLUR8, 1.0, NAN), paper.SINGLE_SEED),
     (AUGSHIFT_SHIFTS, (CONS8, 15.0, None), paper.SINGLE_SEED),   # without printed numbers
 ])
@@ -581,14 +581,14 @@ def test_a_single_seed_far_from_the_paper_is_not_judged(claim, change, evidence)
 
 def test_the_gain_of_two_crops_alone_is_reported_beside_that_of_augshift():
     _, evidence = AUGSHIFT_CONSISTENCY.judge(gains(("cifar10/two_crops/baseline/cons8", 2.5, None)))
-    assert evidence == ("cifar10, Cons.8: +4.0 points [+3.5, +4.5]; cifar100, Cons.8: +15.5 points [+15.0, +16.0], "
-                        "n = 3; two crops alone, cifar10: +2.5 points [+2.0, +3.0]; two crops alone, "
-                        "cifar100: +1.0 points [+0.5, +1.5]")
+    assert evidence == ("CIFAR-10, Cons.8: +4.0 points [+3.5, +4.5]; CIFAR-100, Cons.8: +15.5 points [+15.0, +16.0], "
+                        "n = 3; two crops alone, CIFAR-10: +2.5 points [+2.0, +3.0]; two crops alone, "
+                        "CIFAR-100: +1.0 points [+0.5, +1.5]")
 
 
 def test_the_least_certain_shift_is_reported():
     _, evidence = AUGSHIFT_SHIFTS.judge(gains((CONS16, -3.0, None)))
-    assert evidence == "least certain of 4 gains: cifar10, Cons.16: -3.0 points [-3.5, -2.5], n = 3"
+    assert evidence == "least certain of 4 gains: CIFAR-10, Cons.16: -3.0 points [-3.5, -2.5], n = 3"
 
 
 def control_gains(n: int = 3, **means: float) -> list[Gain]:
@@ -671,7 +671,7 @@ def test_the_black_border_is_a_rival_of_both_together(leads, outcome):
 ])
 def test_the_rule_of_both_together(changes, half, verdict):
     judged, evidence = AUGSHIFT_WITH_BLURPOOL.judge(gains(*changes, half=half))
-    assert judged == verdict and "AugShift alone (cifar10): +" in evidence and "n = 3" in evidence
+    assert judged == verdict and "AugShift alone (CIFAR-10): +" in evidence and "n = 3" in evidence
 
 
 @pytest.mark.parametrize("black, outcome", [
@@ -700,7 +700,7 @@ def test_the_scale_of_a_run_is_that_of_its_smallest_network(data):
 
     ours, of_shifts = of("paper", "cifar10")   # its size, although other images are in its place
     assert ours == paper.Scale({"steps": 78_200, "width": 64, "images": 10_000}, "")
-    assert of_shifts == paper.Scale(ours.sizes, "cifar10 for ImageNet, ResNet-18 of width 64 for ResNet-50")
+    assert of_shifts == paper.Scale(ours.sizes, "CIFAR-10 for ImageNet, ResNet-18 of width 64 for ResNet-50")
     ours, of_shifts = of("quick", "digits")
     assert ours == paper.Scale({"steps": 48, "width": 4, "images": 80},
                                "digits for CIFAR, width 4 for 64, 48 steps for 78,200")

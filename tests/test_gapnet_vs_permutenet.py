@@ -387,11 +387,12 @@ def test_the_default_book_trains_less_on_digits_than_on_other_sets():
 
 
 def test_the_committed_records_have_every_run_of_the_plan():
-    """On a CPU, in the quick profile: revision 1 has since been raised to 2."""
+    """On a CPU, in the quick profile: revision 1 has since been raised to 2, with which some were repeated."""
     recorded = records.load(PROJECT / "records" / "cpu" / "gapnet_vs_permutenet.jsonl")
     data, = {record.config["data"] for record in recorded}
     planned = experiment.plan("quick", "cifar10", data, grids=[3], backbones=["resnet18"]).all()
-    assert {record.digest for record in recorded} >= {digest(replace(c, revision=1)) for c in planned}
+    digests = {record.digest for record in recorded}
+    assert all({digest(c), digest(replace(c, revision=1))} & digests for c in planned)
 
 
 @pytest.mark.parametrize("profile, dataset, sizes, substitutes, judged", [

@@ -53,7 +53,7 @@ def margins(compared: str, low: float, high: float) -> list[Margin]:
 def test_the_judge(claim, above_chance, below_halfway, verdict):
     result, evidence = claim.judge(margins("chance", *above_chance) + margins("shuffled", *below_halfway))
     assert result == verdict
-    assert "small, photos, 5×5: 90.0 %" in evidence and evidence.endswith("n = 3")
+    assert "small, photographs, 5×5: 90.0 %" in evidence and evidence.endswith("n = 3")
 
 
 @pytest.mark.parametrize("below_halfway, off_chance, outcome", [
@@ -68,7 +68,7 @@ def test_the_control_tells_learning_from_architecture(below_halfway, off_chance,
     rows = [*margins("random", *below_halfway), circular]
     result, evidence = PRETRAINED_LOCATION.judge_control(rows)
     assert result == outcome
-    assert "small, photos, 5×5: trained 90.0 %, random 20.0 %), n = 3" in evidence
+    assert "small, photographs, 5×5: trained 90.0 %, random 20.0 %), n = 3" in evidence
     assert PRETRAINED_LOCATION.judge_control([row._replace(n=1) for row in rows])[0] == paper.UNDECIDED
 
 
@@ -131,7 +131,7 @@ def with_imagenet(plan: experiment.Plan, *nets: str) -> experiment.Plan:
 
 
 @pytest.mark.parametrize("nets, judged, substitutes", [
-    ((), ["small/photos"], "a VGG of width 8 trained for 30 steps on photos for an ImageNet ResNet-18"),
+    ((), ["small/photos"], "a VGG of width 8 trained for 30 steps on photographs for an ImageNet ResNet-18"),
     (("vgg16", "resnet34"), ["vgg16/imagenet", "resnet34/imagenet"],
      "an ImageNet vgg16 and an ImageNet resnet34 for an ImageNet ResNet-18"),
     (("vgg16", "resnet18"), ["resnet18/imagenet"], ""),
@@ -158,7 +158,7 @@ def test_steps_are_those_of_the_network_if_its_heads_have_learned(plan):
 def test_the_segmentation_network_is_always_a_substitute(plan):
     digits = plan._replace(configs=[replace(c, dataset="digits") for c in plan.configs])
     assert scale_of(digits, "segmentation", available=100).substitutes == (
-        "a VGG of width 8 trained for 30 steps on digits_on_photos for a ResNet-18 trained for segmentation on PASCAL "
+        "a VGG of width 8 trained for 30 steps on digits on photographs for a ResNet-18 trained for segmentation on PASCAL "
         "VOC 2012, digits for CIFAR-10")
 
 

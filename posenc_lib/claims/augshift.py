@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from posenc_lib.base.names import label
 from posenc_lib.claims.claim import (
     IN_DIRECTION,
     NEAR,
@@ -148,7 +149,7 @@ def _sizes(runs: Sequence[Record], data: Mapping[str, Splits]) -> dict[str, int]
 
 
 def _others(runs: Sequence[Record], names: Sequence[str] | Mapping) -> str:
-    return ", ".join(dict.fromkeys(run.config["dataset"] for run in runs if run.config["dataset"] not in names))
+    return ", ".join(dict.fromkeys(label(run.config["dataset"]) for run in runs if run.config["dataset"] not in names))
 
 
 def _joined(substitutes: Mapping[str, bool]) -> str:
@@ -252,8 +253,8 @@ def _near(rows: Sequence[Gain], smallest: float, tolerance: float) -> tuple[str,
     """The verdict on the same of a single seed."""
     if not all(row.at_scale for row in rows) or not _is_as_printed(rows, smallest, tolerance):
         return NOT_TESTABLE, SINGLE_SEED
-    listed = "; ".join(f"{row.dataset}, {measure_name(row.measure)}: {row.mean:+.1f} points, paper {row.paper:+.1f}"
-                       for row in rows)
+    listed = "; ".join(f"{label(row.dataset)}, {measure_name(row.measure)}: {row.mean:+.1f} points, paper "
+                       f"{row.paper:+.1f}" for row in rows)
     return NEAR, f"{listed}, n = 1"
 
 
@@ -268,8 +269,8 @@ def _judge_consistency(gains: Sequence[Gain]) -> tuple[str, str]:
     """
     rows = _select(_main(gains), "augshift", "baseline")
     crops_alone = _select(_main(gains), "two_crops", "baseline")
-    evidence = _evidence(rows) + "".join(f"; two crops alone, {row.dataset}: {points(row)}" for row in crops_alone)
-    return _above(rows, SMALLEST_GAIN, TOLERANCE), evidence
+    alone = "".join(f"; two crops alone, {label(row.dataset)}: {points(row)}" for row in crops_alone)
+    return _above(rows, SMALLEST_GAIN, TOLERANCE), _evidence(rows) + alone
 
 
 def _judge_consistency_of_one(gains: Sequence[Gain]) -> tuple[str, str]:
@@ -305,7 +306,7 @@ def _judge_accuracy_of_one(gains: Sequence[Gain]) -> tuple[str, str]:
 def _still_learning(gains: Sequence[Gain]) -> str:
     """Say how much accuracy the baseline gains from training for twice as long; "" if that is negligible."""
     added = _select(_top1(gains), "baseline_long", "baseline")
-    return "; ".join(f"twice the training adds {row.mean:+.1f} points to the baseline ({row.dataset})"
+    return "; ".join(f"twice the training adds {row.mean:+.1f} points to the baseline ({label(row.dataset)})"
                      for row in added if row.mean > NEGLIGIBLE_LOSS)
 
 
@@ -442,8 +443,7 @@ def _judge_together(gains: Sequence[Gain]) -> tuple[str, str]:
 
 def _over_each(rows: Sequence[Gain]) -> str:
     """The gains of `rows` by the method they are over."""
-    listed = "; ".join(f"{'AugShift' if row.against == 'augshift' else 'BlurPool'} alone ({row.dataset}): {points(row)}"
-                       for row in rows)
+    listed = "; ".join(f"{label(row.against)} alone ({label(row.dataset)}): {points(row)}" for row in rows)
     return f"{listed}, n = {min(row.n for row in rows)}"
 
 
@@ -477,12 +477,12 @@ def _control_imagenet(gains: Sequence[Gain]) -> tuple[str, str]:
 
 def _evidence(rows: Sequence[Gain], among: Sequence[Gain] = ()) -> str:
     """The gains of `rows`, and the smallest n of them (or of the larger set they were chosen from)."""
-    listed = "; ".join(f"{row.dataset}, {measure_name(row.measure)}: {points(row)}" for row in rows)
+    listed = "; ".join(f"{label(row.dataset)}, {measure_name(row.measure)}: {points(row)}" for row in rows)
     return f"{listed}, n = {min(row.n for row in among or rows)}"
 
 
 def _describe(gain: Gain) -> str:
-    return f"{points(gain)}, n = {gain.n} ({gain.dataset}, {measure_name(gain.measure)})"
+    return f"{points(gain)}, n = {gain.n} ({label(gain.dataset)}, {measure_name(gain.measure)})"
 
 
 def measure_name(measure: str) -> str:

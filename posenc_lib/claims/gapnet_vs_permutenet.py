@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from posenc_lib.base.names import label
 from posenc_lib.claims.claim import (
     IN_DIRECTION,
     INCONCLUSIVE,
@@ -178,7 +179,7 @@ def _substitutes(runs: pd.DataFrame, sizes: pd.DataFrame) -> list[list[str]]:
         width, steps, images = experiment.own_width(run["backbone"]), size["steps"], run["recipe.batch_size"]
         fewer = steps * images < PAPER_STEPS * batch
         words.append([text for text, needed in {
-            f"{run['dataset']} for CIFAR-10": run["dataset"] != "cifar10",
+            f"{label(run['dataset'])} for CIFAR-10": run["dataset"] != "cifar10",
             f"width {size['width']} for {width}": size["width"] != width,
             f"{steps:,} steps of {images} images for {PAPER_STEPS:,} of {batch}": fewer}.items() if needed])
     return words

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from posenc_lib.base.names import label
 from posenc_lib.claims.claim import CONTRADICTED, INCONCLUSIVE, REPRODUCED, Claim, Judged, Scale, points, rival
 from posenc_lib.experiments.encoders import EncoderConfig
 from posenc_lib.experiments.pretrained_decoding import Plan, n_images
@@ -16,8 +17,6 @@ from posenc_lib.run.records import summarise
 
 PAPER_NETWORKS = {"classification": "an ImageNet ResNet-18",
                   "segmentation": "a ResNet-18 trained for segmentation on PASCAL VOC 2012"}
-NAMES = {"resnet18": "ResNet-18", "squeezenet1_1": "SqueezeNet 1.1", "mobilenetv2_100": "MobileNetV2",
-         "imagenet": "ImageNet", "camvid": "CamVid"}   # in evidence; other parts of a key print as they are
 STAGE = ["network", "grid", "layer", "head"]   # what identifies an accuracy of page 04
 
 # Location accuracy above chance, in points; the paper prints none.  In the CPU runs, the 95 % interval over three seeds
@@ -174,7 +173,7 @@ def scale(plan: Plan, task: str, available: int) -> Scale:
     steps = min(networks) if networks and heads >= HEAD_STEPS else min([heads, *networks])
     images = min(available, *(n_images(c)[1] for c in configs))
     used = " and ".join(_in_words(c) for c in judged)
-    differences = {used: PAPER_NETWORKS[task], configs[0].dataset.replace("cifar10", "CIFAR-10"): "CIFAR-10"}
+    differences = {used: PAPER_NETWORKS[task], label(configs[0].dataset): "CIFAR-10"}
     return Scale({"steps": steps, "images": images},
                  ", ".join(f"{ours} for {papers}" for ours, papers in differences.items() if ours != papers))
 
@@ -204,8 +203,8 @@ def _steps(recipe: Recipe) -> int:
 
 def _in_words(c: EncoderConfig) -> str:
     if c.source == "imagenet":
-        return f"an ImageNet {NAMES.get(c.net, c.net)}"
-    return f"a VGG of width {c.width} trained for {_steps(c.recipe):,} steps on {NAMES.get(c.source, c.source)}"
+        return f"an ImageNet {label(c.net)}"
+    return f"a VGG of width {c.width} trained for {_steps(c.recipe):,} steps on {label(c.source)}"
 
 
 def _location(rows: Sequence[Margin]) -> tuple[str, str]:
@@ -251,7 +250,7 @@ def _random_weights(rows: Sequence[Margin]) -> tuple[str, str]:
 
 
 def _name(row: Margin) -> str:
-    network = ", ".join(NAMES.get(part, part) for part in row.network.split("/"))
+    network = label(row.network)
     return f"{network}, {row.grid}×{row.grid}"
 
 

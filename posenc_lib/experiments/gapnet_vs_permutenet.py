@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from posenc_lib.base.checks import check_choice
 from posenc_lib.base.draws import Draws, drawing
+from posenc_lib.base.names import label
 from posenc_lib.base.shapes import Images, Labels, Latents
 from posenc_lib.data.imageset import ImageSet, Splits
 from posenc_lib.measure import canvas, metrics
@@ -80,7 +81,6 @@ PLACEMENT = {
                       "recipe": Recipe(epochs=2, epoch_steps=100, batch_size=24, learning_rate=2e-3)}},
     "paper": {"any": {}},
 }
-NAMES = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 PADDING_ORDER = ("zeros", "circular", "reflect", "replicate")   # the most informative runs first
 
 
@@ -362,7 +362,7 @@ def describe(runs: Sequence[Record], splits: Splits) -> str:
     size = sizes(table, splits)
     n = table.groupby(CELL, dropna=False).size()
     width, steps = (_range(size[name]) for name in ("width", "steps"))
-    return (f"{', '.join(table['dataset'].map(NAMES.get).fillna(table['dataset']).unique())}, width {width}, {steps} "
+    return (f"{', '.join(table['dataset'].map(label).unique())}, width {width}, {steps} "
             f"steps, {origin(runs)}, n = {_range(n)}")
 
 
