@@ -158,8 +158,8 @@ def test_steps_are_those_of_the_network_if_its_heads_have_learned(plan):
 def test_the_segmentation_network_is_always_a_substitute(plan):
     digits = plan._replace(configs=[replace(c, dataset="digits") for c in plan.configs])
     assert scale_of(digits, "segmentation", available=100).substitutes == (
-        "a VGG of width 8 trained for 30 steps on digits on photographs for a ResNet-18 trained for segmentation on PASCAL "
-        "VOC 2012, digits for CIFAR-10")
+        "a VGG of width 8 trained for 30 steps on digits on photographs for a ResNet-18 trained for segmentation on "
+        "PASCAL VOC 2012, digits for CIFAR-10")
 
 
 def test_the_committed_records_have_the_keys_of_the_heads_and_todays_digests(plan):
