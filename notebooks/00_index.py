@@ -9,10 +9,9 @@
 # %% [markdown]
 # # Where is it? Position information in convolutional networks
 #
-# A convolution does the same thing everywhere, so a convolutional network should not know where anything is. It does.
-# This book reproduces the experiments of two papers on the subject
-# ([Islam et al., 2020](../book/bibliography.md#islam2020how); [Islam et al., 2021](../book/bibliography.md#islam2021global))
-# and tests each claim against what could overturn it.
+# A convolution applies the same kernel everywhere, so a convolutional network should not know where anything is. Yet it does. This book reproduces
+# the experiments of two papers on the subject ([Islam et al., 2020](../book/bibliography.md#islam2020how);
+# [Islam et al., 2021](../book/bibliography.md#islam2021global)) and tests each claim against the most plausible rival explanation.
 
 # %% Parameters tags=["parameters", "remove-input"]
 profile = "quick"     # smoke | quick | paper
@@ -53,17 +52,17 @@ above, below = fig.subfigures(2, 1, height_ratios=(1, 1.5))
 figures.schematic(above.subplots())
 left, right = below.subplots(1, 2)
 figures.accuracy_by_size(placed, left, two_places.smallest_hopeless_size(3))
-left.set(title="Is the picture top left or bottom right?", xlabel="side of the canvas (pixels)",
+left.set(title="Is the image top left or bottom right?", xlabel="side of the canvas (pixels)",
          ylabel="accuracy (%)")
 left.legend(fontsize="small", loc="center right")
 figures.seeds_by_group(heads, right, chance=100 / 9)
-right.set(title="In which of nine places is the picture?", ylabel="accuracy (%)", ylim=(0, 104))
-page.show(fig, "00_answer", f"""Padding lets a network tell places apart, and averaging keeps the
-    difference in the order of the channels. Left: two places, by the size of the canvas; shaded,
-    where the picture is too far from the border (digits, CPU, n = {placed["seed"].nunique()}).
-    Right: nine places after global average pooling (CIFAR-10, ResNet-18; zero padding at the
-    paper's scale, n = {at_scale["seed"].nunique()}; circular padding at width 8, n =
-    {len(circular)}); a dot for each network. Dotted: chance.""",
+right.set(title="In which of nine places is the image?", ylabel="accuracy (%)", ylim=(0, 104))
+page.show(fig, "00_answer", f"""Padding lets a network distinguish places, and after averaging the
+    difference remains in the order of the channels. Left: two places, by the size of the canvas;
+    shaded, where the image is too far from the border (digits, CPU, n =
+    {placed["seed"].nunique()}). Right: nine places after global average pooling (CIFAR-10,
+    ResNet-18; zero padding at the paper's scale, n = {at_scale["seed"].nunique()}; circular padding
+    at width 8, n = {len(circular)}); one dot per network. Dotted: chance.""",
           "A schematic from padding to feature map to averages to head; accuracy for two places "
           "by size and padding; "
           "accuracy for nine places with channels in order, shuffled, and under circular padding.",
@@ -75,15 +74,15 @@ assert at_scale.loc[at_scale["head"] == "permutenet", "accuracy"].max() < 80
 assert abs(circular["accuracy"] - 100 / 9).max() < 0.1
 
 # %% [markdown]
-# ## What came out
+# ## Results
 #
-# * **Padding gives position away.** A network whose units see both the picture and the border can say where the picture is; under circular
-#   padding, which has no border, it is at chance, exactly.
-# * **Averaging over space keeps it.** Position is then in *how much* each channel responds, and in the order of the channels: a network of the
-#   paper's size finds the cell without an error, and with its channels shuffled it still recognises six or seven of nine cells.
-# * **What is not settled** is what training adds, and whether networks need it. Networks with random weights give away location as well as trained ones.
-#   In fifteen small segmenters, removing the channels that respond most to mirroring, which the paper takes for those that encode position,
-#   costs no more than removing random ones.
+# * **Padding provides position information.** A network whose units see both the image and the border can predict where the image is; with circular
+#   padding, which has no border, it is exactly at chance.
+# * **Averaging over space preserves it.** Position is then encoded in *how strongly* each channel responds, and in the order of the channels: a
+#   network of the paper's size predicts the cell without error, and with its channels shuffled it still recognises six or seven of nine cells.
+# * **Open questions** are what training adds, and whether networks need position. Location can be decoded from networks with random weights as well
+#   as from trained ones. In fifteen small segmentation networks, removing the channels that respond most to mirroring, which the paper takes as those
+#   that encode position, costs no more than removing random ones.
 
 # %% [markdown]
 # ## The pages
@@ -103,9 +102,9 @@ page.cards(sorted(Path().glob("0[1-9]_*.py")), built)
 # %% [markdown]
 # ## The claims and their verdicts
 #
-# One row for each claim of the papers. The verdict rests on the committed reference runs: the papers' scale where there is such a run, otherwise
-# the largest run on a CPU. Beside it stands what became of the most plausible rival explanation. The rules, the numbers and the runs
-# are in the [appendix](99_rules.ipynb).
+# One row for each claim of the papers. The verdict rests on the committed reference runs: at the papers' scale where there is such a run, otherwise
+# the largest run on a CPU. The last column has the outcome for the most plausible rival explanation. The rules, the numbers and the runs are in the
+# [appendix](99_rules.ipynb).
 
 # %% tags=["remove-input"]
 statements = {f"{c.page[:2]} {c.id}": c for c in claims.CLAIMS}
@@ -124,10 +123,10 @@ page.table(
 # %% [markdown]
 # ## Read, run, extend
 #
-# * **Read.** Each page opens with its answer, shows the idea on numbers that you can check with a pencil, builds the tool in a few lines before it
-#   imports it, and then shows the experiment, the controls and the comparison with the paper. Solutions to the exercises open on a click. Terms are
-#   in the [glossary](../book/glossary.md), sources in the [bibliography](../book/bibliography.md).
-# * **Run.** `./run_all.sh` runs every page on images that come with the packages, in some ten minutes on two cores, and builds this book.
-#   `./run_all.sh --profile paper` has the papers' models and schedules, for a GPU. `README.md` has all options.
-# * **Intervals** are 95 %, and each caption says over what: seeds, images or draws.
+# * **Read.** Each page begins with its answer, explains the idea with numbers that you can check by hand, builds the tool in a few lines before
+#   importing it, and then presents the experiment, the controls and the comparison with the paper. Solutions to the exercises open on a click. Terms
+#   are in the [glossary](../book/glossary.md), sources in the [bibliography](../book/bibliography.md).
+# * **Run.** `./run_all.sh` runs every page on images that come with the packages, in about ten minutes on two cores, and builds this book.
+#   `./run_all.sh --profile paper` runs the papers' models and schedules on a GPU. `README.md` lists all options.
+# * **Intervals** are 95 % intervals, and each caption states over what: seeds, images or draws.
 # * **Cite** the papers, and this book by `CITATION.cff`. The code is under the MIT licence.

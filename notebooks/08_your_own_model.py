@@ -11,13 +11,13 @@
 #
 # > **In short**
 # >
-# > Bring a network of your own. Which of its layers encode location, in which channels, what depends on them, and which
-# > layer does the position come from?
+# > You have a network of your own. Which of its layers encode location, in which channels, how much does its output
+# > depend on them, and through which layer does position enter?
 # >
-# > **Four functions and one command answer this for any network that takes square images.** Tried on fourteen networks
-# > with random weights, they find five that encode no location at all: their accuracy is exactly chance. Circular
-# > padding is not enough for that. A ResNet-18 whose convolutions all pad circularly still encodes it, because its
-# > max-pool responds to the border. Without the max-pool it does not.
+# > **Four functions and one command answer this for any network that takes square images.** Applied to fourteen
+# > networks with random weights, they find five that encode no location at all: their accuracy is exactly chance.
+# > Circular padding is not enough for that. A ResNet-18 with circular padding in all convolutions still encodes
+# > location, because its max-pool responds to the border. Without the max-pool it does not.
 # >
 # > ![Location accuracy of fourteen networks with random weights, sorted](../figures/paper/08_architectures.png)
 # >
@@ -59,21 +59,21 @@ print(page.provenance(workspace, splits))
 # %% [markdown]
 # ## What this page is for
 #
-# The other pages test the claims of two papers. This one turns their methods into four questions about a network of
-# your own: [probe](../book/glossary.md#probe), how well location can be decoded from each layer; `rank`, from which
-# channels; `attack`, what the network loses without them; `padding_report`, which layers respond to the border. There
-# is no claim of the papers to judge here, and no code of theirs that does this. They are functions of
-# `posenc_lib.probe`, and one command:
+# The other pages test the claims of two papers. This one turns their methods into four functions for a network of your
+# own: [probe](../book/glossary.md#probe) measures how well location can be decoded from each layer; `rank`, which
+# channels encode it; `attack`, what the network loses without them; `padding_report`, which layers respond to the
+# border. This page judges no claim of the papers, and the authors' code has no counterpart to it. The functions are in
+# `posenc_lib.probe`, and there is one command:
 #
 # ```bash
 # python -m posenc_lib probe --model timm:resnet18 --weights resnet18.safetensors --images ~/photos
 # python -m posenc_lib probe --model my_network.py:build --layer stage4
 # ```
 #
-# ## By hand: a layer that pads without saying so
+# ## By hand: a max-pool pads too
 #
-# Take a max-pool of width three, with a stride of one and a padding of one, on a row of four numbers. Beyond the border
-# it reads *minus infinity*, which is never the maximum.
+# Take a max-pool of width three, with stride one and padding one, on a row of four numbers. Beyond the border it reads
+# *minus infinity*, which is never the maximum.
 #
 # > **A guess to make**
 # >
@@ -90,14 +90,14 @@ def pools(row):
 
 for row in ([5, 5, 5, 5], [1, 2, 3, 4], [4, 1, 1, 1]):
     beyond, around = pools(row)
-    print(row, f"padded by minus infinity: {beyond}   around the edge: {around}")
+    print(row, f"padded with minus infinity: {beyond}   circular: {around}")
 
 # %% [markdown]
-# A constant passes unchanged, so the test of page 01 does not detect it. But where the maximum lies at one end of the
-# row, it should have reached the other end, and does not. What detects it is a *circular shift*: shift the image
-# circularly by a multiple of the stride. If no layer responds to the border, the feature map is shifted too, and the
-# [pooled latent](../book/glossary.md#pooled-latent) is the same. By how much the latent changes instead, relative to
-# its norm, is the [shift sensitivity](../book/glossary.md#shift-sensitivity) of a layer.
+# A constant row is unchanged, so the test of page 01 does not detect this padding. But a maximum at one end of the row
+# should also appear at the other end, and does not. A *circular shift* detects it: shift the image circularly by a
+# multiple of the stride. If no layer responds to the border, the feature map is shifted too, and the
+# [pooled latent](../book/glossary.md#pooled-latent) is the same. The relative change of the latent is the
+# [shift sensitivity](../book/glossary.md#shift-sensitivity) of a layer.
 #
 # ## Build it
 #
@@ -133,8 +133,8 @@ print("first layer that responds to the border, as built:", report.leak(probe.AS
       "· with circular convolutions:", report.leak("circular"))
 
 # %% [markdown]
-# The report names the layer, `maxpool`. Every function of `probe` leaves the network as it was, also if it fails
-# half-way:
+# The report identifies the layer, `maxpool`. Every function of `probe` leaves the network as it was, even if it fails
+# midway:
 
 # %%
 def state(net):
@@ -153,14 +153,14 @@ assert all(torch.equal(a, b) for a, b in zip(before[0], after[0], strict=True))
 print(report.operations.groupby(["operation", "fills"]).size().to_string())
 
 # %% [markdown]
-# ## One network, all four questions
+# ## One network, all four functions
 #
-# With weights in the data root, this is the first ImageNet network found there. Without, it is a small VGG, trained
-# here for a few seconds to classify the bundled photographs. **Held fixed:** crops of the six photographs that come
-# with the book, placed in every cell of a 3×3 [canvas](../book/glossary.md#canvas). The linear heads are those of page
-# 04, and are tested on photographs that they were not trained on: a fold is a series of neighbouring crops. The
-# intervals are over folds, so they cover other images, not other networks. Nothing in this section is taken from the
-# papers.
+# The network is the first ImageNet network whose weights are found in the data root. Without weights, it is a small
+# VGG, trained here for a few seconds to classify the bundled photographs. **Held fixed:** crops of the six photographs
+# that come with the book, placed in every cell of a 3×3 [canvas](../book/glossary.md#canvas). The linear heads are
+# those of page 04, and are tested on photographs that they were not trained on: a fold is a series of neighbouring
+# crops. The intervals are over folds, so they cover the variation between images, not between networks. Nothing in this
+# section is taken from the papers.
 
 # %% Probe the network
 preset = your_own_model.IN_DEPTH[profile]
@@ -176,7 +176,7 @@ result = probe.probe(encoder.net, encoder.stages, images=sample_images(size, n),
                      folds=preset["folds"], recipe=recipe)
 
 # %% [markdown]
-# **Which layers encode location?** *What to look for:* circles, channels in order, above squares, their order shuffled.
+# **Which layers encode location?** *What to look for:* circles (channels in order) above squares (channels shuffled).
 # Triangles are heads trained on permuted labels, and should lie on the dotted chance line.
 
 # %% Draw the figure
@@ -187,20 +187,20 @@ fig, ax = plt.subplots(figsize=(8, 3.6), layout="constrained")
 figures.accuracy_by_layer(bounded, ax).set(ylabel="location accuracy (%)", title=label)
 ax.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
 page.show(fig, "08_by_layer",
-          f"""A head reads the location from the last layer of {label} in {of_last["mean"]:.0f} % of
-          the canvases. Accuracy by layer, from the pooled latent; {result.n_images} images in every
-          cell of a canvas of {result.size} pixels. Mean and 95 % interval (Student's t, cut to 0 to
-          100 %) over {result.accuracy["n"].iloc[0]} folds of images, one network. Dotted: chance.
-          Grey: the ceiling, an upper bound for any head.""",
+          f"""From the last layer of {label}, a head decodes the location correctly in
+          {of_last["mean"]:.0f} % of the canvases. Accuracy by layer, from the pooled latent;
+          {result.n_images} images in every cell of a canvas of {result.size} pixels. Mean and 95 %
+          interval (Student's t, cut to 0 to 100 %) over {result.accuracy["n"].iloc[0]} folds of
+          images, one network. Dotted: chance. Grey: the ceiling, an upper bound for any head.""",
           "Accuracy by layer for channels in order, shuffled, and permuted labels, with chance and "
           "ceiling.",
           workspace=workspace, data=result.accuracy)
 
 # %% [markdown]
-# *Why this is not the number of page 04.* There, a small network of the same kind gives other accuracies in the 3×3
-# grid. It is not the same measurement: here the images are crops of photographs, the heads see few of them, and are
-# tested on *other photographs*; there they are CIFAR-10 images or digits, more of them, with training and test images
-# of the same kind. The cell width and the training of the network differ as well.
+# *Why this number differs from that of page 04.* There, a small network of the same kind has different accuracies in
+# the 3×3 grid. The measurements differ: here the images are crops of photographs, and the heads are trained on few of
+# them and tested on *other photographs*; there, they are CIFAR-10 images or digits, there are more of them, and
+# training and test images are of the same kind. The cell width and the training of the network differ as well.
 
 # %% Print both
 on_page_04 = records.reference(
@@ -226,16 +226,16 @@ fig = place_field_maps(list(fields), explained[best].tolist())
 page.show(fig, "08_place_fields",
           f"""The cell explains {100 * explained[best[0]]:.0f} % of the variance of one channel of
           {deepest.name} ({label}). Place fields, the mean response by cell, of the eight channels
-          whose variance the cell explains best, each on its own scale; above each the fraction
+          whose variance the cell explains best, each on its own scale; above each map the fraction
           explained, η². {result.n_images} images.""",
           "Eight small maps of nine cells, each bright in some cells and dark in others.",
           workspace=workspace)
 
 # %% [markdown]
-# **Which channels, and what depends on them?** Half of the photographs rank the channels, the other half is used for
-# the ablation. The score is how much of the network's output is kept: R² is 1 for an unchanged output, and 0 if it is
-# as far off as the mean output. *What to look for:* do the channels that encode position lie *below* random sets, and
-# below RMS-matched random sets?
+# **Which channels encode location, and how much does the output depend on them?** Half of the photographs are used to
+# rank the channels, the other half for the ablation. The score measures how much of the network's output is preserved:
+# R² is 1 for an unchanged output, and 0 if it is as far off as the mean output. *What to look for:* is the line of the
+# channels that encode position *below* that of random sets, and below that of RMS-matched random sets?
 
 # %% Rank and ablate
 ranking_images, ablation_images = (half[::3] for half in sample_images(size, n).chunk(2))
@@ -272,7 +272,7 @@ page.show(fig, "08_removal",
           RMS-matched random ones {kept["rms_matched"]:.2f}. R² of the output of {label} for
           {len(ablation_images)} images when channels of {deepest.name} are ablated, chosen on
           {len(ranking_images)} other images. Random sets: mean of 10, and the range of 95 % of
-          them. Drawn at −1 if it is lower.""",
+          them. Values below −1 are drawn at −1.""",
           "R squared against the fraction of channels ablated, for ranked, random and RMS-matched "
           "channels.",
           workspace=workspace, data=ablations)
@@ -280,15 +280,15 @@ page.show(fig, "08_removal",
 # %% [markdown]
 # ## The experiment: which architectures encode location before any training?
 #
-# Six architectures with random weights (`your_own_model.ARCHITECTURES`), each as it is built, and again with circular
-# padding in every convolution; ResNet-18 also without its max-pool and with BlurPool; and the transformer also without
-# its positional encoding. `your_own_model.run` probes the last layer of one of them and asks `padding_report` for the
+# Six architectures with random weights (`your_own_model.ARCHITECTURES`), each as built, and again with circular padding
+# in every convolution; ResNet-18 also without its max-pool and with BlurPool; and the transformer also without its
+# positional encoding. `your_own_model.run` probes the last layer of one of them, and uses `padding_report` to find the
 # first layer that responds to the border.
 #
 # > **A guess to make**
 # >
-# > Which of these will be *exactly* at chance? And which layer will be the first to respond to the border in each of
-# > the others?
+# > Which of these will be *exactly* at chance? And in each of the others, which layer will be the first to respond to
+# > the border?
 
 # %% Probe the architectures
 configs = your_own_model.configs(profile)
@@ -303,7 +303,7 @@ sources = {name: found for name, found in sources.items() if found}
 records.require(sources or None, "the comparison of architectures")
 
 # %% [markdown]
-# *What to look for:* rows on which all three marks lie together, on the dotted line. The layer on the right comes from
+# *What to look for:* rows in which all three marks coincide on the dotted line. The layer on the right comes from
 # `padding_report`, without any trained head.
 
 # %% Draw the figure
@@ -335,7 +335,7 @@ page.show(fig, "08_architectures",
           cell). Mean and 95 % interval (Student's t, cut to 0 to 100 %) over folds of images, one
           network each, sorted by accuracy. On the right: the first layer that responds to the
           border.""",
-          "One row a network, with dots for channels in order, shuffled and for permuted labels, "
+          "One row per network, with dots for channels in order, shuffled and for permuted labels, "
           "from 100 per cent down to chance.", workspace=workspace, data=one)
 
 # %% Show the table
@@ -356,7 +356,7 @@ page.table(table, "08_networks",
            that responds to the border.""", workspace=workspace)
 
 # %% [markdown]
-# *What to make of it.* In nine of the fourteen networks the latent changes under a circular shift. In each of the nine
+# *Interpretation.* In nine of the fourteen networks, the latent changes under a circular shift. In each of the nine,
 # the latents of all nine cells differ, and in eight the head is above chance. The ninth is the zero-padded ResNet-18
 # with BlurPool, whose interval contains chance: its latents differ from cell to cell, but these 16 images are too few
 # to show that a head can decode location. The other five networks are exactly at chance.
@@ -384,10 +384,10 @@ if source == "Reference runs":
 # %% [markdown]
 # ## Could it be something else? Is chance exact where it must be?
 #
-# Where no layer up to the probed one responds to the border, every cell gives the same latent, and no head can be
-# better or worse than chance, on any fold: not *near* chance but *at* it. Where a layer does respond, no head is needed
-# to see it: the latents differ. If location could be decoded from a network whose shift sensitivity is 0, or a network
-# with a shift sensitivity above 0 had a ceiling at chance, the two measures would contradict each other.
+# If no layer up to the probed one responds to the border, every cell gives the same latent, and no head can be better
+# or worse than chance on any fold: accuracy is not *near* chance but *at* chance. If a layer does respond, no head is
+# needed to see it: the latents differ. If location could be decoded from a network whose shift sensitivity is 0, or if
+# a network with a shift sensitivity above 0 had a ceiling at chance, the two measures would contradict each other.
 
 # %% Compare the two measures
 for name, compared in frames.items():
@@ -405,10 +405,10 @@ for name, compared in frames.items():
     assert (exact and differ) or name == "This run"
 
 # %% [markdown]
-# ## Your own
+# ## Use your own network
 #
-# Any `nn.Module` that takes square images will do. This one is written to a file and loaded as the command does it. It
-# pads in its own forward method, which no list of layers shows.
+# Any `nn.Module` that takes square images can be used. This one is written to a file and loaded in the same way as by
+# the command. It pads in its own forward method, which no list of layers shows.
 
 # %%
 code = '''
@@ -441,24 +441,24 @@ print(f"{len(report.operations)} layers declare a padding; the first to respond 
 #   08_architectures](#fig-08_architectures)). With circular padding, those in which nothing else responds to the border
 #   are exactly at chance.
 # * **"Circular padding in every convolution" does not mean "nothing responds to the border".** The usual max-pool of
-#   ResNet-18 still lets position in, faintly, and so does BlurPool, which pads by reflection. `padding_report` names
-#   them ([table 08_networks](#tab-08_networks)). In VGG-11 it names the adaptive pool *after* the layer that is probed:
-#   that layer encodes no location, but the classifier's input may.
+#   ResNet-18 still lets some position information in, and so does BlurPool, which pads by reflection. `padding_report`
+#   identifies them ([table 08_networks](#tab-08_networks)). In VGG-11 it identifies the adaptive pool *after* the layer
+#   that is probed: that layer encodes no location, but the classifier's input may.
 # * **A relative change of a millionth can be decoded.** ConvNeXt scales each of its blocks by $10^{-6}$ before
-#   training, so padding hardly changes its features, and a linear head decodes the location all the same. Decodability
-#   does not say how large a fraction of the features position is; the shift sensitivity does.
+#   training, so padding hardly changes its features, yet a linear head decodes the location. Decodability does not show
+#   what fraction of the features is due to position; the shift sensitivity does.
 # * **A vision transformer is given its position.** It has no padding; without its positional encoding, the order of its
-#   patches makes no difference to the pooled output.
-# * **Compare a ranking with RMS-matched random sets** ([figure 08_removal](#fig-08_removal)). Plain random sets are not
-#   enough: ablating a ranked set may do more harm only because its channels respond strongly. And a rule can rank
-#   channels that matter *less* than random ones.
+#   patches does not affect the pooled output.
+# * **Compare a ranking with RMS-matched random sets** ([figure 08_removal](#fig-08_removal)). Uniform random sets are
+#   not enough: ablating a ranked set may do more harm only because its channels respond strongly. And a ranking can
+#   select channels that matter *less* than random ones.
 # * **Not shown:** that a network uses what a head decodes. And the intervals here are over images: another random
 #   network of the same architecture may differ; `-p seeds 5` shows by how much.
 #
 # ## Summary
 #
-# * Four questions about any network: `probe`, `rank`, `attack` and `padding_report`. The network is restored afterwards.
-# * A circular shift by the stride finds what no list of layers shows: if the shift sensitivity is 0, a layer cannot
+# * Four functions for any network: `probe`, `rank`, `attack` and `padding_report`. The network is restored afterwards.
+# * A circular shift by the stride detects what no list of layers shows: if the shift sensitivity is 0, a layer cannot
 #   encode location.
 # * Random networks encode location if some layer responds to the border.
 #
@@ -480,27 +480,25 @@ print(f"{len(report.operations)} layers declare a padding; the first to respond 
 #
 # > **Exercise 2, in code**
 # >
-# > Change one layer of ConvNeXt-T, with circular padding, so that it encodes location again, and find that layer with
-# > `padding_report` without looking.
+# > Change one layer of ConvNeXt-T with circular padding so that the network encodes location again, and identify that
+# > layer with `padding_report` alone.
 # >
 # > <details><summary>Solution</summary>
 # >
 # > For example `net.features[0] = nn.Sequential(nn.MaxPool2d(3, 1, 1), net.features[0])` after
 # > `set_padding_mode(net, "circular")`; `padding_report(net, modes=()).leak("as_built")` names `features.0.0`.
 # >
-# > </details>
-#
-# > **Exercise 3, to overturn the reading**
+# > </details> **Exercise 3, to overturn the interpretation**
 # >
 # > "Location cannot be decoded from a network whose shift sensitivity is 0." The shifts are by multiples of the stride,
-# > and so are the sides of the cells. Place the images at offsets that are *no* multiple of it and probe the ResNet
+# > and so are the sides of the cells. Place the images at offsets that are *not* multiples of it, and probe the ResNet
 # > without max-pool under circular padding again. Is it still at chance? If not, what does its latent encode: the
 # > location, or something else?
 # >
 # > <details><summary>A hint</summary>
 # >
-# > It distinguishes offsets *within* a stride, since subsampling takes other pixels (page 05): the phase, not the
-# > location. Two offsets that differ by a multiple of the stride still give the same latent.
+# > It distinguishes offsets *within* a stride, because subsampling selects different pixels (page 05): it encodes the
+# > phase, not the location. Two offsets that differ by a multiple of the stride still give the same latent.
 # >
 # > </details>
 

@@ -9,9 +9,9 @@
 # %% [markdown]
 # # Rules, controls and runs: how each claim was judged
 #
-# The verdicts of this book follow rules that were written down before they were applied; the last column of
-# [table 99_controls](#tab-99_controls) says when. This page has all of them, with the controls, the numbers they rest on and the runs
-# behind the numbers. Each claim is explained on its own page.
+# The verdicts of this book follow rules that were written down before they were applied; the last column of [table 99_controls](#tab-99_controls)
+# states when. This page lists all rules, with the controls, the numbers they rest on and the runs behind the numbers. Each claim is explained on its
+# own page.
 
 # %% Parameters tags=["parameters", "remove-input"]
 profile = "quick"     # smoke | quick | paper
@@ -31,15 +31,15 @@ style.use_style()
 # %% [markdown]
 # ## Verdicts at a glance
 #
-# A claim can be reproduced and its interpretation still be wrong. So each claim has a control that tries the most plausible rival
-# explanation: look for a circle on the left and a cross on the right.
+# A claim can be reproduced while its interpretation is wrong. So each claim has a control that tests the most plausible rival explanation: look for a
+# circle on the left and a cross on the right.
 
 # %% tags=["remove-input"]
 scores = page.score_table(workspace)
 fig = figures.verdict_strip(scores["claim"], scores["verdict"], scores["outcome"])
 page.show(fig, "99_verdicts", """The verdict on each claim and the outcome of its control, from the
-    committed reference runs: the papers' scale where there is such a run, otherwise the largest run
-    on a CPU.""",
+    committed reference runs: at the papers' scale where there is such a run, otherwise the
+    largest run on a CPU.""",
           "One row per claim, with a mark in the column of its verdict and one for its control.",
           workspace=workspace)
 
@@ -47,7 +47,7 @@ page.show(fig, "99_verdicts", """The verdict on each claim and the outcome of it
 # ## The numbers behind the verdicts
 #
 # *Paper* is the printed value. *Reference runs* are on file in `records/paper` and `records/cpu`; the verdict rests on them alone. *This run* is the
-# one that built this book: small networks, which check that the code does on your machine what it should.
+# one that built this book: small networks, which check that the code works correctly on your machine.
 
 # %% tags=["remove-input"]
 marked = scores.assign(
@@ -60,7 +60,7 @@ page.table(marked[columns].rename(columns={"reference": "reference runs"}), "99_
            workspace=workspace, widths=(14, 18, 25, 15, 20, 8))
 
 # %% [markdown]
-# ## What could have overturned each interpretation
+# ## The controls: what could have overturned each interpretation
 
 # %% tags=["remove-input"]
 page.table(marked[["claim", "control", "outcome", "evidence", "fixed"]], "99_controls",
@@ -70,7 +70,7 @@ page.table(marked[["claim", "control", "outcome", "evidence", "fixed"]], "99_con
            workspace=workspace, widths=(14, 27, 12, 35, 12))
 
 # %% [markdown]
-# ## What was run
+# ## The runs
 
 # %% tags=["remove-input"]
 runs = scores[["page", "run", "run here"]].drop_duplicates()
@@ -80,7 +80,7 @@ page.table(runs.rename(columns={"run": "reference runs", "run here": "this run"}
 # %% [markdown]
 # ## Where to find each table of the papers
 #
-# Each row of the papers' results tables, and of the figures that stand in for one, is reproduced on one page.
+# Each row of the papers' results tables, and of the figures shown in place of a table, is reproduced on one page.
 
 # %% tags=["remove-input"]
 built = set(scores.loc[scores["verdict"] != page.NOT_RUN, "page"])
