@@ -7,25 +7,26 @@
 # ---
 
 # %% [markdown]
-# # 02 · PosENet: do frozen features hold a map of position?
+# # 02 · PosENet: can a position map be predicted from frozen features?
 #
 # > **In short**
 # >
 # > Take a network trained to classify photographs, freeze it, and train one convolution on its
-# > [feature maps](../book/glossary.md#feature-map) to draw a gradient from left to right, whatever the photograph.
-# > Position is not in the photograph, and nothing in training asked for it. Can the convolution draw the gradient?
+# > [feature maps](../book/glossary.md#feature-map) to predict a gradient from left to right, whatever the photograph.
+# > The photograph does not contain this gradient, and the network was not trained to encode it. Can the convolution
+# > predict it?
 # >
-# > **Roughly, and not because of what the network has learned. From frozen features the map comes out far better than
-# > from pixels, though the photograph shows through. From the same networks with random weights it comes out better
-# > still, in 14 of 15 pairs of network and map.** A small network loses more than half of the SPC, the rank correlation
-# > with the map, when its zero padding is removed; the paper reports such a loss for VGG-16. Whether what is lost is
-# > position, or the network no longer works without its padding, is undecided.
+# > **Roughly, and not because of what the network has learned. From frozen features, the map is predicted far better
+# > than from pixels, although the photograph shows through. From the same networks with random weights, it is predicted
+# > even better, in 14 of 15 pairs of network and map.** A small network loses more than half of the SPC, the rank
+# > correlation with the map, when its zero padding is removed; the paper reports such a loss for VGG-16. Whether
+# > position is lost, or the network no longer works without its padding, is undecided.
 # >
 # > ![SPC by target map for trained and random networks, on photographs, black, white and noise images](../figures/paper/02_table1.png)
 # >
-# > *Caveats.* The networks are SqueezeNet 1.1, MobileNetV2 and a small VGG in place of VGG-16 and ResNet-152, read on
-# > 128 photographs in place of 10,533. Two of the paper's seven claims, on the size of the readout and on the training
-# > task, cannot be judged at this scale.
+# > *Caveats.* The networks are SqueezeNet 1.1, MobileNetV2 and a small VGG in place of VGG-16 and ResNet-152, with
+# > readouts trained on 128 photographs in place of 10,533. Two of the paper's seven claims, on the size of the readout
+# > and on the training task, cannot be judged at this scale.
 # >
 # > *Run it:* `./run_all.sh --only 02`, about two minutes on two cores.
 
@@ -76,10 +77,10 @@ print(page.provenance(workspace, splits))
 # %% [markdown]
 # ## What the paper claims
 #
-# Seven statements of [Islam et al. (2020)](../book/bibliography.md#islam2020how): two from Table 1 and one from each
-# later table. Each comes with the rule by which this page judges it, a rival explanation, the experiment that tests
-# that explanation, and the rule for it. Every rule names the smallest effect of interest and the least training needed
-# to detect it.
+# [Islam et al. (2020)](../book/bibliography.md#islam2020how) make seven claims: two from Table 1 and one from each
+# later table. Each is listed with the rule by which this page judges it, a rival explanation, the experiment that tests
+# that explanation, and the rule for its outcome. Every rule states the smallest effect of interest and the minimum
+# training needed to detect it.
 
 # %% tags=["remove-input"]
 page.claim_box(*claims.CLAIMS)
@@ -88,11 +89,12 @@ page.claim_box(*claims.CLAIMS)
 # ## By hand: the target maps and the score
 #
 # There are five [target maps](../book/glossary.md#target-map), with values from 0 to 1. They are the same for every
-# photograph, so a photograph is no help in drawing them. $u$ and $v$ run from 0 to 1 across and down:
+# photograph, so the photograph does not help to predict them. $u$ and $v$ run from 0 to 1, from left to right and from
+# top to bottom:
 #
 # $$ H = u, \quad V = v, \quad G = e^{-\frac12 [(2u-1)^2 + (2v-1)^2]}, \quad HS = \cos 5\pi v, \quad VS = \cos 5\pi u, $$
 #
-# each then scaled to the range 0 to 1. This page adds a sixth: $H$ cut into 64 blocks that are laid out in a fixed,
+# each then scaled to the range 0 to 1. This page adds a sixth: $H$ cut into 64 blocks, which are arranged in a fixed,
 # random order.
 
 # %% Draw the figure
@@ -102,27 +104,27 @@ pictured = {style.label(name): values for name, values in pictured.items()}
 floor = {("target", name): f"constant: {abs(t - np.median(t)).mean():.3f}"
          for name, t in pictured.items()}
 page.show(show_images.picture_grid({"target": pictured}, floor), "02_targets",
-          """The target maps, dark 0 to bright 1. Below each, the mean absolute error of the best
-          constant map, the least error without knowledge of position.""",
+          """The target maps, dark 0 to bright 1. Below each map: the mean absolute error of the
+          best constant map, which is the smallest error possible without position information.""",
           """Six square maps: gradients to the right and downwards, a bright centre, two sets of
           stripes, and a checkerboard of shuffled blocks.""", workspace=workspace)
 
 # %% [markdown]
 # There are two scores. **MAE** is the mean absolute error. [SPC](../book/glossary.md#spc) is Spearman's rank
 # correlation: replace the values of both maps by their ranks, then correlate. Equal values share the mean of their
-# ranks, and position maps have many equal values. By pencil, with four pixels:
+# ranks, and position maps have many equal values. By hand, with four pixels:
 #
 # | | pixels | ranks | minus 2.5 |
 # |---|---|---|---|
 # | target | 0, 0, 1, 1 | 1.5, 1.5, 3.5, 3.5 | −1, −1, 1, 1 |
-# | drawn | .2, .3, .3, .9 | 1, 2.5, 2.5, 4 | −1.5, 0, 0, 1.5 |
+# | predicted | .2, .3, .3, .9 | 1, 2.5, 2.5, 4 | −1.5, 0, 0, 1.5 |
 #
 # The products sum to 3, the squares to 4 and 4.5, so $\mathrm{SPC} = 3 / \sqrt{4 \cdot 4.5}$.
 #
 # > **A guess to make**
 # >
-# > On an image that is black all over, an unpadded convolution of the *pixels* draws the same value everywhere. What is
-# > the SPC of a constant map? The paper prints .0.
+# > For an entirely black image, an unpadded convolution of the *pixels* predicts the same value everywhere. What is the
+# > SPC of a constant map? The paper prints .0.
 
 # %%
 predicted, target = torch.tensor([[[.2, .3], [.3, .9]]]), torch.tensor([[0., 0.], [1., 1.]])
@@ -130,11 +132,11 @@ by_pencil = 3 / (4 * 4.5) ** 0.5
 assert abs(metrics.spearman(predicted, target)[0] - by_pencil) < 1e-12
 assert abs(spearmanr(predicted.flatten(), target.flatten()).statistic - by_pencil) < 1e-12
 constant = metrics.spearman(torch.ones(1, 2, 2), target)[0]
-print(f"by pencil and by scipy: {by_pencil:.4f}; a constant map: {constant}")
+print(f"by hand and by scipy: {by_pencil:.4f}; a constant map: {constant}")
 
 # %% [markdown]
-# It is undefined: a constant map has no order. This page prints a dash there and counts such maps, where the paper
-# prints a zero.
+# It is undefined: a constant map has no order. Where the paper prints a zero, this page prints a dash, and counts such
+# maps.
 #
 # ## Build it
 #
@@ -143,10 +145,10 @@ print(f"by pencil and by scipy: {by_pencil:.4f}; a constant map: {constant}")
 # one [channel](../book/glossary.md#channel); a sigmoid follows, and the result is enlarged to the size of the image.
 # Below it is written in five lines and compared with the library's.
 #
-# Where could the position come from? A convolution treats every place alike, except where it meets the
-# [padding](../book/glossary.md#padding-mode). On a black image there is nothing else: under circular, reflect and
-# replicate padding, or without any, a network's features are constant, and *no* readout can draw anything from them;
-# under zero padding they are not. The last lines check it.
+# Where could position information come from? A convolution treats all positions alike, except where it reads
+# [padding](../book/glossary.md#padding-mode). On a black image there is no other source: with circular, reflect or
+# replicate padding, or without padding, a network's features are constant, and *no* readout can predict a map from
+# them; with zero padding they are not constant. The last lines check this.
 
 # %%
 torch.manual_seed(0)
@@ -179,57 +181,58 @@ print("spread on a black image:", {mode: f"{spread:.1g}" for mode, spread in spr
 # %% [markdown]
 # ## The experiment
 #
-# **Held fixed:** the photographs, the schedule of the readout, the targets. **Varied:** the frozen network, and the
-# readout. The readout is trained on training photographs and scored on test photographs, on a black image, a white one,
-# and on Gaussian noise. A seed sets the readout's initial weights and the order of the photographs and, for a network
+# **Held fixed:** the photographs, the readout's schedule and the targets. **Varied:** the frozen network, and the
+# readout. The readout is trained on training photographs and scored on test photographs, a black image, a white image,
+# and Gaussian noise. A seed sets the readout's initial weights and the order of the photographs and, for a network
 # trained here or left random, that network as well. Table 1, on which the first two claims rest, has two more seeds
-# than the rest.
+# than the other tables.
 #
-# The page shows two sets of runs, which are never mixed. The **reference runs** are committed with the book, and
-# verdicts rest on them. **This run** is what your machine has just computed, in profile `quick` with tiny networks and
-# few steps: it shows that the code works.
+# The page shows two sets of runs, which are never mixed. The **reference runs** are committed with the book, and the
+# verdicts rest on them. **This run** was just computed on your machine, in profile `quick` with tiny networks and few
+# steps: it shows that the code works.
 #
 # The most important deviations: the networks are smaller than the paper's VGG-16 and ResNet-152, the readouts are
 # trained on far fewer photographs and for fewer steps, and there is no saliency. Random networks, which the paper does
-# not report, are rows of their own.
+# not report, have separate rows.
 #
 # <details><summary>Deviations from the paper, in full</summary>
 #
 # * **Photographs.** The paper trains on DUT-S (10,533 photographs) and tests on PASCAL-S. The reference runs in
-#   `records/cpu/` use ECSSD at the paper's 224 pixels; the captions say how many of its photographs. `quick` uses crops
-#   of six embedded photographs, with test crops from another part of each, or any folder (`-p photos NAME`), of which
-#   it takes 128 for training and 64 for testing. A folder named `duts_pascals`, with DUT-S for training and PASCAL-S
-#   for testing, counts as the paper's own.
+#   `records/cpu/` use ECSSD at the paper's 224 pixels; the captions state how many of its photographs. `quick` uses
+#   crops of six embedded photographs, with test crops from another part of each, or any folder (`-p photos NAME`), of
+#   which it takes 128 images for training and 64 for testing. A folder named `duts_pascals`, with DUT-S for training
+#   and PASCAL-S for testing, counts as the paper's own.
 # * **Networks.** VGG-16 and ResNet-152 need their weights, which the `paper` profile downloads before its first run.
-#   The runs in `records/cpu/` read two smaller ImageNet networks instead, SqueezeNet 1.1 and MobileNetV2, whose stored
-#   weights are 16-bit and de-quantised 8-bit. Every run also reads a *small* VGG of four blocks, trained here for
-#   seconds: to name the embedded photograph of a crop, or to label the pixels of digits pasted on photographs
-#   (*digits_on_photos*, which replaces saliency and segmentation).
-# * **Schedule.** The released code takes 15 epochs of batches of 32, about 4,950 steps on DUT-S, with a learning rate
-#   of 0.1 that drops to a tenth at epoch 10; the paper does not state rate or batch size. The runs in `records/cpu/`
-#   start at the same rate and drop it after two thirds, in batches of 8: 15 epochs of 128 photographs (240 steps) or 3
-#   epochs of 800 (300 steps). `quick`: a rate of 0.05 for four epochs in batches of 4, then a tenth of it for two.
+#   The runs in `records/cpu/` use two smaller ImageNet networks instead, SqueezeNet 1.1 and MobileNetV2, whose stored
+#   weights are 16-bit and de-quantised 8-bit. Every run also uses a *small* VGG of four blocks, trained here for a few
+#   seconds: to classify which embedded photograph a crop is from, or to label the pixels of digits pasted on
+#   photographs (*digits_on_photos*, which replaces saliency and segmentation).
+# * **Schedule.** The released code trains for 15 epochs in batches of 32, about 4,950 steps on DUT-S, with a learning
+#   rate of 0.1 that drops to a tenth at epoch 10; the paper states neither learning rate nor batch size. The runs in
+#   `records/cpu/` start at the same rate and drop it after two thirds, in batches of 8: 15 epochs of 128 photographs
+#   (240 steps) or 3 epochs of 800 (300 steps). `quick`: a rate of 0.05 for four epochs in batches of 4, then a tenth of
+#   it for two.
 # * **Kept from the released code, though not in the text:** batch normalisation before the sigmoid, no ½ in the loss,
 #   aligned corners when features are resized. **Not kept:** it feeds images without ImageNet's mean and standard
-#   deviation and, by default, leaves the frozen network *random*. Here each network gets images normalised as in its
-#   training, and random networks are rows of their own.
-# * **What is scored.** The readout after its last epoch: nothing is selected, and there is no validation set. SPC, MAE
-#   and MSE are computed for each test image and averaged over images, then over seeds. The paper does not say which
+#   deviation and, by default, leaves the frozen network *random*. Here, each network gets images normalised as in its
+#   training, and random networks have separate rows.
+# * **What is scored.** The readout after its last epoch: no epoch is selected, and there is no validation set. SPC, MAE
+#   and MSE are computed for each test image and averaged over images, then over seeds. The paper does not state which
 #   epoch it reports, or whether it averages over images. The released code prints MSE as well; the paper does not, and
 #   records older than this score lack it (a dash).
 # * **Precision.** On a GPU, readouts are trained under bfloat16 autocast and scored in float32; on a CPU both are in
 #   float32. Cached features are stored in half precision wherever they do not overflow it.
-# * **Table 2a.** Between layers the released code keeps as many channels as come in: 1,472 for VGG-16. Six readouts of
-#   that width are too large for a CPU. The runs in `records/cpu/` have 8 channels there, `quick` has 4.
+# * **Table 2a.** Between layers, the released code keeps the number of input channels: 1,472 for VGG-16. Six readouts
+#   of that width are too large for a CPU. The runs in `records/cpu/` have 8 channels there, `quick` has 4.
 # * **Table 5.** There is no saliency here without its data (DUT-S, ECSSD's masks, PASCAL-S, DUT-OMRON), and no VOC
-#   2012. The small network learns to label the pixels of drawn street scenes, where position should help because the
-#   sky is above and the road below; or of any labelled set (`-p scenes NAME`). A map smaller than the image is resized
-#   to the whole image, which is how we understand the paper.
-# * **Target maps** and noise images have no formula in the text. The maps are fitted to the released pictures
+#   2012. The small network learns to label the pixels of rendered street scenes, where position should help because the
+#         sky is at the top and the road at the bottom; or of any labelled set (`-p scenes NAME`). A map smaller than
+#         the image is resized to the whole image, which is how we understand the paper.
+# * **Target maps** and noise images have no formula in the text. The maps are fitted to the released images
 #   (`canvas.position_map`); the noise is Gaussian around mid-grey, drawn separately for each of 8 images. There is one
 #   black and one white image.
-# * **Stripes.** The paper's MAE on HS and VS is on a scale twice as long: its best constant has .628, ours half of
-#   that. Tables double ours.
+# * **Stripes.** The paper's MAE on HS and VS is on a scale twice as large: its best constant map has .628, ours half of
+#   that. The tables double ours.
 #
 # </details>
 
@@ -279,8 +282,8 @@ print(what.replace(". ", "\n"))
 # %% [markdown]
 # ## Table 1: trained networks, random networks and pixels
 #
-# *What to look for:* maps that look like their target in every row but that of the pixels, and whether the photograph
-# shows through.
+# *What to look for:* maps that look like their target in every row except that of the pixels, and whether the
+# photograph shows through.
 
 # %% Draw the figure
 def is_bound(cell):
@@ -299,7 +302,8 @@ SHOWN = ("H", "G")
 VIEWS = dict(zip(("one image", "another", "mean of all"), experiments.RECORDED_MAPS, strict=True))
 small = torch.nn.functional.adaptive_avg_pool2d(targets, experiments.RECORDED_SIDE)
 small = dict(zip(experiments.TARGETS, small, strict=True))
-rows = {"target": {f"{target}, {view}": small[target].numpy() for target in SHOWN for view in VIEWS}}
+rows = {"target": {f"{target}, {view}": small[target].numpy()
+                   for target in SHOWN for view in VIEWS}}
 under, unexplained = {}, {}
 for name, part in parts.items():
     prefix = "" if part is first else f"{name}: "
@@ -321,15 +325,16 @@ shown_through = ", ".join(f"{style.label(key)} {fraction:.2f}"
                           for (name, key), fraction in unexplained.items()
                           if name == rests_on and key != "pixels")
 page.show(show_images.picture_grid(rows, under), "02_drawn",
-          f"""In the maps drawn from one image the photograph shows through; in the mean over
-          test images it averages out. The maps H and G that the readouts of seed 0 draw from two
-          test images, and the mean of those drawn from all, by the network whose frozen features
-          are read: in the {rests_on.lower()}, and below them in this run. Below each its SPC
-          (28×28 pixels in whole percent, as recorded). A drawing of H should be constant down
-          each column; of the first one's variance columns do not explain {shown_through}.
-          {what}.""",
-          """A grid of small maps with their SPC: the first row the targets, then one row a network;
-          blotched for single images, smoother in the mean over all.""", workspace=workspace)
+          f"""In the maps predicted from one image, the photograph shows through; in the mean over
+          test images, it averages out. The maps H and G that the readouts of seed 0 predict from
+          two test images, and the mean over all test images, by the network that provides the
+          frozen features: in the {rests_on.lower()}, and below them in this run. Below each map:
+          its SPC (28×28 pixels in whole percent, as recorded). A predicted H should be constant
+          down each column; the fraction of the first map's variance that columns do not explain is
+          {shown_through}. {what}.""",
+          """A grid of small maps with their SPC: the first row has the targets, then one row per
+          network; blotched for single images, smoother in the mean over
+          all.""", workspace=workspace)
 
 # %% Draw the figure
 over_seeds = "mean and 95 % interval (Student's t) over seeds"
@@ -356,12 +361,12 @@ fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", 
            fontsize="small")
 [*_, above] = claims.POSENET_READOUT.judge(claims.judged(first.scores))   # the finding, in words
 higher, n_twins = claims.random_above_trained(claims.summarise(first.scores))
-page.show(fig, "02_table1", f"""Table 1. {rests_on}: {above}; random weights have a higher mean
-          SPC than trained ones in {higher} of {n_twins} pairs of network and map on natural
-          images. SPC by target map and by the frozen network, on natural images and on those
-          without content, {over_seeds}. Filled: trained; open: the same architecture with random
-          weights. No marker: all drawn maps are constant. Dotted: 0, no correlation. {what}.""",
-          """Four panels of SPC by target map, one marker a network, with the paper's VGG-16
+page.show(fig, "02_table1", f"""Table 1. {rests_on}: {above}; random weights have a higher mean SPC
+          than trained ones in {higher} of {n_twins} pairs of network and map on natural images. SPC
+          by target map and frozen network, on natural images and on images without content,
+          {over_seeds}. Filled: trained; open: the same architecture with random weights. No marker:
+          all predicted maps are constant. Dotted: 0, no correlation. {what}.""",
+          """Four panels of SPC by target map, one marker per network, with the paper's VGG-16
           dashed.""",
           workspace=workspace,
           data=pd.concat(rows.assign(runs=name) for name, rows in bounds.items()))
@@ -389,10 +394,10 @@ if found := verdicts.get("Reference runs"):
     assert (table4.loc["vgg/padding_removed"] < table4.loc["vgg"] / 2).all()
 
 # %% [markdown]
-# From every network the readout draws maps with an SPC above 0.2, from pixels with one below 0.1. But the photograph
-# shows through in the maps of the trained networks, and in 14 of 15 pairs of network and map the same architecture with
-# random weights has the higher SPC. So the score is more a property of the padded architecture than of what the network
-# has learned.
+# From every network, the readout predicts maps with an SPC above 0.2; from pixels, with an SPC below 0.1. But the
+# photograph shows through in the maps of the trained networks, and in 14 of 15 pairs of network and map, the same
+# architecture with random weights has the higher SPC. So the score is more a property of the padded architecture than
+# of what the network has learned.
 #
 # The paper's Fig. 6 shows the same for one photograph and the map $G$, with padding and without.
 
@@ -413,10 +418,10 @@ for name, part in parts.items():
             rows[name][label] = experiments.predicted_maps(record)["G"]
             printed = f"SPC {row['mean']:+.2f}\npaper {row['paper_spc']:+.2f}"
             under[name, label] = printed.replace("-", "−")
-page.show(show_images.picture_grid(rows, under), "02_fig6", f"""Fig. 6: the map G drawn from one
-          test image, by PosENet on pixels with 0, 1 and 2 pixels of padding in its own
-          convolution, and from a frozen network with its own padding and with that removed. Below
-          each its SPC, mean over seeds, and the paper's. {what}.""",
+page.show(show_images.picture_grid(rows, under), "02_fig6", f"""Fig. 6: the map G predicted from one
+          test image, by PosENet on pixels with 0, 1 and 2 pixels of padding in its own convolution,
+          and from a frozen network with its padding and with the padding removed. Below each map:
+          its SPC, mean over seeds, and the paper's. {what}.""",
           "Rows of six small maps, each with its SPC and the paper's.", workspace=workspace,
           data=pd.concat(sixth.values()))
 
@@ -457,8 +462,9 @@ table1 = pd.concat([as_printed["spc"], counts.merge(wide(ours, "spc", by), on=by
 extra = ["runs", "network", "images", "n", "pictures", "undefined"]
 table1 = table1.assign(source=sources(table1))[["source", *canvas.POSITION_MAPS, *extra]]
 table1 = table1.astype({name: "Int64" for name in ("n", "pictures", "undefined")})
-page.table(table1, "02_spc", f"""Table 1, SPC: {half}; the paper's are single runs. A dash: all
-           maps drawn are constant and have no SPC. {what}.""", workspace=workspace, hidden=extra)
+page.table(table1, "02_spc", f"""Table 1, SPC: {half}; the paper's values are single runs. A dash:
+          all predicted maps are constant and have no SPC.
+          {what}.""", workspace=workspace, hidden=extra)
 
 natural = ours[ours["images"] == "natural"]
 doubled = np.where(natural["target"].isin(["HS", "VS"]), 2, 1)
@@ -475,9 +481,9 @@ page.table(errors, "02_mae", f"""Table 1 on natural images, MAE: {half}. On HS a
            hidden=["runs", "network", *(name for name in errors if name.startswith("MSE"))])
 
 # %% [markdown]
-# A constant map has no information on position. Compare each trained network with the random one, and each set of
-# images with the next: what can be drawn from a random network was not learned, and what is drawn on black does not
-# come from the image.
+# A constant map has no information about position. Compare each trained network with the random one, and each set of
+# images with the next: a map that can be predicted from a random network was not learned, and a map predicted for a
+# black image does not come from the image.
 #
 # ## Tables 2, 3, 4 and 6
 #
@@ -522,7 +528,7 @@ def show_ladders(name, panels, tables, caption):
               Solid: {rests_on.lower()}, {over_seeds}; a letter names the target map. Dashed: the
               paper, whose network is VGG-16. Open circles: this run, mean over seeds, from its
               own networks. {what}.""",
-              "Panels of SPC against the variants of a table, one labelled line a target map.",
+              "Panels of SPC against the variants of a table, one labelled line per target map.",
               workspace=workspace, data=pd.concat(
                   part.summary[part.summary["table"].isin([table for table, _ in panels])]
                   .assign(runs=name) for name, part in parts.items()))
@@ -533,8 +539,8 @@ show_ladders("02_ladders", [("2a", "vgg"), ("2b", "vgg"), ("2a", "posenet"), ("2
              and from pixels below.""")
 
 # %% [markdown]
-# Is a deep stage of a network better because it is deep, or because it is wide? Later stages have more channels, and a
-# readout has more to choose from. So the control reads the same small number of channels from each.
+# Is a deep stage of a network better because it is deep, or because it is wide? Later stages have more channels, so a
+# readout has more to choose from. The control therefore uses the same small number of channels from each stage.
 
 # %% Draw the figures
 show_ladders("02_stages", [("3", "vgg"), ("matched_channels", "vgg")], ["3"], """Table 3, stage of
@@ -546,8 +552,8 @@ show_ladders("02_task", [("6", "vgg")], ["6"], """Table 6, training task of the 
              classification of photographs, and segmentation of digits pasted on photographs.""")
 
 # %% [markdown]
-# Does a larger readout read *more*, or does it memorise its training photographs? A readout's loss on its training
-# photographs, beside its scores on test photographs, tells the two apart.
+# Does a larger readout extract *more*, or does it memorise its training photographs? Comparing a readout's loss on its
+# training photographs with its scores on test photographs distinguishes the two.
 
 # %% Make the table
 main = next((cell.config.encoder for cell in first.cells if cell.variant == "vgg/depth_3"), None)
@@ -581,15 +587,15 @@ for n_train in fits.index.unique("n_train"):
               f"{one['loss']:.2f} to {three['loss']:.2f}; SPC on test photographs {spc}")
 
 # %% [markdown]
-# ## Controls that could overturn the reading
+# ## Controls that could overturn the interpretation
 #
 # > **Did the network have to learn anything? Did the padding have to be zeros?**
 # >
-# > If *training* puts position into features, a random network should be a worse source. If *zeros* do, another padding
-# > should. And [Lin et al. (2022)](../book/bibliography.md#lin2022unveiling) argue that this test is unreliable
-# > altogether: then its score should vary from one random network to the next. Each dot below is one network. **Noise**
-# > images have no sky above and no ground below, so what is drawn there cannot come from what photographs have in
-# > common.
+# > If *training* puts position into features, SPC should be lower for a random network. If *zeros* do, it should be
+# > lower with another padding. And [Lin et al. (2022)](../book/bibliography.md#lin2022unveiling) argue that this test
+# > is unreliable in general: then its score should vary from one random network to the next. Each dot below is one
+# > network. **Noise** images have no sky at the top and no ground at the bottom, so a map predicted for them cannot
+# > come from what photographs have in common.
 
 # %% Draw the figure
 def by_padding(rows):
@@ -609,7 +615,7 @@ for axes_row, (name, part) in zip(axes, parts.items(), strict=True):
         ax.set_title(f"{where[0]}, {where[1]} images", fontsize="medium")
     axes_row[0].set_ylabel(f"{name}\nSPC")
 page.show(fig, "02_untrained", f"""SPC of the small network by padding mode, random (open) and
-          trained to tell photographs apart (filled); *none* is built, and where trained also
+          trained to distinguish photographs (filled); *none* is built, and if trained also
           *trained*, without padding. Dots: single seeds. Bars: 95 % interval (Student's t) over
           them. {what}.""",
           "Rows of four panels of SPC by padding mode, for random and trained networks.",
@@ -625,17 +631,17 @@ lines = lines[lines["images"] == "natural"].sort_values("runs", kind="stable")
 lines = wide(lines, "spc", ["runs", "network"])
 lines.insert(0, "source", sources(lines))
 page.table(lines, "02_controls", f"""Lower and upper bounds, SPC on photographs: {half}.
-           *coordinates*: the image with its rows and columns on two more channels, read by one
-           convolution, or by three with 16 channels between them. *shuffled H* is a target in an
-           arbitrary order: drawing it takes position in detail, not one smooth gradient. VS, in
-           the csv, is HS turned by 90°. {what}.""",
+           *coordinates*: the image with its rows and columns on two more channels, with a readout
+           of one convolution, or of three with 16 channels between them. *shuffled H* is a target
+           in an arbitrary order: predicting it requires detailed position, not one smooth gradient.
+           VS, in the csv, is HS rotated by 90°. {what}.""",
            workspace=workspace, hidden=["runs", "network", "VS"])
 
 # %% Check the sentences below
 for name, part in parts.items():
     cell_scores = claims.summarise(part.scores)
     higher, n_twins = claims.random_above_trained(cell_scores)
-    print(f"{name}: random weights draw a higher mean SPC than trained ones in {higher} of "
+    print(f"{name}: random weights give a higher mean SPC than trained ones in {higher} of "
           f"{n_twins} (network, map)")
     given = [cell for cell in cell_scores
              if (cell.table, cell.images) == ("coordinates", "natural")
@@ -650,24 +656,24 @@ for name, part in parts.items():
         assert min(three.values()) > 0.9
 
 # %% [markdown]
-# What is drawn on photographs and not on noise is what photographs have in common. The spread of the dots shows how
-# much a single run of each network, which is what the paper has, can tell.
+# A map that is predicted on photographs but not on noise comes from what photographs have in common. The spread of the
+# dots shows how informative a single run of each network is, which is what the paper has.
 #
 # ## From scratch, with padding and without
 #
 # In Table 5, networks are trained from scratch to label pixels. Without padding, each 3×3 convolution removes one pixel
 # of its own map on every side: the eight of our small network, two at each stride, $2 \cdot (1 + 2 + 4 + 8) = 30$
-# pixels of the image. The small map that is left is resized to the whole image, so its answers are in the wrong places.
-# (VGG-16 loses more: of 224 pixels its thirteen convolutions leave a map of 2×2.)
+# pixels of the image. The small map that remains is resized to the whole image, so its predictions are in the wrong
+# places. (VGG-16 loses more: of 224 pixels, its thirteen convolutions leave a map of 2×2.)
 #
 # > **Is it the position, or the size of the map?**
 # >
-# > Score both networks on the **window** that the unpadded map covers, and train the unpadded one there, too. With the
-# > *same* weights the two agree in the window exactly, as the next cell checks: no unit there is affected by the
-# > border. (Two pixels are cut off the unpadded network's image, left and top, so that its map falls on the grid of the
+# > Score both networks on the **window** that the unpadded map covers, and also train the unpadded one there. With the
+# > *same* weights, the two agree exactly in the window, as the next cell checks: no unit there is affected by the
+# > border. (Two pixels are cut off the unpadded network's image, left and top, so that its map lies on the grid of the
 # > other.) And train with **reflect** padding, which gives a map of the same size and hardly marks the border. If the
-# > loss in Table 5 is one of position, zeros win both comparisons. Otherwise it is a loss of the map's size, or any
-# > padding would do.
+# > loss in Table 5 is due to position, zero padding is better in both comparisons. Otherwise it is due to the size of
+# > the map, or any padding would do.
 
 # %%
 skip, start = 2, 2 + 2 * (1 + 2 + 4 + 8)
@@ -729,13 +735,14 @@ for axes_row, name in zip(axes, scratch, strict=True):
         scored_on = {"picture": "whole image", "window": "window"}[where]
         ax.set_title(f"{name}, scored on the {scored_on}", fontsize="medium")
         ax.set(xlabel="mean IoU (%)", yticklabels=["zero", "reflect", "none"])
-gains = "; ".join(f"zero minus {gain.against} on the {gain.scored_on} {points(gain)}"
+area = {"picture": "whole image", "window": "window"}
+gains = "; ".join(f"zero minus {gain.against} on the {area[gain.scored_on]} {points(gain)}"
                   for gain in claims.miou_gains(next(iter(scratch.values()))))
 page.show(fig, "02_scratch", f"""Table 5, {next(iter(scratch)).lower()}: {gains}. Mean IoU on test
-          images by padding mode, trained from scratch. On the window *none* is also trained
-          there. Dots: seeds; diamonds: mean and 95 % interval (Student's t) over them; dashed:
-          the paper, on VOC 2012; dotted, where drawn: every pixel labelled as the most frequent
-          class. {what5}.""",
+          images by padding mode, trained from scratch. On the window *none* is also trained there.
+          Dots: seeds; diamonds: mean and 95 % interval (Student's t) over them; dashed: the paper,
+          on VOC 2012; dotted, where shown: every pixel labelled as the most frequent class.
+          {what5}.""",
           "Panels of mean IoU for zero, reflect and no padding.", workspace=workspace,
           data=pd.concat(rows.assign(runs=name) for name, rows in iou.items()))
 
@@ -752,8 +759,8 @@ for name, found in iou.items():
 rows["variant"] = rows["variant"].map(style.label)
 shown = ("ECSSD, F", "VOC 2012, mean IoU")
 page.table(rows, "02_table5", f"""Table 5 as printed (F of saliency, 0 to 1; mean IoU in percent),
-           and what is run here: mean and 95 % interval over seeds. The csv has the paper's other
-           columns. {what5}.""",
+           and the networks run here: mean and 95 % interval over seeds. The csv has the paper's
+           other columns. {what5}.""",
            workspace=workspace, digits=2, hidden=[name for name in columns if name not in shown])
 
 # %% Check the sentences below
@@ -765,16 +772,16 @@ if "Reference runs" in scratch:
     assert by_comparison["reflect", "picture"].low < 0 < by_comparison["reflect", "picture"].high
 
 # %% [markdown]
-# In the reference runs zero padding wins clearly on whole images, as in the paper. On the window, and against reflect
-# padding, the interval of the difference includes 0. So most of the loss is one of the map's size. Whether some of it
-# is one of position is undecided.
+# In the reference runs, zero padding is clearly better on whole images, as in the paper. On the window, and compared
+# with reflect padding, the interval of the difference includes 0. So most of the loss is due to the size of the map.
+# Whether some of it is due to position is undecided.
 #
 # ## Against the paper
 #
-# First the verdicts, then every number that the paper and the reference runs both have. The **direction** of a number
-# is its difference from the number that the paper compares it with: a network with pixels (Table 1), three layers with
-# one (2a), and so on. It is *same*, *opposite*, or *open* when the 95 % interval of that difference, taken seed by
-# seed, includes 0. An undefined SPC counts as 0 here, as the paper prints it.
+# First the verdicts, then every number available in both the paper and the reference runs. The **direction** of a
+# number refers to its difference from the number that the paper compares it with: a network with pixels (Table 1),
+# three layers with one (2a), and so on. It is *same*, *opposite*, or *open* if the 95 % interval of that difference,
+# taken seed by seed, includes 0. An undefined SPC counts as 0 here, as printed in the paper.
 
 # %% Judge the claims
 for name, of_run in verdicts.items():
@@ -810,7 +817,7 @@ for cell in claims.summarise(first.scores):
         if step and step.direction == "opposite":
             before, after = style.label(step.against), style.label(cell.variant)
             print(f"Table {style.label(cell.table)}, map {cell.target}, {cell.images} images: from "
-                  f"\"{before}\" to \"{after}\" the paper's SPC moves by {step.paper:+.2f}, here "
+                  f"\"{before}\" to \"{after}\" the paper's SPC changes by {step.paper:+.2f}, here "
                   f"({style.label(cell.network)}) by {step.mean:+.2f} "
                   f"[{step.low:+.2f}, {step.high:+.2f}].")
 compared = pd.DataFrame(compared).astype({"n": "Int64"})
@@ -820,48 +827,48 @@ page.table(compared, "02_cells", f"""Every SPC that the paper and the {rests_on.
            (on the stripes doubled, to the paper's scale), the MSE, which older records lack, and
            the mean of this run, whose network may be another. {what}.""",
            workspace=workspace, digits=2, hidden=list(compared.columns[6:]),
-           folded="Every SPC of the paper beside ours")
+           folded="Every SPC of the paper compared with ours")
 print(compared.groupby(["table", "direction"]).size().unstack(fill_value=0).to_string())
 
 # %% [markdown]
 # ## What it means, and what it does not
 #
 # * **Position or content?** The target maps are the same for every photograph, so a readout could also learn them from
-#   what photographs have in common. Black, white and noise images have none of that, and so they have a claim of their
-#   own. Without them, a map drawn on photographs could still come from the photographs.
-# * **Was it learned?** The paper speaks of pretrained networks. A *random* network of the same architecture shows how
-#   much of their score is a property of padded convolutions ([figure 02_table1](#fig-02_table1)). In the reference runs
+#   what photographs have in common. Black, white and noise images have none of this, so they are the subject of a
+#   separate claim. Without them, a map predicted on photographs could still come from the photographs.
+# * **Was it learned?** The paper uses pretrained networks. A *random* network of the same architecture shows how much
+#   of their score is a property of padded convolutions ([figure 02_table1](#fig-02_table1)). In the reference runs,
 #   random networks mostly score higher. The released code leaves the backbone random by default.
-# * **Which padding?** Page 03 reads the [cell](../book/glossary.md#cell) from averaged features under every padding
-#   mode. There a head is *trained with* the network, and has nine cells to tell apart; here a readout has to draw a map
-#   from the features of a network that was not trained for it ([figure 02_untrained](#fig-02_untrained)). The two need
-#   not agree.
+# * **Which padding?** Page 03 predicts the [cell](../book/glossary.md#cell) from averaged features under every padding
+#   mode. There, a head is *trained with* the network, and has nine cells to distinguish; here, a readout has to predict
+#   a map from the features of a network that was not trained for it ([figure 02_untrained](#fig-02_untrained)). The two
+#   need not agree.
 # * **Removed, or never there.** The paper removes the padding from a network that was trained with it, which also
 #   damages the network ([Murase et al., 2020](../book/bibliography.md#murase2020how)). A network *trained* without
-#   padding is not open to that objection.
+#   padding avoids this objection.
 # * **Deep or wide?** Later stages of a network have more channels as well as more depth. Table 3 varies both at once
 #   ([figure 02_stages](#fig-02_stages)).
-# * **Read or memorised?** A larger readout has more weights. Where its loss on training photographs falls and its SPC
-#   on test photographs does not rise, it has learned those photographs, not position
+# * **Read or memorised?** A larger readout has more weights. If its loss on training photographs falls and its SPC on
+#   test photographs does not rise, it has memorised those photographs and not learned position
 #   ([table 02_readout_size](#tab-02_readout_size)). Table 2 can only be judged with enough training photographs.
-# * **What padding is good for.** Without it a map has no answers for the edge of the image. Unless zeros also win on
-#   the window and against reflect padding, Table 5 is no evidence that a network uses position.
-# * **Unreliable?** [Lin et al. (2022)](../book/bibliography.md#lin2022unveiling) doubt the test. The dots of
+# * **What padding is good for.** Without it, a map has no predictions for the edge of the image. Unless zero padding is
+#   also better on the window and better than reflect padding, Table 5 is no evidence that a network uses position.
+# * **Unreliable?** [Lin et al. (2022)](../book/bibliography.md#lin2022unveiling) question the test. The dots of
 #   [figure 02_untrained](#fig-02_untrained) show how much random networks differ, and the paper prints one run of each
-#   network. So verdicts here rest on intervals: where an interval includes 0, means that rise from row to row decide
-#   nothing.
+#   network. So verdicts here rest on intervals: where an interval includes 0, means that rise from row to row are no
+#   evidence.
 # * **The upper bound** is a network that is *given* rows and columns ([table 02_controls](#tab-02_controls)). One
-#   convolution is linear in them, so of the five maps it draws only H and V well; three layers draw all five. The
-#   shuffled target takes position in detail, which no smooth map has.
+#   convolution is linear in them, so of the five maps it predicts only H and V well; three layers predict all five. The
+#   shuffled target requires detailed position, which no smooth map provides.
 # * **Not done:** saliency (half of Table 5, and a row of Table 6). The runs in `records/cpu/` have neither the paper's
 #   networks, VGG-16 and ResNet-152, nor its data: ECSSD's photographs replace DUT-S and PASCAL-S. No verdict from them
 #   can be better than *reproduced on a substitute*.
 #
 # ## Summary
 #
-# * A readout measures what frozen features hold of position. Images without content show whether the photograph
-#   contributes.
-# * A random network beside a trained one shows what the *architecture* provides. The score alone does not say what a
+# * A readout measures how much position information frozen features contain. Images without content show whether the
+#   photograph contributes.
+# * Comparison with a random network shows what the *architecture* provides. The score alone does not show what a
 #   network has learned to use.
 # * Report the score with several seeds, with a random network beside every trained one, and with networks *trained*
 #   without padding.
@@ -870,42 +877,43 @@ print(compared.groupby(["table", "direction"]).size().unstack(fill_value=0).to_s
 #
 # > **Exercise 1, by pencil**
 # >
-# > A 1×1 readout sees one place of the stacked features. From the first stage alone (two 3×3 convolutions, zero
-# > padding), on a black picture: in how many places of the 28×28 map can the readout's value differ from the rest? What
-# > does that mean for its SPC on H?
+# > A 1×1 readout reads one position of the stacked features. Given the first stage alone (two 3×3 convolutions, zero
+# > padding) and a black image: at how many positions of the 28×28 map can the readout's value differ from the rest?
+# > What does this mean for its SPC on H?
 # >
 # > <details><summary>Solution</summary>
 # >
-# > Two convolutions reach two pixels: only a frame two pixels wide differs from the inside. The places of the 28×28 map
-# > lie more than two pixels apart, so that is the outermost ring, $28^2 - 26^2 = 108$ of 784. Inside it the drawn map
-# > is constant, and its ranks are all tied, so SPC rests on the left and the right edge. That is Table 3's first row:
-# > small, and not zero.
+# > Two convolutions reach two pixels: only a frame two pixels wide differs from the inside. The positions of the 28×28
+# > map lie more than two pixels apart, so the frame is the outermost ring, $28^2 - 26^2 = 108$ of 784. Inside it the
+# > predicted map is constant, and its ranks are all tied, so SPC depends on the left and the right edge only. This
+# > explains Table 3's first row: small, but not zero.
 # >
 # > </details>
 #
 # > **Exercise 2, in code**
 # >
 # > Give the readout two pixels of zero padding of its own and *no* network
-# > (`encoder=EncoderConfig(net="pixels"), padding=2`). The paper reaches an SPC of .397 on H. How much of that is left
+# > (`encoder=EncoderConfig(net="pixels"), padding=2`). The paper reaches an SPC of .397 on H. How much of that remains
 # > if the padding is `reflect`? (`padding.set_padding_mode` works on a readout.)
 # >
 # > <details><summary>A start</summary>
 # >
 # > `padding.set_padding_mode(heads.Readout(3, len(experiments.TARGETS), padding=2, size=scale["size"]), "reflect")`,
-# > trained by `training.fit` as in `experiments.run_readout`. Reflected pixels are like any other pixels, so expect
+# > trained by `training.fit` as in `experiments.run_readout`. Reflected pixels look like any other pixels, so expect
 # > little.
 # >
 # > </details>
 #
 # > **Exercise 3, to overturn the claim**
 # >
-# > If the maps came from what photographs have in common (sky above, ground below), a readout trained on photographs
-# > turned by random quarter turns would fail. Turn them (`torch.rot90`), train again, and look at the SPC on V.
+# > If the maps came from what photographs have in common (sky at the top, ground at the bottom), a readout trained on
+# > photographs rotated by random multiples of 90° would fail. Rotate them (`torch.rot90`), train again, and look at the
+# > SPC on V.
 # >
 # > <details><summary>A hint</summary>
 # >
-# > The scores on noise and black pictures in the table of cells answer the same question: such images have no up and
-# > down.
+# > The scores on noise and black images in the table of all SPCs answer the same question: such images have no top and
+# > bottom.
 # >
 # > </details>
 
