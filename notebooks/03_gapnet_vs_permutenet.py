@@ -7,22 +7,23 @@
 # ---
 
 # %% [markdown]
-# # 03 · GAPNet and PermuteNet: does averaging over space throw position away?
+# # 03 · GAPNet and PermuteNet: does averaging over space discard position?
 #
 # > **In short**
 # >
-# > A classifier that ends in global average pooling ([GAP](../book/glossary.md#gap)) averages each channel over the whole image. Can it
-# > still tell *where* something was?
+# > A classifier that ends in global average pooling ([GAP](../book/glossary.md#gap)) averages each channel over the
+# > whole image. Can it still predict *where* something is?
 # >
 # > **Yes, without a single error. With its channels shuffled, it still recognises six or seven of nine places.** Padding has already
 # > turned *where* into *how much*, channel by channel. After a shuffle, only the sum of the channels can be used.
 # >
 # > ![Accuracy of GAPNet and PermuteNet by padding mode, for location and for image class](../figures/paper/03_accuracy.png)
 # >
-# > *Caveats.* At the paper's scale there are three networks for zero padding at 3×3 and one or none for every other cell of the table. That
-# > image class survives the shuffle better than location, as the paper has it, is not what these networks show.
+# > *Caveats.* At the paper's scale there are three networks for zero padding at 3×3 and one or none for every other
+# > cell of the table. In these networks, image class does not survive the shuffle better than location, as the paper
+# > reports.
 # >
-# > *Run it:* `./run_all.sh --only 03`, some three minutes on two cores.
+# > *Run it:* `./run_all.sh --only 03`, about three minutes on two cores.
 
 # %% Parameters tags=["parameters"]
 profile = "quick"     # smoke | quick | paper
@@ -66,8 +67,8 @@ print(page.provenance(workspace, splits))
 # %% [markdown]
 # ## What the paper claims
 #
-# Four statements of Table 1 of [Islam et al. (2021)](../book/bibliography.md#islam2021global), each with the rule by which this page judges it, the rival
-# explanation that a control tries, and when these rules were fixed.
+# There are four claims, all from Table 1 of [Islam et al. (2021)](../book/bibliography.md#islam2021global), each with
+# the rule by which this page judges it, the rival explanation that a control tests, and when these rules were fixed.
 
 # %% tags=["remove-input"]
 page.claim_box(*claims.CLAIMS)
@@ -75,13 +76,13 @@ page.claim_box(*claims.CLAIMS)
 # %% [markdown]
 # ## By hand: one pixel, one convolution, one sum
 #
-# Put a single bright pixel on a dark image, convolve it with a 3×3 kernel of ones, pad with zeros, and add up the result
-# over space. In the middle of the image, nine places of the output see the pixel. Near the border, some of those nine
-# places do not exist.
+# Take a dark image with a single bright pixel, pad it with zeros, convolve it with a 3×3 kernel of ones, and sum the
+# result over space. If the pixel is in the middle of the image, nine positions of the output see it. Near the border,
+# some of those nine positions do not exist.
 #
 # > **A guess to make**
 # >
-# > Which sum does the pixel give in the middle, on an edge, in a corner? Work it out before you look below.
+# > What is the sum if the pixel is in the middle, on an edge, in a corner? Work it out before you look below.
 
 # %%
 kernel = torch.ones(1, 1, 3, 3)
@@ -90,14 +91,15 @@ sums = conv2d(pixels, kernel, padding=1).sum((-2, -1))
 sums.reshape(4, 4)
 
 # %% [markdown]
-# The sum over space still tells corner, edge and middle apart: one channel, one layer, nothing learned. Position has moved
-# from *where* in the map to *how much* in the channel. With many channels, each cut off by the border in its own way,
-# a linear layer can read the place off the [pooled latent](../book/glossary.md#pooled-latent) $z$,
+# The sum over space still distinguishes corner, edge and middle: one channel, one layer, nothing learned. Position has
+# moved from *where* in the map to *how much* in the channel. With many channels, each truncated by the border in a
+# different way, a linear layer can decode the place from the [pooled latent](../book/glossary.md#pooled-latent) $z$,
 #
 # $$ z_c = \frac{1}{HW} \sum_{i,j} f_c(i, j), \qquad y = W z \quad \text{(in order)}, \qquad y = W z_\pi \quad \text{(shuffled)}, $$
 #
-# where $f$ is the [feature map](../book/glossary.md#feature-map), $c$ a [channel](../book/glossary.md#channel), and $\pi$ a permutation of the channels that is drawn anew in every forward
-# pass. If the place is written in *which* channel responds, shuffling the channels must erase it.
+# where $f$ is the [feature map](../book/glossary.md#feature-map), $c$ a [channel](../book/glossary.md#channel), and
+# $\pi$ a permutation of the channels that is drawn anew in every forward pass. If the place is encoded in *which*
+# channel responds, shuffling the channels must remove it.
 
 # %% [markdown]
 # ## Build it
@@ -130,12 +132,14 @@ for ax, picture, cell in zip(axes, canvases, location, strict=True):
 page.show(fig, "03_canvases", f"""The nine locations of a 3×3 canvas ({splits.train.name}). The
     empty cells are 0 *after* normalisation, as in the authors' code: the mean colour of the set,
     not black.""",
-          "Nine canvases, each with one small image in another of nine cells.", workspace=workspace)
+          "Nine canvases, each with one small image in a different one of nine cells.",
+          workspace=workspace)
 
 # %% [markdown]
-# The two networks share everything up to the feature map $f$. Their [heads](../book/glossary.md#head) differ in more than the shuffle: GAPNet's is a
-# 3×3 convolution and then the average ([GAPNet](../book/glossary.md#gapnet), `classifiers.gapnet`), [PermuteNet](../book/glossary.md#permutenet)'s the average, the shuffle and a linear
-# layer (`classifiers.permutenet`). So a third head, the linear one *without* a shuffle, belongs among the controls.
+# The two networks share everything up to the feature map $f$. Their [heads](../book/glossary.md#head) differ in more
+# than the shuffle: GAPNet's is a 3×3 convolution and then the average ([GAPNet](../book/glossary.md#gapnet),
+# `classifiers.gapnet`), [PermuteNet](../book/glossary.md#permutenet)'s the average, the shuffle and a linear layer
+# (`classifiers.permutenet`). So a third head, the linear one *without* a shuffle, is one of the controls.
 
 # %%
 def gap_by_hand(f):
@@ -164,9 +168,10 @@ with torch.random.fork_rng(), torch.no_grad():
                                permutenet(canvases))
 
 # %% [markdown]
-# One identity will serve as a check. Under *circular* padding, moving the image by a multiple of the network's [total stride](../book/glossary.md#total-stride) only
-# rotates the feature map. Its average cannot change, so $z$ is the same in all nine cells, and no head can do better than
-# guess. Zero padding breaks the identity before any training:
+# One identity serves as a check. With *circular* padding, moving the image by a multiple of the network's
+# [total stride](../book/glossary.md#total-stride) only shifts the feature map circularly. Its average cannot change, so
+# $z$ is the same in all nine cells, and no head can do better than chance. Zero padding breaks the identity before any
+# training:
 
 # %%
 for mode in ("circular", "zeros"):
@@ -180,8 +185,8 @@ for mode in ("circular", "zeros"):
     )
 
 # %% [markdown]
-# Try it. A linear layer was fitted to the averaged channels of a network with *random* weights, so nothing but the layer has learned anything. Drag
-# the digit, or move it with the arrow keys; then shuffle the channels, and then choose circular padding.
+# Try it. A linear layer was fitted to the averaged channels of a network with *random* weights, so only that layer was
+# trained. Drag the digit, or move it with the arrow keys; then shuffle the channels; then select circular padding.
 
 # %% Fit the linear layers and place the digit everywhere
 SIDE, STEP, EACH = 48, 4, 40
@@ -223,10 +228,10 @@ for mode in ("zeros", "circular"):
 grey = 255 * (digit.mean(0) - digit.min()) / (digit.max() - digit.min())
 interactive.pooled_channels(
     grey.numpy(), readers, side=SIDE, step=STEP, grid=3,
-    caption=f"""What a linear layer reads off the averages of the channels (bars, standardised). The
-        network has random weights, width 8; the layer was fitted on {EACH} digits in every cell. Of
-        {EACH} others it names the cell in {right["zeros"]:.0%} of cases with zero padding and in
-        {right["circular"]:.0%} with circular padding, where chance is 11%.""")
+    caption=f"""What a linear layer predicts from the averages of the channels (bars, standardised).
+    The network has random weights and width 8; the layer was fitted on {EACH} digits in every cell.
+    For {EACH} others it predicts the correct cell in {right["zeros"]:.0%} of cases with zero
+    padding and in {right["circular"]:.0%} with circular padding, where chance is 11%.""")
 assert right["zeros"] > 0.9 and abs(right["circular"] - 1 / 9) < 0.02
 
 # %% Draw the figure
@@ -236,12 +241,12 @@ confused = {name: torch.stack([answers[cells == cell].bincount(minlength=9) for 
 page.show(
     figures.confusions({name: 100 * counts / EACH for name, counts in confused.items()}),
     "03_confusions",
-    f"""Which cell that linear layer names: percentage of {EACH} canvases with the digit in each
-        cell. With zero padding it names the digit's own cell (the diagonal). A new shuffle of the
-        channels for each canvas leaves hardly anything of that. With circular padding the answer
-        does not depend on the cell at all, so all rows are the same.""",
-    """Three matrices of true cell against named cell: a diagonal, scattered answers, and identical
-    rows.""",
+    f"""Predictions of that linear layer: percentage of {EACH} canvases with the digit in each cell.
+    With zero padding it predicts the correct cell (the diagonal). With a new shuffle of the
+    channels for each canvas, hardly anything of this remains. With circular padding the prediction
+    does not depend on the cell at all, so all rows are the same.""",
+    """Three matrices of true cell against predicted cell: a diagonal, scattered predictions, and
+    identical rows.""",
     workspace=workspace)
 correct = {
     name: counts.diag().sum().item() / counts.sum().item() for name, counts in confused.items()
@@ -254,33 +259,37 @@ assert (circular_rows - circular_rows[:1]).abs().max() <= 1      # but for round
 # %% [markdown]
 # ## The experiment
 #
-# **Data and split.** Each training image goes to a random cell, drawn anew in every step; each test image to *every* cell,
-# so that a network that cannot see the cell scores exactly $1/k^2$. **Held fixed:** backbone, optimiser, steps, batch.
-# **Varied:** padding mode, head, task.
+# **Data and split.** Each training image is placed in a random cell, drawn anew in every step; each test image is
+# placed in *every* cell, so a network that cannot distinguish cells scores exactly $1/k^2$. **Held fixed:** backbone,
+# optimiser, steps, batch. **Varied:** padding mode, head, task.
 #
-# The deviations that matter most: `quick` takes small digits, a narrow network and 44 steps; the head is padded like the rest of the
-# network, where the released one pads with zeros; and the last epoch counts, not the best one on the test set.
+# The most important deviations: `quick` uses small digits, a narrow network and 44 steps; the head is padded like the
+# rest of the network, while the released head is zero-padded; and the last epoch counts, not the best epoch on the test
+# set.
 #
 # <details><summary>Deviations from the paper, in full</summary>
 #
-# * The `quick` profile (what `./run_all.sh` runs) takes scikit-learn's digits instead of CIFAR-10, a sixteenth of the
-#   network's width, 44 steps of 12 images at learning rate 0.004 instead of 20 epochs (20,840 steps of 48 at 0.001), two seeds, and
-#   only the 3×3 grid. (On other sets: an eighth of the width, 200 steps of 24 at 0.002, three seeds.) That is enough to judge
-#   GAPNet's location but not PermuteNet's: after so few steps, slow learning cannot be told from lost position.
-# * Digits are not mirrored in training, as CIFAR images are: a mirrored digit is another sign.
+# * The `quick` profile (what `./run_all.sh` runs) uses scikit-learn's digits instead of CIFAR-10, a sixteenth of the
+#   network's width, 44 steps of 12 images at learning rate 0.004 instead of 20 epochs (20,840 steps of 48 at 0.001),
+#   two seeds, and only the 3×3 grid. (On other sets: an eighth of the width, 200 steps of 24 at 0.002, three seeds.)
+#   That is enough to judge GAPNet's location accuracy but not PermuteNet's: after so few steps, slow learning cannot be
+#   distinguished from lost position.
+# * Unlike CIFAR images, digits are not mirrored in training: a mirrored digit is a different symbol.
 # * The head is padded like the rest of the network. The released one is zero-padded, which matters
 #   ([figure 03_reads_heads](#fig-03_reads_heads)); no GAPNet with another padding was released to compare with.
-# * The paper reports the *best test accuracy of all epochs*, a choice made on the test set. Here the last epoch counts, and
-#   the authors' rule has a column of its own.
+# * The paper reports the *best test accuracy of all epochs*, a choice made on the test set. Here the last epoch counts,
+#   and a separate column follows the authors' rule.
 # * On a GPU, networks are trained and tested in bfloat16 (autocast), the authors' in float32.
 # * NIN was not released; ours has pools that need no padding (`classifiers.NIN`).
-# * The slide names no backbone for its numbers, no seeds and no intervals. The PyTorch that the released code pins (1.2) ran
-#   reflect and replicate padding as zero padding, without an error; whether Table 1 met that, the text does not settle.
+# * The slide names no backbone for its numbers, no seeds and no intervals. The PyTorch that the released code pins
+#   (1.2) ran reflect and replicate padding as zero padding, without an error; the text does not show whether this
+#   affected Table 1.
 #
 # </details>
 
 # %% [markdown]
-# The loss is a cross-entropy over the $k^2$ cells, each image of the batch in a random one. By hand, for the location:
+# The loss is the cross-entropy over the $k^2$ cells, with each image of the batch in a random cell. By hand, for
+# location:
 
 # %%
 def location_loss(net, images, k, draws):
@@ -320,14 +329,15 @@ runs = records.run_or_load(EXPERIMENT, plan.all(),
                            seeds=seeds, workspace=workspace, side_by_side=4, optional=True)
 
 # %% [markdown]
-# ## What came out
+# ## Results
 #
-# Three sets of runs stand side by side. The *paper's scale* is CIFAR-10 on ResNet-18 of width 64, trained for 20 epochs on a GPU:
-# three networks for zero padding at 3×3, one for some other cells, and no controls. The *CPU runs* have the controls, from narrow
-# networks that were trained for 200 steps. *This run* is what your machine has just done. Verdicts rest on the first two.
+# Three sets of runs are compared. The *paper's scale* is CIFAR-10 on ResNet-18 of width 64, trained for 20 epochs on a
+# GPU: three networks for zero padding at 3×3, one for some other cells, and no controls. The *CPU runs* include the
+# controls, with narrow networks that were trained for 200 steps. *This run* was just computed on your machine. Verdicts
+# rest on the first two.
 #
-# *What to look for:* for location, filled circles (GAPNet) at 100 % and open squares (PermuteNet) below them. The dashed bar
-# is the paper's value, the dotted one chance. Circular padding should sit exactly on the dotted line.
+# *What to look for:* for location, filled circles (GAPNet) at 100 % and open squares (PermuteNet) below them. The
+# dashed bar is the paper's value, the dotted one chance. Circular padding should lie exactly on the dotted line.
 
 # %% Collect the runs
 followed_at_scale = records.load(workspace.records("shuffled_sum", "paper"))
@@ -377,10 +387,9 @@ fig.legend(handles=figures.head_legend(), loc="outside lower center", ncols=4, f
 page.show(
     fig,
     "03_accuracy",
-    f"""Table 1 as a picture ({style.label(backbones[0])}; {described}).
-    Accuracy after the last epoch, every test image in every cell; mean, and 95 % interval
-    (Student's t over networks, cut to 0..100) where there are three networks; with two, the line
-    joins them.""",
+    f"""Table 1 as a figure ({style.label(backbones[0])}; {described}). Accuracy after the last
+    epoch, every test image in every cell; mean, and 95 % interval (Student's t over networks, cut
+    to 0..100) where there are three networks; with two, the line joins them.""",
     """Accuracy of GAPNet and PermuteNet by padding mode, for location above and image class
               below, with the paper's values and chance, in a column for each set of runs.""",
     workspace=workspace,
@@ -441,21 +450,24 @@ if len(at_scale):   # the sentences below are about these runs
     assert round(finer[5] * 25 / 100) == 8 and round(finer[7] * 49 / 100) == 4
 
 # %% [markdown]
-# *What to make of it.* At the paper's scale GAPNet is right every time, with every seed. PermuteNet's location accuracy is *a whole number of
-# cells*: six, six and seven of nine under zero padding, seven under reflect and under replicate padding, eight of 25, and four of 49. The paper's
-# 78.8 % is seven of nine, so two of three networks miss it by one cell, 11 points; in the finer grids ours fall short by more. For image class
-# PermuteNet stands at 42 to 49 % after 18 to 20 epochs, where the paper prints 71 to 74 %.
-# The small networks show GAPNet's result, and circular padding at chance. They were not trained for long enough to show the others.
+# *Interpretation.* At the paper's scale, GAPNet is always correct, with every seed. PermuteNet's location accuracy is
+# *a whole number of cells*: six, six and seven of nine under zero padding, seven under reflect and under replicate
+# padding, eight of 25, and four of 49. The paper's 78.8 % is seven of nine, so two of three networks miss it by one
+# cell, 11 points; in the finer grids ours fall short by more. For image class, PermuteNet is at 42 to 49 % after 18 to
+# 20 epochs, where the paper prints 71 to 74 %. The small networks reproduce GAPNet's result, and circular padding is at
+# chance. They were not trained long enough to show the other results.
 #
-# ## What a shuffled head can hold: one number
+# ## What a shuffled head can use: one number
 #
-# PermuteNet's linear layer meets the channels in an order that changes with every batch. On average over the permutations $\pi$,
+# PermuteNet's linear layer receives the channels in an order that changes with every batch. On average over the
+# permutations $\pi$,
 #
 # $$ \mathbb{E}_\pi \big[ (W z_\pi)_k + b_k \big] = m_k \, s + b_k, \qquad s = \sum_c z_c, \qquad m_k = \frac{1}{C} \sum_c W_{kc} . $$
 #
-# The rest of $W z_\pi$ is noise with variance $\frac{C^2}{C - 1} \operatorname{Var}_c(W_{kc}) \operatorname{Var}_c(z_c)$. A head can remove it by making all
-# weights of an answer equal. It then reads a single number, $s$: the logit of each answer is a line over $s$, and the highest line wins.
-# Four channels are enough to check both formulas over all 24 permutations:
+# The rest of $W z_\pi$ is noise with variance
+# $\frac{C^2}{C - 1} \operatorname{Var}_c(W_{kc}) \operatorname{Var}_c(z_c)$. A head can remove it by making all weights
+# of a class equal. It then uses a single number, $s$: the logit of each class is a linear function of $s$, and the
+# class with the highest logit is predicted. Four channels are enough to check both formulas over all 24 permutations:
 
 # %%
 w, z = torch.tensor([[1.0, -2.0, 0.5, 3.0]]), torch.tensor([[0.2, 0.0, 1.0, 0.4]])
@@ -468,11 +480,11 @@ print(
 )
 
 # %% [markdown]
-# To tell nine cells apart, the network has to give each cell its own level of $s$. At the paper's scale it learns these levels one cell at
-# a time.
+# To distinguish nine cells, the network has to give each cell a different level of $s$. At the paper's scale, it learns
+# these levels one cell at a time.
 #
-# *What to look for:* plateaus at whole numbers of cells, some of which a network leaves again, and how many image classes are told apart after
-# as many epochs.
+# *What to look for:* plateaus at whole numbers of cells, some of which are only temporary, and how many image classes
+# are recognised after the same number of epochs.
 
 # %% Draw the figure
 reference_run = [
@@ -486,9 +498,9 @@ learned = learned[["run", "padding_mode", "task", "grid", "by_epoch"]].explode(
 learned = learned.join(pd.json_normalize(learned.pop("by_epoch")))
 learned["of"] = (learned["grid"] ** 2).where(learned["task"] == "location", 10)
 learned["answers"] = learned["accuracy_one_cell"] * learned["of"]
-panels = {"Location": ("location", [3], "cells told apart, of 9", 9),
-          "Location, finer grids": ("location", [5, 7], "cells told apart, of 25 and of 49", 11.5),
-          "Image class": ("image", [3], "image classes told apart, of 10", 10)}
+panels = {"Location": ("location", [3], "cells recognised, of 9", 9),
+          "Location, finer grids": ("location", [5, 7], "cells recognised, of 25 and of 49", 11.5),
+          "Image class": ("image", [3], "image classes recognised, of 10", 10)}
 fig, axes = plt.subplots(1, 3, figsize=(11, 3.8), layout="constrained")
 for ax, (title, (task, cells, label, top)) in zip(axes, panels.items(), strict=True):
     printed = claims.TABLE1.query("head == 'permutenet' and grid in @cells and task == @task")
@@ -504,11 +516,11 @@ for grid, last in learned[learned["grid"] > 3].groupby("grid").last().iterrows()
     axes[1].annotate(f"{grid}×{grid}", (last["epoch"], last["answers"]), xytext=(0, 6), ha="right",
                      textcoords="offset points", fontsize="small")
 page.show(fig, "03_by_epoch", """PermuteNet learns one cell after another, and image classes slowly:
-    accuracy after each epoch times the number of answers (CIFAR-10, ResNet-18 of width 64, batches
-    of 48, bfloat16 on an NVIDIA H200; one network a line, seed 0 under zero padding twice; 10,000
+    accuracy after each epoch times the number of classes (CIFAR-10, ResNet-18 of width 64, batches
+    of 48, bfloat16 on an NVIDIA H200; one network per line, seed 0 under zero padding twice; 10,000
     test images, each in one random cell). Dashed: the paper's values, under the three paddings at
     3×3 and under zero padding in the finer grids (9.5 of 25 and 10.5 of 49). Dotted: chance.""",
-          "Three panels of curves over epochs, with the paper's values dashed: cells told apart "
+          "Three panels of curves over epochs, with the paper's values dashed: recognised cells "
           "rise in steps, image "
           "classes slowly and far below the paper.", workspace=workspace, data=learned)
 learned["whole"] = (learned["answers"] - learned["answers"].round()).abs() < 0.15
@@ -520,9 +532,9 @@ for (task, grid, mode), networks in learned.groupby(["task", "grid", "padding_mo
           f"a whole number in {networks['whole'].mean():.0%} of epochs (30 % by chance)")
 
 # %% [markdown]
-# For two of the networks, one for each task, $s$ was recorded as well. Two smaller ones were trained on a CPU: digits, width 16, 4,000 steps,
-# nine answers each (the nine cells, or nine of the ten digits). All four are on file. The networks that this page trains
-# itself, on a shorter schedule, are in [table 03_followed](#tab-03_followed).
+# For two of the networks, one for each task, $s$ was recorded as well. Two smaller ones were trained on a CPU: digits,
+# width 16, 4,000 steps, nine classes each (the nine cells, or nine of the ten digits). All four are on file. The
+# networks that this page trains itself, on a shorter schedule, are in [table 03_followed](#tab-03_followed).
 
 # %% Train the followed networks
 schedule = follow or profile
@@ -571,22 +583,23 @@ def show_one_number(title, name, what):
         column[0].set_title(f"Task: {style.label(task)}")
         column[1].set_ylabel(unit)
         column[2].set_ylabel(unit)
-    page.show(fig, name, f"""The one number that PermuteNet's head can read, and how two networks
-        fill it ({what}; n = 1 network for each task). Top: what the head answers along sum(z), on
-        average over permutations, a colour for each answer. Middle: sum(z) of the test canvases of
-        each answer; thick from the first to the last decile, thin from the smallest to the largest,
-        with a dot at the median. Bottom: accuracy for each answer after each epoch.""",
-              "Two columns of three panels: probability of each answer along the sum of channels, "
+    page.show(fig, name, f"""The one number that PermuteNet's head can use, and how two networks use
+              it ({what}; n = 1 network for each task). Top: the head's predictions along sum(z), on
+              average over permutations, one colour per class. Middle: sum(z) of the test canvases
+              of each class; thick from the first to the last decile, thin from the smallest to the
+              largest, with a dot at the median. Bottom: accuracy for each class after each
+              epoch.""",
+              "Two columns of three panels: probability of each class along the sum of channels, "
               "intervals of "
-              "that sum by answer, and accuracy by answer over epochs.", workspace=workspace)
+              "that sum by class, and accuracy by class over epochs.", workspace=workspace)
     for task in ("location", "image"):
         results = networks[task, "batch"].results
         by_label = results["by_epoch"][-1]["by_label"]
         percent = " ".join(f"{100 * part:.0f}" for part in by_label)
         print(
             f"{style.label(task)}: {len(by_label) * results['accuracy']:.1f} of {len(by_label)} "
-            f"answers; accuracy "
-            f"by answer, in percent: {percent}"
+            f"classes; accuracy "
+            f"by class, in percent: {percent}"
         )
 
 
@@ -608,9 +621,10 @@ assert [epoch["accuracy"] for epoch in of_image["by_epoch"]][-1] > of_image["by_
 ]
 
 # %% [markdown]
-# For location, seven cells have a level of their own and are recognised nearly every time. The other two share their level with one of the seven and are never
-# named. That is where 7/9 = 77.8 % comes from, and the paper's 78.8, 78.3 and 78.3 % are the same number of cells. For image class the levels overlap.
-# Seven is not a law: two networks with other seeds end at exactly six ([figure 03_by_epoch](#fig-03_by_epoch)).
+# For location, seven cells have a separate level and are recognised nearly every time. The other two share their level
+# with one of the seven and are never predicted. This explains 7/9 = 77.8 %, and the paper's 78.8, 78.3 and 78.3 % are
+# the same number of cells. For image class, the levels overlap. The number is not always seven: two networks with other
+# seeds end at exactly six ([figure 03_by_epoch](#fig-03_by_epoch)).
 #
 # The same on a CPU:
 
@@ -619,8 +633,9 @@ show_one_number("CPU run", "03_one_number_cpu",
                 "digits, width 16, 10 epochs of 400 steps, CPU; 500 test images in every cell")
 
 # %% [markdown]
-# **How many answers fit on one axis?** Leave out everything else: no network, no images, no padding. Each answer has a level $a_k$ that is
-# learned, an image is the number $a_k + \sigma \varepsilon$, and a linear head tells the answers apart.
+# **How many classes can one number distinguish?** Leave out everything else: no network, no images, no padding. Each
+# class has a learned level $a_k$, an image is the number $a_k + \sigma \varepsilon$, and a linear head distinguishes
+# the classes.
 
 # %% Draw the figure
 def toy_curves(runs):
@@ -633,14 +648,14 @@ def toy_curves(runs):
     )
 
 
-records.require(toys, "the toy")
+records.require(toys, "the toy model")
 curves, here = toy_curves(toys), toy_curves(now_toys)
 last = curves[curves["step"] == curves["step"].max()]
 n_toys = curves["seed"].nunique()
 fig, axes = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
 figures.answers_held(curves[curves["noise"] == 1], "step", axes[0])
 axes[0].set(
-    title="A number, noise 1 and a linear head", xlabel="steps of Adam", ylabel="answers held"
+    title="A number, noise 1 and a linear head", xlabel="steps of Adam", ylabel="classes recognised"
 )
 for n, (noise, rows) in enumerate(last.groupby("noise")):
     mean = rows.groupby("answers")["accuracy"].mean()
@@ -649,7 +664,7 @@ for n, (noise, rows) in enumerate(last.groupby("noise")):
         mean * mean.index,
         "o-",
         color=style.COLOURS[n + 3],
-        label=f"toy, noise {noise:g}",
+        label=f"toy model, noise {noise:g}",
     )
 printed = claims.TABLE1.query("head == 'permutenet' and task == 'location'")
 axes[1].plot(
@@ -674,38 +689,39 @@ for task, marker in {"location": "D", "image": "X"}.items():
     axes[1].plot(of, of * networks["accuracy"] / 100, marker, color=style.COLOURS[1], markersize=7,
                  label=f"H200 runs, {style.label(task)}")
 axes[1].plot([0, 49], [0, 49], **style.CHANCE, label="all of them")
-axes[1].set(xlabel="answers to choose from", ylabel="answers held", xlim=(0, 52), ylim=(0, 52))
+axes[1].set(xlabel="classes", ylabel="classes recognised", xlim=(0, 52), ylim=(0, 52))
 axes[1].legend(fontsize="small")
 paper_held = printed["grid"] ** 2 * printed["paper"] / 100
 page.show(
     fig,
     "03_held",
-    f"""The paper's PermuteNets hold {paper_held.min():.0f} to
-    {paper_held.max():.0f} answers, whether there are 9, 25 or 49 to choose from; a number with
-    noise and a linear head hold more the longer they learn. Answers held is accuracy times the
-    number of answers to choose from. Left: the toy while it learns (CPU run, mean over n = {n_toys}
-    seeds). Right: the toy after 4,000 steps, at three levels of noise; PermuteNet in the paper (a
-    point for each padding) and at the paper's scale (zero padding, a point for each network).""",
-    "Left, curves of answers held over steps for 9, 25 and 49 answers. Right, answers held "
-    "against answers to choose from, "
-    "for the toy at three levels of noise, the paper and the run at its scale.",
+    f"""The paper's PermuteNets recognise {paper_held.min():.0f} to {paper_held.max():.0f} classes,
+    whether there are 9, 25 or 49; a number with noise and a linear head recognise more the longer
+    they are trained. Classes recognised: accuracy times the number of classes. Left: the toy model
+    during training (CPU run, mean over n = {n_toys} seeds). Right: the toy model after 4,000 steps,
+    at three levels of noise; PermuteNet in the paper (one point per padding) and at the paper's
+    scale (zero padding, one point per network).""",
+    "Left, curves of classes recognised over steps for 9, 25 and 49 classes. Right, classes "
+    "recognised against number of classes, "
+    "for the toy model at three levels of noise, the paper and the run at its scale.",
     workspace=workspace,
     data=last,
 )
 for row in printed[printed["padding_mode"] == "zeros"].itertuples():
     print(
         f"paper, zero padding, {row.grid}×{row.grid}: {row.paper} % is "
-        f"{row.grid**2 * row.paper / 100:.1f} answers "
+        f"{row.grid**2 * row.paper / 100:.1f} cells "
         f"of {row.grid**2}"
     )
 if len(here):
     held = here[(here["noise"] == 1) & (here["step"] == here["step"].max())]
-    print("the toy in this run, noise 1:", ", ".join(
+    print("the toy model in this run, noise 1:", ", ".join(
         f"{row.answers * row.accuracy:.1f} of {row.answers}" for row in held.itertuples()))
 
 # %% [markdown]
-# **Does a shuffle cost more than the order, since a linear head is left with the sum alone?** Four views of the same latents, each read by a
-# linear layer and by a small MLP: all channels in order; their values sorted, which loses the order and nothing else; sum and norm; the sum.
+# **Does a shuffle remove more than the order, since a linear head is left with only the sum?** Four views of the same
+# latents, each decoded by a linear layer and by a small MLP: all channels in order; their values sorted, which loses
+# only the order; sum and norm; the sum.
 
 # %% Make the table
 rows = []
@@ -725,10 +741,10 @@ for title, of_title in followed.items():
                     "MLP": 100 * reads.loc[view, "mlp"],
                 }
             )
-records.require(rows, "networks whose latents are read")
-page.table(pd.DataFrame(rows), "03_readers", """What other readers find in z: accuracy in percent
+records.require(rows, "networks whose latents are decoded")
+page.table(pd.DataFrame(rows), "03_readers", """What other heads decode from z: accuracy in percent
     for the task that the network was trained for. Chance is 11.1 % (10 % for image class at the
-    paper's scale); n = 1 network for each four rows.""", workspace=workspace)
+    paper's scale); n = 1 network for every four rows.""", workspace=workspace)
 
 # %% Make the table
 rows, here = [], by_network(now)
@@ -741,23 +757,23 @@ for title, of_title in followed.items():
                 "trained for": style.label(key[0]),
                 "channels in training": {"batch": "shuffled", "none": "in order"}[key[1]],
                 "accuracy": 100 * run.results["accuracy"],
-                "answers held": of * run.results["accuracy"],
+                "classes recognised": of * run.results["accuracy"],
                 "of": of,
                 "this run": 100 * here[key].results["accuracy"] if key in here else None,
             }
         )
 table = pd.DataFrame(rows)
 page.table(table.drop(columns="this run") if workspace.is_reference else table, "03_followed", f"""
-    The same networks' own heads, in percent, and the networks of this run (schedule "{schedule}").
-    n = 1 network in each row; chance as above.""",
+    The same networks with their own heads, in percent, and the networks of this run (schedule
+    "{schedule}"). n = 1 network in each row; chance as above.""",
            workspace=workspace)
 
 # %% [markdown]
-# ## Where on its map does GAPNet read?
+# ## Where on its map is GAPNet's evidence?
 #
-# GAPNet's head convolves the feature map to one channel for each cell and then averages. So before the average there is a
-# [confidence map](../book/glossary.md#confidence-map) $m_k$ for each cell $k$, and the answer is a vote of all positions. What a position $p$ adds to the answer $t$ is its
-# confidence in $t$ over that in the other cells,
+# GAPNet's head convolves the feature map to one channel for each cell and then averages. So before the average there is
+# a [confidence map](../book/glossary.md#confidence-map) $m_k$ for each cell $k$, and the prediction is a vote of all
+# positions. The evidence of a position $p$ for cell $t$ is its confidence in $t$ minus that in the other cells,
 #
 # $$ e_t(p) = m_t(p) - \frac{1}{K - 1} \sum_{k \neq t} m_k(p), \qquad \frac{1}{HW} \sum_p e_t(p) = y_t - \frac{1}{K - 1} \sum_{k \neq t} y_k . $$
 
@@ -771,19 +787,22 @@ margin = [y[cell] - torch.cat([y[:cell], y[cell + 1:]]).mean() for cell, y in en
 torch.testing.assert_close(votes.mean((-2, -1)), torch.stack(margin))
 
 # %% [markdown]
-# Does the evidence for *top left* come from the image, from the border, or from the empty canvas? What a position can know depends on its
-# window, the receptive field:
+# Does the evidence for *top left* come from the image, from the border, or from the empty canvas? What a position can
+# encode depends on its window, the receptive field:
 #
-# * ResNet-18's is wider than the canvas. On digits its last map has 3×3 positions, one for each cell, and all of them see the image *and*
-#   the border. So evidence should be everywhere, with no more of it at the image than elsewhere.
-# * NIN's last map has 12×12 positions, each with a window of 32 of the 48 pixels, head included. Where the window does not reach the image, the map
-#   *cannot* differ from that of an empty canvas. So whatever the image changes should be at the image and around it, and nothing far from it.
+# * ResNet-18's is wider than the canvas. On digits its last map has 3×3 positions, one for each cell, and all of them
+#   see the image *and* the border. So the evidence should be everywhere, with no more of it at the image than
+#   elsewhere.
+# * NIN's last map has 12×12 positions, each with a window of 32 of the 48 pixels, head included. Where the window does
+#   not reach the image, the map *cannot* differ from that of an empty canvas. So the image should change the map at and
+#   around the image, and not far from it.
 #
-# The second question concerns the head. The released one is a 3×3 convolution padded with zeros, followed by a sum: the example at the top of
-# this page, with its sums of 4, 6 and 9. A tap of the kernel that points to the left misses the last column of the map, and so on. So the released head reads, beside
-# the sums $z$, the sums of the map's outermost rows and columns. **Theory's prediction:** under a *circular* backbone, whose $z$ is the same in all cells, the
-# released head tells the location all the same. A circular head and a 1×1 head read nothing but $z$, and stay exactly at chance. Under a zero-padded
-# backbone all three are right.
+# The second question concerns the head. The released head is a 3×3 convolution padded with zeros, followed by a sum:
+# the example at the top of this page, with its sums of 4, 6 and 9. The left weights of the kernel never read the last
+# column of the map, and so on. So the released head depends not only on the sums $z$, but also on the sums of the map's
+# outermost rows and columns. **The prediction from theory:** with a *circular* backbone, whose $z$ is the same in all
+# cells, the released head can still predict the location. A circular head and a 1×1 head depend only on $z$, and remain
+# exactly at chance. With a zero-padded backbone, all three are correct.
 
 # %% Train and read
 reads_schedule = {"paper": "reference"}.get(profile, profile)
@@ -834,10 +853,10 @@ for (which, name, found), pair in zip(columns, axes.T, strict=True):
     pair[0].set_title(f"{which}\n{style.label(name)}, n = {len(found)}")
 axes[0, 0].set_ylabel("evidence for the image's cell")
 axes[1, 0].set_ylabel("the same, minus that of\nan empty canvas")
-page.show(fig, "03_reads_maps", """Where GAPNet reads: evidence for the correct cell at each
-    position of the last map, with the image in each of the nine cells (the maps are laid out as the
-    canvas, the image's own positions framed). Red speaks for the cell, blue against it; logits,
-    each block on its own scale. Below: what placing the image changed. Zero padding, as released;
+page.show(fig, "03_reads_maps", """GAPNet's evidence for the correct cell at each position of the
+    last map, with the image in each of the nine cells (the maps are arranged like the canvas, with
+    the image's own positions framed). Red: evidence for the cell; blue: against it; logits, each
+    block on its own scale. Below: the change from placing the image. Zero padding, as released;
     mean over test images and over n networks.""",
           "Blocks of nine small maps, one for each cell of the canvas, with the positions of the "
           "image framed: evidence "
@@ -874,11 +893,11 @@ page.table(
         ]
     ],
     "03_reads_regions",
-    """Which part of the map the margin of the correct cell comes from, in percent, means
-               over cells and networks. *Of the map:* the part's area, which is its share if
-               evidence is everywhere alike. *Of the evidence:* the part's contribution to the
-               margin. *Of the change:* the same minus an empty canvas. *Right by itself:* how often
-               one position of it names the correct cell (chance 11.1).""",
+    """Which part of the map the margin of the correct cell comes from, in percent, means over cells
+    and networks. *Of the map:* the area of the part, which equals its share if the evidence is
+    uniform. *Of the evidence:* the part's contribution to the margin. *Of the change:* the same
+    minus an empty canvas. *Right by itself:* how often a single position of the part predicts the
+    correct cell (chance 11.1).""",
     workspace=workspace,
 )
 resnet, nin = (
@@ -899,8 +918,8 @@ if len(resnet) and len(nin):
     )[0]
     far = torch.cat([top_left[8:].flatten(), top_left[:8, 8:].flatten()])
     print(
-        "NIN with the image top left: the largest change among positions whose window does not "
-        "reach it is "
+        "NIN with the image at the top left: the largest change among positions whose window does "
+        "not reach it is "
         f"{far.abs().max():.3f}"
     )
     assert (
@@ -910,7 +929,7 @@ if len(resnet) and len(nin):
 for name in ("resnet18", "nin"):
     if already := where_it_reads.on_an_empty_canvas(where_it_reads.released(reads_reference, name)):
         print(f"{style.label(name)}, reference runs: of the evidence for the image's cell "
-              "an empty canvas already gives "
+              "an empty canvas already provides "
               + ", ".join(f"{share:.0f} % for {cells}" for cells, share in already.items()))
         assert name == "resnet18" or already["corners"] > 50 > 0 > already["the centre"]
 
@@ -934,9 +953,9 @@ fig.legend(
 page.show(
     fig,
     "03_reads_heads",
-    """Does the head read the border itself? Location accuracy of
-    GAPNet by the padding of its backbone and by its head (digits, 3×3, 100 test images in every
-    cell in the reference runs); each dot is one network. NIN was not run with all heads.""",
+    """Does the head itself respond to the border? Location accuracy of GAPNet by the padding of its
+    backbone and by its head (digits, 3×3, 100 test images in every cell in the reference runs);
+    each dot is one network. NIN was not run with all heads.""",
     "Dots of location accuracy for three heads: all at 100 % under a zero-padded backbone; "
     "under a circular one the "
     "zero-padded head is far above chance, the two others on the chance line.",
@@ -964,23 +983,27 @@ if reads_reference:
     )
 
 # %% [markdown]
-# *What to make of it.* **The released head reads the border itself.** Behind a backbone that cannot know the cell, its own zero padding is enough: ResNet-18's head
-# tells the cell every time, NIN's in a third to two thirds of the canvases. So GAPNet's accuracy has two sources in the released code, the backbone's padding and the head's, and an accuracy under another padding mode says little about that mode
-# as long as the head is padded with zeros. That is why on this page the head is padded like the rest: only then is circular padding a control.
+# *Interpretation.* **The released head itself responds to the border.** With a backbone that cannot encode the cell,
+# the head's own zero padding is enough: ResNet-18's head predicts the cell every time, NIN's in a third to two thirds
+# of the canvases. So GAPNet's accuracy has two sources in the released code, the backbone's padding and the head's, and
+# an accuracy under another padding mode says little about that mode as long as the head is padded with zeros.
+# Therefore, the head on this page is padded like the rest of the network: only then is circular padding a control.
 #
-# Where on the map the evidence is depends on the receptive field of its positions. If every position sees the whole canvas, the question *where the network
-# reads* has no answer: each position could answer alone. With NIN's smaller receptive field, what the image changes is around the image. And *top left* comes from
-# the empty canvas more than from the image: over half of the evidence for a corner is there before any image is placed. NIN answers with a corner unless something
-# speaks for an edge or for the centre.
+# Where on the map the evidence is depends on the receptive field of its positions. If every position sees the whole
+# canvas, the evidence has no particular place: each position alone could predict the cell. With NIN's smaller receptive
+# field, the image changes the map around the image. And *top left* comes from the empty canvas more than from the
+# image: over half of the evidence for a corner is there before any image is placed. NIN predicts a corner unless there
+# is evidence for an edge or for the centre.
 
 # %% [markdown]
 # ## Channels as place cells
 #
-# If position sits in *which* channel responds, single channels should have a [place field](../book/glossary.md#place-field): a part of the canvas that
-# they respond to, whatever the image.
+# If position is encoded in *which* channel responds, single channels should have a
+# [place field](../book/glossary.md#place-field): a part of the canvas to which they respond, whatever the image.
 #
-# *What to look for:* is there a channel for every cell? Before training, and in a network trained for the image class, which never meets
-# the cell as a label? The number above a map is η², the share of the channel's variance that the cell explains.
+# *What to look for:* is there a channel for every cell? Is there one before training, and in a network trained for
+# image class, which never receives the cell as a label? The number above a map is η², the share of the channel's
+# variance that the cell explains.
 
 # %% Draw the figure
 def first_seed(column, mode, task):
@@ -1012,9 +1035,9 @@ page.show(
     "03_place_fields",
     f"""Trained for location, GAPNet has a channel that responds most for {peaks["for location"]}
     cells; {"; ".join(f"{label}, {n}" for label, n in peaks.items() if label != "for location")}.
-    A row a network, a column a cell (outlined): mean response by cell of the channel with the
-    largest η² among those that respond most there, as difference from the channel's mean (zero
-    padding, seed 0, every test image in every cell; {runs_with("by_cell")}).""",
+    One row per network, one column per cell (outlined): mean response by cell of the channel with
+    the largest η² among those that respond most in that cell, as difference from the channel's mean
+    (zero padding, seed 0, every test image in every cell; {runs_with("by_cell")}).""",
     """Three rows of small maps, one for each cell, which is outlined: red in that cell alone after
     training for location, red along edges or in the centre in the two other rows.""",
     workspace=workspace,
@@ -1033,21 +1056,21 @@ for label, mode, task, column, line in curves:
         figures.selectivity_curve(deciles, ax, label=label, linestyle=line,
                                   color=style.PADDING_COLOURS[mode])
 ax.legend(title="padding, trained …", fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
-page.show(fig, "03_selectivity", f"""How much of each channel's variance the cell explains,
-    channels sorted (GAPNet, seed 0; {runs_with("eta2_deciles")}; before training:
-    {runs_with("eta2_untrained")}). Networks trained for image class never saw the cell as a
+page.show(fig, "03_selectivity", f"""How much of each channel's variance the cell explains, channels
+    sorted (GAPNet, seed 0; {runs_with("eta2_deciles")}; before training:
+    {runs_with("eta2_untrained")}). Networks trained for image class never received the cell as a
     label.""",
           "Curves of variance explained by the cell, from the most to the least selective "
           "channel, by padding and training.",
           workspace=workspace)
 
 # %% [markdown]
-# ## Controls that could overturn the reading
+# ## Controls that could overturn the interpretation
 #
-# **Is it the order?** If the order of channels carries location, a *fixed* shuffle must cost nothing (the linear layer learns
-# it), a new one for every batch or every image must cost much, and shuffling an ordinarily trained network only at *test*
-# time must leave about chance. The same head, in order, is the baseline. **Is it the colour of the canvas?** The paper's
-# "black" is the mean colour; here is a truly black one, too.
+# **Is it the order?** If the order of channels encodes location, a *fixed* shuffle must cost nothing (the linear layer
+# learns it), a new shuffle for every batch or every image must cost much, and shuffling an ordinarily trained network
+# only at *test* time must reduce accuracy to about chance. The same head, in order, is the baseline. **Is it the colour
+# of the canvas?** The paper's "black" is the mean colour; a truly black canvas is tested here too.
 
 # %% Draw the figure
 def control_runs(where):
@@ -1098,10 +1121,10 @@ for title, ax in zip(shuffles, axes.flat, strict=True):
         chance=100 / 9,
     )
     ax.set_title(f"{title}: {experiment.describe(shuffle_runs[title], splits)}", fontsize="medium")
-page.show(fig, "03_permutations", """A fixed shuffle costs nothing, one that changes costs most of
-    the location: accuracy by how the channels are shuffled before the linear head (3×3, zero
-    padding; mean and 95 % interval over networks; with two networks, the line joins them). *In
-    order* is PermuteNet's head without a shuffle.""",
+page.show(fig, "03_permutations", """A fixed shuffle costs nothing, and a changing shuffle most of
+    the location accuracy: accuracy by how the channels are shuffled before the linear head (3×3,
+    zero padding; mean and 95 % interval over networks; with two networks, the line joins them).
+    *In order* is PermuteNet's head without a shuffle.""",
           "Bars of location accuracy for GAPNet, five ways of shuffling and two black canvases, "
           "with the chance line.",
           workspace=workspace, data=pd.concat(shown, names=["runs"]).reset_index(level=0))
@@ -1114,9 +1137,9 @@ if reference_rows := shuffles.get("Reference runs"):   # what the caption says o
     assert mean["permutenet", "none", "mean"] - fixed < 5 and fixed - max(changing) > 50
 
 # %% [markdown]
-# **Does a finer grid lose more position, or has it more answers?** Accuracy falls with the grid even if a network tells as many
-# of 49 cells apart as of 9. So count the cells that it gets right: accuracy times the number of cells, which is 1 for guessing at
-# every grid.
+# **Does a finer grid lose more position, or does it merely have more cells?** Accuracy falls with a finer grid even if
+# a network recognises as many of 49 cells as of 9. So count the cells recognised: accuracy times the number of cells,
+# which is 1 at chance in every grid.
 
 # %% Make the table
 held = claims.TABLE1.query("head == 'permutenet' and task == 'location'").copy()
@@ -1132,17 +1155,18 @@ for title, summary in summaries.items():
         on=["padding_mode", "head", "task", "grid"],
     )
     held[title] *= held["answers"] / 100
-held = held.replace(style.NAMES).rename(columns={"padding_mode": "padding"})
-page.table(held[["padding", "grid", "answers", "paper", *summaries]], "03_answers_held",
-           f"""Answers that PermuteNet holds: location accuracy times the number of cells
+held = held.replace(style.NAMES).rename(columns={"padding_mode": "padding", "answers": "cells"})
+page.table(held[["padding", "grid", "cells", "paper", *summaries]], "03_answers_held",
+           f"""Cells that PermuteNet recognises: location accuracy times the number of cells
              ({style.label(backbones[0])}; {described}).""",
            workspace=workspace)
 
 # %% [markdown]
-# **Do the two tasks differ in more than their number of answers?** The paper sets location among 9, 25 or 49 cells against
-# 10 image classes, and reads the difference as semantics surviving the shuffle. A question with more answers may lose more.
-# So give both equally many: nine (all cells, against nine of the classes) and three (rows of the canvas, against classes
-# merged by threes). As in the rule, what counts is the part of GAPNet's accuracy above chance that PermuteNet keeps.
+# **Do the two tasks differ in more than their number of classes?** The paper compares location among 9, 25 or 49 cells
+# with 10 image classes, and interprets the difference as semantics surviving the shuffle. A task with more classes may
+# lose more. So give both tasks equally many: nine (all cells, against nine of the image classes) and three (rows of the
+# canvas, against image classes merged in groups of three). As in the rule, the measure is the part of GAPNet's accuracy
+# above chance that PermuteNet keeps.
 
 # %% Draw the figure
 matched_runs = control_runs(experiment.is_matched)
@@ -1151,7 +1175,7 @@ kept = {
     for title, found in matched_runs.items()
 }
 kept = {title: found for title, found in kept.items() if len(found[0]) == 4}
-records.require(kept, "both tasks with 3 and with 9 answers")
+records.require(kept, "both tasks with 3 and with 9 classes")
 fig, axes = plt.subplots(
     1, len(kept), figsize=(1.5 + 4 * len(kept), 3.4), squeeze=False, layout="constrained"
 )
@@ -1166,11 +1190,11 @@ compared = "; ".join(
 page.show(
     fig,
     "03_matched",
-    f"""Location and image class with equally many answers (3×3, zero padding): how much of GAPNet's
+    f"""Location and image class with equally many classes (3×3, zero padding): how much of GAPNet's
         accuracy above chance PermuteNet keeps, mean and 95 % interval over networks.
         {compared}.""",
     "What PermuteNet keeps of GAPNet's accuracy above chance, for location and for image "
-    "class, by number of answers.",
+    "class, by number of classes.",
     workspace=workspace,
     data=pd.concat(
         {title: pd.DataFrame(rows) for title, (rows, _) in kept.items()}, names=["runs"]
@@ -1220,73 +1244,79 @@ page.against_paper(reference, here, "03_against_paper", workspace=workspace,
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# * **Pooling keeps position.** Averaging removes the spatial axes but not the position, because padding has already turned *where* into *how
-#   much*, channel by channel. Under circular padding there is nothing to keep.
-# * **For a linear head the order matters.** One fixed shuffle costs nothing. Under a new one in every pass, a linear layer can
-#   rely on one number only, the sum of all channels. At the paper's scale the network learns to tell one cell after another by that
-#   number and stops at six or seven of nine ([figure 03_one_number](#fig-03_one_number)); the paper's 78.8 % amounts to seven. So what
-#   is left under the shuffle is not a trace of position but six or seven cells, each recognised nearly every time.
-# * **The network encodes no more than it needs.** A reader that may use the channels of a network with seven cells in order finds seven
-#   as well ([table 03_readers](#tab-03_readers)): trained under the shuffle, the network does not encode the other two anywhere.
-# * **A finer grid has more answers.** A falling accuracy says that position was lost only if fewer answers are held. The paper's
-#   PermuteNets hold *more* cells in a finer grid, 7, 9 and 11 of 9, 25 and 49 ([table 03_answers_held](#tab-03_answers_held)); what falls is their share.
-#   Ours hold 6 or 7, 8 and 4: one network of each finer grid, so whether 7×7 was unlucky or fewer cells fit in 20 epochs is open.
-# * **That semantics survive better is not what these runs show.** Both tasks must squeeze their answer through that one number, and after 20
-#   epochs the image class has got less far than in the paper, 42 to 49 % against 73.6 %. Of what GAPNet reaches above chance, PermuteNet keeps
-#   less for image class than for location with each of the three seeds, though the interval of the difference includes 0, and the curve for image class still
-#   rises ([figure 03_by_epoch](#fig-03_by_epoch)). The yardstick matters, too. In the paper's own 3×3
-#   row under zero padding, 9 cells against 10 classes, PermuteNet goes 76 % of the way from chance to 100 % for location and
-#   71 % for image class; of what GAPNet reaches it keeps 76 % and 88 %.
+# * **Pooling preserves position.** Averaging removes the spatial axes but not the position, because padding has already
+#   turned *where* into *how much*, channel by channel. With circular padding, there is nothing to preserve.
+# * **For a linear head the order matters.** One fixed shuffle costs nothing. With a new shuffle in every pass, a linear
+#   layer can rely on only one number, the sum of all channels. At the paper's scale, the network learns to recognise
+#   one cell after another from that number and stops at six or seven of nine
+#   ([figure 03_one_number](#fig-03_one_number)); the paper's 78.8 % corresponds to seven. So what remains under the
+#   shuffle is not a weak trace of position but six or seven cells, each recognised nearly every time.
+# * **The network encodes no more than it needs.** In a network that recognises seven cells, a head that may use the
+#   channels in order also recognises seven ([table 03_readers](#tab-03_readers)): trained under the shuffle, the
+#   network does not encode the other two anywhere.
+# * **A finer grid has more cells.** A lower accuracy shows that position was lost only if fewer cells are recognised.
+#   The paper's PermuteNets recognise *more* cells in a finer grid, 7, 9 and 11 of 9, 25 and 49
+#   ([table 03_answers_held](#tab-03_answers_held)); what falls is the fraction. Ours recognise 6 or 7, 8 and 4: there
+#   is one network for each finer grid, so it is open whether 7×7 was unlucky or fewer cells can be learned in 20
+#   epochs.
+# * **These runs do not show that semantics survive better.** Both tasks have to use that one number, and after 20
+#   epochs image class is less far than in the paper, 42 to 49 % against 73.6 %. Of GAPNet's accuracy above chance,
+#   PermuteNet keeps less for image class than for location with each of the three seeds, though the interval of the
+#   difference includes 0, and the curve for image class is still rising ([figure 03_by_epoch](#fig-03_by_epoch)). The
+#   yardstick matters too. In the paper's own 3×3 row under zero padding, 9 cells against 10 classes, PermuteNet goes
+#   76 % of the way from chance to 100 % for location and 71 % for image class; relative to GAPNet, it keeps 76 % and
+#   88 %.
 # * **The released GAPNet has two sources of position:** the padding of its backbone and that of its own head, which alone is enough
 #   ([figure 03_reads_heads](#fig-03_reads_heads)).
-# * **Not shown here:** that a network *uses* position where it does not have to. Pages 05 to 07 test that.
+# * **Not shown here:** that a network *uses* position when its task does not require it. Pages 05 to 07 test that.
 #
 # ## Summary
 #
-# * GAPNet reads location from averaged channels; under circular padding it is exactly at chance. (PermuteNet's permutation
-#   differs from batch to batch, and so may its guess: it is at chance on average.)
-# * A fixed shuffle of the channels takes nothing away. A new one in every pass leaves a single number to read, on which the network
-#   learns to tell one cell after another.
-# * Location accuracies under the shuffle are whole cells: seven of nine in the paper, six or seven here. The paper's image-class accuracies
-#   are not reached here.
+# * GAPNet predicts location from averaged channels; with circular padding it is exactly at chance. (PermuteNet's
+#   permutation differs from batch to batch, and so may its prediction: it is at chance on average.)
+# * A fixed shuffle of the channels removes nothing. A new shuffle in every pass leaves a single number, from which the
+#   network learns to recognise one cell after another.
+# * Location accuracies under the shuffle correspond to whole numbers of cells: seven of nine in the paper, six or seven
+#   here. The paper's image-class accuracies are not reached here.
 #
 # ## Exercises
 #
 # > **Exercise 1, by pencil**
 # >
-# > In the 4×4 example, replace zero padding by replicate padding. What do corner, edge and middle sum to? GAPNet tells the
-# > location under replicate padding all the same; what does it have that the example lacks?
+# > In the 4×4 example, replace zero padding with replicate padding. What are the sums for corner, edge and middle?
+# > GAPNet still predicts the location under replicate padding; what does it have that the example lacks?
 # >
 # > <details><summary>Solution</summary>
 # >
-# > Nine everywhere: what a border pixel loses outside the map it gains from its own copy. That holds for every kernel whose
-# > two ends weigh the same. With ends $a$ and $b$, a row's first pixel counts twice with one end and never with the other, so
-# > its sum differs from the middle's by $a - b$. Learned kernels are not symmetric, and a ReLU follows each.
+# > Nine everywhere: what a border pixel loses outside the map, it gains from its own copy. This holds for every kernel
+# > whose two ends are equal. With ends $a$ and $b$, a row's first pixel is multiplied twice by one end and never by the
+# > other, so its sum differs from that of the middle by $a - b$. Learned kernels are not symmetric, and a ReLU follows
+# > each.
 # >
 # > </details>
 #
 # > **Exercise 2, in code**
 # >
-# > Give PermuteNet's linear layer the *sorted* channels, `z.sort(1).values`. Sorting forgets the order, yet keeps more than
-# > the sum does. How much location comes back?
+# > Give PermuteNet's linear layer the *sorted* channels, `z.sort(1).values`. Sorting removes the order, but preserves
+# > more than the sum does. How much location accuracy is recovered?
 # >
 # > <details><summary>A start</summary>
 # >
-# > Replace `net.head[2]` by a module whose `forward` returns `z.sort(1).values`, and train it as above. Whatever comes back
-# > was in the *values* of the channels, not in their order.
+# > Replace `net.head[2]` with a module whose `forward` returns `z.sort(1).values`, and train it as above. Whatever is
+# > recovered was in the *values* of the channels, not in their order.
 # >
 # > </details>
 #
 # > **Exercise 3, to overturn the claim**
 # >
-# > Train GAPNet on eight of the nine cells and let it regress row and column. Where does it put the ninth, which it has never
-# > seen? If it cannot tell, it has learned a list of nine patterns, not position.
+# > Train GAPNet to regress row and column on eight of the nine cells. What does it predict for the ninth, which it has
+# > never seen? If it fails, it has learned a list of patterns, not position.
 # >
 # > <details><summary>A hint</summary>
 # >
-# > Give the head two outputs, row and column, and train with the mean squared error. Leave out a corner, not the middle: a
-# > network that says the mean of what it has seen would be right about the middle. Page 04 asks this of frozen networks, with
-# > half of the cells left out.
+# > Give the head two outputs, row and column, and train with the mean squared error. Leave out a corner, not the
+# > middle: a network that always predicts the mean would be correct for the middle. Page 04 tests this with frozen
+# > networks, with half of the cells left out.
 # >
 # > </details>
 

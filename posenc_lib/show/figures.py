@@ -159,7 +159,7 @@ def above_chance(summary: pd.DataFrame, ax: Axes) -> Axes:
     for task, marker, colour, offset in (("location", "o-", COLOURS[3], -0.06), ("image", "s-", COLOURS[7], 0.06)):
         rows = summary[summary["task"] == task].sort_values("answers")
         _estimates(ax, np.arange(len(rows)) + offset, rows, marker, colour, task, markersize=6)
-    ax.set_xticks(range(len(rows)), [f"{n:.0f} answers" for n in rows["answers"]])
+    ax.set_xticks(range(len(rows)), [f"{n:.0f} classes" for n in rows["answers"]])
     ax.axhline(0, **CHANCE)
     ax.set(ylabel="GAPNet's above-chance\naccuracy retained (%)", xlim=(-0.5, len(rows) - 0.5))
     ax.legend(title="task, channels shuffled", **BESIDE)
