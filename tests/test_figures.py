@@ -93,7 +93,7 @@ def test_above_chance_and_bars_draw_their_data(ax):
                          ("image", 5, 35.0, 34, 36)], columns=["task", "answers", "mean", "low", "high"])
     figures.above_chance(rows, ax)
     assert sorted(y for _, y in drawn(ax)) == [30, 35, 50, 55]
-    assert [t.get_text() for t in ax.get_xticklabels()] == ["5 answers", "9 answers"]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["5 classes", "9 classes"]
     ax.clear()
     figures.bars(rows[:2], ["a", "b"], ax, chance=11.1)
     assert [bar.get_height() for bar in ax.patches] == [50, 30]

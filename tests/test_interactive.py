@@ -17,7 +17,7 @@ SIDE, PICTURE, STEP = 12, 4, 2   # 5×5 positions on 3×3 cells
 
 @pytest.fixture
 def shown(monkeypatch) -> str:
-    """HTML of two made-up networks: one whose channel c is 1 if the picture is in cell c, one that never changes."""
+    """HTML of two made-up networks: one whose channel c is 1 if the image is in cell c, one that never changes."""
     middles = (np.arange(5) * STEP + PICTURE / 2) / SIDE * 3
     cells = (middles[:, None].astype(int) * 3 + middles.astype(int)).ravel()
     outputs = []
@@ -45,24 +45,24 @@ def test_a_picture_can_be_dragged_and_its_channels_shuffled(shown, browser, tmp_
         page.goto(file.as_uri())
         board, says = page.locator("canvas").first, page.locator("[aria-live]")
         box = board.bounding_box()
-        assert says.inner_text() == "The linear layer says cell 0 (orange frame); the picture is there."
+        assert says.inner_text() == "The linear layer predicts cell 0 (orange frame); the image is there."
         page.mouse.move(box["x"] + 10, box["y"] + 10)
         page.mouse.down()
         page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 0.5 * box["height"])
         page.mouse.up()
-        assert says.inner_text() == "The linear layer says cell 5 (orange frame); the picture is there."
+        assert says.inner_text() == "The linear layer predicts cell 5 (orange frame); the image is there."
         board.focus()
         page.keyboard.press("ArrowUp")
         page.keyboard.press("ArrowUp")
         assert "cell 2 " in says.inner_text()
         page.evaluate("Math.random = () => 0")   # then the shuffle rotates the channels by one
         page.get_by_role("button").click()
-        assert says.inner_text() == "The linear layer says cell 1 (orange frame); the picture is in cell 2."
+        assert says.inner_text() == "The linear layer predicts cell 1 (orange frame); the image is in cell 2."
         page.locator("select").select_option("circular")
-        assert says.inner_text() == "The linear layer says cell 4 (orange frame); the picture is in cell 2."
+        assert says.inner_text() == "The linear layer predicts cell 4 (orange frame); the image is in cell 2."
         page.locator("select").select_option("zero")
         page.get_by_role("button").click()
-        assert says.inner_text() == "The linear layer says cell 2 (orange frame); the picture is there."
+        assert says.inner_text() == "The linear layer predicts cell 2 (orange frame); the image is there."
         assert not errors
     finally:
         page.close()
@@ -146,7 +146,7 @@ def test_a_slider_shifts_the_picture_and_shows_the_answers(slides, browser, tmp_
         page.locator("select").first.select_option("2")
         assert rows()[0] == ["flips", "b"]
         labels = [strip.get_attribute("aria-label") for strip in page.locator("td canvas").all()]
-        assert labels == ["another answer at 1 of 4 shifts", "another answer at 0 of 4 shifts"]
+        assert labels == ["a different prediction at 1 of 4 shifts", "a different prediction at 0 of 4 shifts"]
         assert not errors
     finally:
         page.close()

@@ -1,4 +1,4 @@
-"""One function per kind of figure: data in, axes out.  Figures made of pictures are in `images`."""
+"""One function per kind of figure: data in, axes out.  Figures made of images are in `images`."""
 import textwrap
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 
@@ -34,7 +34,7 @@ OUTCOME_MARKS = {claim.RULED_OUT: ("o", COLOURS[2]), claim.RIVAL_HOLDS: ("X", CO
 
 
 def accuracy_by_grid(summary: pd.DataFrame, task: str, ax: Axes) -> Axes:
-    """Table 1 as a picture: accuracy (%) by padding mode and grid, a marker per head, with the paper and chance.
+    """Table 1 as a figure: accuracy (%) by padding mode and grid, a marker per head, with the paper and chance.
 
     summary  task, head, padding_mode, grid, mean, low, high, chance and paper (percent); nan where nothing was run
     """
@@ -73,10 +73,10 @@ def span(low: float, high: float) -> str | None:
 
 
 def answers_by_epoch(curves: pd.DataFrame, paper: Sequence[float], ax: Axes) -> Axes:
-    """Accuracy times the number of answers after each epoch, a line per network.
+    """Accuracy times the number of classes after each epoch, one line per network.
 
     curves  run, padding_mode, epoch, answers
-    paper   the paper's values, in answers too
+    paper   the paper's values, as numbers of classes too
     """
     for mode, networks in curves.groupby("padding_mode", sort=False):
         for n, (_, line) in enumerate(networks.groupby("run", sort=False)):
@@ -94,7 +94,7 @@ def answers_by_epoch(curves: pd.DataFrame, paper: Sequence[float], ax: Axes) -> 
 
 def answers_on_one_axis(sums: Sequence[Sequence[float] | None], lines: Sequence[Sequence[float]],
                         axes: Sequence[Axes]) -> None:
-    """What a linear head says along sum(z), above, and where each label's canvases lie on it, below.
+    """What a linear head predicts along sum(z), above, and where each label's canvases lie on it, below.
 
     sums   of each label: the deciles of sum(z), from smallest to largest; None if it has no canvas
     lines  of each label: slope and intercept of the head's line over sum(z)
@@ -138,7 +138,7 @@ def accuracy_by_label(curves: Sequence[Sequence[float | None]], epochs: Sequence
 
 
 def answers_held(curves: pd.DataFrame, x: str, ax: Axes) -> Axes:
-    """Accuracy times the number of answers, mean over seeds, a line for each number of answers.
+    """Accuracy times the number of classes, mean over seeds, one line per number of classes.
 
     curves  answers, accuracy (0..1) and the column `x`
     """
@@ -152,7 +152,7 @@ def answers_held(curves: pd.DataFrame, x: str, ax: Axes) -> Axes:
 
 
 def above_chance(summary: pd.DataFrame, ax: Axes) -> Axes:
-    """Fraction (%) of GAPNet's above-chance accuracy that PermuteNet retains, by number of answers, a line per task.
+    """Fraction (%) of GAPNet's above-chance accuracy that PermuteNet retains, by number of classes, one line per task.
 
     summary  task, answers, mean, low, high
     """
@@ -598,7 +598,7 @@ def accuracy_by_size(rows: pd.DataFrame, ax: Axes, hopeless: int | None = None) 
     """Accuracy (%) by side of the canvas, a line per padding through its mean over seeds, a mark per seed, and chance.
 
     rows      padding (a padding mode or "without_padding"), size, seed, accuracy
-    hopeless  smallest canvas on which the picture is too far from the border; it and larger ones are shaded
+    hopeless  smallest canvas on which the image is too far from the border; it and larger ones are shaded
     """
     smallest, largest = rows["size"].min(), rows["size"].max()
     if hopeless:
@@ -643,7 +643,7 @@ def confusions(matrices: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
 
 
 def schematic(ax: Axes) -> Axes:
-    """From an image with its padding to the answer: padding, feature map, average of each channel, head."""
+    """From an image with its padding to the prediction: padding, feature map, average of each channel, head."""
     cells = np.zeros((8, 8))
     cells[1:7, 1:7] = 0.35
     cells[1:3, 1:3] = 1
@@ -663,7 +663,7 @@ def schematic(ax: Axes) -> Axes:
     for start, end in ((2.15, 3.25), (5.65, 6.75), (7.5, 8.8)):
         ax.annotate("", (end, 0.95), (start, 0.95), arrowprops={"arrowstyle": "->", "color": "0.3"})
     for x, title, below in ((1, "image and padding", "the border is marked"),
-                            (4.5, "feature map", "where the picture is"),
+                            (4.5, "feature map", "where the image is"),
                             (7.12, "averages", "how much, by channel"),
                             (9.7, "head", "reads them in order")):
         ax.text(x, 2.25, title, ha="center", weight="bold", fontsize="medium")

@@ -1,4 +1,4 @@
-"""Figures made of pictures: feature maps, picture grids, boxes, label maps."""
+"""Figures made of images: feature maps, image grids, boxes, label maps."""
 from collections.abc import Collection, Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -57,12 +57,12 @@ def place_fields_by_cell(rows: Mapping[str, Sequence[Mapping | None]]) -> Figure
 
 def sliding_answers(pictures: Mapping[int, np.ndarray], answers: Mapping[str, Sequence[int]], classes: Sequence[str],
                     stride: int) -> Figure:
-    """A picture at some shifts, above what each network answers at every shift.
+    """An image at some shifts, above what each network predicts at every shift.
 
-    pictures  shift in pixels -> grey values (row, col) of the shifted picture
+    pictures  shift in pixels -> grey values (row, col) of the shifted image
     answers   network -> predicted class at 0, 1, .. pixels
     stride    vertical lines are drawn at its multiples
-    An answer other than the first is orange.
+    A prediction other than the first is orange.
     """
     shifts = len(next(iter(answers.values())))
     fig = plt.figure(figsize=(9, 1.5 + 0.34 * len(answers)), layout="constrained")
@@ -139,13 +139,13 @@ def feature_maps(rows: Mapping[str, Mapping[str, np.ndarray]], signed: Collectio
 
 def picture_grid(rows: Mapping[str, Mapping[str, np.ndarray]],
                  captions: Mapping[tuple[str, str], str] | None = None) -> Figure:
-    """A grid of pictures: row label -> column label -> photograph (row, col, rgb) or map (row, col), both in 0..1.
+    """A grid of images: row label -> column label -> photograph (row, col, rgb) or map (row, col), both in 0..1.
 
-    captions  (row label, column label) -> text below that picture
+    captions  (row label, column label) -> text below that image
     """
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     height, width = np.shape(next(iter(next(iter(rows.values())).values())))[:2]
-    inches = 1.35 * max(1, width / height) ** 0.5    # wide pictures are drawn larger
+    inches = 1.35 * max(1, width / height) ** 0.5    # wide images are drawn larger
     size = inches * len(columns) + 0.8, (inches * height / width + 0.15) * len(rows)
     fig, axes = plt.subplots(len(rows), len(columns), squeeze=False, layout="constrained", figsize=size)
     for number, (axes_row, (label, pictures)) in enumerate(zip(axes, rows.items(), strict=True)):
@@ -162,11 +162,11 @@ def picture_grid(rows: Mapping[str, Mapping[str, np.ndarray]],
 
 def zoomed(pictures: Mapping[str, np.ndarray], details: Mapping[str, np.ndarray], window: tuple[slice, slice],
            fig: Figure | SubFigure) -> np.ndarray:
-    """Pictures in a row, each with the same window enlarged below it; returns their axes, (2, picture).
+    """Images in a row, each with the same window enlarged below it; returns their axes, (2, image).
 
-    pictures  title -> picture (row, col, rgb), 0..1
-    details   title -> what the window shows, of the picture's size, where it is not the picture itself
-    window    rows and columns, framed in the pictures
+    pictures  title -> image (row, col, rgb), 0..1
+    details   title -> what the window shows, of the image's size, where it is not the image itself
+    window    rows and columns, framed in the images
     """
     rows, cols = window
     height, width = np.shape(next(iter(pictures.values())))[:2]
@@ -186,7 +186,7 @@ def zoomed(pictures: Mapping[str, np.ndarray], details: Mapping[str, np.ndarray]
 
 def boxes(ax: Axes, boxes: np.ndarray, styles: Sequence[str] | None = None,
           scores: Sequence[float] | None = None) -> None:
-    """Draw boxes (left, top, width, height) on a picture, each in its line style, fainter for lower scores (0..1)."""
+    """Draw boxes (left, top, width, height) on an image, each in its line style, fainter for lower scores (0..1)."""
     for n, (left, top, width, height) in enumerate(np.asarray(boxes, float).reshape(-1, 4)):
         ax.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=COLOURS[1], linewidth=1.2,
                                linestyle=styles[n] if styles else "-", alpha=scores[n] if scores else 1))

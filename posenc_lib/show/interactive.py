@@ -1,4 +1,4 @@
-"""Outputs to play with: pictures to choose from, a canvas on which a picture is dragged, a picture that slides.
+"""Interactive outputs: images to choose from, a canvas on which an image is dragged, an image that slides.
 
 Everything is computed beforehand and embedded, so they work in JupyterLab and, without a server, in the book.
 """
@@ -52,7 +52,7 @@ function draw() {{
   chart.clearRect(0, 0, bars.width, bars.height);
   chart.fillStyle = "#0173b2";
   used.forEach((value, c) => chart.fillRect(c * width, middle, width - 1, -middle * Math.tanh(value / 2)));
-  answer.textContent = `The linear layer says cell ${{cell}} (orange frame); the picture is ` +
+  answer.textContent = `The linear layer predicts cell ${{cell}} (orange frame); the image is ` +
     (cell === true_cell ? "there." : `in cell ${{true_cell}}.`);
   button.textContent = order ? "Put them back in order" : "Shuffle the channels";
 }}
@@ -86,13 +86,13 @@ draw();
 }})();</script>"""
 
 _SLIDING = """<figure class="explorer sliding" id="{id}">
-<p><label>picture <select>{pictures}</select></label> <label>what comes into view <select>{fills}</select></label></p>
+<p><label>image <select>{pictures}</select></label> <label>fill <select>{fills}</select></label></p>
 <p><label>shift to the right <input type="range" min="0" max="{side}" value="0" style="width:14rem;max-width:100%">
 </label> <output>0</output> pixels</p>
 <div style="display:flex;flex-wrap:wrap;gap:1.2rem;align-items:flex-start">
-<canvas width="192" height="192" role="img" aria-label="the shifted picture"
+<canvas width="192" height="192" role="img" aria-label="the shifted image"
  style="border:1px solid #888;max-width:100%"></canvas>
-<table style="margin:0"><thead><tr><th>network</th><th>answer</th><th>its answers at 0 to {side} pixels</th></tr>
+<table style="margin:0"><thead><tr><th>network</th><th>prediction</th><th>predictions at 0 to {side} pixels</th></tr>
 </thead><tbody></tbody></table></div>
 <p aria-live="polite"></p><figcaption>{caption}</figcaption></figure>
 <script>(() => {{
@@ -135,12 +135,12 @@ function draw() {{
     chart.strokeRect(8 * by - 1, 1, 9, strip.height - 2);
     cell.textContent = data.classes[answers[by]];
     const other = answers.filter(answer => answer !== answers[0]).length;
-    strip.setAttribute("aria-label", `another answer at ${{other}} of ${{side}} shifts`);
+    strip.setAttribute("aria-label", `a different prediction at ${{other}} of ${{side}} shifts`);
     if (answers[by] !== answers[0]) {{ cell.textContent += ", changed"; changed++; }}
   }}
   figure.querySelector("output").textContent = by;
   figure.querySelector("[aria-live]").textContent =
-    `${{changed}} of ${{rows.length}} networks give another answer than for the picture in its place.`;
+    `${{changed}} of ${{rows.length}} networks predict another class than for the unshifted image.`;
 }}
 for (const control of [picture, fill, slider]) control.addEventListener("input", draw);
 draw();
@@ -148,10 +148,10 @@ draw();
 
 
 def pictures(frames: Mapping[tuple[str, ...], np.ndarray], choices: Sequence[str], caption: str) -> None:
-    """Display one of several pictures, chosen by a menu for each part of its key.
+    """Display one of several images, chosen by a menu for each part of its key.
 
     frames   key, a value for each choice -> pixels (row, col, rgb), 0..1, drawn without interpolation; every
-             combination of values has a picture
+             combination of values has an image
     choices  what the values of each part are, as in ("padding", "layer")
     """
     images = []
@@ -176,7 +176,7 @@ def pictures(frames: Mapping[tuple[str, ...], np.ndarray], choices: Sequence[str
 
 def pooled_channels(picture: np.ndarray, networks: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], *,
                     side: int, step: int, grid: int, caption: str, name: str = "pooled-channels") -> None:
-    """Display a canvas on which a picture can be dragged, its pooled latent, and the cell that a linear layer reads.
+    """Display a canvas on which an image can be dragged, its pooled latent, and the cell that a linear layer predicts.
 
     picture   grey values (row, col), 0 to 255
     networks  name -> latents (position, channel) in row-major order of positions, weights (channel, cell), bias (cell)
@@ -189,18 +189,18 @@ def pooled_channels(picture: np.ndarray, networks: Mapping[str, tuple[np.ndarray
                          for key, (z, weights, bias) in networks.items()}}
     options = "".join(f"<option>{html.escape(key)}</option>" for key in networks)
     text = html.escape(" ".join(caption.split()))
-    display(HTML(_BODY.format(id=html.escape(name), label="a canvas on which a picture can be dragged", options=options,
+    display(HTML(_BODY.format(id=html.escape(name), label="a canvas on which an image can be dragged", options=options,
                               caption=text, data=json.dumps(data, separators=(",", ":")))))
 
 
 def sliding(pictures: Sequence[np.ndarray], answers: Mapping[str, Mapping[str, Sequence[Sequence[int]]]],
             classes: Sequence[str], *, stride: int, wraps: Sequence[str], caption: str, name: str = "sliding") -> None:
-    """Display a picture that slides to the right, and what each network answers at every shift.
+    """Display an image that slides to the right, and what each network predicts at every shift.
 
     pictures  square arrays of grey values (row, col), 0 to 255
-    answers   what comes into view -> network -> for each picture, the class at 0, 1, .. side pixels
+    answers   border fill -> network -> for each image, the predicted class at 0, 1, .. side pixels
     stride    strips are taller at its multiples
-    wraps     keys of `answers` under which what leaves on the right comes back on the left; else black comes in
+    wraps     keys of `answers` under which pixels that leave on the right re-enter on the left; otherwise black enters
     """
     data = {"pictures": [np.asarray(picture).astype(int).tolist() for picture in pictures], "answers": answers,
             "classes": list(classes), "wraps": dict.fromkeys(wraps, True)}
