@@ -7,22 +7,22 @@
 # ---
 
 # %% [markdown]
-# # 05 · AugShift: does a network give the same answer when the image shifts?
+# # 05 · AugShift: does a network's prediction stay the same when the image shifts?
 #
 # > **In short**
 # >
-# > A convolution does the same at every position, and averaging over space removes the position. So a network made of
-# > the two should give the same answer when an image is shifted by a few pixels. Does it, and does training it to
-# > ([AugShift](../book/glossary.md#augshift)) help?
+# > A convolution applies the same kernel at every position, and averaging over space should remove position. So the
+# > prediction of a network built from the two should not change when an image is shifted by a few pixels. Is that so,
+# > and does training for it ([AugShift](../book/glossary.md#augshift)) help?
 # >
-# > **It often changes its answer, and showing it shifted crops in training helps; AugShift's own term adds nothing that
-# > three networks could show.** The baseline gives the same answer at two shifts of up to 8 pixels for 40 % of the
-# > images. AugShift raises this to 69 %, and two crops without its term to 70 %. Invariance does not remove position:
-# > location can still be read from the averaged channels in more than 90 % of cases.
+# > **The prediction often changes, and training on shifted crops helps; AugShift's own loss term adds nothing
+# > detectable with three networks.** The baseline's prediction is the same at two shifts of up to 8 pixels for 40 % of
+# > the images. AugShift raises this to 69 %, and two crops without its term to 70 %. Invariance does not remove
+# > position: location can still be decoded from the averaged channels in more than 90 % of cases.
 # >
 # > ![Consistency and accuracy of five training methods](../figures/paper/05_methods.png)
 # >
-# > *Caveats.* These are small networks in short training, with 58 % accuracy where the paper has 93 %. So they cannot
+# > *Caveats.* These are small networks with short training, with 58 % accuracy where the paper has 93 %. So they cannot
 # > test the paper's numbers. Most of AugShift's lead is due to the black border that a shift uncovers: with true
 # > surroundings it shrinks from 28 points to 7.
 # >
@@ -74,10 +74,10 @@ for splits in sets.values():
 #
 # [Islam et al. (2021)](../book/bibliography.md#islam2021global) train a network to ignore shifts
 # ([AugShift](../book/glossary.md#augshift)), and compare it with an ordinary network and with
-# [BlurPool](../book/glossary.md#blurpool) ([Zhang, 2019](../book/bibliography.md#zhang2019making)). Each rule says
+# [BlurPool](../book/glossary.md#blurpool) ([Zhang, 2019](../book/bibliography.md#zhang2019making)). Each rule states
 # which effects are too small to matter, how large a run must be to be judged, and when the rule was fixed. Where the
-# paper prints a gain, only a gain of about that size counts as *reproduced*: how much consistency there is to gain
-# depends on how long a network was trained.
+# paper prints a gain, only a gain of about that size counts as *reproduced*, because the gain that is possible depends
+# on how long a network was trained.
 
 # %% tags=["remove-input"]
 claims = augshift_claims.CLAIMS
@@ -86,19 +86,19 @@ page.claim_box(*claims)
 # %% [markdown]
 # ## By hand: subsampling a single pixel
 #
-# Padding is one reason why a shift matters: the border reads other values. Here is another that needs no border. A
-# network halves its feature maps several times by keeping every second value (a *stride* of 2). Take a row of eight
-# dark pixels with one of brightness 4.
+# Padding is one reason why a shift matters: units at the border read different values. Here is another reason, which
+# needs no border. A network halves its feature maps several times by keeping every second value (a *stride* of 2). Take
+# a row of eight pixels, all dark except one of brightness 4.
 #
 # > **A guess to make**
 # >
-# > Keep every second pixel, counted from 0, and add up what is kept. What is the sum if the bright pixel is number 2?
-# > If it is number 3? And if the row is blurred first, so that each pixel becomes a quarter of its left neighbour, half
-# > of itself and a quarter of its right neighbour?
+# > Keep every second pixel, counted from 0, and sum the kept pixels. What is the sum if the bright pixel is number 2?
+# > If it is number 3? And if the row is blurred first, so that each pixel becomes a quarter of its left neighbour plus
+# > half of itself plus a quarter of its right neighbour?
 # >
-# > Then [consistency](../book/glossary.md#consistency), how often a network gives the same answer for an image at two
-# > positions. Five images are classified as 3, 1, 4, 1, 5 at one and as 3, 1, 4, 2, 6 at the other. What is the
-# > consistency? What is it for a network that always answers 7?
+# > Next, [consistency](../book/glossary.md#consistency): how often a network's prediction for an image is the same at
+# > two positions. Five images are classified as 3, 1, 4, 1, 5 at one position and as 3, 1, 4, 2, 6 at the other. What
+# > is the consistency? What is it for a network that always predicts 7?
 
 # %%
 row = torch.tensor([[[0.0, 0, 4, 0, 0, 0, 0, 0]]])
@@ -113,16 +113,16 @@ print("consistency", metrics.agreement(here, moved), "· of a network that alway
       metrics.agreement(constant, constant))
 
 # %% [markdown]
-# With a stride, the sum depends on whether the pixel's number is even; blurred first, it does not. That is BlurPool, an
-# old rule of sampling: *blur first, then subsample*. It changes the layers of the network. AugShift leaves the layers
-# alone and changes the training: it shows two shifted crops of each image, and trains for the same class and the same
-# pooled channels. A network that always gives one answer is perfectly consistent. So consistency must be read together
-# with accuracy, and with a check that the latents have not *collapsed* to a point.
+# With a stride, the sum depends on whether the pixel's number is even; with blurring first, it does not. That is
+# BlurPool, an old rule of sampling: *blur first, then subsample*. It changes the layers of the network. AugShift keeps
+# the layers and changes the training: it uses two shifted crops of each image, and trains for the same class and the
+# same pooled channels. A network with a constant prediction is perfectly consistent. So consistency must be considered
+# together with accuracy, and with a check that the latents have not *collapsed* to a point.
 #
 # ## Build it
 #
-# A shift uncovers a border, and something has to be shown there. The library's `canvas.shift` is one indexed read for a
-# whole batch; by hand it is two loops:
+# A shift uncovers a border, which has to be filled. The library's `canvas.shift` is one indexed read for a whole batch;
+# by hand, it is two loops:
 
 # %%
 def shift_by_hand(image, down, right, black):
@@ -146,7 +146,7 @@ assert torch.equal(canvas.shift(images, offset, colour=test.black), by_hand)
 cat = bundled.photographs()["cat"].float() / 255
 photograph = cat[:, :, 40:216, 120:296]                # 128 pixels, and 24 on each side
 window = canvas.shift(photograph, torch.zeros(1, 2, dtype=torch.long), "true", side=128)
-pictures = {"as it is": window}
+pictures = {"unshifted": window}
 for fill in canvas.FILLS:
     source, side = (photograph, 128) if fill == "true" else (window, None)
     shifted = canvas.shift(source, torch.tensor([[-16, 24]]), fill, side=side)
@@ -154,15 +154,15 @@ for fill in canvas.FILLS:
 grid = {name: picture[0].permute(1, 2, 0) for name, picture in pictures.items()}
 fig = figures.picture_grid({"": grid})
 page.show(fig, "05_fills_shown",
-          """Only the *true* fill invents nothing, and it needs a larger image. One photograph,
-          and the same moved 16 pixels up and 24 to the right, with four ways to fill what comes
-          into view.""",
+          """Only the *true* fill invents nothing, and it needs a larger image. One photograph, and
+          the same photograph shifted 16 pixels up and 24 to the right, with four ways to fill the
+          uncovered area.""",
           """Five photographs of a cat: in the middle, and shifted with black, mirrored,
           wrapped-around and true surroundings.""", workspace=workspace)
 
 # %% [markdown]
-# The loss. Two crops $x_1, x_2$ of an image with label $t$ go through one network; $z$ is its [pooled
-# latent](../book/glossary.md#pooled-latent), $y$ its class scores:
+# The loss: two crops $x_1, x_2$ of an image with label $t$ are passed through one network; $z$ is its
+# [pooled latent](../book/glossary.md#pooled-latent), $y$ its class scores:
 #
 # $$ L = \tfrac{1}{2}\,\big(\mathrm{CE}(y_1, t) + \mathrm{CE}(y_2, t)\big) + \lambda\,\mathrm{MSE}(z_1, z_2). $$
 
@@ -177,8 +177,8 @@ by_hand = both + c.weight * ((z1 - z2) ** 2).mean()
 torch.testing.assert_close(augshift.objective(c, net, [x1, x2], labels), by_hand)
 
 # %% [markdown]
-# And the consistency of this untrained network on a few test images, each at two random shifts, which are the same for
-# every network that is measured.
+# The consistency of this untrained network is measured on a few test images, each at two random shifts, which are the
+# same for every network.
 
 # %%
 few, reach = test.subsample(20), test.images.shape[-1] // 4
@@ -193,10 +193,10 @@ by_hand = (predictions[0] == predictions[1]).double().mean().item()
 assert augshift.consistency(net, few, reach)["consistency"] == by_hand
 
 # %% [markdown]
-# An identity: under *circular* padding and circular fill, a shift by a multiple of the network's [total
-# stride](../book/glossary.md#total-stride) (8) only shifts its last feature maps circularly, and their averages do not
-# change. Such a network gives the same answer in 100 % of these cases, trained or not. Shifts in between still change
-# what the strides keep.
+# An identity: under *circular* padding and circular fill, a shift by a multiple of the network's
+# [total stride](../book/glossary.md#total-stride) (8) only shifts its last feature maps circularly, and their averages
+# do not change. Such a network has a consistency of 100 % under these shifts, trained or not. Shifts in between still
+# change which values the strides keep.
 
 # %%
 stride = augshift.TOTAL_STRIDE
@@ -212,10 +212,10 @@ for method in ("baseline", "circular_padding"):
 # %% [markdown]
 # ## The experiment
 #
-# **Varied:** the method, a value (`augshift.METHODS`). **Held fixed:** network, optimiser, steps, images a step, seed
-# by seed. **Measured** on test images: top-1 accuracy in the middle, and Cons.N, the agreement of two views, each moved
-# by its own random shift of up to N pixels up or down and left or right, the same shifts for every network. Black fills
-# the border. No image is held out for choices, because none is made here: every weight that was run is shown.
+# **Varied:** the method (`augshift.METHODS`). **Held fixed:** network, optimiser, steps and images per step, seed by
+# seed. **Measured** on test images: top-1 accuracy without a shift, and Cons.N, the agreement of two views, each
+# shifted at random by up to N pixels up or down and left or right, with the same shifts for every network. The border
+# is filled with black. There is no validation set, because nothing is selected: every weight λ that was run is shown.
 #
 # The paper gives neither AugShift's equation nor its crops, and its code was not released, so the loss above is our
 # reading. The reference runs are much smaller than the paper's.
@@ -224,26 +224,26 @@ for method in ("baseline", "circular_padding"):
 #
 # * **The method itself.** The public text has no equation, weight, crop size or schedule for AugShift, and its code was
 #   never released. Chosen here: the loss above, λ = 0.1, and crops shifted by up to a quarter of the side (8 pixels on
-#   CIFAR), filled with black. λ is swept below. The schedule of the `paper` profile, which a rule calls the paper's
-#   scale, is a customary one for CIFAR: 200 epochs of SGD with a cosine decay.
-# * **Cons.N.** "Up to N pixels" has three readings: both views are shifted, each by up to N pixels; only one is, and
-#   compared with the image as it is; or the two views are at most N pixels apart. Here it is the first, the strictest:
-#   its views can be 2N pixels apart. In antialiased-cnns, where the measure comes from, a view has one of 32 offsets
-#   along each axis, which is N = 16 in these terms. A heading of the slide reads "8 pixels (Cons.16)", taken here as a
-#   misprint for 16 pixels.
-# * **What a shift uncovers.** The paper does not say what fills the border in Table 2 or in Fig. S2. On CIFAR, whose
-#   images have no surroundings, it is black here; four fills are compared below. On ImageNet the shifted windows lie
+#   CIFAR), filled with black. λ is varied below. The schedule of the `paper` profile, which the rules call the paper's
+#   scale, is a common one for CIFAR: 200 epochs of SGD with a cosine decay.
+# * **Cons.N.** "Up to N pixels" can be interpreted in three ways: both views are shifted, each by up to N pixels; only
+#   one view is shifted, and compared with the original image; or the two views are at most N pixels apart. The first is
+#   used here. It is the strictest, because the views can be 2N pixels apart. In antialiased-cnns, where the measure
+#   comes from, a view has one of 32 offsets along each axis, which is N = 16 in these terms. A heading of the slide
+#   reads "8 pixels (Cons.16)", taken here as a misprint for 16 pixels.
+# * **What a shift uncovers.** The paper does not state what fills the border in Table 2 or in Fig. S2. Here it is black
+#   on CIFAR, whose images have no surroundings; four fills are compared below. On ImageNet the shifted windows lie
 #   within a larger image.
-# * **BlurPool** is timm's (binomial, 3 taps, reflecting), with a 2×2 average in the shortcuts. The paper does not name
+# * **BlurPool** is timm's (binomial, 3 taps, reflecting), with a 2×2 average in the shortcuts. The paper does not state
 #   its filter; its top-1 of 71.4 on ImageNet is printed by antialiased-cnns for the filters of 2 and of 5 taps.
 # * **The baseline sees no crops**, only mirrored images (digits: not even those), because a random crop *is* a shift:
-#   it has rows of its own among the controls. Whether the paper's baseline saw crops is not known.
-# * **Batches.** Both views of a step share one batch normalisation. Two crops take twice the computation of one.
+#   training on crops has separate rows among the controls. Whether the paper's baseline used crops is not known.
+# * **Batches.** Both views of a step share one batch normalisation. Two crops take twice the computation of one crop.
 # * **Precision.** On a GPU, training computes in bfloat16; consistency is measured in float32. The CPU runs are in
 #   float32 throughout.
 # * **Scale.** The reference runs are CIFAR-10 on a ResNet-18 of width 8, trained for 640 steps of 64 images on a CPU.
 #   `quick` trains one of width 4 for 48 steps of 24 digits (on other sets, as the reference runs); at 16 pixels a
-#   digit's Cons.4 stands for Cons.8. ImageNet has a command of its own (see below).
+#   digit's Cons.4 stands for Cons.8. ImageNet has a separate command (see below).
 # * **Seeds.** Table 2 prints one number for each method and measure, without seeds or intervals.
 #
 # </details>
@@ -346,11 +346,11 @@ looks = {name: (colour, "os^Dv"[n % 5]) for n, (name, colour) in enumerate(colou
 over_seeds = "mean and 95 % interval (Student's t) over seeds, single seeds where there are two"
 
 # %% [markdown]
-# ## What came out
+# ## Results
 #
 # *What to look for:* on the left, how far AugShift lies to the right of the baseline, and how far two crops *without*
-# its second term do. On the right, what each costs in accuracy. In the second figure: does the lead last as shifts grow
-# beyond the reach of the crops, a quarter of the side?
+# its loss term lie to the right of it. On the right, the cost of each in accuracy. In the second figure: does the lead
+# persist as shifts exceed the range of the crops, a quarter of the side?
 
 # %% Draw the figure
 def panels(methods, name, caption, alt, *, first_only=False):
@@ -415,13 +415,13 @@ fig.legend(handles, labels, fontsize="small", loc="outside lower center", ncols=
 page.show(fig, "05_shifts",
           f"""From shifts by an eighth of the side to shifts by half of it, consistency falls from
           {ends("baseline")} % for the baseline and from {ends("augshift")} % for AugShift. Black
-          border; dotted: how far the crops of training reach. {described}; {over_seeds}.""",
+          border; dotted: the range of the training crops. {described}; {over_seeds}.""",
           """Consistency falling as shifts grow, one line per method, reference runs beside this
           run.""", workspace=workspace, data=pd.concat(drawn))
 
 # %% [markdown]
-# Supplement S2 draws such curves without printing numbers (ResNet-50 on ImageNet, 8 to 64 of 224 pixels). Here are the
-# numbers, and what one method gains over another, seed by seed. The verdicts rest on these differences.
+# Supplement S2 plots such curves without printing numbers (ResNet-50 on ImageNet, 8 to 64 of 224 pixels). The tables
+# below give the numbers, and the gain of one method over another, seed by seed. The verdicts rest on these differences.
 
 # %% Show the tables
 def beside(frames, on):
@@ -449,7 +449,7 @@ in_table2 = [names.get(method, method) for method in in_table2]
 of_table2 = {name: frame[frame["method"].isin(in_table2)] for name, frame in summary.items()}
 page.table(beside(of_table2, ["method"]), "05_table2",
            f"""Table 2, in percent, of the paper and of the reference runs, with 95 % intervals over
-           seeds ({described}). *Two crops* is AugShift without the term that draws the latents
+           seeds ({described}). *Two crops* is AugShift without the term that pulls the latents
            together; Table 2 has no such row, nor one for *BlurPool + AugShift*. Consistency is
            Cons.N with N a quarter of the side.""", workspace=workspace)
 of_gains = {}
@@ -458,21 +458,22 @@ for name, rows in gains.items():
     rows.loc[rows["n"] < 3, ["low", "high"]] = np.nan
     of_gains[name] = rows.assign(against=rows["against"].replace(names))
 page.table(beside(of_gains, ["method", "against"]), "05_gains",
-           f"""What one method gains over another, in points, seed by seed, with the 95 % interval
+           f"""The gain of one method over another, in points, seed by seed, with the 95 % interval
            (Student's t) over seeds ({described}).""", workspace=workspace)
 
 # %% [markdown]
 # ## Could it be something else?
 #
-# Is it AugShift, or what comes with it?
+# Is it AugShift, or something that comes with it?
 #
-# * **Two crops** are twice the work and twice the views. So the baseline gets as much (*twice as long*), and the crops
-#   without the term are in the figure above. **One crop** is what any training recipe does.
-# * **MSE without crops** classifies whole images only; the crop enters by the term alone.
-# * **Random padding** ([Yang et al., 2023](../book/bibliography.md#yang2023random)) moves the border instead of the
+# * **Two crops** mean twice the computation and twice the views. So the baseline gets as much training (*twice as
+#   long*), and the crops without the term are in the figure above. **One crop** is what a standard training recipe
+#   uses.
+# * **MSE without crops** classifies whole images only; the crop enters only through the term.
+# * **Random padding** ([Yang et al., 2023](../book/bibliography.md#yang2023random)) shifts the border instead of the
 #   image.
-# * A **collapsed** network would be consistent for the wrong reason: its latents would be short, or of low [effective
-#   rank](../book/glossary.md#effective-rank).
+# * A **collapsed** network would be consistent for the wrong reason: its latents would have a small norm or a low
+#   [effective rank](../book/glossary.md#effective-rank).
 
 # %% Draw the figure
 panels(["baseline", "baseline_long", "one_crop", "two_crops", "augshift", "mse_only",
@@ -485,7 +486,7 @@ panels(["baseline", "baseline_long", "one_crop", "two_crops", "augshift", "mse_o
 
 # %% Show the table
 columns = {"effective_rank": "effective rank", "shift_variance": "moved by shifts (%)",
-           "consistency_correct": "agreement where right (%)",
+           "consistency_correct": "agreement where correct (%)",
            "shifted_top1": "top-1, shifted (%)"}
 latents = {name: with_names(augshift.latents(found, datasets_of(found)[0]))
            for name, found in sources.items()}
@@ -493,14 +494,14 @@ means = pd.concat([frame.drop(columns="seed").groupby("method", sort=False).mean
                    .assign(runs=name) for name, frame in latents.items()])
 on = ["method"] if len(sources) == 1 else ["runs", "method"]
 page.table(means.rename(columns=columns)[[*on, *columns.values()]], "05_latents",
-           f"""The pooled latents, means over seeds: in how many directions they spread (of 8 ×
-           width channels); the fraction of their variance that is due to a shift by up to a
-           quarter of the side; agreement over the images that are classified correctly in the
-           middle; and accuracy on the shifted images ({described}).""", workspace=workspace)
+           f"""The pooled latents, means over seeds: the number of directions in which they vary (of
+           8 × width channels); the fraction of their variance that is due to a shift by up to a
+           quarter of the side; agreement over the images that are classified correctly without a
+           shift; and accuracy on the shifted images ({described}).""", workspace=workspace)
 
 # %% [markdown]
-# **Was the training long enough?** If accuracy still rises steeply at the end, consistency may be that of a network in
-# mid-training. *What to look for:* whether the curves flatten, and which methods learn the classes more slowly.
+# **Was the training long enough?** If accuracy still rises steeply at the end, the consistency may be that of a network
+# in mid-training. *What to look for:* whether the curves flatten, and which methods learn the classes more slowly.
 
 # %% Draw the figure
 fig, axes = plt.subplots(2, len(sources), figsize=(9, 5), sharex="col", sharey="row", squeeze=False,
@@ -526,16 +527,16 @@ trained = drawn[0].set_index(["method", "epoch"])["mean"]
 last_epoch = drawn[0]["epoch"].max()
 rises = trained["baseline", last_epoch] - trained["baseline", last_epoch - 1]
 page.show(fig, "05_training",
-          f"""In the last epoch, the baseline's accuracy changes by {abs(rises):.1f} points.
-          Top-1 accuracy on unshifted test images, and training loss, after each epoch; losses of
-          methods differ in what they average over, and AugShift's includes its second term.
+          f"""In the last epoch, the baseline's accuracy changes by {abs(rises):.1f} points. Top-1
+          accuracy on unshifted test images, and training loss, after each epoch; the losses of the
+          methods are averages over different things, and AugShift's includes its second term.
           {described}; {over_seeds}.""",
-          """Accuracy rising and loss falling over epochs, a line per method, reference runs
+          """Accuracy rising and loss falling over epochs, one line per method, reference runs
           beside this run.""", workspace=workspace, data=pd.concat(drawn))
 
 # %% [markdown]
-# **How much of the term?** λ = 0 is two crops. If the term does what AugShift intends, consistency rises with λ before
-# accuracy falls.
+# **How large a weight?** λ = 0 is two crops. If the term works as intended, consistency rises with λ before accuracy
+# falls.
 
 # %% Draw the figure
 fig, axes = plt.subplots(len(sources), 4, figsize=(9, 2.6 * len(sources)), squeeze=False,
@@ -568,7 +569,7 @@ for (source, found), row in zip(sources.items(), axes, strict=True):
                                   for method in sorted(lambdas, key=lambdas.get))
     row[0].set_title(title(source, found), loc="left", fontsize="medium")
 page.show(fig, "05_weight",
-          f"""With growing weight λ of the term that draws latents together, consistency is
+          f"""With increasing weight λ of the term that pulls latents together, consistency is
           {next(iter(by_weight.values()))} %; λ = 0 is two crops. Grey: single seeds; {over_seeds}.
           {described}.""",
           """Consistency, accuracy, movement and rank of the latents against lambda, reference runs
@@ -576,7 +577,7 @@ page.show(fig, "05_weight",
 
 # %% [markdown]
 # **Which border?** The same networks on a smaller window, filled in four ways. The part of AugShift's lead that is due
-# to the black border disappears under *true* fill.
+# to the black border disappears with the *true* fill.
 
 # %% Draw the figure
 fills = {name: augshift.fills(found, datasets_of(found)[0]) for name, found in sources.items()}
@@ -604,7 +605,7 @@ of_fills = {row.fill: row for row in augshift_claims.fill_gains(next(iter(fills.
             if (row.method, row.against) == ("augshift", "baseline")}
 page.show(fig, "05_fills",
           f"""AugShift leads the baseline by {of_fills["constant"].mean:.1f} points where a shift
-          uncovers black, and by {of_fills["true"].mean:.1f} where it uncovers what is there.
+          uncovers black, and by {of_fills["true"].mean:.1f} where it uncovers true surroundings.
           Consistency under shifts by up to an eighth of the image's side, by what the shift
           uncovers, in a window that leaves an eighth of the image on each side; {over_seeds}.
           {described}.""",
@@ -621,22 +622,22 @@ for source, frame in fills.items():
 # %% [markdown]
 # ## Stride or border? Agreement at every exact shift
 #
-# Two things can make a network change its answer: strides and the border. Cons.N mixes them; exact shifts separate
-# them. Shift each test image to the right by 1, 2, 3 … pixels and count how many keep the class that they have in the
-# middle.
+# Two things can change a network's prediction: strides and the border. Cons.N mixes them; exact shifts separate them.
+# Shift each test image to the right by 1, 2, 3 … pixels and count how many keep the class predicted without a shift.
 #
-# * *Strides* respond to the phase of the shift. After a shift by a multiple of 8, the total stride, every strided layer
-#   keeps the same values as before. So aliasing gives the curve **teeth** with the period of the stride.
-# * The *border* responds to the distance. It gives the curve a **slope**, and agreement is lost at multiples of 8 too.
+# * The effect of *strides* depends on the phase of the shift. After a shift by a multiple of 8, the total stride, every
+#   strided layer keeps the same values as before. So aliasing gives the curve **teeth** with the period of the stride.
+# * The effect of the *border* depends on the distance. It gives the curve a **slope**, and agreement is lost at
+#   multiples of 8 too.
 #
-# The shift is circular: nothing of the image is lost, and what leaves on the right comes back on the left. (Small
-# images have no true surroundings, and this fill has an exact control.) A zero-padded network still meets a seam and a
-# border. A second curve has the black border of Table 2, where part of the image leaves for good.
+# The shift is circular: no part of the image is lost, and pixels that leave on the right re-enter on the left. (Small
+# images have no true surroundings, and this fill has an exact control.) For a zero-padded network there is still a seam
+# and a border. A second curve has the black border of Table 2, where part of the image is lost.
 #
 # The control is adaptive polyphase sampling, [adaptive sampling](../book/glossary.md#adaptive-sampling) for short
 # ([Chaman and Dokmanić, 2021](../book/bibliography.md#chaman2021truly)). A stride of 2 keeps one of the four *polyphase
 # components* of a feature map, always that of the even rows and columns. Adaptive sampling keeps the one with the
-# largest norm, so the choice moves along with the image. By hand, on a row and the same row moved by a pixel:
+# largest norm, so the choice shifts with the image. By hand, on a row and the same row shifted by a pixel:
 
 # %%
 row = torch.tensor([1.0, 2, 3, 4])
@@ -651,21 +652,21 @@ kept, kept_moved = (polyphase.keep(f, polyphase.strongest(f)) for f in (maps, mo
 torch.testing.assert_close(kept_moved.sum((2, 3)), kept.sum((2, 3)))
 
 # %% [markdown]
-# Every strided block of the ResNet then samples like this, both of its branches alike, and its convolutions pad
-# circularly. Its answer must not change under any circular shift.
+# Every strided block of the ResNet then samples in this way, with the same choice in both branches, and its
+# convolutions pad circularly. Its prediction must not change under any circular shift.
 #
 # > **Predictions, written before the first run**
 # >
-# > 1. Adaptive sampling with circular padding never changes its answer under circular shifts.
+# > 1. With adaptive sampling and circular padding, the prediction never changes under circular shifts.
 # > 2. Circular padding alone is exact at multiples of 8, and has teeth.
-# > 3. The baseline has teeth too, and loses at multiples of 8, by its border.
+# > 3. The baseline has teeth too, and loses agreement at multiples of 8, because of its border.
 # > 4. BlurPool's teeth are smaller than the baseline's.
-# > 5. Networks that saw crops lose less at multiples of 8 than the baseline.
-# > 6. Where a black border covers part of the picture, adaptive sampling loses as well.
+# > 5. Networks trained on crops lose less at multiples of 8 than the baseline.
+# > 6. Where a black border covers part of the image, adaptive sampling loses agreement as well.
 # >
-# > A prediction holds if every seed has it. The *loss at multiples of 8* is 100 % minus the mean agreement there, the
-# > two ends left out. A *tooth* is the agreement at a multiple of 8 minus the mean of that one pixel before and after,
-# > which is 0 for a straight line.
+# > A prediction holds if it is true for every seed. The *loss at multiples of 8* is 100 % minus the mean agreement
+# > there, without the two ends. A *tooth* is the agreement at a multiple of 8 minus the mean of the agreement one pixel
+# > before and after, which is 0 for a straight line.
 
 # %% Train and test
 phase_configs = shift_phase.configs(profile, first, sets[first], steps=steps)
@@ -717,10 +718,10 @@ exact = next(iter(measured.values()))
 exact = exact[exact["fill"] == "circular"].groupby("method")[["border_loss", "lowest"]].mean()
 page.show(fig, "05_phase",
           f"""At multiples of 8, circular padding keeps
-          {100 - exact.loc["circular_padding", "border_loss"]:.0f} % of its answers and the
+          {100 - exact.loc["circular_padding", "border_loss"]:.0f} % of its predictions and the
           baseline {100 - exact.loc["baseline", "border_loss"]:.0f} %; adaptive sampling keeps at
           least {exact.loc["polyphase", "lowest"]:.0f} % at any shift. Agreement of the prediction
-          with that for the unshifted image, at every exact shift to the right, a line per seed.
+          with that for the unshifted image, at every exact shift to the right, one line per seed.
           Solid: circular shifts; dotted grey: a black border. Vertical lines: multiples of the
           total stride. {phases_described}.""",
           """Small panels of agreement against the shift in pixels, for six networks, reference runs
@@ -744,7 +745,7 @@ for source, frame in measured.items():
         row["network"] = names.get(method, method)
         rows.append(row | {column: by_seed(circular[key]) for key, column in columns.items()})
 page.table(pd.DataFrame(rows), "05_phase_measures",
-           f"""Circular shifts: accuracy in the middle, agreement lost at multiples of the total
+           f"""Circular shifts: accuracy without a shift, agreement lost at multiples of the total
            stride, height of the teeth there, and the lowest agreement at any shift, in percent or
            points, one number per seed ({phases_described}).""", workspace=workspace)
 predicted, *predicted_here = [shift_phase.predictions(frame) for frame in measured.values()]
@@ -755,16 +756,16 @@ outcome = pd.DataFrame({"prediction": predicted["prediction"],
 for frame in predicted_here:
     outcome["this run"] = frame["holds"].map(holds)
 page.table(outcome, "05_phase_predictions",
-           f"""{predicted["holds"].sum()} of {len(predicted)} predictions hold with every seed. What
-           was predicted before the first run, and what the runs show ({phases_described}).""",
+           f"""{predicted["holds"].sum()} of {len(predicted)} predictions hold with every seed. The
+           predictions made before the first run, and the results ({phases_described}).""",
            workspace=workspace)
 
 # %% [markdown]
-# ### Watch an answer change
+# ### Watch a prediction change
 #
-# Move the slider. Each strip shows what one network answers at every shift: grey where the answer is that for the
-# picture in its place, orange where it is another. Which networks change their answer between the tall marks, the
-# multiples of the total stride, and which also at them?
+# Move the slider. Each strip shows the predictions of one network at every shift: grey where the prediction is that for
+# the unshifted image, orange where it differs. Which networks change their prediction between the tall marks, the
+# multiples of the total stride, and which also at the marks?
 
 # %% Place the pictures and show the answers
 found = next(iter(phases.values()))
@@ -773,22 +774,22 @@ of_slides = sets[first] if slid["network"]["dataset"] != "digits" else registry.
     "digits", workspace.data, validation=0, size=slid["side"])
 few = of_slides.test.subsample(slid["network"]["test_images"]).take(slice(shift_phase.SLIDES))
 grey = few.images.float().mean(1)                     # (image, row, col)
-comes_in = {"what left on the other side": "circular", "black": "constant"}
+comes_in = {"the opposite side": "circular", "black": "constant"}
 answers = {name: {names.get(method, method): of_method for method, of_method in
                   shift_phase.slides(found, fill, seed=0).items()}
            for name, fill in comes_in.items()}
 interactive.sliding(
     list(grey.numpy()), answers, of_slides.test.classes, stride=augshift.TOTAL_STRIDE,
-    wraps=["what left on the other side"],
-    caption=f"""A picture that slides to the right, and the answers of six networks with seed 0,
-        recorded at every shift ({len(few)} test images; {phases_described}).""")
+    wraps=["the opposite side"],
+    caption=f"""An image that slides to the right, and the predictions of six networks with seed 0,
+    recorded at every shift ({len(few)} test images; {phases_described}).""")
 
 # %% Draw the figure
-in_circles = answers["what left on the other side"]
+in_circles = answers["the opposite side"]
 
 
 def changes(network, image):
-    """At how many shifts a network answers otherwise than in place."""
+    """At how many shifts a network's prediction differs from that without a shift."""
     given = in_circles[network][image]
     return sum(answer != given[0] for answer in given)
 
@@ -800,13 +801,14 @@ page.show(figures.sliding_answers(
               {network: rows[chosen] for network, rows in in_circles.items()},
               of_slides.test.classes, augshift.TOTAL_STRIDE),
           "05_slides",
-          f"""One picture at every circular shift: the baseline changes its answer at
-          {changes("baseline", chosen)} of {slid["side"]} shifts, adaptive sampling at
+          f"""One image at every circular shift: the baseline's prediction changes at
+          {changes("baseline", chosen)} of {slid["side"]} shifts, that with adaptive sampling at
           {changes(names["polyphase"], chosen)}. Of {len(few)} test images, the one for which the
-          baseline changes it most often; seed 0. Orange: another answer than at 0 pixels.
-          {phases_described}.""",
-          """A digit at seven shifts above six rows of answers, one a network: grey where the
-          answer is that of the unshifted digit, orange where it is another.""", workspace=workspace)
+          baseline's prediction changes most often; seed 0. Orange: a different prediction than at 0
+          pixels. {phases_described}.""",
+          """A digit at seven shifts above six rows of predictions, one per network: grey where the
+          prediction is that for the unshifted digit, orange where it
+          differs.""", workspace=workspace)
 
 # %% [markdown]
 # ## Does it remove position?
@@ -832,8 +834,8 @@ for (source, found), ax in zip(sources.items(), axes[0], strict=True):
     drawn.append(locations.assign(runs=source))
 read = drawn[0].set_index("method")["mean"]
 page.show(fig, "05_location",
-          f"""The location on a canvas can be read from the latents of AugShift in
-          {read[names["augshift"]]:.1f} % of cases, and under circular padding in
+          f"""The location on a canvas can be decoded from the latents of AugShift in
+          {read[names["augshift"]]:.1f} % of cases, and with circular padding in
           {read[names["circular_padding"]]:.1f} %. Accuracy of a linear probe on the pooled latent
           of each network, frozen (3×3 canvas, new images in every cell); dotted: chance; grey:
           single seeds; {over_seeds}. *Untrained* is the baseline's network before training.
@@ -842,25 +844,25 @@ page.show(fig, "05_location",
           run.""", workspace=workspace, data=pd.concat(drawn))
 
 # %% [markdown]
-# ## Is position used, where it can be?
+# ## Is position used when it is useful?
 #
-# That a latent encodes the location does not mean that the classifier *uses* it. So make it worth using: train with
-# class $k$ always in cell $k$ of a 3×3 canvas, so that place and picture both give the class. Then break the pairing:
-# put each test image in the eight other cells. Now place and picture indicate two different classes, and the answer
-# shows which of them the network follows, if it follows either.
+# That a latent encodes the location does not mean that the classifier *uses* it. So make it useful: train with class
+# $k$ always in cell $k$ of a 3×3 canvas, so that both location and image determine the class. Then break the pairing:
+# place each test image in the eight other cells. Now location and image indicate two different classes, and the
+# prediction shows which of them the network follows, if it follows either.
 #
-# **What theory predicts, written before the result.** In *zero-padded* networks the place is the easier of two cues
-# that are equally good: GAPNet distinguishes all nine cells after a few dozen steps (page 03), which leaves little loss
-# from which to learn the pictures. So they should follow the place. A *circular* GAPNet has the same latent in every
-# cell. It cannot follow the place, must give the same answer in all cells, and so agrees with the place by accident
-# only: in one of eight of its mistakes. *Shuffled* channels leave one number for either cue, so both should be followed
-# less. *AugShift* shifts the canvas by up to a quarter of a digit, which never leads to another cell and leaves the
-# pairing as it is. So its term, or two crops without it, gives the network no reason to stop using the place: to ignore
-# a small shift is one thing, to ignore the place another. A zero-padded network trained with each image *anywhere*
-# checks that this schedule can learn the pictures.
+# **What theory predicts, written before the result.** In *zero-padded* networks, location is the easier of two equally
+# good cues: GAPNet distinguishes all nine cells after a few dozen steps (page 03), which leaves little loss from which
+# to learn the images. So they should follow the location. A *circular* GAPNet has the same latent in every cell. It
+# cannot follow the location, must give the same prediction in all cells, and so agrees with the location only by
+# accident: in one of eight of its mistakes. *Shuffled* channels leave one number for both cues, so both should be
+# followed less. *AugShift* shifts the canvas by up to a quarter of a digit, which never moves the image to another cell
+# and preserves the pairing. So its term, or two crops without it, gives the network no reason to stop using the
+# location: ignoring a small shift is not the same as ignoring the location. A zero-padded network trained with each
+# image *anywhere* checks that this schedule can learn the images.
 #
-# By hand, for three classes: an image of class 0 is answered 0, 0, 2 in the cells 0, 1, 2, an image of class 1 is
-# answered 2, 1, 2.
+# By hand, for three classes: the predictions for an image of class 0 in the cells 0, 1, 2 are 0, 0, 2; those for an
+# image of class 1 are 2, 1, 2.
 
 # %%
 answers, of_class = torch.tensor([[0, 0, 2], [2, 1, 2]]), torch.tensor([0, 1])
@@ -883,7 +885,7 @@ used_reference = records.reference("place_or_picture", workspace)
 used_panels = {"Reference runs": used_reference,
                "This run": [] if workspace.is_reference else used_here}
 used_panels = {which: found for which, found in used_panels.items() if found}
-records.require(used_panels or None, "networks trained with each class in a cell of its own")
+records.require(used_panels or None, "networks trained with each class in its own cell")
 
 # %% Draw the figure
 NETWORKS = {"zero": "GAPNet, zero", "circular": "GAPNet, circular",
@@ -906,21 +908,21 @@ for (which, found), ax in zip(used_panels.items(), axes[0], strict=True):
     drawn = used_tables[which].rename(columns={"follows": "kind"})
     show_figures.shares(drawn[drawn["kind"] != "trained"], FOLLOWED, list(NETWORKS.values()), ax)
     ax.axvline(100 / 9, **style.CHANCE)
-    ax.set(title=f"{which}, {n}", xlabel="answers (%)")
-legend = [Patch(color=colour, label=f"follow {'the ' * (name != 'neither')}{name}")
-          for name, colour in FOLLOWED.items()]
-legend.append(Line2D([], [], **style.CHANCE, label="chance, of the place"))
+    ax.set(title=f"{which}, {n}", xlabel="predictions (%)")
+cues = {"place": "the location", "picture": "the image", "neither": "neither"}
+legend = [Patch(color=colour, label=f"follow {cues[name]}") for name, colour in FOLLOWED.items()]
+legend.append(Line2D([], [], **style.CHANCE, label="chance, of the location"))
 fig.legend(handles=legend, loc="outside lower center", ncols=4, fontsize="small")
 first_used = next(iter(used_tables.values()))
 share = first_used[first_used["follows"] == "place"].groupby("variant")["value"].mean()
 page.show(fig, "05_used",
-          f"""GAPNet follows the place in {share[NETWORKS["zero"]]:.0f} % of its answers under zero
-          padding and in {share[NETWORKS["circular"]]:.0f} % under circular padding. What an answer
-          follows when an image is not in the cell of its class: means over networks, each dot the
-          share of the place of one network.
+          f"""GAPNet follows the location in {share[NETWORKS["zero"]]:.0f} % of its predictions with
+          zero padding and in {share[NETWORKS["circular"]]:.0f} % with circular padding. What a
+          prediction follows when an image is not in the cell of its class: means over networks;
+          each dot is the share of predictions of one network that follow the location.
           {"; ".join(f"{which}: {scale}" for which, scale in used_scales.items())}.""",
-          """Stacked bars for nine networks: the shares of answers that follow the place, the
-          picture, or neither.""", workspace=workspace,
+          """Stacked bars for nine networks: the shares of predictions that follow the location, the
+          image, or neither.""", workspace=workspace,
           data=pd.concat([found.assign(runs=which.lower())
                           for which, found in used_tables.items()]))
 
@@ -938,9 +940,10 @@ for which, found in used_tables.items():
         kinds = (*place_or_picture.ANSWERS, "trained")
         kinds = {kind: text[kind] for kind in kinds if kind in text}
         rows.append(({"runs": which} if len(used_tables) > 1 else {}) | {"network": label} | kinds)
-page.table(pd.DataFrame(rows), "05_used",
-           f"""What answers follow when the pairing is broken, in percent; chance is 11.1 for
-           place and picture, 77.8 for neither. *Trained:* accuracy with each image in the cell of
+headings = {"place": "location", "picture": "image"}
+page.table(pd.DataFrame(rows).rename(columns=headings), "05_used",
+           f"""What predictions follow when the pairing is broken, in percent; chance is 11.1 for
+           location and image, 77.8 for neither. *Trained:* accuracy with each image in the cell of
            its class, as in training. Mean and 95 % interval (Student's t, cut to 0 to 100 %) over
            networks. {"; ".join(f"{which}: {scale}" for which, scale in used_scales.items())}.""",
            workspace=workspace)
@@ -949,9 +952,9 @@ for which, found in used_panels.items():
         if place_or_picture.variant(used.config) == "circular":
             expected = 100 * (1 - used.results["picture"]) / 8
             same, followed = 100 * used.results["same"], 100 * used.results["place"]
-            print(f"{which}, circular GAPNet, seed {used.seed}: {same:.1f} % of images get the "
-                  f"same answer in all nine cells; it agrees with the place in {followed:.2f} % of "
-                  f"pairs, and an eighth of its mistakes is {expected:.2f} %")
+            print(f"{which}, circular GAPNet, seed {used.seed}: for {same:.1f} % of images the "
+                  f"prediction is the same in all nine cells; it agrees with the location in "
+                  f"{followed:.2f} % of pairs, and an eighth of its mistakes is {expected:.2f} %")
 
 # %% Check the sentences below
 if used_reference:
@@ -963,19 +966,20 @@ if used_reference:
         assert shown.loc[NETWORKS[name], cue] > shown.loc[NETWORKS[name], other] + 50
 
 # %% [markdown]
-# *What to make of it.* **If the place is as good a cue as the picture, a zero-padded network uses the place.** The same
-# network under circular padding, which cannot, learns the pictures from the same canvases; so does the zero-padded one
-# when images are anywhere. So what is used depends on the training data, not only on what padding makes available.
-# Training on shifted canvases does not change that, with AugShift's term or without: the shifts are smaller than a
-# cell. *What this does not show:* that networks trained on ordinary photographs use position. There the pairing of
-# place and class is loose, and how much of it a network uses is the subject of pages 06 and 07.
+# *Interpretation.* **If location is as good a cue as the image, a zero-padded network uses location.** The same network
+# with circular padding, which cannot use it, learns the images from the same canvases; so does the zero-padded network
+# when images are placed anywhere. So what is used depends on the training data, not only on what padding makes
+# available. Training on shifted canvases does not change this, with or without AugShift's term: the shifts are smaller
+# than a cell. *What this does not show:* that networks trained on ordinary photographs use position. There, the
+# correlation between position and class is weak, and how much of it a network uses is the subject of pages 06 and 07.
 
 # %% [markdown]
 # ## Against the paper
 #
-# ImageNet takes too long for a notebook: `torchrun --standalone --nproc-per-node 8 -m posenc_lib augshift --data DIR
-# --method augshift` trains it on several GPUs. What it leaves in `records/paper/` is shown here, and judged once
-# AugShift and BlurPool are both there with a ResNet-18.
+# ImageNet takes too long for a notebook:
+# `torchrun --standalone --nproc-per-node 8 -m posenc_lib augshift --data DIR --method augshift` trains it on several
+# GPUs. Its records in `records/paper/` are shown here, and judged once they include both AugShift and BlurPool with a
+# ResNet-18.
 
 # %% Judge the claims
 on_imagenet = augshift_claims.imagenet_runs(records.load(workspace.records("augshift", "paper")))
@@ -1023,8 +1027,8 @@ print(page.provenance(workspace, sets[first]))
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# The sentences below are about the CPU runs on CIFAR-10 (width 8). The cell before them checks the facts on which they
-# rest, on those records.
+# The sentences below are about the CPU runs on CIFAR-10 (width 8). The cell before them checks, on those records, the
+# facts on which they rest.
 
 # %% Check the sentences below and in the box
 if cpu := records.load(workspace.records("augshift", "cpu")):
@@ -1082,85 +1086,87 @@ if cpu_phases := records.load(workspace.records("shift_phase", "cpu")):
     assert list(held) == [True, True, True, True, False, True]
 
 # %% [markdown]
-# * **Look at two crops before crediting the term.** [Figure 05_controls](#fig-05_controls) and the row *AugShift, two
-#   crops* of [table 05_gains](#tab-05_gains) separate what the paper's comparison combines: showing a network shifted
-#   images, and drawing its latents together. The paper compares only with a network that was trained with neither. Here
-#   the crops gain nearly all there is to gain, and the interval of what the term adds contains 0.
-# * **Most of the gain is due to the border** ([figure 05_fills](#fig-05_fills)). A network that never saw a black
-#   margin changes its answer when one appears, whatever has moved. With *true* surroundings, AugShift's lead over the
-#   baseline shrinks from 28 points to 7, and the interval of its lead over BlurPool contains 0.
-# * **Crops and BlurPool address different causes.** BlurPool acts on the strides; crops show the network what a shifted
-#   image looks like. With each of the four fills, the two together are more consistent than AugShift alone. In Cons.8
-#   itself the interval of that lead contains 0 with three seeds, so the verdict there is *inconclusive*.
-# * **AugShift helps beyond the shifts of its training.** Its lead over the baseline lasts where shifts exceed the reach
-#   of its crops ([figure 05_shifts](#fig-05_shifts)). That every network loses consistency as shifts grow is in part
-#   because less of the image is left to see.
-# * **Crops cost time.** In so short a training, a network that sees shifted images learns the classes more slowly than
-#   one that sees them in the middle. Twice the training still adds ten points to the baseline, so the accuracies of
+# * **Compare with two crops before crediting the term.** [Figure 05_controls](#fig-05_controls) and the row *AugShift,
+#   two crops* of [table 05_gains](#tab-05_gains) separate what the paper's comparison combines: training on shifted
+#   images, and pulling their latents together. The paper compares only with a network that was trained with neither.
+#   Here, the crops account for nearly all of the gain, and the interval of the term's contribution contains 0.
+# * **Most of the gain is due to the border** ([figure 05_fills](#fig-05_fills)). A network that was never trained with
+#   a black margin changes its prediction when one appears, whatever the shift. With *true* surroundings, AugShift's
+#   lead over the baseline shrinks from 28 points to 7, and the interval of its lead over BlurPool contains 0.
+# * **Crops and BlurPool address different causes.** BlurPool acts on the strides; crops train the network on shifted
+#   images. With each of the four fills, the two together are more consistent than AugShift alone. In Cons.8 itself, the
+#   interval of that lead contains 0 with three seeds, so the verdict is *inconclusive*.
+# * **AugShift helps beyond the shifts of its training.** Its lead over the baseline persists where shifts exceed the
+#   range of its crops ([figure 05_shifts](#fig-05_shifts)). Every network loses consistency as shifts grow, in part
+#   because less of the image remains visible.
+# * **Crops cost time.** With such short training, a network trained on shifted images learns the classes more slowly
+#   than one trained on unshifted images. Twice the training still adds ten points to the baseline, so the accuracies of
 #   this run cannot be compared with Table 2's. Short training also leaves more consistency to gain.
 # * **Invariance to small shifts does not remove the location.** The latents of AugShift's network still encode the cell
-#   of a canvas ([figure 05_location](#fig-05_location)), as those of every zero-padded network here do.
-# * **Circular padding is not enough for consistency.** It encodes no position. Under Cons.8's black border it is five
-#   points more consistent than the baseline, because the shift brings a border of its own. Under circular shifts, which
-#   bring no border, the lead is 12 to 21 points, and at multiples of the stride it is exact; at other shifts the
-#   strides still change the answer.
-# * **Stride and border can be separated** ([figure 05_phase](#fig-05_phase)). Under circular padding and a circular
-#   shift there is no border, and the teeth of the strides remain; adaptive sampling removes those too, and nothing
-#   remains. What a zero-padded network loses at multiples of 8 is then due to its border. One prediction failed:
-#   networks that saw crops do not lose less there than the baseline ([table
-#   05_phase_predictions](#tab-05_phase_predictions), [table 05_phase_measures](#tab-05_phase_measures)).
+#   of a canvas ([figure 05_location](#fig-05_location)), like those of every zero-padded network here.
+# * **Circular padding is not enough for consistency.** A network with circular padding encodes no position. With
+#   Cons.8's black border, it is only five points more consistent than the baseline, because the shift adds a border of its
+#   own. Under circular shifts, which add no border, the lead is 12 to 21 points, and at multiples of the stride
+#   consistency is exact; at other shifts, the strides still change the prediction.
+# * **Stride and border can be separated** ([figure 05_phase](#fig-05_phase)). With circular padding and a circular
+#   shift there is no border, and only the teeth of the strides remain; adaptive sampling removes those too. So the loss
+#   of a zero-padded network at multiples of 8 is due to its border. One prediction failed: networks trained on crops do
+#   not lose less there than the baseline ([table 05_phase_predictions](#tab-05_phase_predictions),
+#   [table 05_phase_measures](#tab-05_phase_measures)).
 # * **No collapse.** The latents keep most of their rank ([table 05_latents](#tab-05_latents)), so the consistency is
-#   not that of a network with one answer.
-# * **Not shown:** the paper's numbers, which need its schedule (`--profile paper`); and what would happen with other
-#   choices where the paper leaves them open.
+#   not that of a network with a constant prediction.
+# * **Not shown:** the paper's numbers, which need its schedule (`--profile paper`); and the effect of other choices
+#   where the paper leaves them open.
 #
 # ## Summary
 #
-# * A network trained in the ordinary way often changes its answer when the image shifts. Strides and border both
+# * The prediction of a network trained in the ordinary way often changes when the image shifts. Strides and border both
 #   contribute.
-# * Training on shifted crops makes it more consistent, mostly under the black border that the test adds. The term that
-#   draws latents together adds nothing that three seeds could show.
-# * Invariance of the answer does not remove position from the averaged channels.
+# * Training on shifted crops makes it more consistent, mostly with the black border that the test adds. The term that
+#   pulls latents together adds nothing detectable with three seeds.
+# * Invariance of the prediction does not remove position from the averaged channels.
 #
 # ## Exercises
 #
 # > **Exercise 1, by pencil**
 # >
-# > A network is right for 80 % of the images at the first position and for 80 % at the second. What is the least
-# > consistency it can have? The most?
+# > A network is correct for 80 % of the images at the first position and for 80 % at the second. What is the lowest
+# > consistency it can have? The highest?
 # >
 # > <details><summary>Solution</summary>
 # >
-# > It is right at both positions for at least 60 % of the images (80 + 80 − 100), and there its two answers agree;
-# > where it is right at one position only, they do not. So 60 % at least. At most 100 %: right and wrong together, with
-# > the same wrong answers. High accuracy *under shifts* therefore implies consistency, and the reverse does not hold.
+# > It is correct at both positions for at least 60 % of the images (80 + 80 − 100), and there its two predictions
+# > agree; where it is correct at only one position, they do not. So the consistency is at least 60 %. It is at most
+# > 100 %: correct and wrong on the same images, with the same wrong predictions. High accuracy *under shifts* therefore
+# > implies consistency, but not vice versa.
 # >
 # > </details>
 #
 # > **Exercise 2, in code**
 # >
-# > Train two crops with half the range, `half = augshift.configure(profile, first, sets[first], method="two_crops",
-# > shift=c.shift // 2)`, and draw its curve into [figure 05_shifts](#fig-05_shifts). Does it fall earlier?
+# > Train two crops with half the range,
+# > `half = augshift.configure(profile, first, sets[first], method="two_crops", shift=c.shift // 2)`, and add its curve
+# > to [figure 05_shifts](#fig-05_shifts). Does it fall earlier?
 # >
 # > <details><summary>A start</summary>
 # >
 # > `records.run_or_load("augshift", [half], run, seeds=seeds, workspace=workspace)` trains it and keeps its records.
-# > `augshift.scores` of them has the points of the curve; give them a method name of their own before you add them to
+# > `augshift.scores` of them has the points of the curve; give them a separate method name before you add them to
 # > `single["This run"]`.
 # >
 # > </details>
 #
-# > **Exercise 3, to overturn the reading**
+# > **Exercise 3, to overturn the interpretation**
 # >
-# > The term needs no labels; the cross-entropies do. Give `augshift.objective` the labels of only 100 images, and both
-# > crops of all of them. Is there a number of labels below which the term beats two crops?
+# > The term needs no labels; the cross-entropies do. Give `augshift.objective` the labels of only 100 images, but both
+# > crops of all images. Is there a number of labels below which the term beats two crops?
 # >
 # > <details><summary>A hint</summary>
 # >
-# > Take the cross-entropies over the labelled images of a batch only, the mean squared difference over all, and train
-# > two crops on the same 100 images. Where labels are plenty, two crops with one label are already trained to agree;
-# > where they are few, the term alone says so of the other images. If its gain over two crops has an interval above 0
-# > there, over several seeds, then this page's reading, *the crops do it*, holds only for sets that are labelled
-# > throughout.
+# > Take the cross-entropies over only the labelled images of a batch and the mean squared difference over all, and
+# > train two crops on the same 100 images. Where labels are abundant, two crops with one label are already trained to
+# > agree; where they are few, only the term trains the other images to agree. If its gain over two crops then has an
+# > interval above 0, over several seeds, this page's interpretation, *the crops do it*, holds only for fully labelled
+# > sets.
 # >
 # > </details>
