@@ -1105,8 +1105,8 @@ if cpu_phases := records.load(workspace.records("shift_phase", "cpu")):
 # * **Invariance to small shifts does not remove the location.** The latents of AugShift's network still encode the cell
 #   of a canvas ([figure 05_location](#fig-05_location)), like those of every zero-padded network here.
 # * **Circular padding is not enough for consistency.** A network with circular padding encodes no position. With
-#   Cons.8's black border, it is only five points more consistent than the baseline, because the shift adds a border of its
-#   own. Under circular shifts, which add no border, the lead is 12 to 21 points, and at multiples of the stride
+#   Cons.8's black border, it is only five points more consistent than the baseline, because the shift adds a border of
+#   its own. Under circular shifts, which add no border, the lead is 12 to 21 points, and at multiples of the stride
 #   consistency is exact; at other shifts, the strides still change the prediction.
 # * **Stride and border can be separated** ([figure 05_phase](#fig-05_phase)). With circular padding and a circular
 #   shift there is no border, and only the teeth of the strides remain; adaptive sampling removes those too. So the loss
