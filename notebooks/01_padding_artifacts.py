@@ -553,7 +553,7 @@ page.show(show_images.feature_maps(rows, signed), "01_lines", f"""At every depth
           the border.""",
           workspace=workspace)
 
-# %% Make the frames to choose from
+# %% Make the frames
 found = {mode: maps(padding.set_padding_mode(net, mode), x[:1, :, inner, inner], layers)
          for mode in padding.PADDING_MODES}
 piece_maps, frames = maps(net, x[:1], layers), {}

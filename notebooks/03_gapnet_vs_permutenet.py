@@ -804,7 +804,7 @@ torch.testing.assert_close(votes.mean((-2, -1)), torch.stack(margin))
 # cells, the released head can still predict the location. A circular head and a 1×1 head depend only on $z$, and remain
 # exactly at chance. With a zero-padded backbone, all three are correct.
 
-# %% Train and read
+# %% Train and measure
 reads_schedule = {"paper": "reference"}.get(profile, profile)
 digits = splits if dataset == "digits" else registry.load("digits", workspace.data, validation=0)
 reads_here = records.run_or_load(

@@ -209,7 +209,7 @@ page.show(fig, "04_cells_alike",
 #
 # </details>
 
-# %% Read the networks
+# %% Train the heads
 grids = [int(k) for k in grids.split(",")] if grids else experiment.GRIDS[profile]
 seeds = range(seeds or config.SEEDS[profile])
 downloaded = ["resnet18"] if profile == "paper" else []

@@ -767,7 +767,7 @@ page.table(outcome, "05_phase_predictions",
 # the unshifted image, orange where it differs. Which networks change their prediction between the tall marks, the
 # multiples of the total stride, and which also at the marks?
 
-# %% Place the pictures and show the answers
+# %% Show the images and the predictions
 found = next(iter(phases.values()))
 slid = found[0].config
 of_slides = sets[first] if slid["network"]["dataset"] != "digits" else registry.load(

@@ -202,7 +202,7 @@ page.show(fig, "08_by_layer",
 # them and tested on *other photographs*; there, they are CIFAR-10 images or digits, there are more of them, and
 # training and test images are of the same kind. The cell width and the training of the network differ as well.
 
-# %% Print both
+# %% Print both numbers
 on_page_04 = records.reference(
     "pretrained_decoding", workspace,
     where=lambda run: run.config["encoder"]["source"] == "photos" and run.config["grid"] == 3

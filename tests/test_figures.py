@@ -528,7 +528,7 @@ def test_confusions_share_one_scale_and_have_the_true_label_by_row():
     for ax, (title, matrix) in zip((first, second), matrices.items(), strict=True):
         (image,) = ax.images
         np.testing.assert_array_equal(image.get_array(), matrix)
-        assert image.get_clim() == (0, 100) and ax.get_title() == title and ax.get_xlabel() == "named cell"
+        assert image.get_clim() == (0, 100) and ax.get_title() == title and ax.get_xlabel() == "predicted cell"
     assert first.get_ylabel() == "true cell" and bar.get_ylabel() == "% of canvases"
     plt.close(fig)
 

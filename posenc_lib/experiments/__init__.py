@@ -1,1 +1,1 @@
-"""One module a page, named as the page: its configuration, what is trained and measured, the list of runs."""
+"""One module per page, with the page's name: its configuration, what is trained and measured, the list of runs."""

@@ -30,7 +30,7 @@ class Preset(NamedTuple):
 
 
 def select(presets: Mapping[str, Mapping[str, Any]], profile: str, dataset: str) -> Any:
-    """Return the entry of a profile for an image set, else the profile's entry for "any".  ValueError without either.
+    """Return the entry of a profile for an image set, or else its entry for "any".  ValueError without either.
     """
     available = presets[profile]
     if dataset not in available and "any" not in available:
@@ -133,7 +133,7 @@ def value_with_interval(values: Float[Tensor, " draw"], scale: int | float = 1) 
 
 def ranking_gaps(cost: Mapping[tuple[str, int | float], Float[Tensor, " draw"]], kinds: Sequence[str],
                  fractions: Sequence[int | float], scale: int | float = 1) -> list[dict]:
-    """What ablating a ranked set costs beyond random sets, and beyond RMS-matched random sets, of the same size.
+    """The cost of ablating a ranked set beyond random sets, and beyond RMS-matched random sets, of the same size.
 
     cost  (kind, fraction) -> cost of the ablation, averaged over sets, one value per row of `bootstrap_weights`
     Returns a row for every kind, control and fraction: kind, against, fraction, value, low, high.
@@ -163,7 +163,7 @@ def summarise(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFram
 
 
 def spread(n: int) -> str:
-    """Say what `summarise` gives for n networks."""
+    """Describe what `summarise` gives for n networks."""
     return {1: "one network", 2: "mean of two networks, the line from one to the other"}.get(
         n, f"mean and 95 % interval (Student's t) over n = {n} networks")
 

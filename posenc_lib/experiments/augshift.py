@@ -180,7 +180,7 @@ def build(c: AugShiftConfig, num_classes: int) -> classifiers.Classifier:
 
 
 def initialise(c: AugShiftConfig, num_classes: int, seed: int) -> classifiers.Classifier:
-    """Build the network with random weights from `seed`; torch's global generator is left as it was."""
+    """Build the network with random weights from `seed`; torch's global generator is restored."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build(c, num_classes)
@@ -192,7 +192,7 @@ def random_shifts(n: int, reach: int, draws: Draws) -> Int[Tensor, "{n} 2"]:
 
 
 def views(c: AugShiftConfig, images: Num[Tensor, "batch rgb row col"], draws: Draws, **border) -> list[Tensor]:
-    """The views of each image in one training step; `border` says what a crop shows at its border (`canvas.shift`)."""
+    """The views of each image in one training step; `border` is the fill of a crop's border (`canvas.shift`)."""
     reach = {"whole": 0, "crop": c.shift}
     return [canvas.shift(images, random_shifts(len(images), reach[view], draws), **border)
             for view in METHODS[c.method].views]

@@ -1,5 +1,5 @@
 """Page 05's methods on ImageNet, or on any folder of images by class, streamed from disk, in as many processes as
-torchrun starts.  `python -m posenc_lib augshift --help` says how to run it.
+torchrun starts.  `python -m posenc_lib augshift --help` explains how to run it.
 """
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -108,7 +108,8 @@ def evaluate(net: torch.nn.Module, folder: ImageFolder, size: int, device: torch
 
 
 def open_folder(root: Path, split: str) -> ImageFolder:
-    """Open torchvision's ImageFolder; FileNotFoundError in one sentence if there is none or a class has no image."""
+    """Open torchvision's ImageFolder; FileNotFoundError in one sentence if it does not exist or a class has no
+    image."""
     try:
         return ImageFolder(root / split)
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -34,7 +34,7 @@ class PlacementConfig:
     """One cell of Table 1 (ICCV 2021), or of one of page 03's controls.  Defaults are the authors' protocol.
 
     data         fingerprint of the image set, so that other images are another experiment
-    task         "location": in which cell of the canvas is the image?  "image": what does it show?
+    task         "location": which cell of the canvas holds the image?  "image": what is its class?
     head         "gapnet": 3x3 convolution, then GAP.  "permutenet": GAP, shuffle, linear layer
     permutation  of the channels, see `heads.Shuffle`; ignored by "gapnet"
     backbone     a key of `classifiers.BACKBONES`

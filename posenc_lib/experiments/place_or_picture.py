@@ -1,7 +1,7 @@
 """Is position used?  Networks trained with class k always in cell k, tested with that pairing broken.
 
-In training, the place names the class as well as the picture does.  With an image of class k in a cell other than k
-the two name different classes: an answer follows the place, the picture, or neither.
+In training, the place determines the class as well as the image does.  With an image of class k in a cell other than k
+the two indicate different classes: a prediction follows the place, the image ("picture"), or neither.
 Source: a question that ICCV 2021 leaves open.  It shows that position is encoded; is it used?  The experiment is this
 book's.
 """
@@ -27,7 +27,7 @@ from posenc_lib.run.config import Recipe
 from posenc_lib.run.records import Record
 
 METHODS = ("baseline", "two_crops", "augshift")   # of `augshift.METHODS`, on canvases
-ANSWERS = ("place", "picture", "neither")         # what an answer can follow
+ANSWERS = ("place", "picture", "neither")         # what a prediction can follow
 
 # Schedules on digits; "reference" is the committed CPU run.
 SCHEDULES = {
@@ -135,7 +135,7 @@ class PairTask:
 
 
 def follows(answers: Int[Tensor, "image cell"], label: Int[Tensor, " image"]) -> dict[str, float | None]:
-    """How often an answer names the cell ("place"), the class ("picture") or neither, over the pairs of an image and a
+    """How often a prediction is the cell ("place"), the class ("picture") or neither, over the pairs of an image and a
     cell that is not its class's; and "trained", how often it is right in the cell of its class.  0..1
 
         answers 0 0 2 of an image of class 0 in cells 0 1 2:  trained 1, picture 1/2 (cell 1), place 1/2 (cell 2)
@@ -157,7 +157,7 @@ def run(c: PairConfig, seed: int, checkpoint: training.Checkpoint | Path | None 
         device: torch.device) -> dict:
     """Train and test one network.  -> results of the record: those of `follows`, and
 
-    same    fraction of test images that get the same answer in every cell, 0..1
+    same    fraction of test images with the same prediction in every cell, 0..1
     loss    in the last epoch
     """
     torch.manual_seed(seed)

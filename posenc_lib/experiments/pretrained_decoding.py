@@ -181,7 +181,8 @@ class PooledLatents(NamedTuple):
 
 
 class NetworkLatents(NamedTuple):
-    """Pooled latents of one frozen network on training and test canvases, and the cells that each stage tells apart."""
+    """Pooled latents of one frozen network on training and test canvases, and the cells that each stage
+    distinguishes."""
     train: PooledLatents
     test: PooledLatents
     n_distinguishable: list[int]

@@ -1,8 +1,8 @@
-"""Agreement of a network with itself under exact shifts, pixel by pixel: the section of page 05 on phase.
+"""Agreement of a network's predictions under exact shifts, pixel by pixel: the section of page 05 on phase.
 
-Two things make a network change its answer when the picture moves.  Strides keep every second value: which ones depends
-on the phase of the shift, so agreement comes back at multiples of the stride (teeth).  And the border: what happens
-there depends on how far the picture has moved (a slope).  Source: Zhang, ICML 2019, and Chaman and Dokmanic, CVPR 2021,
+Two things change a network's prediction when the image shifts.  Strides keep every second value: which ones depends on
+the phase of the shift, so agreement returns at multiples of the stride (teeth).  The effect of the border depends on
+how far the image has been shifted (a slope).  Source: Zhang, ICML 2019, and Chaman and Dokmanic, CVPR 2021,
 for strides; the decomposition below is this book's.
 """
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from posenc_lib.run.config import CosineRecipe
 from posenc_lib.run.records import Record
 
 METHODS = ("baseline", "two_crops", "augshift", "blurpool", "circular_padding", "polyphase")
-FILLS = ("circular", "constant")   # the first loses nothing of the picture; the second is Table 2's test on page 05
+FILLS = ("circular", "constant")   # the first loses no part of the image; the second is Table 2's test on page 05
 SEEDS = {"smoke": 1, "quick": 1, "long": 5, "paper": 3}
 # Changes to page 05's own presets.  "long" is the committed CPU run, on digits of `LONG_SIDE` pixels: a few minutes on
 # one core for each seed.
@@ -34,7 +34,7 @@ SCHEDULES = {
     "paper": {"recipe": CosineRecipe(epochs=50, warmup=5)},
 }
 LONG_SIDE = 24
-SLIDES = 10     # images whose answers are kept at every shift
+SLIDES = 10     # images whose predictions are kept at every shift
 EXACT = 99.5   # percent: agreement is exact up to a tie that rounding decides
 
 
@@ -171,19 +171,19 @@ def predictions(frame: pd.DataFrame) -> pd.DataFrame:
     black = of("border_loss", "polyphase", "constant")
     crops = pd.concat([lost["two_crops"], lost["augshift"]], axis=1).max(axis=1)
     rows = [
-        ("Adaptive sampling with circular padding never changes its answer under circular shifts.",
+        ("With adaptive sampling and circular padding, the prediction never changes under circular shifts.",
          aps >= EXACT, listed("lowest agreement", aps)),
         ("Circular padding alone is exact at multiples of the total stride, and has teeth.",
          (still <= 100 - EXACT) & (teeth["circular_padding"] > 0),
          f"{listed('lost there', still)}; {listed('teeth', teeth['circular_padding'])}"),
-        ("The baseline has teeth too, and loses at multiples of the stride, by its border.",
+        ("The baseline has teeth too, and loses agreement at multiples of the stride, because of its border.",
          (teeth["baseline"] > 0) & (lost["baseline"] > 0),
          f"{listed('teeth', teeth['baseline'])}; {listed('lost', lost['baseline'])}"),
         ("BlurPool's teeth are smaller than the baseline's.",
          teeth["blurpool"] < teeth["baseline"], listed("teeth", teeth["blurpool"])),
-        ("Networks that saw crops lose less at multiples of the stride than the baseline.",
+        ("Networks trained on crops lose less at multiples of the stride than the baseline.",
          crops < lost["baseline"], listed("lost, the larger of the two", crops)),
-        ("Where a black border covers part of the picture, adaptive sampling loses as well.",
+        ("Where a black border covers part of the image, adaptive sampling loses agreement as well.",
          black > 100 - EXACT, listed("lost", black)),
     ]
     return pd.DataFrame([{"prediction": text, "holds": bool(holds.all()), "evidence": f"{evidence} (by seed)"}

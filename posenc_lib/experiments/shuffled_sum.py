@@ -1,10 +1,10 @@
-"""What PermuteNet can hold: one number.  How it fills that number, answer by answer, and who else can read z.
+"""What PermuteNet's head can use: one number.  How it uses that number, and what other heads can decode from z.
 
 Under a permutation of the channels drawn anew for every batch, the linear head sees, on average over permutations,
 
     E[W z_pi + b]_k = m_k sum(z) + b_k,        m_k = mean over c of W_kc,
 
-and everything else in W z_pi is noise.  So a network has to give every answer a level of its own on the axis sum(z),
+and everything else in W z_pi is noise.  So a network has to give every class a separate level on the axis sum(z),
 and the head is a set of lines over that axis.  Source: ICCV 2021, Sec. 3 and Table 1; the analysis is this book's.
 """
 from dataclasses import dataclass, replace
@@ -157,7 +157,7 @@ TOYS = {"smoke": {"answers": (9,), "noise": (1.0,), "steps": 40}, "quick": {"noi
 
 @dataclass(frozen=True)
 class ToyConfig:
-    """A linear head that has to tell `answers` apart by one number.
+    """A linear head that has to distinguish classes (`answers`) by one number.
 
     noise  standard deviation of that number around the level of its answer
     """
@@ -165,18 +165,18 @@ class ToyConfig:
     noise: float
     steps: int = 4000
     learning_rate: float = 0.02
-    batch: int = 16    # draws of each answer in a step
+    batch: int = 16    # draws of each class in a step
     revision: int = 1
 
 
 def toy_configs(schedule: str) -> list[ToyConfig]:
-    """As many answers as a canvas has cells, at several levels of noise."""
+    """As many classes (`answers`) as a canvas has cells, at several levels of noise."""
     preset = {"answers": (9, 25, 49), "noise": (0.1, 0.3, 1.0), "steps": 4000, **TOYS.get(schedule, {})}
     return [ToyConfig(answers, noise, preset["steps"]) for noise in preset["noise"] for answers in preset["answers"]]
 
 
 def run_toy(c: ToyConfig, seed: int, checkpoint: object = None) -> dict:
-    """Learn a level s_k for each answer and the lines of a head over it, by Adam on the cross-entropy.
+    """Learn a level s_k for each class and the lines of a head over it, by Adam on the cross-entropy.
 
         logits = m (s_k + noise * epsilon) + b,        epsilon standard normal
 

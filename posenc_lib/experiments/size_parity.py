@@ -1,4 +1,4 @@
-"""How much of the flip response is the sampling's?  Every width of one period, for page 06.
+"""How much of the flip response is due to the sampling?  Every width of one period, for page 06.
 
 Source: the flip response is Eq. 2 of Islam et al., ICCV 2021; that a stride reads its padding unevenly at most sizes is
 from Alsallakh et al., "Mind the Pad", ICLR 2021.
@@ -143,7 +143,7 @@ def uneven_layers(net: nn.Module, images: Images) -> list[str]:
     Of n columns, m windows of k columns in steps of s, with p padded columns on the left, reach (m - 1) s + k - p - n
     beyond the right end: the layer is uneven if that is not p.  With p on both sides, that is a division
     (n + 2p - k) / s with a remainder.
-    Layers that are functions rather than modules, and adaptive pools, are not seen.
+    Layers that are functions rather than modules, and adaptive pools, are not detected.
     """
     uneven = []
 
@@ -198,7 +198,7 @@ def run(c: ParityConfig, seed: int, checkpoint: training.Checkpoint | Path | Non
     uneven            number of layers whose windows lie unevenly on it
     flip              z(x) - z(flip x), the flip response
     mirrored_network  z(x) - z'(flip x), where the kernels of z' are those of z, mirrored.  Whatever the kernels, this
-                      is 0 if no layer is uneven: it is the sampling's part
+                      is 0 if no layer is uneven: it is the effect of the sampling
     symmetrised_flip  the flip response with each kernel averaged with its mirror image, for which both coincide
     spearman, overlap rank correlation of the flip response with that at `widest`, and the fraction of the top tenth of
                       the channels that both share

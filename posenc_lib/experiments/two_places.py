@@ -1,18 +1,19 @@
-"""The same picture in two places: which network tells them apart, and up to what size of the image?
+"""The same image in two places: which network distinguishes them, and up to what size of the canvas?
 
-Class 1 has a picture at the top left of a canvas, class 2 the same picture at the bottom right.  Averaged over space, a
-convolutional network has only the border to go by.  Source: the two-class example of the authors' slides (ICCV 2021);
-Kayhan and van Gemert, CVPR 2020, who ask how far from the border it works.  Network, data and schedule are this book's.
+Class 1 has an image at the top left of a canvas, class 2 the same image at the bottom right.  After averaging over
+space, a convolutional network can only use the border.  Source: the two-class example of the authors' slides (ICCV
+2021); Kayhan and van Gemert, CVPR 2020, who test how far from the border it works.  Network, data and schedule are this
+book's.
 
-With r the reach of a unit (its receptive field has side R = 2 r + 1) and `gap` the distance of the picture from the two
-borders nearest to it, everything that follows is a count of units on one axis, where the picture begins at `gap`:
+With r the reach of a unit (its receptive field has side R = 2 r + 1) and `gap` the distance of the image from the two
+borders nearest to it, everything that follows is a count of units on one axis, where the image begins at `gap`:
 
-    zero padding   unit p sees the padding if p < r, and the picture if p >= gap - r: some unit sees both if gap < 2 r
-    no padding     every unit sees pixels only, but a picture with gap < 2 r lacks the 2 r - gap outermost units that
-                   would see it if the canvas went on
+    zero padding   unit p sees the padding if p < r, and the image if p >= gap - r: some unit sees both if gap < 2 r
+    no padding     every unit sees pixels only, but an image with gap < 2 r lacks the 2 r - gap outermost units that
+                   would see it if the canvas were larger
     circular       there is no border
 
-so the two places can be told apart if gap < 2 r = R - 1, and not at all under circular padding.
+so the two places can be distinguished if gap < 2 r = R - 1, and not at all under circular padding.
 """
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ from posenc_lib.run import training
 from posenc_lib.run.config import Recipe
 from posenc_lib.run.records import Record
 
-SIDE = 8                                    # of the picture, in pixels
+SIDE = 8                                    # of the image, in pixels
 PADDINGS = ("zeros", "none", "circular")    # "none" is no padding: maps shrink
 SETTLE_IMAGES = 100                         # training images for the last statistics of batch normalisation
 CENTRED, CORNER = "centre of its quadrant", "corner"
@@ -43,13 +44,13 @@ CENTRED, CORNER = "centre of its quadrant", "corner"
 
 @dataclass(frozen=True, kw_only=True)
 class TwoPlacesConfig:
-    """A network of two convolutions that learns in which of two places a picture lies.
+    """A network of two convolutions that learns in which of two places an image lies.
 
     profile  key of `SCHEDULES`
-    data     fingerprint of the pictures
+    data     fingerprint of the images
     padding  of both convolutions: a padding mode, or "none"
     size     side of the canvas, in pixels
-    gap      pixels between the picture and the two borders nearest to it
+    gap      pixels between the image and the two borders nearest to it
     kernel   side of both kernels, odd
     width    channels of both convolutions
     """
@@ -67,7 +68,7 @@ class TwoPlacesConfig:
         check_choice("padding", self.padding, (*PADDING_MODES, "none"))
 
 
-# sizes   kernel -> sides of the canvases on which the picture lies at the centre of its quadrant
+# sizes   kernel -> sides of the canvases on which the image lies at the centre of its quadrant
 # corner  kernel -> sides of those on which it lies in the corner; at the smallest size above, both are the same
 SCHEDULES = {
     "smoke": {"sizes": {3: (16, 32)}, "corner": {3: (20,)}, "seeds": 2, "test_images": 10,
@@ -86,21 +87,21 @@ def receptive_field(kernel: int) -> int:
 
 
 def centred_gap(size: int) -> int:
-    """The gap of a picture at the centre of its quadrant; ValueError if that is not a whole number of pixels >= 0."""
+    """The gap of an image at the centre of its quadrant; ValueError if that is not a whole number of pixels >= 0."""
     gap, rest = divmod(size - 2 * SIDE, 4)
     if rest or gap < 0:
-        raise ValueError(f"two_places: size={size} does not centre a picture of {SIDE} pixels in its quadrant; give "
+        raise ValueError(f"two_places: size={size} does not centre an image of {SIDE} pixels in its quadrant; give "
                          f"{2 * SIDE} plus a multiple of 4")
     return gap
 
 
 def smallest_hopeless_size(kernel: int) -> int:
-    """The smallest canvas whose quadrants hold the picture a receptive field from the border: gap = R - 1."""
+    """The smallest canvas whose quadrants hold the image a receptive field from the border: gap = R - 1."""
     return 2 * SIDE + 4 * (receptive_field(kernel) - 1)
 
 
 def can_differ(padding: str, gap: int, kernel: int) -> bool:
-    """Whether a network may tell the two places apart, by the count above.
+    """Whether a network can distinguish the two places, by the count above.
 
     The canvas must not have the value of the padding: first-layer zeros around a canvas of zeros are no border.
     """
@@ -149,7 +150,7 @@ def white(images: Splits) -> Float[Tensor, " rgb"]:
 def settle(net: nn.Module, canvases: Images) -> nn.Module:
     """Set the running statistics of batch normalisation to those of some canvases, and return `net` for evaluation.
 
-    Those left by training lag behind the weights by more than the two places may differ.
+    The statistics from training lag behind the weights by more than the difference between the two places.
     """
     norms = [layer for layer in net.modules() if isinstance(layer, nn.BatchNorm2d)]
     for layer in norms:
@@ -162,7 +163,7 @@ def settle(net: nn.Module, canvases: Images) -> nn.Module:
 def compare(
     net: Callable[[Images], Logits], c: TwoPlacesConfig, images: Images, fill: Tensor
 ) -> dict[str, float]:
-    """Compare a network's answers for the same images in the two places.
+    """Compare a network's outputs for the same images in the two places.
 
     -> accuracy    0..1, over both places; 0.5 is chance
        difference  the largest difference between an image's logits in the two places; 0 up to rounding means that no
@@ -176,7 +177,7 @@ def compare(
 
 def run(c: TwoPlacesConfig, seed: int, checkpoint: training.Checkpoint | Path | None, *, splits: Splits,
         device: torch.device) -> dict:
-    """Train one network on pictures in both places.  -> loss of the last epoch, and the scores of `compare`."""
+    """Train one network on images in both places.  -> loss of the last epoch, and the scores of `compare`."""
     with seeded(seed):
         net = network(c)
     fill = white(splits).to(device)
@@ -193,7 +194,7 @@ def run(c: TwoPlacesConfig, seed: int, checkpoint: training.Checkpoint | Path | 
 
 
 def configs(schedule: str, data: str) -> list[TwoPlacesConfig]:
-    """Every padding on every canvas of a schedule.  data: fingerprint of the pictures"""
+    """Every padding on every canvas of a schedule.  data: fingerprint of the images"""
     preset = SCHEDULES[schedule]
     canvases = [(kernel, size, centred_gap(size)) for kernel, sizes in preset["sizes"].items() for size in sizes]
     canvases += [(kernel, size, 0) for kernel, sizes in preset["corner"].items() for size in sizes]
@@ -205,7 +206,7 @@ def configs(schedule: str, data: str) -> list[TwoPlacesConfig]:
 def frame(runs: Sequence[Record]) -> pd.DataFrame:
     """Return placement, kernel, padding, size, gap, seed, accuracy (percent), difference and can_differ.
 
-    A canvas that is both the smallest with the picture centred and one with it in the corner has two rows.
+    A canvas that is both the smallest with the image centred and one with it in the corner has two rows.
     """
     rows = []
     for run in runs:
@@ -220,10 +221,10 @@ def frame(runs: Sequence[Record]) -> pd.DataFrame:
 
 
 def largest_sizes(frame: pd.DataFrame, accurate: float = 99.0) -> pd.DataFrame:
-    """How large a canvas may be, with the picture at the centre of its quadrant.
+    """How large a canvas may be, with the image at the centre of its quadrant.
 
     frame     as from `frame`
-    accurate  accuracy, in percent, from which a network counts as telling the places apart
+    accurate  accuracy, in percent, from which a network counts as distinguishing the places
     -> kernel, padding, predicted and largest: of the sizes that were run, the largest on which it is possible, and the
     largest on which every seed is accurate; None where there is none; n, the fewest seeds of a size
     """

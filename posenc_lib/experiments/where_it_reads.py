@@ -1,7 +1,7 @@
-"""Where on its map GAPNet reads the location, and whether its head reads the border itself.
+"""Where on its map GAPNet's evidence for the location is, and whether its head itself responds to the border.
 
-GAPNet's head convolves the feature map f to one channel a label and averages: logit_k = mean over positions of m_k.  So
-before the average there is a map m_k of each label's confidence, and an answer is a sum of votes over positions.
+GAPNet's head convolves the feature map f to one channel per label and averages: logit_k = mean over positions of m_k.
+So before the average there is a map m_k of each label's confidence, and a prediction is a sum of votes over positions.
 Source: the released GAPNet of ICCV 2021, Sec. 3, whose head is a 3x3 convolution padded with zeros; the text names
 Network in Network as a second backbone.  The measurements are this book's.
 """
@@ -82,7 +82,7 @@ def configs(schedule: str, data: str) -> list[ReadsConfig]:
 
 
 def build(c: ReadsConfig, images: ImageSet) -> classifiers.Backbone:
-    """Build the untrained network, drawing from torch's global generator.  Its head is padded as `c.head` says.
+    """Build the untrained network, drawing from torch's global generator.  Its head is padded according to `c.head`.
 
     With both 3x3 heads it starts from the weights of `gapnet_vs_permutenet.build`.
     """
@@ -181,7 +181,7 @@ def run(c: ReadsConfig, seed: int, checkpoint: training.Checkpoint | Path | None
                    positions, mean over cells.  Together they are the mean margin
     votes_changed  the same of evidence minus empty_canvas: what placing the image changed
     area           fraction of the map in each region, mean over cells
-    right          how often a position of the region alone, by its highest confidence, names the correct cell, 0..1
+    right          how often a position of the region alone, by its highest confidence, predicts the correct cell, 0..1
     loss           in the last epoch
     """
     torch.manual_seed(seed)
@@ -221,7 +221,7 @@ def mean_maps(runs: Sequence[Record], *, changed: bool) -> Float[Tensor, "cell r
 
 
 def by_region(runs: Sequence[Record]) -> pd.DataFrame:
-    """Where the evidence lies, means over runs, in percent, one row a region.
+    """Where the evidence lies, means over runs, in percent, one row per region.
 
     Columns: region, area (of the map), share (of the margin), share_changed (of what placing the image changed; both
     nan if there is nothing to share), right (see `run`), n (runs)

@@ -123,7 +123,7 @@ def to_rows(runs: Sequence[Record]) -> pd.DataFrame:
 
 
 def encoder_in_depth(requested: str, profile: str, root: Path) -> tuple[pretrained.Encoder, str]:
-    """The network to probe in depth, and its key: the first pretrained one, else a small one trained on photographs.
+    """The network to probe in depth, and its key: the first pretrained one, or a small one trained on photographs.
 
     requested  see `pretrained.parse_encoders`; root  of data sets and weights
     """

@@ -536,8 +536,8 @@ def shares(rows: pd.DataFrame, kinds: Mapping[str, ColorType], variants: Sequenc
 
 
 def phase_curves(curves: pd.DataFrame, stride: int, ax: Axes, colour: ColorType) -> Axes:
-    """Agreement (%) of a network with itself against the shift in pixels, a line per seed: circular shifts solid, a
-    black border dotted in grey; a vertical line at every multiple of the total stride.
+    """Agreement (%) with the unshifted prediction against the shift in pixels, a line per seed: circular shifts solid,
+    a black border dotted in grey; a vertical line at every multiple of the total stride.
 
     curves  fill ("circular" or "constant"), seed, pixels, value
     """
@@ -555,7 +555,7 @@ def phase_curves(curves: pd.DataFrame, stride: int, ax: Axes, colour: ColorType)
 
 
 def mirror_by_width(rows: pd.DataFrame, ax: Axes, floor: float = 1e-8) -> Axes:
-    """What a mirror image changes in the pooled latent, relative to its spread over images, by width; logarithmic.
+    """Change of the pooled latent under a mirror image, relative to its spread over images, by width; logarithmic.
 
     rows   seed, columns, uneven (number of uneven layers) and the changes flip, mirrored_network, symmetrised_flip
     floor  smaller changes are drawn there
@@ -630,12 +630,12 @@ def seeds_by_group(groups: Mapping[str, Sequence[float]], ax: Axes, chance: floa
 
 
 def confusions(matrices: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
-    """Confusion matrices side by side, in percent of each row: true label by row, named label by column."""
+    """Confusion matrices side by side, in percent of each row: true label by row, predicted label by column."""
     fig, axes = plt.subplots(1, len(matrices), figsize=(3.1 * len(matrices), 3.2), squeeze=False, sharey=True,
                              layout="constrained")
     for ax, (title, matrix) in zip(axes[0], matrices.items(), strict=True):
         shown = ax.imshow(np.asarray(matrix), cmap="Blues", vmin=0, vmax=100)
-        ax.set(title=title, xlabel="named cell", xticks=range(len(matrix)), yticks=range(len(matrix)))
+        ax.set(title=title, xlabel="predicted cell", xticks=range(len(matrix)), yticks=range(len(matrix)))
         ax.tick_params(length=0)
     axes[0, 0].set_ylabel("true cell")
     fig.colorbar(shown, ax=axes, shrink=0.8, label="% of canvases")

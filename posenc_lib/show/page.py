@@ -137,7 +137,7 @@ def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace,
     Numbers are displayed with `digits` decimals and missing values as a dash; the csv has six significant digits.
     widths  relative widths of the columns; the table then extends into the book's margin
     hidden  columns that are in the csv alone
-    folded  what the table is; it is then hidden behind a line that says so, with its number of rows, until unfolded
+    folded  what the table is; it is then hidden behind a line with that text and its number of rows, until unfolded
     """
     folder = _folder(workspace)
     frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
@@ -157,10 +157,10 @@ def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace,
 
 def against_paper(reference: Mapping[Claim, Judged], here: Mapping[Claim, Judged], name: str, *,
                   runs: Mapping[str, str], workspace: Workspace) -> None:
-    """Display what the paper, the reference runs and this run say of each claim.  The start page collects the tables.
+    """Display the outcome of each claim: paper, reference runs and this run.  The start page collects the tables.
 
-    reference  claim -> what the committed records say of it (`records.reference`): the verdict of the book
-    here       claim -> what this run says; empty if this run is the reference (`Workspace.is_reference`)
+    reference  claim -> the outcome from the committed records (`records.reference`): the verdict of the book
+    here       claim -> the outcome from this run; empty if this run is the reference (`Workspace.is_reference`)
     name       NN_against_paper, NN the page's number
     runs       "reference" and "here": what was run on what, data, network, schedule, device and n
     """
