@@ -34,7 +34,7 @@ def test_a_centred_picture_is_as_far_from_the_border_as_from_the_middle():
         assert two_places.centred_gap(size) == gap
         assert 2 * (2 * gap + two_places.SIDE) == size
     for size in (12, 18):
-        with pytest.raises(ValueError, match=f"size={size} does not centre a picture of 8 pixels"):
+        with pytest.raises(ValueError, match=f"size={size} does not centre an image of 8 pixels"):
             two_places.centred_gap(size)
     kernel = 3   # R = 5: gap 4 is hopeless, gap 3 is not
     assert two_places.centred_gap(two_places.smallest_hopeless_size(kernel)) == 4
