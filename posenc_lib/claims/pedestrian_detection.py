@@ -31,7 +31,7 @@ SMALLEST = 0.7
 # ablated, and can hardly miss more; after 600, 33 to 51 % at 128×256 pixels, and CSP some 80 % at 64×128 (CPU runs).
 # The 95 % interval over two networks is 9 SDs to either side, over five 1.2; how much the gap varies between networks
 # was not known when this was fixed.
-# The control is read by its own intervals, so it asks for no number of networks.
+# The control is read by its own intervals, so it requires no number of networks.
 TRAINED = {"steps": 600}
 MINIMUM = {**TRAINED, "networks": 5}
 

@@ -428,7 +428,7 @@ READOUT_MINIMUM = {"steps": 150}
 # 0.39 to 0.35 in the test, and SPC is 0.82 and 0.82 on G, 0.39 and 0.38 on HS.  The paper has 10,533 photographs.
 SIZE_MINIMUM = READOUT_MINIMUM | {"train_images": 500}
 # After 60 steps the small segmenter still gives every pixel the most frequent class, mean IoU 10 %; after 400 it has
-# begun to tell digits apart, 14 and 19 % (width 8, batches of 16, two seeds).
+# begun to distinguish digits, 14 and 19 % (width 8, batches of 16, two seeds).
 TASK_MINIMUM = {"steps": 400}
 # After 40 steps of 8 images a small network with zero padding has a mean IoU of 27 to 29 % on street scenes; the most
 # frequent class everywhere has 3 %.

@@ -20,7 +20,8 @@ PAPER_NETWORKS = {"classification": "an ImageNet ResNet-18",
 STAGE = ["network", "grid", "layer", "head"]   # what identifies an accuracy of page 04
 
 # Location accuracy above chance, in points; the paper prints none.  In the CPU runs, the 95 % interval over three seeds
-# of a shuffled head's accuracy reaches 3.5 points to each side (median), so much less than 5 cannot be told from noise.
+# of a shuffled head's accuracy reaches 3.5 points to each side (median), so much less than 5 cannot be distinguished
+# from noise.
 SMALLEST_ABOVE_CHANCE = 5.0
 CHANCE_MARGIN = 0.5   # points; under circular padding an accuracy is at chance exactly, but for rounding
 

@@ -38,8 +38,9 @@ BEYOND_CIRCULAR = "beyond_circular"   # plain networks minus those with circular
 # channels costs points.  After the 144 steps at width 8 of profile quick on streets it changes less than 0.3 points,
 # whichever channels they are.  The gap of the flip-ranked set and the specificity of the signed lists at 15 % have an
 # SD between networks of about 1.0 point (0.98, 0.73 and 0.95 over the three CPU runs at 120×160 pixels): a two-sided
-# t-test at 5 % sees `SMALLEST` = 1 SD with a power of 0.80 from 10 networks on, by the noncentral t; the 95 % interval
-# over 3 is 2.5 points to either side.  Controls are read by their own intervals, so they ask for no number of networks.
+# t-test at 5 % detects `SMALLEST` = 1 SD with a power of 0.80 from 10 networks on, by the noncentral t; the 95 %
+# interval over 3 is 2.5 points to either side.  Controls are read by their own intervals, so they require no number of
+# networks.
 TRAINED = {"steps": 1000, "width": 16}
 MINIMUM = {**TRAINED, "networks": 10}
 # Periphery minus centre at the largest fraction has an SD of 0.29 points over the same three networks: there 3 see 1
