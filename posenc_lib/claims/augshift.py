@@ -496,7 +496,7 @@ AUGSHIFT_CONSISTENCY = Claim(
     "With AugShift, a network's prediction changes less often when the image is shifted by a few pixels.",
     "ICCV 2021, Table 2", "Cons.8: CIFAR-10 90.8 → 94.8 %, CIFAR-100 70.1 → 85.6 %, ImageNet 89.5 → 90.2 %",
     _judge_consistency,
-    "the rival explanation that consistency comes from training on shifted crops, not from the term that pulls their "
+    "The rival explanation that consistency comes from training on shifted crops, not from the term that pulls their "
     "latents together: tested by training on the same two crops without the term",
     _control_consistency, "05_methods", _TABLE_2, minimum=LEARNED, judge_one=_judge_consistency_of_one)
 AUGSHIFT_ACCURACY = Claim(
@@ -504,7 +504,7 @@ AUGSHIFT_ACCURACY = Claim(
     "AugShift costs no appreciable accuracy.",
     "ICCV 2021, Table 2", "top-1: CIFAR-10 93.1 → 92.1 %, CIFAR-100 72.6 → 72.6 %, ImageNet 69.7 → 70.1 %",
     _judge_accuracy,
-    "the rival explanation that AugShift's second crop, which doubles the work per step, makes up for a loss of "
+    "The rival explanation that AugShift's second crop, which doubles the work per step, makes up for a loss of "
     "accuracy: tested against a baseline trained for twice as long, which sees as many images",
     _control_accuracy, "05_controls", _TABLE_2, minimum=LEARNED, judge_one=_judge_accuracy_of_one)
 AUGSHIFT_BLURPOOL = Claim(
@@ -512,7 +512,7 @@ AUGSHIFT_BLURPOOL = Claim(
     "On CIFAR, AugShift makes a network more consistent than BlurPool does.",
     "ICCV 2021, Table 2", "Cons.8, BlurPool and AugShift: CIFAR-10 92.5 and 94.8 %, CIFAR-100 78.2 and 85.6 %",
     _judge_blurpool,
-    "the rival explanation that AugShift is ahead because its network was trained on shifted images and BlurPool's was "
+    "The rival explanation that AugShift is ahead because its network was trained on shifted images and BlurPool's was "
     "not: tested by comparing two crops without the term with BlurPool",
     _control_blurpool, "05_methods", _TABLE_2, minimum=LEARNED, judge_one=_judge_blurpool_of_one)
 AUGSHIFT_SHIFTS = Claim(
@@ -520,7 +520,7 @@ AUGSHIFT_SHIFTS = Claim(
     "AugShift increases consistency under small shifts and under large ones.",
     "ICCV 2021, supplement S2", "",
     _judge_shifts,
-    "the rival explanation that AugShift only adapts its network to the border that a shift uncovers: tested by "
+    "The rival explanation that AugShift only adapts its network to the border that a shift uncovers: tested by "
     "filling it in four ways",
     _control_shifts, "05_shifts", ("ICCV 2021, Fig. S2",), minimum=LEARNED)
 AUGSHIFT_WITH_BLURPOOL = Claim(
@@ -528,7 +528,7 @@ AUGSHIFT_WITH_BLURPOOL = Claim(
     "BlurPool and AugShift together make a network more consistent than either alone.",
     "ICCV 2021, Sec. 4.1; Table 2 has no such row", "",
     _judge_together,
-    "the rival explanation that the two together are ahead only where the test fills the border with black: tested "
+    "The rival explanation that the two together are ahead only where the test fills the border with black: tested "
     "with true surroundings",
     _control_together, "05_methods", _TABLE_2, minimum=LEARNED)
 AUGSHIFT_IMAGENET = Claim(
@@ -537,7 +537,7 @@ AUGSHIFT_IMAGENET = Claim(
     "ICCV 2021, Table 2", "AugShift and BlurPool: top-1 70.1 and 71.4 %, Cons.8 90.2 and 90.5 %, Cons.16 88.2 and "
     "88.8 %",
     _judge_imagenet,
-    "the rival explanation that what a shift brings into view (here more of the image) decides which of the two is "
+    "The rival explanation that what a shift brings into view (here more of the image) decides which of the two is "
     "ahead: tested with a black border on the same networks",
     _control_imagenet, "05_methods", _TABLE_2, minimum=LEARNED_ON_IMAGENET,
     judge_one=_judge_imagenet_of_one, fixed="before any run on ImageNet")

@@ -145,7 +145,7 @@ PEDESTRIANS = Claim(
     "ICCV 2021, supplement S4, Table S1",
     "miss rate on All, nothing, random and flip-ranked removed: Faster R-CNN 30.34, 31.92, 34.36 %; Cascade R-CNN "
     "26.89, 27.17, 28.57 %; CSP 37.57, 38.05, 38.82 %", _pedestrians,
-    "two rival explanations: that removing these channels is harmful because they are the most active, tested with "
+    "Two rival explanations: that removing these channels is harmful because they are the most active, tested with "
     "RMS-matched random sets, which are chosen without mirroring; and that the difference is within the normal "
     "variation of the miss rate, tested by shifting the images by one pixel, which removes nothing",
     _pedestrians_controls, "07_table_s1", ("ICCV 2021, Table S1",), MINIMUM, TRAINED)

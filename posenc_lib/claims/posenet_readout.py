@@ -682,7 +682,7 @@ POSENET_READOUT = Claim(
     "From the frozen features of a trained network, one convolution can predict a position map; from the image itself "
     "it cannot.",
     "ICLR 2020, Table 1", "SPC on H: 0.742 (VGG-16), 0.933 (ResNet-152), 0.012 (pixels)", _posenet_readout,
-    "the rival explanation that any network of this architecture allows it, trained or not: tested with the same "
+    "The rival explanation that any network of this architecture allows it, trained or not: tested with the same "
     "networks with random weights", _untrained, "02_table1", ("ICLR 2020, Table 1",), minimum=READOUT_MINIMUM)
 POSENET_CONTENT = Claim(
     "posenet-content", _PAGE,
@@ -690,38 +690,38 @@ POSENET_CONTENT = Claim(
     "images as on natural ones.",
     "ICLR 2020, Table 1", "SPC of VGG-16 on H: 0.742 (natural), 0.751 (black), 0.873 (white), 0.591 (noise)",
     _posenet_content,
-    "the rival explanation that the readout produces the map by itself, whatever its input: tested with the same "
+    "The rival explanation that the readout produces the map by itself, whatever its input: tested with the same "
     "readout on the pixels of these images", _from_contentless_pixels, "02_table1", ("ICLR 2020, Table 1",),
     minimum=READOUT_MINIMUM, control_minimum={})   # untrained readouts draw nothing of such pixels either
 POSENET_SIZE = Claim(
     "posenet-size", _PAGE, "A deeper readout, or one with larger kernels, predicts the map better.",
     "ICLR 2020, Table 2", "SPC on H: 0.742 → 0.830 with 3 layers, 0.542 → 0.828 from 1×1 to 7×7", _posenet_size,
-    "the rival explanation that a larger readout is better on any input: tested with the same readouts on the pixels",
+    "The rival explanation that a larger readout is better on any input: tested with the same readouts on the pixels",
     _on_pixels, "02_ladders", ("ICLR 2020, Table 2a", "ICLR 2020, Table 2b"), minimum=SIZE_MINIMUM,
     fixed="after the CPU runs on file; the minimum number of training images after they had contradicted the claim")
 POSENET_DEPTH = Claim(
     "posenet-depth", _PAGE, "Deeper stages of a network encode more position information than shallow ones.",
     "ICLR 2020, Table 3", "SPC on H: 0.101 at the first stage, 0.657 at the fifth, 0.742 with all", _posenet_depth,
-    "the rival explanation that deeper stages merely have more channels: tested by reading equally many from each",
+    "The rival explanation that deeper stages merely have more channels: tested by reading equally many from each",
     _matched_channels, "02_stages", ("ICLR 2020, Table 3",), minimum=READOUT_MINIMUM)
 POSENET_PADDING = Claim(
     "posenet-padding", _PAGE, "Zero padding is the source of the position information.",
     "ICLR 2020, Table 4", "SPC on H: 0.742 → 0.381 without padding; pixels 0.012 → 0.397 with two pixels of it",
     _posenet_padding,
-    "the rival explanation that removing the padding breaks the network: tested with a network trained without padding",
+    "The rival explanation that removing the padding breaks the network: tested with a network trained without padding",
     _never_padded, "02_untrained", ("ICLR 2020, Table 4", "ICLR 2020, Fig. 6"), minimum=READOUT_MINIMUM)
 POSENET_TASK = Claim(
     "posenet-task", _PAGE,
     "Networks trained to label every pixel encode more position information than those trained for classification.",
     "ICLR 2020, Table 6", "SPC on H: 0.742 (classification), 0.969 (saliency), 0.982 (segmentation)", _posenet_task,
-    "the rival explanation that the position information was there before training: tested with the same architecture, "
+    "The rival explanation that the position information was there before training: tested with the same architecture, "
     "on the same photographs, before any training", _before_the_task, "02_task", ("ICLR 2020, Table 6",),
     minimum=TASK_MINIMUM)
 POSENET_SCRATCH = Claim(
     "posenet-scratch", _PAGE, "Trained from scratch without padding, a network segments images worse.",
     "ICLR 2020, Table 5", "VOC 2012: mean IoU 23.1 → 12.3 % without padding; saliency, F on ECSSD: 0.78 → 0.36",
     _posenet_scratch,
-    "the rival explanation that the smaller map causes the loss, not the missing position information: tested with a "
+    "The rival explanation that the smaller map causes the loss, not the missing position information: tested with a "
     "network without padding that is trained and scored only on the window it covers, and with reflect padding, which "
     "gives a map of the same size and hardly marks the border", _seen_and_reflected, "02_scratch",
     ("ICLR 2020, Table 5",), minimum=SCRATCH_MINIMUM)

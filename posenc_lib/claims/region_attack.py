@@ -300,7 +300,7 @@ CHANNELS_OVERALL = Claim(
     "Removing the channels that change most when the image is mirrored harms segmentation more than removing as many "
     "at random.",
     "ICCV 2021, Sec. 4.2, Figs. 4 and 5", "", _channels_overall,
-    "the rival explanation that removing these channels is harmful for reasons other than position: tested with "
+    "The rival explanation that removing these channels is harmful for reasons other than position: tested with "
     "RMS-matched random sets, which are as active but chosen without mirroring, and with the same attack on networks "
     "with circular padding, which cannot encode the column", _channels_overall_controls, "06_removal",
     ("ICCV 2021, Figs. 4 and 5",), MINIMUM, TRAINED)
@@ -309,7 +309,7 @@ CHANNELS_PERIPHERY = Claim(
     "Removing the channels that change most when the image is mirrored harms the periphery of the image more than the "
     "centre.",
     "ICCV 2021, Fig. 5 and slides", "", _channels_periphery,
-    "the rival explanation that the content of the periphery is harder to segment without these channels, whether or "
+    "The rival explanation that the content of the periphery is harder to segment without these channels, whether or "
     "not they encode position: tested with the same attack on networks with circular padding, which cannot encode the "
     "column",
     _channels_periphery_controls, "06_periphery", ("ICCV 2021, Figs. 4 and 5",), PERIPHERY_MINIMUM, TRAINED)
@@ -317,7 +317,7 @@ CHANNELS_REGION = Claim(
     "channels-region", "06_region_attack",
     "Removing the channels ranked as left harms the left half of the image more than the right half, and vice versa.",
     "ICCV 2021, Sec. 4.2 and supplement S3", "", _channels_region,
-    "the rival explanation of a missing effect, that the measure or the ranking cannot detect sides: tested with an "
+    "The rival explanation of a missing effect, that the measure or the ranking cannot detect sides: tested with an "
     "ablation that is local by construction, and with networks trained without mirrored images, in which the sides do "
     "differ",
     _channels_region_controls, "06_regions", ("ICCV 2021, Figs. S3 and S4",), MINIMUM, TRAINED)
