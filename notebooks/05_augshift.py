@@ -16,15 +16,15 @@
 # > and does training for it ([AugShift](../book/glossary.md#augshift)) help?
 # >
 # > **The prediction often changes, and training on shifted crops helps; AugShift's own loss term adds nothing
-# > detectable with three networks.** The baseline's prediction is the same at two shifts of up to 8 pixels for 40 % of
-# > the images. AugShift raises this to 69 %, and two crops without its term to 70 %. Invariance does not remove
+# > detectable with three networks.** The baseline's prediction is the same at two shifts of up to 8 pixels for 39 % of
+# > the images. AugShift raises this to 68 %, and two crops without its term to 69 %. Invariance does not remove
 # > position: location can still be decoded from the averaged channels in more than 90 % of cases.
 # >
 # > ![Consistency and accuracy of five training methods](../figures/paper/05_methods.png)
 # >
-# > *Caveats.* These are small networks with short training, with 58 % accuracy where the paper has 93 %. So they cannot
+# > *Caveats.* These are small networks with short training, with 57 % accuracy where the paper has 93 %. So they cannot
 # > test the paper's numbers. Most of AugShift's lead is due to the black border that a shift uncovers: with true
-# > surroundings it shrinks from 28 points to 7.
+# > surroundings it shrinks from 28 points to 9.
 # >
 # > *Run it:* `./run_all.sh --only 05`, one to two minutes on two cores.
 
@@ -244,7 +244,10 @@ for method in ("baseline", "circular_padding"):
 # * **Scale.** The reference runs are CIFAR-10 on a ResNet-18 of width 8, trained for 640 steps of 64 images on a CPU.
 #   `quick` trains one of width 4 for 48 steps of 24 digits (on other sets, as the reference runs); at 16 pixels a
 #   digit's Cons.4 stands for Cons.8. ImageNet has a separate command (see below).
-# * **Seeds.** Table 2 prints one number for each method and measure, without seeds or intervals.
+# * **Seeds.** Table 2 prints one number for each method and measure, without seeds or intervals. Three seeds are few:
+#   the same seeds trained on another kind of CPU, which rounds differently, move means by one to two points. That is
+#   enough for the interval of a small lead to include 0 or not. (The earlier set of the first figure's five methods is
+#   in the history of `records/cpu/augshift.jsonl`; the later one has the accuracy after each epoch.)
 #
 # </details>
 
@@ -1044,20 +1047,21 @@ if cpu := records.load(workspace.records("augshift", "cpu")):
     cpu_latents = augshift.latents(cpu, "cifar10").groupby("method").mean()
 
     # The box.
-    assert [round(cpu_means[method, "cons8"]) for method in five[:3]] == [40, 70, 69]
-    assert round(cpu_means["baseline", "top1"]) == 58
+    assert [round(cpu_means[method, "cons8"]) for method in five[:3]] == [39, 69, 68]
+    assert round(cpu_means["baseline", "top1"]) == 57
     # The crops do it, and the term's interval contains 0.
     term, crops = of_cpu["augshift", "two_crops", "cons8"], of_cpu["two_crops", "baseline", "cons8"]
     assert term.low < 0 < term.high and crops.low > 20
-    # With a black border 28 points over the baseline, with true surroundings 7.
+    # With a black border 28 points over the baseline, with true surroundings 9.
     black, true = (of_border["augshift", "baseline", fill] for fill in ("constant", "true"))
-    assert round(black.mean) == 28 and round(true.mean) == 7 and true.low > 0
+    assert round(black.mean) == 28 and round(true.mean) == 9 and true.low > 0
     over_blurpool = of_border["augshift", "blurpool", "true"]
     assert over_blurpool.low < 0 < over_blurpool.high
-    # Together: more than AugShift alone with every fill, undecided in Cons.8.
-    assert all(of_border["blurpool_augshift", "augshift", fill].low > 0 for fill in canvas.FILLS)
-    together = of_cpu["blurpool_augshift", "augshift", "cons8"]
-    assert together.low < 0 < together.mean
+    # Together: more than AugShift alone in Cons.8, undecided under three of four fills.
+    assert of_cpu["blurpool_augshift", "augshift", "cons8"].low > 0
+    together = {fill: of_border["blurpool_augshift", "augshift", fill] for fill in canvas.FILLS}
+    assert [fill for fill, row in together.items() if row.low > 0] == ["constant"]
+    assert all(row.mean > 5 for row in together.values())
     assert of_cpu["blurpool_augshift", "blurpool", "cons8"].low > 20
     # Beyond the crops' reach the lead lasts; every curve falls.
     assert all(of_cpu["augshift", "baseline", f"cons{n}"].low > 15 for n in (12, 16))
@@ -1065,25 +1069,31 @@ if cpu := records.load(workspace.records("augshift", "cpu")):
                for method in five for n in (4, 8, 12))
     # In mid-training: the baseline is still learning, and crops are behind.
     longer = of_cpu["baseline_long", "baseline", "top1"]
-    assert longer.low > 2 and round(longer.mean) == 10
-    assert of_cpu["two_crops", "baseline", "top1"].high < 0
+    assert longer.low > 0 and round(longer.mean) == 11
+    slower = of_cpu["two_crops", "baseline", "top1"]
+    assert slower.low < 0 < slower.high and round(slower.mean) == -8
     # The location stays readable; circular padding is at chance.
     assert cpu_location.drop("circular_padding").min() > 90
     assert abs(cpu_location["circular_padding"] - 100 / 9) < 0.1
-    # Circular padding: 5 points where the test draws a border, 12 and 21 where it does not.
+    # Circular padding: 6 points where the test draws a border, 14 and 20 where it does not.
     circular = cpu_fills["circular_padding"] - cpu_fills["baseline"]
-    assert round(cpu_means["circular_padding", "cons8"] - cpu_means["baseline", "cons8"]) == 5
-    assert round(circular["circular"]) == 12 and round(circular["any_step"]) == 21
+    assert round(cpu_means["circular_padding", "cons8"] - cpu_means["baseline", "cons8"]) == 6
+    assert round(circular["circular"]) == 14 and round(circular["any_step"]) == 20
     assert cpu_fills["circular_padding", "identity"] == 100
     assert cpu_fills["circular_padding", "any_step"] < 80
     # No collapse.
     rank = cpu_latents["effective_rank"]
     assert rank["augshift"] > 0.8 * rank["baseline"]
 # Adaptive sampling is exact at every shift, circular padding at multiples of the stride.
-# One prediction fails: networks that saw crops do not lose less at multiples of 8.
+# One prediction fails, with one seed: the networks trained on crops lose more at multiples of 8.
 if cpu_phases := records.load(workspace.records("shift_phase", "cpu")):
-    held = shift_phase.predictions(shift_phase.measures(cpu_phases))["holds"]
+    phase = shift_phase.measures(cpu_phases)
+    held = shift_phase.predictions(phase)["holds"]
     assert list(held) == [True, True, True, True, False, True]
+    lost = phase[phase["fill"] == "circular"].pivot(
+        index="seed", columns="method", values="border_loss")
+    more = lost[["two_crops", "augshift"]].max(axis=1) > lost["baseline"]
+    assert (more.sum(), len(more)) == (1, 5)
 
 # %% [markdown]
 # * **Compare with two crops before crediting the term.** [Figure 05_controls](#fig-05_controls) and the row *AugShift,
@@ -1092,26 +1102,27 @@ if cpu_phases := records.load(workspace.records("shift_phase", "cpu")):
 #   Here, the crops account for nearly all of the gain, and the interval of the term's contribution contains 0.
 # * **Most of the gain is due to the border** ([figure 05_fills](#fig-05_fills)). A network that was never trained with
 #   a black margin changes its prediction when one appears, whatever the shift. With *true* surroundings, AugShift's
-#   lead over the baseline shrinks from 28 points to 7, and the interval of its lead over BlurPool contains 0.
+#   lead over the baseline shrinks from 28 points to 9, and the interval of its lead over BlurPool contains 0.
 # * **Crops and BlurPool address different causes.** BlurPool acts on the strides; crops train the network on shifted
-#   images. With each of the four fills, the two together are more consistent than AugShift alone. In Cons.8 itself, the
-#   interval of that lead contains 0 with three seeds, so the verdict is *inconclusive*.
+#   images. In Cons.8, the two together are more consistent than either alone. The mean lead over AugShift alone is five
+#   to six points with each of the four fills, but with three seeds its interval contains 0 with all but the black one.
 # * **AugShift helps beyond the shifts of its training.** Its lead over the baseline persists where shifts exceed the
 #   range of its crops ([figure 05_shifts](#fig-05_shifts)). Every network loses consistency as shifts grow, in part
 #   because less of the image remains visible.
 # * **Crops cost time.** With such short training, a network trained on shifted images learns the classes more slowly
-#   than one trained on unshifted images. Twice the training still adds ten points to the baseline, so the accuracies of
-#   this run cannot be compared with Table 2's. Short training also leaves more consistency to gain.
+#   than one trained on unshifted images: it is eight points behind on average, though with three seeds the interval
+#   contains 0 ([figure 05_training](#fig-05_training)). Twice the training still adds eleven points to the baseline, so
+#   the accuracies of this run cannot be compared with Table 2's. Short training also leaves more consistency to gain.
 # * **Invariance to small shifts does not remove the location.** The latents of AugShift's network still encode the cell
 #   of a canvas ([figure 05_location](#fig-05_location)), like those of every zero-padded network here.
 # * **Circular padding is not enough for consistency.** A network with circular padding encodes no position. With
-#   Cons.8's black border, it is only five points more consistent than the baseline, because the shift adds a border of
-#   its own. Under circular shifts, which add no border, the lead is 12 to 21 points, and at multiples of the stride
+#   Cons.8's black border, it is only six points more consistent than the baseline, because the shift adds a border of
+#   its own. Under circular shifts, which add no border, the lead is 14 to 20 points, and at multiples of the stride
 #   consistency is exact; at other shifts, the strides still change the prediction.
 # * **Stride and border can be separated** ([figure 05_phase](#fig-05_phase)). With circular padding and a circular
 #   shift there is no border, and only the teeth of the strides remain; adaptive sampling removes those too. So the loss
-#   of a zero-padded network at multiples of 8 is due to its border. One prediction failed: networks trained on crops do
-#   not lose less there than the baseline ([table 05_phase_predictions](#tab-05_phase_predictions),
+#   of a zero-padded network at multiples of 8 is due to its border. One prediction failed: with one of five seeds,
+#   networks trained on crops lose more there than the baseline ([table 05_phase_predictions](#tab-05_phase_predictions),
 #   [table 05_phase_measures](#tab-05_phase_measures)).
 # * **No collapse.** The latents keep most of their rank ([table 05_latents](#tab-05_latents)), so the consistency is
 #   not that of a network with a constant prediction.
