@@ -93,6 +93,14 @@ def test_a_run_vanishes_at_symmetric_widths_only_where_it_should(inputs):
     assert symmetric["spearman"] == pytest.approx(1) and symmetric["overlap"] == 1
 
 
+@pytest.mark.parametrize("net", ["squeezenet1_1", "mobilenetv2_100"])
+def test_the_smallest_images_are_large_enough_for_the_imagenet_networks(net, inputs):
+    c = size_parity.plan("smoke", inputs.images, {}, "")[-1]
+    images, _ = inputs.images.batch(torch.arange(2))
+    z = size_parity.build(EncoderConfig(net=net), 0, inputs)(crop(images, c.rows, 17))[-1]
+    assert z.shape[0] == 2 and min(z.shape[2:]) >= 1
+
+
 def test_networks_are_trained_where_the_plan_says_so(inputs):
     plan = size_parity.plan("smoke", inputs.images, {}, "")
     assert [c.encoder.key for c in plan] == ["resnet18/photos", "resnet18/random", "vgg/random"]

@@ -62,7 +62,7 @@ class ParityConfig:
     revision: int = 1
 
 
-IMAGES = {"smoke": {"images": 2, "rows": 16}, "quick": {"images": 6, "rows": 32}, "paper": {"images": 8, "rows": 64}}
+IMAGES = {"smoke": {"images": 2, "rows": 32}, "quick": {"images": 6, "rows": 32}, "paper": {"images": 8, "rows": 64}}
 PERIOD = 16   # columns, after which the arithmetic of four halvings repeats
 TRAINED = {   # the small ResNet-18, trained to name crops of photographs, of an even size as is usual
     "smoke": {"width": 4, "crop": 32, "recipe": Recipe(epochs=1, epoch_steps=2, batch_size=8)},

@@ -92,7 +92,8 @@ _SLIDING = """<figure class="explorer sliding" id="{id}">
 <div style="display:flex;flex-wrap:wrap;gap:1.2rem;align-items:flex-start">
 <canvas width="192" height="192" role="img" aria-label="the shifted image"
  style="border:1px solid #888;max-width:100%"></canvas>
-<table style="margin:0"><thead><tr><th>network</th><th>prediction</th><th>predictions at 0 to {side} pixels</th></tr>
+<table style="margin:0;border-collapse:separate;border-spacing:.5rem 0">
+<thead><tr><th>network</th><th>prediction</th><th>predictions at 0 to {side} pixels</th></tr>
 </thead><tbody></tbody></table></div>
 <p aria-live="polite"></p><figcaption>{caption}</figcaption></figure>
 <script>(() => {{
