@@ -11,6 +11,8 @@ from datetime import date
 from importlib.util import find_spec
 from pathlib import Path
 
+from docutils import nodes
+
 sys.path.insert(0, str(Path(__file__).parent))
 import markup
 
@@ -97,6 +99,13 @@ def number_by_page(app, env):
     return []
 
 
+def given_widths(app, doctree):
+    """MyST lays out every table by its content, even one whose widths are given."""
+    for table in doctree.findall(nodes.table):
+        if "colwidths-given" in table["classes"]:
+            table["classes"] = [name for name in table["classes"] if name != "colwidths-auto"]
+
+
 def plain_citations(app, page, template, context, doctree):
     """Sphinx calls the bibliography a list, and its entries something that no list may hold."""
     if "body" in context:
@@ -105,5 +114,6 @@ def plain_citations(app, page, template, context, doctree):
 
 def setup(app):
     app.connect("source-read", markup.translate)
+    app.connect("doctree-read", given_widths)
     app.connect("env-get-updated", number_by_page, priority=900)   # after Sphinx has numbered them
     app.connect("html-page-context", plain_citations)

@@ -117,7 +117,7 @@ page.table(
     "00_claims",
     "Every claim, with its verdict and the outcome of its control.",
     workspace=workspace,
-    widths=(6, 44, 20, 15, 15),
+    widths=(5, 43, 18, 17, 17),
 )
 
 # %% [markdown]
