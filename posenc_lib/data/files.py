@@ -35,7 +35,7 @@ def read_image(source: Path | str | bytes, where: str = "") -> Image.Image:
             image.load()
             turned = image.transpose(UPRIGHT[turn]) if (turn := _orientation(image)) in UPRIGHT else image.copy()
     except UnidentifiedImageError:
-        raise _unreadable(where, "it is no image, or of an unknown format") from None
+        raise _unreadable(where, "it is no image, or its header is damaged") from None
     except Image.DecompressionBombError as error:
         raise ValueError(f"data: {where} is too large ({one_line(error)}); scale it down, or remove it") from None
     except Exception as error:   # Pillow raises many kinds for a damaged file
