@@ -291,7 +291,6 @@ def test_folders_of_classes_may_be_links(tmp_path):
 def test_links_that_lead_back_are_not_followed(tmp_path):
     folder = cats_and_dogs(tmp_path / "mine")
     (folder / "train" / "cat" / "all").symlink_to(folder / "train")
-    (folder / "train" / "cat" / "up").symlink_to("..")
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     (tmp_path / "a" / "to_b").symlink_to(tmp_path / "b")
