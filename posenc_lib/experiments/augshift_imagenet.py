@@ -15,6 +15,7 @@ from torchvision.transforms import v2
 
 from posenc_lib.base.draws import Draws
 from posenc_lib.data import imageset
+from posenc_lib.data.files import is_image, is_left_behind, read_rgb
 from posenc_lib.data.imageset import IMAGENET, ImageSet
 from posenc_lib.experiments import augshift
 from posenc_lib.experiments.augshift import AugShiftConfig
@@ -65,12 +66,19 @@ class Streamed(imageset.Trainable, Dataset):
 
     def batches(self, indices: Iterable[Tensor], seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         keys = [[(number, seed) for number in index.tolist()] for index in indices]
-        loader = DataLoader(self, batch_sampler=keys, num_workers=self.workers, persistent_workers=False,
-                            pin_memory=torch.device(self.device).type == "cuda")
-        for pixels, labels in loader:
+        pinned = torch.device(self.device).type == "cuda"
+        for pixels, labels in _read_batches(self, batch_sampler=keys, num_workers=self.workers, pin_memory=pinned):
             seen = pixels.flatten(0, 1).to(self.device, non_blocking=True)
             part = ImageSet("", "", seen, labels.repeat_interleave(pixels.shape[1]), (), *IMAGENET)
             yield part.normalise(seen).unflatten(0, pixels.shape[:2]), labels.to(self.device)
+
+
+def _read_batches(images: Dataset, **options) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of a DataLoader with these options; ValueError, in one sentence, for an image that cannot be read."""
+    try:
+        yield from DataLoader(images, **options)
+    except ValueError as error:   # one of a worker contains its traceback, and ends with the sentence
+        raise ValueError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from None
 
 
 @torch.no_grad()
@@ -88,9 +96,9 @@ def evaluate(net: torch.nn.Module, folder: ImageFolder, size: int, device: torch
     shifts = [(n, "true") for n in (8, 16) if n <= margin] + [(n, "constant") for n in CURVE] if everything else []
     rank, processes = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
     own = list(range(rank, len(folder), processes))
-    loader = DataLoader(torch.utils.data.Subset(folder, own), batch, num_workers=workers)
+    batches = _read_batches(torch.utils.data.Subset(folder, own), batch_size=batch, num_workers=workers)
     totals = torch.zeros(2 + len(shifts), dtype=torch.float64, device=device)
-    for number, (pixels, labels) in enumerate(loader):
+    for number, (pixels, labels) in enumerate(batches):
         part = ImageSet("", "", pixels, labels, (), *IMAGENET).to(device)
         centre = replace(part, images=part.images[..., margin:margin + size, margin:margin + size])
         unshifted = torch.zeros(len(part), 2, dtype=torch.long, device=device)
@@ -107,11 +115,24 @@ def evaluate(net: torch.nn.Module, folder: ImageFolder, size: int, device: torch
                              for (n, fill), value in zip(shifts, consistencies, strict=True)}}
 
 
-def open_folder(root: Path, split: str) -> ImageFolder:
-    """Open torchvision's ImageFolder; FileNotFoundError in one sentence if it does not exist or a class has no
+class ImagesByClass(ImageFolder):
+    """torchvision's ImageFolder, except that `data.files` says what is an image or a class, and decodes the images."""
+
+    def __init__(self, root: Path):
+        super().__init__(root, loader=read_rgb, is_valid_file=lambda path: is_image(Path(path).relative_to(root)))
+
+    def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
+        classes = [name for name in super().find_classes(directory)[0] if not is_left_behind(name)]
+        if not classes:
+            raise FileNotFoundError(f"Couldn't find any class folder in {directory}.")
+        return classes, {name: n for n, name in enumerate(classes)}
+
+
+def open_folder(root: Path, split: str) -> ImagesByClass:
+    """Open a folder of images by class; FileNotFoundError in one sentence if it does not exist or a class has no
     image."""
     try:
-        return ImageFolder(root / split)
+        return ImagesByClass(root / split)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(f"imagenet: {root / split} does not hold images by class ({error}); --data names the "
                                 "folder of train/CLASS/*.jpg and val/CLASS/*.jpg") from None
