@@ -65,7 +65,10 @@ find_python() {  # the Python that makes .venv, or is used in its place
 
 own_settings() {  # in place of the reader's; $1: the output folder, for a checkout that cannot be written to
     local own=$root/build/own
-    if ! { mkdir -p "$own" && [ -w "$own" ]; } 2>/dev/null; then own=${1:-$(mktemp -d)}/build/own; fi
+    if ! { mkdir -p "$own" && [ -w "$own" ]; } 2>/dev/null; then
+        own=${1:-$(mktemp -d)}/build/own
+        mkdir -p "$own" 2>/dev/null || true  # make.py says in which folder nothing can be written
+    fi
     export IPYTHONDIR=$own/ipython JUPYTER_CONFIG_DIR=$own/jupyter MPLCONFIGDIR=$own/matplotlib
     export JUPYTER_PREFER_ENV_PATH=1  # for kernels named python3, before those in ~/.local
     if [ ! -w "${HOME:-}" ]; then
@@ -96,7 +99,7 @@ for_downloads() {  # leaves those of the reader's settings of pip and uv that sa
     done <<<"$("$root/.venv/bin/python" -m pip config list 2>/dev/null | sort -r)"  # install. before global.
     drop_others
     unset UV_CONFIG_FILE
-    export PIP_CONFIG_FILE=/dev/null UV_NO_CONFIG=1
+    export PIP_CONFIG_FILE=/dev/null PIP_DISABLE_PIP_VERSION_CHECK=1 UV_NO_CONFIG=1
     if [ -n "${PIP_INDEX_URL:-}" ] && [ -z "${UV_DEFAULT_INDEX:-}${UV_INDEX_URL:-}" ]; then
         export UV_DEFAULT_INDEX=$PIP_INDEX_URL
     fi
@@ -193,7 +196,7 @@ case $command in
          exec "$python" "$root/book/make.py" "$@" ;;
     test) find_python; own_settings; set_up $everything; run_tests "$@" ;;
     lab) find_python; own_settings; set_up book
-         (cd "$root" && "$python" -m jupytext --quiet --sync notebooks/*.py)
+         [ ! -w "$root/notebooks" ] || (cd "$root" && "$python" -m jupytext --quiet --sync notebooks/*.py)
          exec "$python" -m jupyterlab --ServerApp.root_dir="$root" --LabApp.default_url=/lab/tree/notebooks "$@" ;;
     bench) bench "$@" ;;
     clean) [ $# = 0 ] || [ "$*" = --all ] || fail 2 "clean takes --all or nothing, not: $*."

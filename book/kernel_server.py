@@ -53,8 +53,7 @@ def exit_code(pid: int) -> int | None:
 def main(modules: list[str]) -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)        # what a kernel prints past Jupyter must not end up among the answers
-    if not sys.flags.safe_path:
-        del sys.path[0]  # this file's folder
+    del sys.path[0]      # this file's folder
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")   # as every kernel has it
     preload(modules)
     ended: dict[int, int] = {}

@@ -337,6 +337,8 @@ def build_book(args) -> Path:
     not_book = shutil.ignore_patterns("_build", "__pycache__", "arguments.py", "check_environment.py",
                                       "execute.py", "make.py")
     shutil.copytree(args.book, sources, ignore=not_book)
+    for folder in (sources, *filter(Path.is_dir, sources.rglob("*"))):
+        folder.chmod(folder.stat().st_mode | stat.S_IWUSR)   # those of a checkout may be read-only
     pages = ready(args)
     if all(page.name[:2] in SUMMARIES for page in pages):
         fail(f"a book of profile {args.profile} has no page yet except its index; select other pages too, or omit "

@@ -142,7 +142,8 @@ def run_augshift(args: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns 0, or 2 after printing what was wrong with the request in one sentence."""
     args = parse(argv)
-    sys.stdout.reconfigure(errors="backslashreplace")   # as of stderr: any file name can be printed in any locale
+    if sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")   # as of stderr: any file name can be printed in any locale
     try:
         args.command(args)
     except (OSError, ValueError, FloatingPointError) as error:

@@ -28,7 +28,6 @@ FRACTIONS = (0.05, 0.15, 0.5)   # of the layer's channels, ablated
 DRAWS = 10                      # random sets
 FIGURES = ("location", "border", "place_fields", "ablation")
 FILES = ("report.md", "report.html", *(f"{name}.{kind}" for name in FIGURES for kind in ("svg", "png", "csv")))
-ENCODING = {"encoding": "utf-8", "errors": "backslashreplace"}   # the latter for file names that are no text
 LEGEND = {"fontsize": "small", "loc": "center left", "bbox_to_anchor": (1, 0.5)}
 TITLE = """# How much position does {name} encode?
 
@@ -132,10 +131,15 @@ def write(network: Network, out: Path, *, images: Images, source: str, command: 
         _channels(model, deepest, images, out, seed),
         LIMITS,
         PROVENANCE.format(command=command, python=platform.python_version(), book=posenc_lib.__version__, **versions)])
-    (out / "report.md").write_text(text + "\n", **ENCODING)
+    _write(out / "report.md", text + "\n")
     page = out / "report.html"
-    page.write_text(_html(text, network.name, out), **ENCODING)
+    _write(page, _html(text, network.name, out))
     return page
+
+
+def _write(file: Path, text: str) -> None:
+    """As UTF-8, file names included that are not text in the reader's locale, or in any."""
+    file.write_text(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), encoding="utf-8")
 
 
 def may_overwrite(folder: Path) -> bool:
