@@ -137,8 +137,7 @@ class Page:
                 self.notebook, self.partial, self.values, progress_bar=False, config=Config(KernelManager=ipc),
                 engine_name="gaps", gaps=self.gaps, sentence=sentence, spent=self.spent,
                 variables={"POSENC_PAGE": self.name},
-                extra_arguments=["--IPKernelApp.log_level=50",  # at its end a busy kernel may log the interrupt
-                                 "--HistoryManager.enabled=False"],
+                extra_arguments=["--IPKernelApp.log_level=50"],  # at its end a busy kernel may log the interrupt
                 resources={"metadata": {"path": str(self.args.notebooks)}})  # the kernel's working directory
         except PapermillExecutionError as error:
             self.failure = self.report(error)

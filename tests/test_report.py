@@ -120,7 +120,7 @@ def test_a_report_is_the_same_in_another_locale_with_other_settings_and_without_
     done = subprocess.run(
         [sys.executable, "-m", "posenc_lib", *arguments], cwd=tmp_path, capture_output=True, text=True,
         env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "HOME": str(tmp_path),
-             "PYTHONPATH": f"{tmp_path}:{ROOT}", "MPLBACKEND": "TkAgg"})
+             "PYTHONPATH": f"{tmp_path}:{ROOT}", "MPLBACKEND": "module://editor"})
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"probe: {tmp_path}/mine é.py:build, ")
     here, there = tmp_path / "here", tmp_path / "there é"
