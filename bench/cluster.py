@@ -70,7 +70,7 @@ def sweep(args: argparse.Namespace, out: str, where: str) -> None:
 def numbers(out: str) -> dict:
     """What the records of a sweep say: results by configuration and seed; every line must be one."""
     path = Path(out, "records", "quick", "sweep.jsonl")
-    results, lines = {record.key: record.results for record in records.load(path)}, path.read_text().count("\n")
+    results, lines = {record.key: record.results for record in records.load(path)}, path.read_bytes().count(b"\n")
     assert len(results) == lines == 3 * len(PADDING_MODES), f"{lines} records of {len(results)} runs"
     return results
 
@@ -90,7 +90,7 @@ def main() -> None:
             for way, (threads, where, processes) in WAYS.items():
                 outs = [f"{folder}/{n} {way} {i}" for i in range(processes)]
                 started = [subprocess.Popen(
-                    [sys.executable, __file__, *sys.argv[1:], "--sweep", out, where], stdout=subprocess.PIPE, text=True,
+                    [sys.executable, __file__, *sys.argv[1:], "--sweep", out, where], stdout=subprocess.PIPE,
                     env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "POSENC_CLUSTER": ""})
                     for out in outs]
                 outputs = [process.communicate()[0] for process in started]

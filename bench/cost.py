@@ -45,7 +45,7 @@ def machine_speed(side: int = 1024, rounds: int = 20) -> float:
 def machine_seconds() -> float:
     """CPU seconds that all programs have spent since the machine started."""
     try:
-        user, nice, system = Path("/proc/stat").read_text().split()[1:4]
+        user, nice, system = Path("/proc/stat").read_text(encoding="utf-8").split()[1:4]
     except FileNotFoundError:
         return float("nan")
     return (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK")
@@ -70,8 +70,8 @@ def pages(options: list[str]) -> None:
         total = 0.0
         print(f"\n{'page':28s} {'CPU s':>7s}   dearest cells, CPU s")
         for path in executed:
-            spent = json.loads(path.with_suffix(".json").read_text())["spent"]
-            cells = json.loads(path.read_text())["cells"]
+            spent = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["spent"]
+            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
             by_cell = [later - earlier for earlier, later in zip([0.0, *spent], spent, strict=False)]
             total += spent[-1]
             dearest = sorted(range(len(spent)), key=by_cell.__getitem__, reverse=True)[:4]
@@ -91,7 +91,7 @@ def tests(top: int, options: list[str]) -> None:
         cpu, wall = run(sys.executable, "-m", "pytest", "-p", "cost", *options)
         spent = Counter()
         for part in Path(folder).glob("cost.*"):
-            spent.update(json.loads(part.read_text()))
+            spent.update(json.loads(part.read_text(encoding="utf-8")))
     by_file = Counter()
     for name, seconds in spent.items():
         by_file[name.partition("::")[0]] += seconds
@@ -131,7 +131,7 @@ class _Spent:
             self.shared += seconds
 
     def pytest_sessionfinish(self):
-        Path(f"{os.environ[FILE]}.{os.getpid()}").write_text(json.dumps(self.by_test))
+        Path(f"{os.environ[FILE]}.{os.getpid()}").write_text(json.dumps(self.by_test), encoding="utf-8")
 
 
 def pytest_configure(config) -> None:

@@ -325,7 +325,7 @@ GUARDS = [
 def tried(copy: Path, *tests: str) -> str:
     """"" where all tests pass, else the first one's own line."""
     done = subprocess.run([sys.executable, "-B", "-m", "pytest", "-n", "0", "-x", "-q", "-p", "no:cacheprovider",
-                           *(f"tests/{test}" for test in tests)], cwd=copy, capture_output=True, text=True,
+                           *(f"tests/{test}" for test in tests)], cwd=copy, capture_output=True, encoding="utf-8",
                           env={**os.environ, "PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"})
     if done.returncode not in (0, 1):
         sys.exit(f"pytest ended with exit code {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
@@ -355,13 +355,13 @@ def main() -> None:
         survived = 0
         for one in chosen:
             path = copy / one.file
-            whole = path.read_text()
+            whole = path.read_text(encoding="utf-8")
             if whole.count(one.guard) != 1:
                 sys.exit(f"{one.file} has this {whole.count(one.guard)} times, not once: {one.guard!r}")
-            path.write_text(whole.replace(one.guard, one.without))
+            path.write_text(whole.replace(one.guard, one.without), encoding="utf-8")
             start = time.monotonic()
             said = tried(copy, one.test)
-            path.write_text(whole)
+            path.write_text(whole, encoding="utf-8")
             survived += not said
             print(f"{one.against}\n    {one.file}, {one.test.replace('::', ' ')}", flush=True)
             took = f"{time.monotonic() - start:.0f} s"

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROFILES = ("smoke", "quick", "paper")
 STANDARD = ("profile", "data_root", "out")  # parameters that every page has and that have options of their own
 SUMMARIES = ("00", "99")  # start page and appendix, made from what the other pages found: the last to run
+FILES = ("checkpoint", "released")  # parameters that name a file or folder; `pretrained` has NAME=FILE, with commas
 
 
 def fail(sentence: str, code: int = 2):
@@ -41,6 +42,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         fail(f"there is no profile '{args.profile}'; there are {', '.join(PROFILES)}.")
     if args.jobs and (not args.jobs.isdecimal() or int(args.jobs) < 1):
         fail(f"--jobs takes a whole number from 1, not '{args.jobs}'.")
+    args.data, args.out = map(os.path.expanduser, (args.data, args.out))  # no shell does that in --out=~/book
     if args.data and not Path(args.data).is_dir():
         fail(f"there is no data folder {args.data}; --data (or POSENC_DATA) names the folder that holds the data sets.")
     if args.cluster and not re.fullmatch(r"local:[1-9]\d*|(tcp|tls)://.+:\d+|slurm", args.cluster):
@@ -53,9 +55,32 @@ def parse(argv: list[str]) -> argparse.Namespace:
     for name in STANDARD:
         if name in args.given:
             fail(f"-p {name} is not possible; use --{name.removesuffix('_root')}.")
+    args.given = {name: located(name, value, args.data_root) for name, value in args.given.items()}
+    for path in (str(ROOT), args.data_root, str(args.base), *args.given.values()):
+        if path != path.encode(errors="replace").decode():
+            fail(f"{path} has characters in its name that are not UTF-8; rename that file or folder.")
     args.pages = choose(sorted(args.notebooks.glob("[0-9][0-9]_*.py")), args)
     args.own_jobs, args.jobs = not args.jobs, int(args.jobs or default_jobs(args))
     return args
+
+
+def located(name: str, value: str, data_root: str) -> str:
+    """The value of a parameter, with the path of a file made absolute: pages run in their own folder."""
+    if name in FILES and value:
+        path = os.path.abspath(os.path.expanduser(value))
+        if not os.path.exists(path):
+            fail(f"-p {name}: there is no {path}; give a path that exists, absolute or from the folder you are in.")
+        return path
+    if name == "pretrained":
+        entries = [entry.partition("=") for entry in value.split(",")]
+        return ",".join(net + sign + located_weights(file, data_root) for net, sign, file in entries)
+    return value
+
+
+def located_weights(file: str, data_root: str) -> str:
+    """A file of weights is one under weights/ of the data root, else one from where the user stands."""
+    path = os.path.abspath(os.path.expanduser(file))
+    return path if os.path.isfile(path) and not Path(data_root or ROOT / "data", "weights", file).is_file() else file
 
 
 def extras(args: argparse.Namespace) -> list[str]:
@@ -108,4 +133,6 @@ def choose(pages: list[Path], args: argparse.Namespace) -> list[Path]:
 
 
 if __name__ == "__main__":
-    print(*extras(parse(sys.argv[1:])))
+    args = parse(sys.argv[1:])
+    print(*extras(args))
+    print(args.base)

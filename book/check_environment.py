@@ -20,7 +20,7 @@ def lacking(extras: list[str]) -> list[str]:
     """The requirements that are missing or of another version: `torch>=2.11,<2.13 (there is 2.10)`."""
     from packaging.requirements import Requirement
 
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = sum((project["optional-dependencies"][extra] for extra in extras), project["dependencies"])
     found = []
     for requirement in map(Requirement, wanted):
@@ -37,7 +37,7 @@ def lacking(extras: list[str]) -> list[str]:
 def main(extras: list[str]) -> None:
     """Exit with one sentence if something is missing; a check passed is remembered, importing torch takes seconds."""
     site = Path(sysconfig.get_path("purelib"))
-    state = f"{sys.executable} {extras} {site.stat().st_mtime_ns} {(ROOT / 'pyproject.toml').read_text()}"
+    state = f"{sys.executable} {extras} {site.stat().st_mtime_ns} {(ROOT / 'pyproject.toml').read_bytes()}"
     key = hashlib.sha256(state.encode()).hexdigest()
     memory = ROOT / "build" / f"environment-{key[:12]}"
     if memory.exists():

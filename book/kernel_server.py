@@ -51,7 +51,7 @@ def exit_code(pid: int) -> int | None:
 
 
 def main(modules: list[str]) -> None:
-    answers = os.fdopen(os.dup(1), "w")
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)        # what a kernel prints past Jupyter must not end up among the answers
     del sys.path[0]      # this file's folder
     os.environ.setdefault("MPLBACKEND", "module://matplotlib_inline.backend_inline")   # as every kernel has it

@@ -27,8 +27,8 @@ class _Server:
         with self.lock:
             if self.process is None:
                 command = [sys.executable, Path(__file__).with_name("kernel_server.py"), *self.modules]
-                self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                                start_new_session=True)
+                self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                                encoding="utf-8", start_new_session=True)
             try:
                 print(json.dumps(request), file=self.process.stdin, flush=True)
                 answer = self.process.stdout.readline()

@@ -14,14 +14,16 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-import tomllib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from math import inf
 from pathlib import Path
 
 # nbformat imports jsonschema, which spends seconds on compiling grammars for a format check that no notebook needs
@@ -38,6 +40,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 sys.path.insert(0, str(ROOT))
+from posenc_lib import __version__
 from posenc_lib.base.checks import optional_packages  # like status, of the standard library alone
 from posenc_lib.run import status
 
@@ -91,10 +94,17 @@ class Page:
         self.slices, self.gaps, self.spent = args.base / "build" / "slices" / self.name, [], []
         self.inputs = digest(self.values, args.on_file, contents([source, *library, ROOT / "requirements.lock"]))
 
+    def words(self) -> frozenset[str]:
+        """The texts that parameters have, whole and between commas: names of data sets, NAME=FILE, paths."""
+        defaults = {name: node.value for name, node in self.names.items() if is_text(node)}
+        texts = [str(value) for name, value in {**defaults, **self.values}.items() if name not in STANDARD]
+        return frozenset(word.strip() for text in texts for word in (text, *re.split("[,=]", text)) if word.strip())
+
     def unchanged(self) -> dict | None:
         """The stamp of the last run if another run would give the same page."""
         stamp = read_stamp(self.executed)
-        same = stamp and (stamp["inputs"], stamp["files"]) == (self.inputs, files(self.args)) and not self.stopped()
+        current = self.inputs, files(self.args, self.words())
+        same = stamp and (stamp["inputs"], stamp["files"]) == current and not self.stopped()
         return stamp if same and all((self.args.base / figure).exists() for figure in stamp["figures"]) else None
 
     def stopped(self) -> bool:
@@ -112,7 +122,7 @@ class Page:
                  "gaps": self.gaps, "spent": self.spent,
                  "figures": sorted(str(figure.relative_to(self.args.base)) for figure in figures)}
         fresh = self.executed.with_suffix(".json.new")
-        fresh.write_text(json.dumps(stamp, indent=1))
+        fresh.write_text(json.dumps(stamp, indent=1), encoding="utf-8")
         os.replace(fresh, self.executed.with_suffix(".json"))
 
     def run(self) -> float:
@@ -174,7 +184,7 @@ def clean(notebook, path: Path):
 def read_stamp(executed: Path) -> dict | None:
     """What is known of the run that made an executed page; None without it."""
     stamp = executed.with_suffix(".json")
-    return json.loads(stamp.read_text()) if executed.exists() and stamp.exists() else None
+    return json.loads(stamp.read_text(encoding="utf-8")) if executed.exists() and stamp.exists() else None
 
 
 def contents(paths) -> list:
@@ -185,13 +195,34 @@ def digest(*parts) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def files(args) -> str:
-    """Digest of what pages read and write: records by content, data by name, size and time two levels down."""
-    data = Path(args.data_root or ROOT / "data")
-    data_files = [(str(path.relative_to(data)), path.lstat().st_size, path.lstat().st_mtime_ns)
-                  for pattern in ("*", "*/*") for path in sorted(data.glob(pattern))]
+DEEP = {"camvid", "cityscapes"}   # sets that profiles choose and whose files lie more than two levels down
+
+
+def files(args, words: frozenset[str]) -> str:
+    """Digest of what pages read and write: records by content, data by name, size and times."""
     folders = (args.base / "records" / args.profile, ROOT / "records" / "cpu", ROOT / "records" / "paper")
-    return digest(data_files, [contents(sorted(folder.glob("*.jsonl"))) for folder in folders])
+    return digest(data_files(Path(args.data_root or ROOT / "data"), words),
+                  [contents(sorted(folder.glob("*.jsonl"))) for folder in folders])
+
+
+@cache   # as found at the start of a run: a page that ran while its data changed will run again
+def data_files(root: Path, words: frozenset[str]) -> str:
+    """Digest of all files of the sets and paths among `words`, and of two levels of the data root."""
+    named = [path for word in sorted(words | DEEP) if os.path.exists(path := root / word)]
+    return digest(entries(root, 2), [entries(path) for path in named])
+
+
+def entries(path: Path, depth: float = inf, above: tuple = ()) -> list:
+    """Name, size and times of a file, or of all that a folder contains down to `depth`; links are followed."""
+    try:
+        state = path.stat()
+        this = state.st_dev, state.st_ino
+        if not stat.S_ISDIR(state.st_mode) or depth == 0 or this in above:   # the last is a link to a folder above
+            return [path.name, state.st_size, state.st_mtime_ns, state.st_ctime_ns]
+        names = sorted(name for name in os.listdir(path) if not name.startswith("."))   # .DS_Store comes and goes
+    except OSError:   # it is not there, or may not be read
+        return [path.name]
+    return [path.name, *(entries(path / name, depth - 1, (*above, this)) for name in names)]
 
 
 def run_pages(args) -> list[Page]:
@@ -213,7 +244,7 @@ def run_pages(args) -> list[Page]:
             if last:
                 os.environ |= states(args, pages)
                 for page in group:
-                    page.inputs = digest(page.inputs, states(args, pages))
+                    page.inputs = digest(page.inputs, states(args, pages), found(args))
             stale = []
             for page in group:
                 if stamp := page.unchanged():
@@ -223,10 +254,9 @@ def run_pages(args) -> list[Page]:
             stale.reverse()  # later pages take longer: begun last, one would run alone at the end
             with environment(args, "" if last or not stale else args.cluster), ThreadPoolExecutor(args.jobs) as pool:
                 ran.update(zip(stale, pool.map(Page.run, stale), strict=True))
-    after = files(args)
     for page, seconds in ran.items():
         if not page.failure:
-            page.write_stamp(seconds, after)
+            page.write_stamp(seconds, files(args, page.words()))
     return pages
 
 
@@ -258,6 +288,12 @@ def states(args, pages: list[Page]) -> dict[str, str]:
             "POSENC_NOT_RUN": ",".join(sorted(every_page - with_verdict))}
 
 
+def found(args) -> list:
+    """What start page and appendix collect: the sources of the other pages, and their tables."""
+    tables = (args.base / "figures" / args.profile).glob("*.csv")
+    return contents(sorted(path for path in (*args.notebooks.glob("*.py"), *tables) if path.name[:2] not in SUMMARIES))
+
+
 @contextlib.contextmanager
 def environment(args, spec: str):
     """The environment that kernels inherit, with a cluster for their runs if one is requested."""
@@ -282,10 +318,6 @@ REMOTE = re.compile(r"(?:(?:https?|ssh)://)?(?:[^@/]+@)?(?P<host>[\w.-]+\.\w+)(?
 COMMITTED = re.compile(r"(?:figures/paper|reference)/(\w+\.png)")   # figures in the boxes and cards of the pages
 
 
-def version() -> str:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-
-
 def repository() -> str:
     """Web address of the repository that this checkout was cloned from; "" if it was from no such place, or no git."""
     with contextlib.suppress(OSError):
@@ -304,6 +336,8 @@ def build_book(args) -> Path:
     not_book = shutil.ignore_patterns("_build", "__pycache__", "arguments.py", "check_environment.py",
                                       "execute.py", "make.py")
     shutil.copytree(args.book, sources, ignore=not_book)
+    for folder in (sources, *filter(Path.is_dir, sources.rglob("*"))):
+        folder.chmod(folder.stat().st_mode | stat.S_IWUSR)   # those of a checkout may be read-only
     pages = ready(args)
     if all(page.name[:2] in SUMMARIES for page in pages):
         fail(f"a book of profile {args.profile} has no page yet except its index; select other pages too, or omit "
@@ -312,27 +346,27 @@ def build_book(args) -> Path:
         shutil.copy2(page, sources)
     shutil.copytree(args.base / "figures" / args.profile, sources / "figures")
     (sources / "reference").mkdir()
-    for figure in sorted({name for page in pages for name in COMMITTED.findall(page.read_text())}):
+    for figure in sorted({name for page in pages for name in COMMITTED.findall(page.read_text(encoding="utf-8"))}):
         shutil.copy2(ROOT / "figures" / "paper" / figure, sources / "reference")
 
     everything = sorted(path for path in sources.rglob("*") if path.is_file())
     key = digest(args.profile, repository(), contents([*everything, ROOT / "requirements.lock"]),
                  [str(path) for path in everything])
     stamp = build / "book.sha256"
-    if not (html.exists() and stamp.exists() and stamp.read_text() == key):
+    if not (html.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == key):
         done = subprocess.run(  # no incremental builds: Sphinx reports a warning only once
             [sys.executable, "-m", "sphinx", "-q", "-n", "-W", "--keep-going", "-b", "html",
              "-d", str(build / "doctrees"), "-E", str(sources), str(fresh)],
-            env={**os.environ, "POSENC_PROFILE": args.profile, "POSENC_VERSION": version(),
-                 "POSENC_REPOSITORY": repository()},
-            capture_output=True, text=True)
+            env={**os.environ, "POSENC_PROFILE": args.profile, "POSENC_VERSION": __version__,
+                 "POSENC_REPOSITORY": repository(), "LC_ALL": "C"},
+            capture_output=True, encoding="utf-8", errors="replace")
         if done.returncode:
             fail(f"Sphinx reported problems, so the book in {html} was left unchanged:\n{done.stdout}{done.stderr}", 1)
         if html.exists():
             html.rename(old)
         fresh.rename(html)
         shutil.rmtree(old, ignore_errors=True)
-        stamp.write_text(key)
+        stamp.write_text(key, encoding="utf-8")
     return html / "index.html"
 
 

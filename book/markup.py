@@ -49,7 +49,7 @@ def kind(title: str) -> str:
 @cache
 def terms() -> dict[str, str]:
     """The glossary's terms by their anchors."""
-    blocks = re.findall(r":::\{glossary\}\n(.*?)\n:::", (HERE / "glossary.md").read_text(), re.DOTALL)
+    blocks = re.findall(r":::\{glossary\}\n(.*?)\n:::", (HERE / "glossary.md").read_text(encoding="utf-8"), re.DOTALL)
     names = [line for block in blocks for line in block.splitlines() if line and not line[0].isspace()]
     return {re.sub(r"\W+", "-", name.lower()).strip("-"): name for name in names}
 

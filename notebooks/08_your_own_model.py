@@ -428,7 +428,7 @@ def build():
 '''
 path = workspace.root / "build" / "my_network.py"
 path.parent.mkdir(parents=True, exist_ok=True)
-path.write_text(code)
+path.write_text(code, encoding="utf-8")
 mine = custom.load(f"{path}:build")
 report = probe.padding_report(mine.model, sample_images(size, 6))
 print(f"{len(report.operations)} layers declare a padding; the first to respond to the border is "

@@ -12,3 +12,4 @@ experiments  what is trained and measured, one module a page
 claims       what the papers claim, and the rules, one module a page
 show         figures, tables, pages, reports
 """
+__version__ = "0.1.0"

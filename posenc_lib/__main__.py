@@ -8,6 +8,8 @@ from pathlib import Path
 
 # As in run_all.sh: waiting threads spin for microseconds, then sleep; on a busy machine, spinning is many times slower.
 os.environ["GOMP_SPINCOUNT"] = os.environ.get("GOMP_SPINCOUNT", "5000")
+if __name__ == "__main__":
+    os.environ["MPLBACKEND"] = "agg"   # figures go to files; a backend with windows fails where there is no display
 
 from torch import distributed
 
@@ -80,7 +82,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     probing.add_argument("--seed", type=int, default=0, help="of random weights, heads and random sets (0)")
     probing.add_argument("--out", type=Path, metavar="DIR", help="an empty or new folder for the report (probe-MODEL)")
     probing.add_argument("--overwrite", action="store_true", help="replace an earlier report in that folder")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    for name, value in vars(args).items():
+        if isinstance(value, str | Path):
+            setattr(args, name, type(value)(os.path.expanduser(value)))   # no shell does that in --out=~/report
+    return args
 
 
 def run_probe(args: argparse.Namespace) -> None:
@@ -88,7 +94,7 @@ def run_probe(args: argparse.Namespace) -> None:
     out = args.out or Path(f"probe-{name}")
     if out.exists() and not out.is_dir():
         raise ValueError(f"out: {out} is a file; name a folder")
-    if out.is_dir() and any(out.iterdir()) and not (args.overwrite and (out / "report.md").is_file()):
+    if out.is_dir() and any(out.iterdir()) and not (args.overwrite and report.may_overwrite(out)):
         raise ValueError(f"out: {out} is not empty; name another folder, or use --overwrite to replace an earlier "
                          "report")
     if args.n_images < MIN_IMAGES:
@@ -136,6 +142,8 @@ def run_augshift(args: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns 0, or 2 after printing what was wrong with the request in one sentence."""
     args = parse(argv)
+    if sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")   # as of stderr: any file name can be printed in any locale
     try:
         args.command(args)
     except (OSError, ValueError, FloatingPointError) as error:

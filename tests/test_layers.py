@@ -80,6 +80,44 @@ def test_shapes_are_checked_here():
         canvas.place(torch.zeros(3, 8, 8), torch.tensor([0]), 3)
 
 
+READERS = {"open", "fdopen", "read_text", "write_text", "run", "Popen", "check_output", "NamedTemporaryFile"}
+PROJECT = FOLDER.parent
+SOURCES = sorted(str(file.relative_to(PROJECT)) for folder in ("posenc_lib", "book", "bench", "notebooks")
+                 for file in (PROJECT / folder).rglob("*.py") if "_build" not in file.parts)
+
+
+def without_encoding(source: str) -> list[int]:
+    """Lines that read or write text in the encoding of the reader's locale."""
+    lines = []
+    for node in ast.walk(ast.parse(source)):
+        name = getattr(getattr(node, "func", None), "attr", getattr(getattr(node, "func", None), "id", ""))
+        if name not in READERS:
+            continue
+        options = {option.arg: option.value for option in node.keywords}
+        modes = [arg.value for arg in (*node.args, *options.values()) if isinstance(arg, ast.Constant)]
+        binary = any(isinstance(mode, str) and re.fullmatch(r"[rwax+]*b[rwax+]*", mode) for mode in modes)
+        text = {"read_text", "write_text"} & {name} or {"text", "universal_newlines"} & {*options} or (
+            name in ("open", "fdopen") and not binary and ast.unparse(node.func) not in ("Image.open", "os.open")) or (
+            name == "NamedTemporaryFile" and any(isinstance(mode, str) and set(mode) <= set("rwax+") for mode in modes))
+        if text and "encoding" not in options:
+            lines.append(node.lineno)
+    return lines
+
+
+@pytest.mark.parametrize("file", SOURCES)
+def test_text_is_read_and_written_in_a_stated_encoding(file):
+    """Some clusters still have a locale without UTF-8.  The tests run in UTF-8, whatever the locale (run_all.sh)."""
+    assert without_encoding((PROJECT / file).read_text(encoding="utf-8")) == []
+
+
+def test_the_rule_finds_text_without_an_encoding():
+    found = ["open(f)", "open(f, 'w')", "os.fdopen(1, 'w')", "f.read_text()", "f.write_text('b')", "f.open()",
+             "run(c, text=True)", "subprocess.Popen(c, universal_newlines=True)", "NamedTemporaryFile('w')"]
+    passed = ["open(f, 'rb')", "f.open(mode='wb')", "Image.open(f)", "f.read_text(encoding='utf-8')", "run(c)",
+              "run(c, encoding='utf-8')", "f.read_bytes()", "NamedTemporaryFile()", "os.open(f, os.O_RDONLY)"]
+    assert without_encoding("\n".join(found + passed)) == [*range(1, len(found) + 1)]
+
+
 def test_ruff_has_no_complaint():
     done = subprocess.run([sys.executable, "-m", "ruff", "check", "--no-cache", "."], cwd=FOLDER.parent,
                           capture_output=True, text=True)

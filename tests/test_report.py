@@ -1,13 +1,19 @@
 """python -m posenc_lib probe: a complete report, or one sentence that says what is wrong."""
+import os
 import re
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
 import torch
+from conftest import ROOT
 from PIL import Image
 from safetensors.torch import save_file
 
+from posenc_lib import __version__
 from posenc_lib.__main__ import main
+from posenc_lib.show import report
 
 MINE = """
 from torch import nn
@@ -64,6 +70,65 @@ def test_a_report_has_every_section_and_is_replaced_by_the_same_only_on_request(
     assert probe(*arguments, "--overwrite")[0] == 0
     assert set(table["layer"]) == {3}
     pd.testing.assert_frame_equal(pd.read_csv(out / "location.csv"), table)
+
+
+def test_a_report_that_was_cut_off_is_replaced_on_request_and_leaves_nothing_beside_the_new_one(probe, tmp_path):
+    out = tmp_path / "report"
+    out.mkdir()
+    for name in ("location.svg", "ablation.csv"):   # as a kill before the last step leaves them
+        (out / name).touch()
+    code, _, stderr = probe("--size", "32", "--n-images", "12", "--out", "report")
+    assert code == 2 and "out: report is not empty; name another folder, or use --overwrite" in stderr
+    arguments = ("--size", "32", "--n-images", "12", "--out", "report", "--overwrite")
+    assert probe(*arguments, model="mine.py:without_tensor")[0] == 0
+    assert (out / "report.html").is_file() and not (out / "ablation.csv").exists()   # this network has no ablation
+    (out / "report.md").unlink()
+    (out / "notes.txt").write_text("diary")   # not of a report
+    code, _, stderr = probe(*arguments)
+    assert code == 2 and "out: report is not empty" in stderr
+
+
+def test_a_kill_leaves_no_old_text_beside_new_figures(probe, tmp_path, monkeypatch):
+    (tmp_path / "report").mkdir()
+    for name in report.FILES:
+        (tmp_path / "report" / name).touch()
+
+    def killed(*_, **__):
+        raise ValueError("killed")
+
+    monkeypatch.setattr(report, "_border", killed)
+    assert probe("--size", "32", "--n-images", "12", "--out", "report", "--overwrite")[0] == 2
+    assert sorted(file.name for file in (tmp_path / "report").iterdir()) == [
+        "location.csv", "location.png", "location.svg"]
+
+
+HIDDEN = """
+from importlib import metadata
+metadata.Distribution.from_name = classmethod(lambda cls, name, found=metadata.Distribution.from_name.__func__: (
+    found(cls, "no-such-package" if name.replace("_", "-") == "posenc-book" else name)))
+"""
+
+
+def test_a_report_is_the_same_in_another_locale_with_other_settings_and_without_installation(probe, tmp_path):
+    """The settings are read when Python starts, so this is the command itself."""
+    (tmp_path / "mine é.py").write_text(MINE)
+    (tmp_path / "matplotlibrc").write_text("font.size: 40\ntext.usetex: True\nbackend: TkAgg\n")
+    (tmp_path / "sitecustomize.py").write_text(HIDDEN)
+    code, *_ = probe("--size", "32", "--n-images", "12", "--out", "here")
+    assert code == 0
+    arguments = ["probe", "--model", "~/mine é.py:build", "--size", "32", "--n-images", "12", "--out=~/there é"]
+    done = subprocess.run(
+        [sys.executable, "-m", "posenc_lib", *arguments], cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "HOME": str(tmp_path),
+             "PYTHONPATH": f"{tmp_path}:{ROOT}", "MPLBACKEND": "module://editor"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"probe: {tmp_path}/mine é.py:build, ")
+    here, there = tmp_path / "here", tmp_path / "there é"
+    text = (there / "report.md").read_text(encoding="utf-8")
+    assert "η²" in text and "mine é.py:build" in text and f"posenc-book {__version__}, " in text
+    assert 'charset="utf-8"' in (there / "report.html").read_text(encoding="utf-8")
+    for name in ("location", "border", "place_fields"):
+        assert (here / f"{name}.svg").read_bytes() == (there / f"{name}.svg").read_bytes()
 
 
 def test_weights_and_images_of_the_reader_are_used(probe, tmp_path):

@@ -177,7 +177,7 @@ def compare_released_lists(folder: Path | str) -> Iterator[dict]:
             raise FileNotFoundError(f"released: {folder} lacks the list {name}; give the folder "
                                     "position_attack/targeted_neurons/deeplabv3_resnet50 of a clone of the authors' "
                                     "code")
-        content = json.loads(files[0].read_text())
+        content = json.loads(files[0].read_text(encoding="utf-8"))
         lists[name] = torch.tensor(next(iter(content.values())))
     for a, b in (("left", "right"), ("left", "overall"), ("right", "overall")):
         yield {"first": a, "second": b,

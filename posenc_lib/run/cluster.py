@@ -213,7 +213,7 @@ def _slurm() -> SpecCluster:
             "cluster: slurm was requested, but sbatch is not on PATH; run this on a login node of a Slurm cluster"
         )
     try:
-        settings = yaml.safe_load((PROJECT / SETTINGS).read_text())
+        settings = yaml.safe_load((PROJECT / SETTINGS).read_text(encoding="utf-8"))
         jobs, slurm = settings["jobs"], settings["slurm"]
         shared = PROJECT / "build" / "slurm"
         shared.mkdir(parents=True, exist_ok=True)
@@ -224,7 +224,8 @@ def _slurm() -> SpecCluster:
                  + slurm.get("job_script_prologue", []),
                  "worker_extra_args": ["--nthreads", "1", *slurm.get("worker_extra_args", [])]}
         cluster = SLURMCluster(security=Security.temporary(), **slurm)
-        check = subprocess.run(["sbatch", "--test-only"], input=cluster.job_script(), capture_output=True, text=True)
+        check = subprocess.run(["sbatch", "--test-only"], input=cluster.job_script(), capture_output=True,
+                               encoding="utf-8", errors="replace")
         if check.returncode:
             raise ValueError(f"Slurm rejects such a job: {check.stderr.strip().splitlines()[-1]}")
     except (KeyError, TypeError, ValueError, yaml.YAMLError) as error:

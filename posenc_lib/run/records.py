@@ -157,12 +157,25 @@ def _once(pairs: list[tuple[str, object]]) -> dict:
 
 @cache
 def _machine() -> dict:
-    commit = subprocess.run(["git", "-C", PROJECT, "describe", "--always", "--dirty", "--abbrev=12"],
-                            capture_output=True, text=True)
     device = torch.cuda.get_device_name() if device_type() == "cuda" else f"{platform.machine()} CPU"
     return {"device": device, "threads": torch.get_num_threads(), "python": platform.python_version(),
             "torch": version("torch"), "torchvision": version("torchvision"),
-            "commit": commit.stdout.strip() or "unknown"}
+            "commit": _commit() or "unknown"}
+
+
+def _commit() -> str:
+    """The project's commit; "" without git, in a copy without history, or one of another user, which git refuses.
+
+    No other repository counts: neither one around the project nor that of $GIT_DIR.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        done = subprocess.run(["git", "-C", PROJECT, "describe", "--always", "--dirty", "--abbrev=12"],
+                              env={**environment, "GIT_CEILING_DIRECTORIES": str(PROJECT.parent)}, capture_output=True,
+                              encoding="utf-8", errors="replace")
+    except OSError:   # there is no git
+        return ""
+    return done.stdout.strip()
 
 
 def new_record(experiment: str, config, seed: int, results: dict, start: float) -> Record:

@@ -43,7 +43,7 @@ def save(folder: Path, experiment: str, states: Mapping[str, State]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     merged = {**_read(folder / f"{experiment}.json"), **{run: asdict(state) for run, state in states.items()}}
     partial = folder / f"{experiment}.{uuid4().hex}.partial"
-    partial.write_text(json.dumps(merged, indent=1))
+    partial.write_text(json.dumps(merged, indent=1), encoding="utf-8")
     os.replace(partial, folder / f"{experiment}.json")
 
 
@@ -53,7 +53,7 @@ def load(folder: Path) -> dict[str, list[State]]:
 
 
 def _read(file: Path) -> dict:
-    return json.loads(file.read_text()) if file.is_file() else {}
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def table(experiments: Mapping[str, Iterable[State]]) -> str:

@@ -112,7 +112,7 @@ def cards(pages: Sequence[Path], built: Collection[str]) -> None:
     """
     markdown, rows = ["::::{grid} 1 2 3 4\n:gutter: 2\n:class-container: pages\n"], []
     for source in pages:
-        cell = re.search(r"(?ms)^# %% \[markdown\]$(.*?)^# %%", source.read_text())[1]
+        cell = re.search(r"(?ms)^# %% \[markdown\]$(.*?)^# %%", source.read_text(encoding="utf-8"))[1]
         text = LINK.sub(r"\1", re.sub(r"(?m)^# ?>? ?", "", cell))
         title = re.search(r"(?m)^# (.*)$", text)[1]
         answer = re.search(r"(?s)\*\*In short\*\*.*?^\*\*(.*?)\*\*", text, re.MULTILINE)
@@ -143,7 +143,7 @@ def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace,
     frame.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
     cells = frame.drop(columns=list(hidden)).map(lambda value: _cell(value, digits))
     plain = cells.map(lambda cell: ROLE.sub(r"\1\2", cell))
-    (folder / f"{name}.md").write_text(markdown_table(plain))
+    (folder / f"{name}.md").write_text(markdown_table(plain), encoding="utf-8")
     layout = f":widths: {' '.join(map(str, widths))}\n:class: full-width\n" if widths else ""
     markdown = (f"```{{table}} {_line(caption)}\n:name: tab-{name}\n{layout}\n{markdown_table(cells)}```\n\n"
                 f"{_downloads(name, 'csv', 'md')}\n")

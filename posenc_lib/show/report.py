@@ -13,6 +13,7 @@ from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+import posenc_lib
 from posenc_lib import probe
 from posenc_lib.base.shapes import Images
 from posenc_lib.measure import channels
@@ -25,6 +26,8 @@ from posenc_lib.show.tables import markdown_table
 RULES = ("decodability", "flip", "shift", "rms_activation")
 FRACTIONS = (0.05, 0.15, 0.5)   # of the layer's channels, ablated
 DRAWS = 10                      # random sets
+FIGURES = ("location", "border", "place_fields", "ablation")
+FILES = ("report.md", "report.html", *(f"{name}.{kind}" for name in FIGURES for kind in ("svg", "png", "csv")))
 LEGEND = {"fontsize": "small", "loc": "center left", "bbox_to_anchor": (1, 0.5)}
 TITLE = """# How much position does {name} encode?
 
@@ -115,6 +118,8 @@ def write(network: Network, out: Path, *, images: Images, source: str, command: 
     border = probe.padding_report(model, images[::max(1, len(images) // 8)])
     deepest = result.layers[-1]
     out.mkdir(parents=True, exist_ok=True)   # only now: nothing is left behind if the network cannot be probed
+    for name in FILES:                       # of an earlier report, whose text must not stand beside new figures
+        (out / name).unlink(missing_ok=True)
     versions = {name: version(name) for name in ("torch", "torchvision", "timm")}
     text = "\n\n".join([
         TITLE.format(name=network.name, kind=type(model).__name__, weights=network.weights, n_images=result.n_images,
@@ -125,11 +130,21 @@ def write(network: Network, out: Path, *, images: Images, source: str, command: 
         _place_fields(result, deepest.name, out),
         _channels(model, deepest, images, out, seed),
         LIMITS,
-        PROVENANCE.format(command=command, python=platform.python_version(), book=version("posenc-book"), **versions)])
-    (out / "report.md").write_text(text + "\n")
+        PROVENANCE.format(command=command, python=platform.python_version(), book=posenc_lib.__version__, **versions)])
+    _write(out / "report.md", text + "\n")
     page = out / "report.html"
-    page.write_text(_html(text, network.name, out))
+    _write(page, _html(text, network.name, out))
     return page
+
+
+def _write(file: Path, text: str) -> None:
+    """As UTF-8, file names included that are not text in the reader's locale, or in any."""
+    file.write_text(text.encode("utf-8", "surrogateescape").decode("utf-8", "replace"), encoding="utf-8")
+
+
+def may_overwrite(folder: Path) -> bool:
+    """Whether a folder holds a report, or nothing but what a report that was cut off leaves."""
+    return (folder / "report.md").is_file() or {file.name for file in folder.iterdir()} <= {*FILES}
 
 
 def _location(result: probe.ProbeResult, out: Path) -> str:

@@ -37,7 +37,8 @@ CHANCE = {"color": "0.45", "linestyle": ":", "linewidth": 1.4}    # chance level
 
 
 def use_style() -> None:
-    """Set the book's matplotlib style; the first cell of every page calls this."""
+    """Set the book's matplotlib style, whatever a matplotlibrc says; the first cell of every page calls this."""
+    plt.rcdefaults()
     sns.set_theme(style="ticks", palette="colorblind", context="notebook", font_scale=0.9)
     plt.rcParams.update({"svg.hashsalt": "posenc", "figure.dpi": 100, "savefig.dpi": 200, "savefig.bbox": "tight",
                          "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
