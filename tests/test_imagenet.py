@@ -378,6 +378,9 @@ def test_folders_of_classes_may_be_links_with_capital_endings_and_folders_inside
         for label in ("blue", "red"):
             (tmp_path / "linked" / split / label).symlink_to(pictures / split / label)
     assert augshift_imagenet.configure(tmp_path / "linked", CONFIG, 2, 8, 0.1).data == expected
+    (tmp_path / "linked" / "val" / "back").symlink_to(tmp_path / "linked")
+    with pytest.raises(FileNotFoundError, match=r"val does not hold images by class \(Found no image of the class"):
+        augshift_imagenet.open_folder(tmp_path / "linked", "val")
     for file in pictures.glob("*/*/*.png"):
         split, label, name = file.relative_to(pictures).parts
         link = tmp_path / "tiny" / split / label / "images" / Path(name).with_suffix(".JPEG")

@@ -100,11 +100,6 @@ def is_left_behind(name: str) -> bool:
     return name.startswith(".") or name in NOT_IMAGES
 
 
-def is_image(file: Path) -> bool:
-    """Whether a path, relative to a folder of images, is that of an image."""
-    return file.suffix.lower() in SUFFIXES and not any(map(is_left_behind, file.parts))
-
-
 def list_files(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
     """Files of a folder and its subfolders, of linked ones too, sorted by path; none if there is no such folder.
 
@@ -165,7 +160,7 @@ def read_folder(name: str, root: Path, size: Rectangle) -> tuple[ImageSet, Image
     """
     files = list_splits(name, root)
     train, test = (root / name / split for split in files)
-    found = {folder: [_class_of(path, folder) for path in paths]
+    found = {folder: [class_of(path, folder) for path in paths]
              for folder, paths in zip((train, test), files.values(), strict=True)}
     classes = tuple(sorted(set(found[train]) - {""})) or ("unlabelled",)
     if unknown := set(found[test]) - set(classes) - {""}:
@@ -182,7 +177,7 @@ def read_folder(name: str, root: Path, size: Rectangle) -> tuple[ImageSet, Image
     return tuple(parts)
 
 
-def _class_of(file: Path, folder: Path) -> str:
+def class_of(file: Path, folder: Path) -> str:
     """The folder directly in `folder` that contains the file; "" if there is none in between."""
     first, *others = file.relative_to(folder).parts
     return first if others else ""

@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 
 from posenc_lib.base.draws import Draws
 from posenc_lib.data import imageset
-from posenc_lib.data.files import is_image, is_left_behind, read_rgb
+from posenc_lib.data.files import class_of, is_left_behind, list_files, read_rgb
 from posenc_lib.data.imageset import IMAGENET, ImageSet
 from posenc_lib.experiments import augshift
 from posenc_lib.experiments.augshift import AugShiftConfig
@@ -119,13 +119,20 @@ class ImagesByClass(ImageFolder):
     """torchvision's ImageFolder, except that `data.files` says what is an image or a class, and decodes the images."""
 
     def __init__(self, root: Path):
-        super().__init__(root, loader=read_rgb, is_valid_file=lambda path: is_image(Path(path).relative_to(root)))
+        super().__init__(root, loader=read_rgb)
 
     def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
         classes = [name for name in super().find_classes(directory)[0] if not is_left_behind(name)]
         if not classes:
             raise FileNotFoundError(f"Couldn't find any class folder in {directory}.")
         return classes, {name: n for n, name in enumerate(classes)}
+
+    @staticmethod
+    def make_dataset(directory: str, class_to_idx: dict[str, int], **_) -> list[tuple[str, int]]:
+        labelled = [(file, class_of(file, Path(directory))) for file in list_files(Path(directory))]
+        if empty := sorted(set(class_to_idx) - {label for _, label in labelled}):
+            raise FileNotFoundError(f"Found no image of the classes {', '.join(empty)}.")
+        return [(str(file), class_to_idx[label]) for file, label in labelled if label]
 
 
 def open_folder(root: Path, split: str) -> ImagesByClass:
