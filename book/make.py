@@ -322,7 +322,7 @@ def repository() -> str:
     """Web address of the repository that this checkout was cloned from; "" if it was from no such place, or no git."""
     with contextlib.suppress(OSError):
         git = ["git", "-C", ROOT, "config", "--get", "remote.origin.url"]
-        if found := REMOTE.fullmatch(subprocess.run(git, capture_output=True, text=True).stdout.strip()):
+        if found := REMOTE.fullmatch(subprocess.run(git, capture_output=True, encoding="utf-8").stdout.strip()):
             return f"https://{found['host']}/{found['path']}"
     return ""
 
