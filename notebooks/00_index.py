@@ -117,7 +117,7 @@ page.table(
     "00_claims",
     "Every claim, with its verdict and the outcome of its control.",
     workspace=workspace,
-    widths=(5, 43, 18, 17, 17),
+    widths=(6, 42, 18, 17, 17),
 )
 
 # %% [markdown]
