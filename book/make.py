@@ -41,6 +41,7 @@ from traitlets.config import Config
 
 sys.path.insert(0, str(ROOT))
 from posenc_lib import __version__
+from posenc_lib.base import git
 from posenc_lib.base.checks import optional_packages  # like status, of the standard library alone
 from posenc_lib.run import status
 
@@ -320,11 +321,8 @@ COMMITTED = re.compile(r"(?:figures/paper|reference)/(\w+\.png)")   # figures in
 
 def repository() -> str:
     """Web address of the repository that this checkout was cloned from; "" if it was from no such place, or no git."""
-    with contextlib.suppress(OSError):
-        git = ["git", "-C", ROOT, "config", "--get", "remote.origin.url"]
-        if found := REMOTE.fullmatch(subprocess.run(git, capture_output=True, encoding="utf-8").stdout.strip()):
-            return f"https://{found['host']}/{found['path']}"
-    return ""
+    found = REMOTE.fullmatch(git.output("config", "--get", "remote.origin.url"))
+    return f"https://{found['host']}/{found['path']}" if found else ""
 
 
 def build_book(args) -> Path:

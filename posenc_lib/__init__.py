@@ -2,7 +2,7 @@
 
 A room imports only from those before it, and from itself (tests/test_layers.py holds that):
 
-base         shapes, checks, random numbers, files, progress
+base         shapes, checks, random numbers, files, progress, git
 data         image sets: bundled, drawn, or read from files
 nets         padding, hooks, heads, networks, weights
 measure      placements, features, scores, rankings of channels

@@ -17,8 +17,8 @@ import pytest
 from conftest import ROOT
 from test_run_all import Tiny
 
+from posenc_lib.base import git
 from posenc_lib.data import registry
-from posenc_lib.run import records
 from posenc_lib.show import style
 
 TOOLS = ("bash", "env", "cat", "dirname", "flock", "mkdir", "mktemp", "readlink", "sort", "tr")   # but no git
@@ -399,31 +399,31 @@ def test_a_readers_matplotlibrc_has_no_part_in_the_figures():
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
     """A project with a history inside another repository; -> its commit."""
-    def git(folder, *command):
+    def call(folder, *command):
         identity = ["-c", "user.name=n", "-c", "user.email=e@e"]
         return subprocess.run(["git", "-C", folder, *identity, *command], check=True, capture_output=True, text=True)
 
     for folder in (tmp_path, tmp_path / "project"):
         folder.mkdir(exist_ok=True)
-        git(folder, "init")
-        git(folder, "commit", "--allow-empty", "-m", folder.name)
-    monkeypatch.setattr(records, "PROJECT", tmp_path / "project")
-    return git(tmp_path / "project", "rev-parse", "--short=12", "HEAD").stdout.strip()
+        call(folder, "init")
+        call(folder, "commit", "--allow-empty", "-m", folder.name)
+    monkeypatch.setattr(git, "PROJECT", tmp_path / "project")
+    return call(tmp_path / "project", "rev-parse", "--short=12", "HEAD").stdout.strip()
 
 
 @pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
 def test_a_run_has_the_commit_of_the_project_or_none(repository, tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))   # as in a hook of another repository
-    assert records._commit() == repository
+    assert git.output("describe", "--always", "--abbrev=12") == repository
     if os.geteuid() == 0:   # the checkout of another user, which git calls dubious
         shutil.chown(tmp_path / "project", 65534)
         shutil.chown(tmp_path / "project" / ".git", 65534)
         monkeypatch.setenv("HOME", str(tmp_path))   # without a safe.directory
-        assert records._commit() == ""
+        assert git.output("describe", "--always", "--abbrev=12") == ""
     shutil.rmtree(tmp_path / "project" / ".git")   # unpacked from an archive, in a repository of the reader
-    assert records._commit() == ""
+    assert git.output("describe", "--always", "--abbrev=12") == ""
 
 
 def test_a_run_is_recorded_where_git_is_not_installed(monkeypatch):
     monkeypatch.setenv("PATH", "/proc/nothing")
-    assert records._commit() == ""
+    assert git.output("describe", "--always", "--abbrev=12") == ""

@@ -7,7 +7,6 @@ import io
 import json
 import os
 import platform
-import subprocess
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -27,12 +26,12 @@ from PIL import Image
 from torch import Tensor
 
 from posenc_lib.base import files as base_files
-from posenc_lib.base import progress
+from posenc_lib.base import git, progress
 from posenc_lib.base.checks import one_line, optional_packages
 from posenc_lib.data.imageset import Splits, StandIn
 from posenc_lib.measure.metrics import mean_interval
 from posenc_lib.run import status, streams, training
-from posenc_lib.run.config import PROJECT, Workspace, describe, device_type, digest
+from posenc_lib.run.config import Workspace, describe, device_type, digest
 
 Run = Callable[..., dict]   # (config, seed, checkpoint) -> results by name
 
@@ -160,22 +159,7 @@ def _machine() -> dict:
     device = torch.cuda.get_device_name() if device_type() == "cuda" else f"{platform.machine()} CPU"
     return {"device": device, "threads": torch.get_num_threads(), "python": platform.python_version(),
             "torch": version("torch"), "torchvision": version("torchvision"),
-            "commit": _commit() or "unknown"}
-
-
-def _commit() -> str:
-    """The project's commit; "" without git, in a copy without history, or one of another user, which git refuses.
-
-    No other repository counts: neither one around the project nor that of $GIT_DIR.
-    """
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    try:
-        done = subprocess.run(["git", "-C", PROJECT, "describe", "--always", "--dirty", "--abbrev=12"],
-                              env={**environment, "GIT_CEILING_DIRECTORIES": str(PROJECT.parent)}, capture_output=True,
-                              encoding="utf-8", errors="replace")
-    except OSError:   # there is no git
-        return ""
-    return done.stdout.strip()
+            "commit": git.output("describe", "--always", "--dirty", "--abbrev=12") or "unknown"}
 
 
 def new_record(experiment: str, config, seed: int, results: dict, start: float) -> Record:
