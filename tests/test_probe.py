@@ -248,7 +248,7 @@ def test_an_interrupted_network_is_restored(call, fail):
 
     net.register_forward_pre_hook(interrupt)
     before = remembered(net)
-    with pytest.raises(fail):
+    with pytest.raises((fail, ValueError)):   # a network's own error becomes one sentence
         call(net)
     assert len(calls) == 3
     assert_untouched(net, before)
