@@ -3,9 +3,9 @@
     ./run_all.sh bench families [--only timm:resnet torchvision:vgg] [--again] [--seconds 300] [--gigabytes 8]
 
 A family is a module of the library (`timm/models/vision_transformer.py`); its smallest network is the one of the fewest
-multiplications, estimated as parameters times pixels.  Weights are random, the images have the network's own size, and
-to save time there are 12 images, 2x2 cells and one random set of channels to ablate.  Each network has its own process
-with a limit of CPU time and memory.  The table is families.csv beside this file; families that are in it are skipped,
+multiplications, estimated as parameters times pixels.  Weights are random.  To save time there are 6 images, 2x2 cells,
+one random set of channels to ablate, and canvases of 128 pixels where the network takes them, else of its own size.
+Each network has its own process with a limit of CPU time and memory.  The table is families.csv beside this file; families that are in it are skipped,
 so a run that was stopped goes on, and `--again` starts over.  The last line counts how the networks ended:
 
 ran        a report was written; the table has its size, and the first layer that responds to the border
@@ -30,10 +30,11 @@ import torch
 import torchvision
 
 from posenc_lib import __main__ as command
-from posenc_lib.nets import custom
+from posenc_lib.nets import custom, hooks
 from posenc_lib.show import report
 
 TABLE = Path(__file__).with_suffix(".csv")
+SMALL = 128   # pixels
 COLUMNS = ("family", "network", "parameters", "size", "outcome", "what", "seconds")
 
 
@@ -64,8 +65,15 @@ def smallest(names: list[str]) -> tuple[str, int, int]:
 
 def probe(name: str, out: str) -> int:
     """In the process of one network."""
-    report.FRACTIONS, report.DRAWS = (0.15,), 1
-    return command.main(["probe", "--model", name, "--n-images", "12", "--grid", "2", "--out", out])
+    report.FRACTIONS, report.DRAWS, command.MIN_IMAGES = (0.15,), 1, 6
+    network = custom.load(name)
+    try:
+        size = min(SMALL, network.size)
+        with hooks.eval_and_restore(network.model):
+            hooks.run(network.model, torch.zeros(1, 3, size, size))
+    except ValueError:
+        size = network.size
+    return command.main(["probe", "--model", name, "--size", str(size), "--n-images", "6", "--grid", "2", "--out", out])
 
 
 def outcome(name: str, seconds: int, gigabytes: int) -> tuple[str, str]:
