@@ -5,8 +5,9 @@
 A family is a module of the library (`timm/models/vision_transformer.py`); its smallest network is the one of the fewest
 multiplications, estimated as parameters times pixels.  Weights are random.  To save time there are 6 images, 2x2 cells,
 one random set of channels to ablate, and canvases of 128 pixels where the network takes them, else of its own size.
-Each network has its own process with a limit of CPU time and memory.  The table is families.csv beside this file; families that are in it are skipped,
-so a run that was stopped goes on, and `--again` starts over.  The last line counts how the networks ended:
+Each network has its own process with a limit of CPU time and memory.  The table is families.csv beside this file;
+families that are in it are skipped, so a run that was stopped goes on, and `--again` starts over.  The last line counts
+how the networks ended:
 
 ran        a report was written; the table has its size, and the first layer that responds to the border
 refused    with a sentence, which the table has

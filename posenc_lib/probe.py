@@ -267,8 +267,9 @@ def probe(model: nn.Module, layers: Sequence[str] | None = None, *, grid: int = 
     rows = []
     for fold, part in enumerate(torch.arange(len(patches)).tensor_split(folds)):
         test = torch.isin(image, part)
-        rows += decoding.decode([z[~test] for z in latents], location[~test], [z[test] for z in latents],
-                                location[test], cells=grid ** 2, recipe=recipe, seed=fold, heads=HEADS)
+        with torch.enable_grad():   # also for a caller who has switched it off
+            rows += decoding.decode([z[~test] for z in latents], location[~test], [z[test] for z in latents],
+                                    location[test], cells=grid ** 2, recipe=recipe, seed=fold, heads=HEADS)
     by_fold = pd.DataFrame(rows).groupby(["layer", "head"], sort=False)["accuracy"]
     percent = {key: 100 * accuracy.to_numpy() for key, accuracy in by_fold}
     table = []
@@ -402,17 +403,19 @@ def attack(model: nn.Module, layer: str, targets: Sequence[int] | Tensor, evalua
     ValueError if a channel does not exist, and if `evaluate` does not run the layer.
     """
     with hooks.eval_and_restore(model):
-        with hooks.captured(model, layer, lambda output: output[:0]) as outputs:
+        kinds: list[tuple[torch.Size, torch.dtype, torch.layout]] = []
+        with hooks.captured(model, layer, lambda output: kinds.append((output.shape, output.dtype, output.layout))):
             baseline = float(evaluate(model))
-        if not outputs:
+        if not kinds:
             raise ValueError(f"attack: `evaluate` did not run layer {layer}, so ablating it has no effect; choose a "
                              "layer that it runs")
-        if outputs[0].ndim < 2 or not outputs[0].is_floating_point():
-            raise ValueError(f"attack: layer {layer} outputs a {outputs[0].ndim}-dimensional {outputs[0].dtype}, which "
-                             "has no channels; choose a layer that outputs activations (batch, channel, ...)")
+        shape, dtype, layout = kinds[0]
+        if len(shape) < 2 or not dtype.is_floating_point or layout is not torch.strided:
+            raise ValueError(f"attack: layer {layer} outputs {dtype} of shape {tuple(shape)}, which has no channels to "
+                             "ablate; choose a layer that outputs activations (batch, channel, ...)")
         if axis is None:
-            axis = 2 if outputs[0].ndim == 3 else 1
-        n_channels = outputs[0].shape[axis]
+            axis = 2 if len(shape) == 3 else 1
+        n_channels = shape[axis]
         targets = torch.as_tensor(targets, dtype=torch.long)
         sets = {"targets": [targets], "random": measure_channels.random_sets(n_channels, len(targets), draws, seed)}
         if rms_activation is not None:
@@ -456,11 +459,13 @@ def padding_report(model: nn.Module, images: Images | None = None, *, size: int 
         untold = {layer.name: f"its total stride is {layer.stride}, of which {size} pixels are no multiple"
                   for layer in layers if size % layer.stride} | untold
     batch = 1 if trace.single else 4
+    eps = max(torch.finfo(dtype).eps for dtype in (torch.float32, like(model).dtype))
+    rounding = MIN_SENSITIVITY * eps / torch.finfo(torch.float32).eps
     rows, refused = [], {}
     for mode in (AS_BUILT, *modes):
         try:
             with nullcontext() if mode == AS_BUILT else padding.switched(model, mode):
-                original = _reduce_outputs(model, layers, images.split(batch), _border_energy_and_latent)
+                original = _reduce_outputs(model, layers, images.split(batch), _border_energy_and_moments)
                 moved = _reduce_outputs(model, layers, shifted.split(batch), lambda f: tracing.pool(f.double()))
         except ValueError as error:
             if mode == AS_BUILT:
@@ -468,25 +473,26 @@ def padding_report(model: nn.Module, images: Images | None = None, *, size: int 
             refused[mode] = str(error)
             continue
         for layer, measured, z_shifted in zip(layers, original, moved, strict=True):
-            energy, z = measured[:, 0], measured[:, 1:]
+            energy, (z, rms) = measured[:, 0], measured[:, 1:].chunk(2, 1)
             finite = energy[energy.isfinite()].tolist()
             mean, low, high = metrics.mean_interval(finite) if finite else (nan, nan, nan)
             change = (z_shifted - z).norm(dim=1)
-            sensitivity = float(torch.where(change == 0, change, change / z.norm(dim=1)).mean())
+            relative, of_rms = change / z.norm(dim=1), change / rms.norm(dim=1)
+            rounded = (change == 0) | (relative > rounding) & (of_rms <= eps)   # z is 0 behind an instance norm
+            sensitivity = float(torch.where(rounded, 0.0, relative).mean())
             if isnan(sensitivity):
                 untold.setdefault(layer.name, "its output is not finite")
             rows.append({"layer": layer.name, "padding_mode": mode, "energy": mean, "low": low, "high": high,
                          "n": len(finite), "shift_sensitivity": nan if layer.name in untold else sensitivity})
     operations = [{"layer": name, "operation": type(module).__name__, "fills": fills}
                   for name, module in named_modules(model) if (fills := padding.border_fill(module))]
-    rounding = MIN_SENSITIVITY * max(1, torch.finfo(like(model).dtype).eps / torch.finfo(torch.float32).eps)
     return PaddingReport(pd.DataFrame(operations, columns=["layer", "operation", "fills"]), pd.DataFrame(rows), refused,
                          {layer.name: untold[layer.name] for layer in layers if layer.name in untold}, size, rounding)
 
 
-def _border_energy_and_latent(f: Tensor) -> Tensor:
-    """(image, 1 + channel), float64: border energy (nan for tokens and maps without interior), then pooled latent."""
+def _border_energy_and_moments(f: Tensor) -> Tensor:
+    """(image, 1 + 2 channel), float64: border energy (nan for tokens and maps without interior), then moments."""
     f = f.double()
     has_interior = f.ndim == 4 and min(f.shape[-2:]) > 2
     energy = metrics.border_energy(f) if has_interior else f.new_full((len(f),), nan)
-    return torch.cat([energy[:, None], tracing.pool(f)], 1)
+    return torch.cat([energy[:, None], tracing.moments(f)], 1)

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from math import isqrt, lcm
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from posenc_lib.base.modules import named_modules
 from posenc_lib.nets import hooks
 
-SAME = 1e-3   # images affect each other if a latent changes by more than this fraction, or 8 units of its rounding
+SAME = 1e-3   # images affect each other if an output changes by more than this fraction, or 8 units of its rounding
 PREFIX = 16   # up to so many of a layer's tokens belong to no position, such as a class token and registers
 ADAPTIVE = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
 
@@ -22,11 +23,11 @@ class Output:
 
     shape   (batch, channel, row, col), (batch, row, col, channel) or (batch, token, channel)
     stride  image pixels by which the image has to move for this map, and all before it, to move by whole positions
-    z       (batch, channel), averaged over positions, float64
+    moments (batch, 2 channel), mean and root mean square over positions, see `moments`
     """
     shape: tuple[int, ...]
     stride: int
-    z: Tensor
+    moments: Tensor
 
 
 @dataclass(frozen=True)
@@ -64,22 +65,22 @@ def trace(model: nn.Module, images: Tensor) -> Trace:
     for name, output in first.items():
         if any(name not in other or other[name].shape != output.shape for other in (again, second)):
             continue
-        z, together = output.z, both.get(name)
+        own, together = output.moments, both.get(name)
         of_images = together is not None and together.shape == (2, *output.shape[1:])
-        if torch.equal(z, second[name].z):
+        if torch.equal(own, second[name].moments):
             fixed.add(name)
-        elif _differ(z, again[name].z, rounding):
+        elif _differ(own, again[name].moments, rounding):
             draws.add(name)
-        elif not of_images or _differ(z, together.z[:1], max(SAME, rounding)):
+        elif not of_images or _differ(own, together.moments[:1], max(SAME, rounding)):
             single = True
         if of_images or name not in fixed:
             outputs[name] = output
     return Trace(outputs, single, frozenset(draws), frozenset(fixed & outputs.keys()), idle)
 
 
-def _differ(z: Tensor, other: Tensor, tolerance: float) -> bool:
-    """Whether finite latents differ by more than a fraction of their norm."""
-    return bool((z - other).norm() > tolerance * z.norm())
+def _differ(one: Tensor, other: Tensor, tolerance: float) -> bool:
+    """Whether finite moments differ by more than a fraction of their norm."""
+    return bool((one - other).norm() > tolerance * one.norm())
 
 
 def total_stride(model: nn.Module, image: Tensor) -> int:
@@ -109,7 +110,7 @@ def _trace(model: nn.Module, images: Tensor) -> tuple[dict[str, Output], frozens
             strides.follow(module, before, shape)
         if not isinstance(module, (nn.Identity, nn.Dropout, nn.Softmax)):
             outputs.pop(name, None)   # a layer that runs twice counts where it last finishes
-            outputs[name] = Output(shape, strides.total, pool(output.movedim(channel_axis(shape), 1).double()))
+            outputs[name] = Output(shape, strides.total, moments(output.movedim(channel_axis(shape), 1)))
 
     with ExitStack() as stack:
         for name, module in named:
@@ -123,6 +124,12 @@ def _trace(model: nn.Module, images: Tensor) -> tuple[dict[str, Output], frozens
 def pool(f: Tensor) -> Tensor:
     """f (batch, channel, ...) -> z (batch, channel), averaged over positions."""
     return f.flatten(2).mean(-1)
+
+
+def moments(f: Tensor) -> Float[Tensor, "batch both"]:
+    """f (batch, channel, ...) -> float64: mean, then root mean square over positions, of each channel."""
+    f = f.double()
+    return torch.cat([pool(f), pool(f.square()).sqrt()], 1)
 
 
 def _is_map(output, n: int) -> bool:

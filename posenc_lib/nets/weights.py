@@ -32,6 +32,11 @@ WRAPPERS = {"module", "_orig_mod"}              # parts that DataParallel and to
 TORCH = {".pt", ".pth", ".bin", ".ckpt", ".tar", ".pkl"}
 
 
+def _refused(path: Path, what: str, problem: str) -> ValueError:
+    """One line, whatever the names in a file contain."""
+    return ValueError(f"{what}: {path} {' '.join(problem.splitlines())}")
+
+
 def read(path: Path, what: str = "weights") -> dict[str, Tensor]:
     """The state dict in a file, .safetensors or saved by torch.save, bare or in an entry of it (`ENTRIES`).
 
@@ -49,7 +54,7 @@ def read(path: Path, what: str = "weights") -> dict[str, Tensor]:
     if not tensors:
         there = f"the entries {', '.join(map(str, list(state)[:6]))}" if isinstance(state, Mapping) and state else (
             f"an empty {type(state).__name__}" if not state else f"a {type(state).__name__}")
-        raise ValueError(f"{what}: {path} holds no state dict, only {there}; save net.state_dict() alone")
+        raise _refused(path, what, f"holds no state dict, only {there}; save net.state_dict() alone")
     return tensors
 
 
@@ -65,8 +70,8 @@ def _entry(state, path: Path, what: str):
     if not nested or any(isinstance(value, Tensor) for value in state.values()):
         return state
     if len(nested) > 1:
-        raise ValueError(f"{what}: {path} holds several state dicts, {', '.join(map(str, nested[:6]))}; save one of "
-                         "them alone")
+        raise _refused(path, what, f"holds several state dicts, {', '.join(map(str, nested[:6]))}; save one of "
+                       "them alone")
     return state[nested[0]]
 
 
@@ -75,7 +80,7 @@ def _read_safetensors(path: Path, what: str) -> dict[str, Tensor]:
         return load_file(path)
     except Exception as error:   # SafetensorError for a damaged file; of a header that is odd, any other
         reason = error if isinstance(error, SafetensorError) else one_line(error)
-        raise ValueError(f"{what}: {path} is damaged or not a safetensors file ({reason}); download it again") from None
+        raise _refused(path, what, f"is damaged or not a safetensors file ({reason}); download it again") from None
 
 
 def _read_torch(path: Path, what: str):
@@ -86,14 +91,14 @@ def _read_torch(path: Path, what: str):
     except UnpicklingError as error:
         found = re.search(r"GLOBAL (\S+) was not an allowed", str(error))
         kind = f", a {found[1]}" if found else ""
-        raise ValueError(f"{what}: {path} holds more than tensors and plain values{kind}, or is not a checkpoint; it "
-                         "was not loaded, because that could run code in it; save net.state_dict() alone") from None
+        raise _refused(path, what, f"holds more than tensors and plain values{kind}, or is not a checkpoint; it "
+                       "was not loaded, because that could run code in it; save net.state_dict() alone") from None
     except Exception as error:   # the type depends on where the file is damaged
         if "TorchScript" in str(error):
-            raise ValueError(f"{what}: {path} is a network compiled by TorchScript, not a state dict; save "
-                             "net.state_dict() alone") from None
+            raise _refused(path, what, "is a network compiled by TorchScript, not a state dict; save "
+                           "net.state_dict() alone") from None
         reason = str(error).splitlines()[0] if str(error) else "it ends too early"
-        raise ValueError(f"{what}: {path} is damaged or not a checkpoint ({reason}); copy it again") from None
+        raise _refused(path, what, f"is damaged or not a checkpoint ({reason}); copy it again") from None
 
 
 def load(model: nn.Module, state: Mapping[str, Tensor], path: Path, what: str = "weights", *, noun: str = "model",
@@ -115,15 +120,15 @@ def load(model: nn.Module, state: Mapping[str, Tensor], path: Path, what: str = 
     wrong = [name for name, tensor in expected.items()
              if name in given and tensor.is_floating_point() and not given[name].is_floating_point()]
     if not differing and wrong:
-        raise ValueError(f"{what}: {path} has {wrong[0]} as {given[wrong[0]].dtype}, but {kind} computes with "
-                         "floating-point numbers; save weights that are not quantised")
+        raise _refused(path, what, f"has {wrong[0]} as {given[wrong[0]].dtype}, but {kind} computes with "
+                       "floating-point numbers; save weights that are not quantised")
     try:
         model.load_state_dict(given)
     except Exception as error:   # of a network's own hooks, any
         reason = f"they differ in {', '.join(differing)}" if differing else (str(error).split("\n\t")[-1].strip()[:300])
         without = f" (without {prefix!r} before their names)" if prefix else ""
-        raise ValueError(f"{what}: {path} does not fit {kind}: it has {len(given)} tensors{without}, the {noun} "
-                         f"{len(every)}; {reason}") from None
+        raise _refused(path, what, f"does not fit {kind}: it has {len(given)} tensors{without}, the {noun} "
+                       f"{len(every)}; {reason}") from None
     return evaluate(model)
 
 
@@ -145,8 +150,8 @@ def _rename(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: P
     best = [prefix for prefix, n in prefixes.items() if n == most]
     best = [prefix for prefix in PREFIXES if prefix in best][:1] or best
     if len(best) > 1:
-        raise ValueError(f"{what}: {path} has these weights {len(best)} times, under {', '.join(best)}; save one of "
-                         "them alone")
+        raise _refused(path, what, f"has these weights {len(best)} times, under {', '.join(best)}; save one of "
+                       "them alone")
     (prefix,) = best
     renamed = {name.removeprefix(prefix): tensor for name, tensor in given.items() if name.startswith(prefix)}
     return {short.get(name, name): tensor for name, tensor in renamed.items()}, prefix

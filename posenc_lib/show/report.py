@@ -237,7 +237,8 @@ def _ablate(model: nn.Module, layer: probe.Layer, fraction: float, rankings: Ran
     def predict(net: nn.Module) -> Tensor:
         """(image, value), float64; without values if the outputs are no floating-point numbers for every image."""
         outputs = [hooks.run(net, part) for part in images.to(like(net)).split(batch)]
-        if not all(isinstance(output, Tensor) and output.is_floating_point() and output.ndim for output in outputs):
+        if not all(isinstance(output, Tensor) and output.is_floating_point() and output.ndim
+                   and output.layout is torch.strided for output in outputs):
             return torch.empty(0)
         output = torch.cat(outputs)
         return output.reshape(len(images), -1).double() if len(output) == len(images) else torch.empty(0)
