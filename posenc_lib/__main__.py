@@ -70,7 +70,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     probing.set_defaults(command=run_probe)
     probing.add_argument("--model", required=True, help=custom.FORMS)
     probing.add_argument("--weights", default="", metavar="FILE",
-                         help="a .safetensors state dict, or the word pretrained to download the library's own")
+                         help="a state dict or a trainer's checkpoint (.safetensors, .pth, .ckpt, ...), or the word "
+                         "pretrained to download the library's own")
     probing.add_argument("--layer", action="append", help="name of a layer, may be repeated (found by tracing); the "
                          "channels of the deepest one are ranked")
     probing.add_argument("--images", type=Path, metavar="DIR", help="folder of images (the book's photographs)")
