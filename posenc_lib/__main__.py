@@ -14,6 +14,7 @@ if __name__ == "__main__":
 from torch import distributed
 
 from posenc_lib import probe
+from posenc_lib.base import modules
 from posenc_lib.data import files
 from posenc_lib.experiments import augshift_imagenet
 from posenc_lib.experiments.augshift import METHODS, AugShiftConfig
@@ -71,7 +72,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     probing.set_defaults(command=run_probe)
     probing.add_argument("--model", required=True, help=custom.FORMS)
     probing.add_argument("--weights", default="", metavar="FILE",
-                         help="a .safetensors state dict, or the word pretrained to download the library's own")
+                         help="a state dict or a trainer's checkpoint (.safetensors, .pth, .ckpt, ...), or the word "
+                         "pretrained to download the library's own")
     probing.add_argument("--layer", action="append", help="name of a layer, may be repeated (found by tracing); the "
                          "channels of the deepest one are ranked")
     probing.add_argument("--images", type=Path, metavar="DIR", help="folder of images (the book's photographs)")
@@ -101,10 +103,12 @@ def run_probe(args: argparse.Namespace) -> None:
         raise ValueError(f"n-images: {args.n_images} images were requested; use at least {MIN_IMAGES}")
     start = time.time()
     network = custom.load(args.model, args.weights, seed=args.seed)
-    network.model.to(device_type())
-    size = network.size if args.size is None else args.size
-    if size < MIN_SIZE:
-        raise ValueError(f"size: a canvas of {size} pixels was requested; use at least {MIN_SIZE}")
+    modules.move(network.model, device_type())
+    requested = network.size if args.size is None else args.size
+    if requested < MIN_SIZE:
+        raise ValueError(f"size: a canvas of {requested} pixels was requested; use at least {MIN_SIZE}")
+    size = probe.fitting_size(network.model, requested)
+    note = "" if size == requested else f"A side of {requested} pixels is no multiple of the network's total stride."
     normalisation = {"mean": network.mean, "std": network.std}
     if args.images:
         pixels, source = files.pictures(args.images, size, args.n_images), str(args.images)
@@ -115,7 +119,7 @@ def run_probe(args: argparse.Namespace) -> None:
         images, source = probe.sample_images(size, args.n_images, **normalisation), "photographs bundled with the book"
     command = "python -m posenc_lib " + shlex.join(sys.argv[1:])
     page = report.write(network, out, images=images, source=source, command=command, layers=args.layer, grid=args.grid,
-                        seed=args.seed)
+                        seed=args.seed, note=note)
     print(f"probe: {network.name}, {network.weights}: {page} ({time.time() - start:.0f} s)")
 
 

@@ -7,10 +7,11 @@ outputs feature maps, (batch, channel, row, col) or (batch, row, col, channel), 
 network runs in evaluation mode and is restored afterwards, also after an error: weights, buffers, training flags and
 hooks.  Images are float tensors on any device, normalised the way the network expects.
 """
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from math import log2, nan, sqrt
+from functools import partial
+from math import isnan, nan
 
 import numpy as np
 import pandas as pd
@@ -20,13 +21,14 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, pad
 
 from posenc_lib.base import progress
-from posenc_lib.base.checks import check_choice, one_line
+from posenc_lib.base.checks import check_choice
+from posenc_lib.base.modules import like, modules, named_modules
 from posenc_lib.base.shapes import Images, Latents
 from posenc_lib.data.bundled import photographs
 from posenc_lib.data.imageset import IMAGENET
 from posenc_lib.measure import canvas, metrics
 from posenc_lib.measure import channels as measure_channels
-from posenc_lib.nets import hooks, padding
+from posenc_lib.nets import hooks, padding, tracing
 from posenc_lib.nets.padding import PADDING_MODES
 from posenc_lib.run import decoding
 from posenc_lib.run.config import Recipe
@@ -34,7 +36,6 @@ from posenc_lib.run.config import Recipe
 RECIPE = Recipe(epochs=1, epoch_steps=200, batch_size=128, learning_rate=1e-2, flip=False)   # of page 04's heads
 HEADS = {name: decoding.HEADS[name] for name in ("in_order", "shuffled", "permuted_labels")}
 RULES = ("flip", "shift", "decodability", "rms_activation", *measure_channels.REGIONS)
-FORWARD_ERRORS = (RuntimeError, ValueError, TypeError, AssertionError, IndexError, AttributeError)
 AS_BUILT = "as_built"   # the padding mode of a network that is run unchanged
 
 # A shift sensitivity of at most this is float32 rounding: without a response to the border, convolutional networks of
@@ -48,12 +49,14 @@ class Layer:
 
     axis      that counts channels
     channels  the number of channels
-    stride    image pixels from one position of the feature map to the next, rounded to a power of two
+    stride    image pixels by which an image has to move for the map to move by whole positions: the total stride
+    shape     of the output for one image, without the batch
     """
     name: str
     axis: int
     channels: int
     stride: int
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,9 @@ class ProbeResult:
     layers    probed, shallow to deep
     grid      cells per side; cell, size  side of a cell and of the canvas in pixels
     n_images  the number of images, each placed in every cell
+    draws     the layers whose output differs between two passes over one image: the network draws random numbers in
+              evaluation mode, or keeps a state
+    single    the images were run one at a time, since the network takes a single one, or mixes those of a batch
     """
     accuracy: pd.DataFrame
     place_fields: dict[str, Tensor]
@@ -77,6 +83,8 @@ class ProbeResult:
     cell: int
     size: int
     n_images: int
+    draws: list[str]
+    single: bool
 
 
 @dataclass(frozen=True)
@@ -87,55 +95,106 @@ class PaddingReport:
     layers      one row per layer and padding mode (`AS_BUILT`, then each requested mode): layer, padding_mode; energy,
                 low, high (border energy, a log2 ratio; mean and Student's t interval over n images; nan for a map
                 without interior); shift_sensitivity, the relative change of the pooled latent when the image is rolled
-                by a multiple of the stride: 0 where the layer does not respond to the border
+                by a multiple of the stride: 0 where the layer does not respond to the border, nan where that cannot be
+                told
     refused     padding mode -> why the network cannot run with it
+    untold      layer -> why its shift sensitivity is nan in every mode
+    size        side of the images in pixels, see `fitting_size`
+    rounding    a shift sensitivity of at most this is rounding: `MIN_SENSITIVITY`, more for a network in half precision
     """
     operations: pd.DataFrame
     layers: pd.DataFrame
     refused: dict[str, str]
+    untold: dict[str, str]
+    size: int
+    rounding: float = MIN_SENSITIVITY
 
     def leak(self, padding_mode: str = "circular") -> str | None:
-        """The first layer, in execution order, that responds to the border under `padding_mode`; None if none does."""
+        """The first layer, in execution order, that responds to the border under `padding_mode`.
+
+        None if none does, as far as it can be told (`untold`).
+        """
         rows = self.layers[self.layers["padding_mode"] == padding_mode]
-        sensitive = rows[rows["shift_sensitivity"] > MIN_SENSITIVITY]
+        sensitive = rows[rows["shift_sensitivity"] > self.rounding]
         return None if sensitive.empty else sensitive["layer"].iloc[0]
 
 
 def find_layers(model: nn.Module, names: Sequence[str] | None = None, *, size: int = 224) -> list[Layer]:
-    """Find the named layers, or without names those of `hooks.stages`; in execution order.
+    """Find the named layers, or without names those of `tracing.stages`; in execution order.
 
     ValueError if a name does not exist or its layer outputs no feature map (the message lists those that do), and if
     the network cannot take square images of `size` pixels.
     """
-    shapes = _trace(model, size)
-    stages = hooks.stages(model, shapes)
+    return _select(model, _trace(model, size), names)
+
+
+def _trace(model: nn.Module, size: int, channels: int = 3) -> tracing.Trace:
+    """`tracing.trace` on two images of uniform noise."""
+    with hooks.eval_and_restore(model), _takes(model, channels):
+        return tracing.trace(model, _noise(model, 2, size, channels))
+
+
+def _noise(model: nn.Module, n: int, size: int, channels: int) -> Tensor:
+    return torch.rand(n, channels, size, size, generator=torch.Generator().manual_seed(0), device="cpu").to(like(model))
+
+
+@contextmanager
+def _takes(model: nn.Module, channels: int) -> Iterator[None]:
+    """Add to an error of the forward pass that the network's first convolution takes another number of channels."""
+    try:
+        yield
+    except ValueError as error:
+        first = next((m.in_channels for m in modules(model) if isinstance(m, nn.Conv2d)), channels)
+        if first == channels:
+            raise
+        advice = f"its first convolution takes {first} channels: wrap it in a module that makes them from {channels}"
+        raise ValueError(str(error).replace("choose a size that it accepts", advice)) from error
+
+
+def _select(model: nn.Module, trace: tracing.Trace, names: Sequence[str] | None) -> list[Layer]:
+    kind, shapes = type(model).__name__, {name: output.shape for name, output in trace.outputs.items()}
+    stages = tracing.stages(model, {name: shape for name, shape in shapes.items() if name not in trace.fixed} or shapes)
     if not stages:
-        raise ValueError(f"layers: no layer of {type(model).__name__} outputs a feature map (batch, channel, row, col) "
-                         "or tokens (batch, token, channel) with more than one position")
-    for name in names or ():
-        hooks.layer(model, name)
-        if name not in shapes:
-            raise ValueError(f"layers: {name} of {type(model).__name__} outputs no feature map; layers that do include "
-                             f"{', '.join(stages)}")
-    return [_layer(name, shape, size) for name, shape in shapes.items() if name in (names or stages)]
+        raise ValueError(f"layers: no layer of {kind} outputs a feature map (batch, channel, row, col) or tokens "
+                         "(batch, token, channel) of floating-point numbers with more than one position")
+    first_names = {module: name for name, module in named_modules(model)}
+    chosen = {name: first_names[hooks.layer(model, name)] for name in names or stages}   # a layer may have many names
+    for name, first in chosen.items():
+        if first not in shapes:
+            problem = "does not run in the forward pass" if first in trace.idle else "outputs no feature map"
+            raise ValueError(f"layers: {name} of {kind} {problem}; layers that do include {', '.join(stages)}")
+    order = list(shapes)
+    return [_layer(name, trace.outputs[first])
+            for name, first in sorted(chosen.items(), key=lambda item: order.index(item[1]))]
 
 
-def _trace(model: nn.Module, size: int) -> dict[str, tuple[int, ...]]:
-    """`hooks.trace_feature_maps` on a blank image."""
-    like = next(model.parameters(), torch.zeros(()))
-    blank = torch.zeros(1, 3, size, size, device=like.device, dtype=like.dtype)
+def _layer(name: str, output: tracing.Output) -> Layer:
+    axis = tracing.channel_axis(output.shape)
+    return Layer(name, axis, output.shape[axis], output.stride, output.shape[1:])
+
+
+def fitting_size(model: nn.Module, size: int, channels: int = 3) -> int:
+    """The side nearest to `size` at which a shift of the image can be told from a response to the border.
+
+    It is a multiple of the network's total stride, 224 for 16 or 14 and 225 for 9: on an image of another side, even
+    a network without any border treats a pixel's neighbours at both ends of a row differently.  `size` itself if the
+    network takes no such image.  ValueError if it does not take one of `size` pixels either.
+    """
     with hooks.eval_and_restore(model):
-        try:
-            return hooks.trace_feature_maps(model, blank)
-        except FORWARD_ERRORS as error:
-            raise ValueError(f"layers: {type(model).__name__} cannot take images of shape (1, 3, {size}, {size}): "
-                             f"{one_line(error)}; choose a size that it accepts") from error
+        def stride(side: int) -> int:
+            return tracing.total_stride(model, _noise(model, 1, side, channels))
 
-
-def _layer(name: str, shape: tuple[int, ...], size: int) -> Layer:
-    axis = hooks.channel_axis(shape)
-    positions = torch.Size(shape).numel() / shape[axis]
-    return Layer(name, axis, shape[axis], max(1, 2 ** round(log2(size / sqrt(positions)))))
+        with _takes(model, channels):
+            side, step = size, stride(size)
+        for _ in range(3):   # small maps may hide the stride, so that a larger image has another
+            if side % step == 0 and side >= 2 * step:
+                return side
+            side = step * max(2, round(size / step))
+            try:
+                step = stride(side)
+            except ValueError:
+                break
+    return size
 
 
 def sample_images(side: int, n: int | None = None, *, full_height: bool = False, mean: Sequence[float] = IMAGENET[0],
@@ -176,22 +235,27 @@ def probe(model: nn.Module, layers: Sequence[str] | None = None, *, grid: int = 
     grid    cells per side of the canvas; every image is placed in each cell.  The side of a cell is a multiple of the
             layers' stride, so a network that cannot encode location gives the same latent in every cell
     images  (image, rgb, row, col), resized to a cell; `sample_images` if None.  Similar images should be neighbours
-    size    side of the canvas in pixels; the cells are centred on it
+    size    side of the canvas in pixels, see `fitting_size`; the cells are centred on it
     folds   contiguous parts of the images; heads are tested on one part after training on the others
     recipe  of the heads' training
-    batch   canvases per forward pass
+    batch   canvases per forward pass; one for a network that takes a single image, or mixes those of a batch
 
     The heads read all channels: *in_order*; *shuffled* anew in every batch, the control without channel order; and
     in order for *permuted_labels*, the control that cannot beat chance.
     ValueError for fewer images than folds, a grid too fine for the layers' stride, unknown layers, and latents that
     are not finite.
     """
-    layers = find_layers(model, layers, size=size)
+    rgb = 3 if images is None else _check_images("probe", images).shape[1]
+    size = fitting_size(model, size, rgb)
+    trace = _trace(model, size, rgb)
+    layers = _select(model, trace, layers)
+    batch = 1 if trace.single else batch
     stride = max(layer.stride for layer in layers)
     cell = size // grid // stride * stride if grid > 0 else 0
     if grid < 2 or cell == 0:
+        allowed = f"2 to {size // stride} cells per side" if size // stride > 1 else "none"
         raise ValueError(f"probe: a {grid}x{grid} grid was requested; a canvas of {size} pixels with stride {stride} "
-                         f"allows 2 to {size // stride} cells per side")
+                         f"allows {allowed}: choose another grid, larger images, or layers of a smaller stride")
     patches = sample_images(cell) if images is None else _resize(images, cell)
     if not 2 <= folds <= len(patches):
         raise ValueError(f"probe: {folds} folds of {len(patches)} images were requested; choose at least 2 folds, and "
@@ -203,8 +267,9 @@ def probe(model: nn.Module, layers: Sequence[str] | None = None, *, grid: int = 
     rows = []
     for fold, part in enumerate(torch.arange(len(patches)).tensor_split(folds)):
         test = torch.isin(image, part)
-        rows += decoding.decode([z[~test] for z in latents], location[~test], [z[test] for z in latents],
-                                location[test], cells=grid ** 2, recipe=recipe, seed=fold, heads=HEADS)
+        with torch.enable_grad():   # also for a caller who has switched it off
+            rows += decoding.decode([z[~test] for z in latents], location[~test], [z[test] for z in latents],
+                                    location[test], cells=grid ** 2, recipe=recipe, seed=fold, heads=HEADS)
     by_fold = pd.DataFrame(rows).groupby(["layer", "head"], sort=False)["accuracy"]
     percent = {key: 100 * accuracy.to_numpy() for key, accuracy in by_fold}
     table = []
@@ -220,7 +285,16 @@ def probe(model: nn.Module, layers: Sequence[str] | None = None, *, grid: int = 
     for layer, z in zip(layers, latents, strict=True):
         place_fields[layer.name], explained = metrics.place_fields(z, location, grid)
         variance_explained[layer.name] = explained.nan_to_num(0.0, posinf=0.0).clamp(0, 1)
-    return ProbeResult(pd.DataFrame(table), place_fields, variance_explained, layers, grid, cell, size, len(patches))
+    return ProbeResult(pd.DataFrame(table), place_fields, variance_explained, layers, grid, cell, size, len(patches),
+                       [name for name in trace.outputs if name in trace.draws], trace.single)
+
+
+def _check_images(caller: str, images: Tensor) -> Images:
+    """The images; ValueError unless they are at least one, square, and of floating-point numbers."""
+    if images.ndim != 4 or not len(images) or images.shape[2] != images.shape[3] or not images.is_floating_point():
+        raise ValueError(f"{caller}: images of shape {tuple(images.shape)} and type {images.dtype} were given; give a "
+                         "float tensor (image, rgb, side, side) of square, normalised images")
+    return images
 
 
 def _centred(images: Images, size: int) -> Tensor:
@@ -231,7 +305,7 @@ def _centred(images: Images, size: int) -> Tensor:
 
 def _pooled_latents(model: nn.Module, layers: Sequence[Layer], batches: Iterable[Tensor]) -> list[Tensor]:
     """z (image, channel) of each layer, on the CPU."""
-    latents = _reduce_outputs(model, layers, batches, lambda f: _pool(f).float())
+    latents = _reduce_outputs(model, layers, batches, lambda f: tracing.pool(f).float())
     for layer, z in zip(layers, latents, strict=True):
         if not z.isfinite().all():
             raise ValueError(f"probe: layer {layer.name} outputs values that are not finite, so it cannot be probed; "
@@ -243,28 +317,32 @@ def _reduce_outputs(model: nn.Module, layers: Sequence[Layer], batches: Iterable
                     reduce: Callable[[Tensor], Tensor]) -> list[Tensor]:
     """reduce(f) of each layer's output f (batch, channel, ...), concatenated over the batches, on the CPU.
 
-    Of a layer that runs more than once per forward pass, the first output counts.
+    Of a layer that runs more than once per forward pass, the last output counts that has the layer's traced shape.
     """
-    like = next(model.parameters(), torch.zeros(()))
+    tensor = like(model)
     reduced: list[list[Tensor]] = [[] for _ in layers]
     with hooks.eval_and_restore(model):
         for images in batches:
-            with ExitStack() as stack:
-                outputs = [stack.enter_context(hooks.captured(model, layer.name, _channels_first(layer.axis, reduce)))
-                           for layer in layers]
-                model(images.to(like))
-            for parts, output in zip(reduced, outputs, strict=True):
-                parts.append(output[0].cpu())
+            for parts, output in zip(reduced, _outputs(model, layers, images.to(tensor), reduce), strict=True):
+                parts.append(output.cpu())
     return [torch.cat(parts) for parts in reduced]
 
 
-def _channels_first(axis: int, function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    return lambda output: function(output.movedim(axis, 1))
+def _outputs(model: nn.Module, layers: Sequence[Layer], images: Tensor, reduce: Callable[[Tensor], Tensor]
+             ) -> list[Tensor]:
+    """reduce(f) of each layer's output f (batch, channel, ...) for one batch."""
+    def keep(layer: Layer, output: Tensor) -> Tensor | None:
+        return reduce(output.movedim(layer.axis, 1)) if output.shape == (len(images), *layer.shape) else None
 
-
-def _pool(f: Tensor) -> Latents:
-    """f (batch, channel, ...) -> z (batch, channel), averaged over positions."""
-    return f.flatten(2).mean(-1)
+    with ExitStack() as stack:
+        outputs = [stack.enter_context(hooks.captured(model, layer.name, partial(keep, layer))) for layer in layers]
+        hooks.run(model, images)
+    last = [[output for output in of_layer if output is not None][-1:] for of_layer in outputs]
+    for layer, output in zip(layers, last, strict=True):
+        if not output:
+            raise ValueError(f"layers: {layer.name} of {type(model).__name__} outputs maps of another shape than "
+                             f"{layer.shape} for some images of the same size; name other layers")
+    return [output for (output,) in last]
 
 
 def rank(model: nn.Module, layer: str, images: Images, rule: str = "flip", *, batch: int = 16
@@ -273,30 +351,31 @@ def rank(model: nn.Module, layer: str, images: Images, rule: str = "flip", *, ba
 
     images  (image, rgb, side, side), square and as large as the network takes them, on any device
     rule    "flip" (ICCV 2021, Eq. 2), "shift" or "rms_activation", in units of the activation; "decodability", the
-            fraction of variance that the cell of a 3x3 canvas explains; or a region ("left", "right", "top", "bottom",
-            "centre", "periphery"), by the signed response.  See `measure.channels`, and page 06 for what they measure
+            fraction of variance that the cell of a 3x3 canvas explains (2x2 if the stride allows no more); or a region
+            ("left", "right", "top", "bottom", "centre", "periphery"), by the signed response.  See `measure.channels`,
+            and page 06 for what they measure
+    ValueError for an unknown layer or rule, other images, and responses that are not finite.
     """
     check_choice("rule", rule, RULES)
-    (found,) = find_layers(model, [layer], size=images.shape[-1])
-    like = next(model.parameters(), torch.zeros(()))
-
-    def flatten_positions(output: Tensor) -> Tensor:
-        return output.movedim(found.axis, 1).flatten(2)[..., None].clone()
+    _, rgb, size, _ = _check_images("rank", images).shape
+    trace = _trace(model, size, rgb)
+    (found,) = _select(model, trace, [layer])
+    tensor = like(model)
 
     def features(x: Images) -> Tensor:   # (batch, channel, position, 1)
-        with hooks.captured(model, layer, flatten_positions) as outputs:
-            model(_centred(x, images.shape[-1]))
-        return outputs[0].float()
+        (f,) = _outputs(model, [found], _centred(x, size), lambda f: f.flatten(2)[..., None].float().clone())
+        return f
 
     def encode(x: Images) -> Latents:
         return features(x).mean((-2, -1))
 
-    batches = (x.to(like) for x in images.split(batch))   # one device from here on
+    batches = (x.to(tensor) for x in images.split(1 if trace.single else batch))   # one device from here on
     with hooks.eval_and_restore(model):
         if rule == "rms_activation":
             response = measure_channels.rms_activation(features, batches)
         elif rule == "decodability":
-            response = measure_channels.decodability(encode, batches, stride=found.stride)
+            k = min(3, max(2, size // found.stride))
+            response = measure_channels.decodability(encode, batches, k, found.stride)
         elif rule in measure_channels.REGIONS:
             change, sign = measure_channels.REGIONS[rule]
             response = sign * measure_channels.mean_response(encode, batches, change, signed=True)
@@ -304,6 +383,9 @@ def rank(model: nn.Module, layer: str, images: Images, rule: str = "flip", *, ba
             changes = {"flip": measure_channels.flip_horizontally, "shift": measure_channels.roll_half_width}
             response = measure_channels.mean_response(encode, batches, changes[rule])
     response = response.cpu()
+    if not response.isfinite().all():
+        raise ValueError(f"rank: layer {layer} outputs values that are not finite, so its channels cannot be ranked; "
+                         "name another layer, or load other weights")
     return measure_channels.top_channels(response, len(response)), response
 
 
@@ -321,14 +403,19 @@ def attack(model: nn.Module, layer: str, targets: Sequence[int] | Tensor, evalua
     ValueError if a channel does not exist, and if `evaluate` does not run the layer.
     """
     with hooks.eval_and_restore(model):
-        with hooks.captured(model, layer, lambda output: output[:0]) as outputs:
+        kinds: list[tuple[torch.Size, torch.dtype, torch.layout]] = []
+        with hooks.captured(model, layer, lambda output: kinds.append((output.shape, output.dtype, output.layout))):
             baseline = float(evaluate(model))
-        if not outputs:
+        if not kinds:
             raise ValueError(f"attack: `evaluate` did not run layer {layer}, so ablating it has no effect; choose a "
                              "layer that it runs")
+        shape, dtype, layout = kinds[0]
+        if len(shape) < 2 or not dtype.is_floating_point or layout is not torch.strided:
+            raise ValueError(f"attack: layer {layer} outputs {dtype} of shape {tuple(shape)}, which has no channels to "
+                             "ablate; choose a layer that outputs activations (batch, channel, ...)")
         if axis is None:
-            axis = 2 if outputs[0].ndim == 3 else 1
-        n_channels = outputs[0].shape[axis]
+            axis = 2 if len(shape) == 3 else 1
+        n_channels = shape[axis]
         targets = torch.as_tensor(targets, dtype=torch.long)
         sets = {"targets": [targets], "random": measure_channels.random_sets(n_channels, len(targets), draws, seed)}
         if rms_activation is not None:
@@ -358,36 +445,54 @@ def padding_report(model: nn.Module, images: Images | None = None, *, size: int 
     the border: max-pooling, which pads with minus infinity, padding inside a forward method, or an added positional
     encoding.  `PaddingReport.leak` names the first such layer.  Covers every layer, not only the stages.
     """
-    images = sample_images(size, full_height=True) if images is None else images
-    size = images.shape[-1]
-    stride = max(layer.stride for layer in find_layers(model, size=size))
-    layers = [_layer(name, shape, size) for name, shape in _trace(model, size).items()]
+    rgb, size = (3, size) if images is None else _check_images("padding_report", images).shape[1:3]
+    size = fitting_size(model, size, rgb)
+    images = sample_images(size, full_height=True) if images is None else _resize(images, size)
+    trace = _trace(model, size, rgb)
+    layers = [_layer(name, output) for name, output in trace.outputs.items()]
+    _select(model, trace, None)   # refuses a network without layers
+    stride = max(layer.stride for layer in layers)
     shift = stride * max(1, size // stride // 2)
     shifted = images.roll((shift, shift), (-2, -1))
+    untold = dict.fromkeys(trace.draws, "its output differs between two passes over the same image")
+    if size % stride:
+        untold = {layer.name: f"its total stride is {layer.stride}, of which {size} pixels are no multiple"
+                  for layer in layers if size % layer.stride} | untold
+    batch = 1 if trace.single else 4
+    eps = max(torch.finfo(dtype).eps for dtype in (torch.float32, like(model).dtype))
+    rounding = MIN_SENSITIVITY * eps / torch.finfo(torch.float32).eps
     rows, refused = [], {}
     for mode in (AS_BUILT, *modes):
         try:
             with nullcontext() if mode == AS_BUILT else padding.switched(model, mode):
-                original = _reduce_outputs(model, layers, images.split(4), _border_energy_and_latent)
-                moved = _reduce_outputs(model, layers, shifted.split(4), lambda f: _pool(f.double()))
+                original = _reduce_outputs(model, layers, images.split(batch), _border_energy_and_moments)
+                moved = _reduce_outputs(model, layers, shifted.split(batch), lambda f: tracing.pool(f.double()))
         except ValueError as error:
+            if mode == AS_BUILT:
+                raise
             refused[mode] = str(error)
             continue
         for layer, measured, z_shifted in zip(layers, original, moved, strict=True):
-            energy, z = measured[:, 0], measured[:, 1:]
+            energy, (z, rms) = measured[:, 0], measured[:, 1:].chunk(2, 1)
             finite = energy[energy.isfinite()].tolist()
             mean, low, high = metrics.mean_interval(finite) if finite else (nan, nan, nan)
-            change = (z_shifted - z).norm(dim=1) / z.norm(dim=1)
+            change = (z_shifted - z).norm(dim=1)
+            relative, of_rms = change / z.norm(dim=1), change / rms.norm(dim=1)
+            rounded = (change == 0) | (relative > rounding) & (of_rms <= eps)   # z is 0 behind an instance norm
+            sensitivity = float(torch.where(rounded, 0.0, relative).mean())
+            if isnan(sensitivity):
+                untold.setdefault(layer.name, "its output is not finite")
             rows.append({"layer": layer.name, "padding_mode": mode, "energy": mean, "low": low, "high": high,
-                         "n": len(finite), "shift_sensitivity": float(change.nan_to_num(0.0).mean())})
+                         "n": len(finite), "shift_sensitivity": nan if layer.name in untold else sensitivity})
     operations = [{"layer": name, "operation": type(module).__name__, "fills": fills}
-                  for name, module in model.named_modules() if (fills := padding.border_fill(module))]
-    return PaddingReport(pd.DataFrame(operations, columns=["layer", "operation", "fills"]), pd.DataFrame(rows), refused)
+                  for name, module in named_modules(model) if (fills := padding.border_fill(module))]
+    return PaddingReport(pd.DataFrame(operations, columns=["layer", "operation", "fills"]), pd.DataFrame(rows), refused,
+                         {layer.name: untold[layer.name] for layer in layers if layer.name in untold}, size, rounding)
 
 
-def _border_energy_and_latent(f: Tensor) -> Tensor:
-    """(image, 1 + channel), float64: border energy (nan for tokens and maps without interior), then pooled latent."""
+def _border_energy_and_moments(f: Tensor) -> Tensor:
+    """(image, 1 + 2 channel), float64: border energy (nan for tokens and maps without interior), then moments."""
     f = f.double()
     has_interior = f.ndim == 4 and min(f.shape[-2:]) > 2
     energy = metrics.border_energy(f) if has_interior else f.new_full((len(f),), nan)
-    return torch.cat([energy[:, None], _pool(f)], 1)
+    return torch.cat([energy[:, None], tracing.moments(f)], 1)

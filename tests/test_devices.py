@@ -22,7 +22,7 @@ from posenc_lib.data.imageset import IMAGENET, VOID, ImageSet
 from posenc_lib.experiments import ablation, augshift, pedestrian_detection, region_attack
 from posenc_lib.measure import canvas, features, metrics, miss_rate
 from posenc_lib.measure import channels as measure_channels
-from posenc_lib.nets import classifiers, detectors, heads, hooks, padding, pretrained, segmenters
+from posenc_lib.nets import classifiers, detectors, heads, hooks, padding, pretrained, segmenters, tracing
 from posenc_lib.nets.padding import PADDING_MODES
 from posenc_lib.run import decoding, training
 from posenc_lib.run.config import Recipe, Workspace
@@ -221,7 +221,8 @@ def test_hooks_find_their_channels(channels_on, device):
     with pytest.raises(ValueError, match=r"channels 99\.\.99"), hooks.ablated(net, "layer4", gone[:1] + 98):
         net(x)
     with hooks.eval_and_restore(net):
-        assert hooks.stages(net, hooks.trace_feature_maps(net, x))[-1] == "layer4"
+        assert tracing.stages(net, {name: output.shape for name, output in tracing.trace(
+            net, torch.cat([x, 2 * x])[:2]).outputs.items()})[-1] == "layer4"
 
 
 def test_scores_are_taken_where_maps_are(device):

@@ -6,7 +6,13 @@ import torch
 from captum.attr import LayerFeatureAblation
 from torch import nn
 
-from posenc_lib.nets.hooks import ablated, captured, channel_axis, eval_and_restore, layer, stages, trace_feature_maps
+from posenc_lib.nets import tracing
+from posenc_lib.nets.hooks import ablated, captured, eval_and_restore, layer
+from posenc_lib.nets.tracing import channel_axis, stages
+
+
+def trace_feature_maps(net, x) -> dict[str, tuple[int, ...]]:
+    return {name: output.shape for name, output in tracing._trace(net, x)[0].items()}
 
 
 @pytest.fixture

@@ -150,12 +150,13 @@ def test_data_are_named_by_their_files_and_labels(pictures, tmp_path):
     assert name(tmp_path) != name(pictures)
 
 
-@pytest.mark.parametrize("method, arch", [("blurpool", "resnet18"), ("random_padding", "resnet18"),
-                                          ("circular_padding", "efficientnet_b0"),
-                                          ("augshift", "vit_base_patch16_224")])
-def test_networks_are_tried_without_weights(pictures, method, arch):
-    c = augshift_imagenet.configure(pictures, replace(CONFIG, method=method, backbone=arch), 2, 8, 0.1)
-    assert (c.method, c.backbone) == (method, arch)
+@pytest.mark.parametrize("method, arch, size", [
+    ("blurpool", "resnet18", 64), ("random_padding", "resnet18.a1_in1k", 32),
+    ("circular_padding", "mobilenetv3_small_050", 96), ("augshift", "test_vit", 160)])
+def test_a_network_that_can_train_on_these_images_is_accepted(pictures, method, arch, size):
+    state = torch.random.get_rng_state()
+    c = augshift_imagenet.configure(pictures, replace(CONFIG, method=method, backbone=arch, size=size), 2, 8, 0.1)
+    assert (c.method, c.backbone) == (method, arch) and torch.equal(torch.random.get_rng_state(), state)
 
 
 def streamed(pictures, method="augshift", **options) -> augshift_imagenet.Streamed:
@@ -397,6 +398,13 @@ ERRORS = {
     "no method": (["--method", "shift"], "method: 'shift' is not supported; choose from 'baseline', 'one_crop', "),
     "no network": (["--arch", "resnet81"], r"backbone: timm has no model 'resnet81'; similar names are resnet\d+"),
     "a batch too large": (["--batch-size", "17"], "a batch size of 17 does not fit 16 training images; give 1 to 16"),
+    "a map too small": (["--method", "blurpool", "--arch", "resnet18", "--size", "16"],
+                        "resnet18 with blurpool cannot train on images of 16 pixels: RuntimeError: .*; choose another"),
+    "another size": (["--arch", "vit_tiny_patch16_224"],
+                     "vit_tiny_patch16_224 with augshift cannot train on images of 32 pixels: AssertionError: Input"),
+    "one value a channel": (["--arch", "resnet18", "--method", "baseline", "--batch-size", "1"],
+                            "cannot train on images of 32 pixels: ValueError: Expected more than 1 value per channel"),
+    "no tag": (["--arch", "resnet18.b9"], "backbone: timm's resnet18 has no weights tagged 'b9'; its tags are a1_in"),
     "blur": (["--method", "blurpool"], "timm has no BlurPool for test_convnext, only for its ResNets"),
     "a file": (["--data", __file__], "does not hold images by class"),
     "a batch of none": (["--batch-size", "0"], "a batch size of 0 does not fit"),

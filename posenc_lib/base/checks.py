@@ -3,6 +3,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
+class Refused(ValueError):
+    """What was wrong with a request, in one sentence, raised inside the forward pass of a user's network."""
+
+
 def check_choice(name: str, value, choices):
     """Return `value` if it is one of `choices`; else raise a ValueError that lists them."""
     if value not in choices:
@@ -21,5 +25,6 @@ def optional_packages(extra: str, purpose: str) -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """Format an exception as its type and the first line of its message."""
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    """Format an exception as its type and the first line of its message that is not empty, cut at 300 characters."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {line if len(line) <= 300 else line[:297] + '...'}"

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from posenc_lib.base.modules import modules
+
 
 class Draws:
     """Random numbers on `device`, from a generator of their own.
@@ -81,7 +83,7 @@ class Drawing(nn.Module):
 @contextmanager
 def drawing(model: nn.Module, draws: Draws) -> Iterator[nn.Module]:
     """Make every `Drawing` layer of `model` draw from `draws` inside the block."""
-    previous = [(layer, layer.draws) for layer in model.modules() if isinstance(layer, Drawing)]
+    previous = [(layer, layer.draws) for layer in modules(model) if isinstance(layer, Drawing)]
     try:
         for layer, _ in previous:
             layer.draws = draws

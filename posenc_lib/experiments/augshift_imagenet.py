@@ -1,6 +1,7 @@
 """Page 05's methods on ImageNet, or on any folder of images by class, streamed from disk, in as many processes as
 torchrun starts.  `python -m posenc_lib augshift --help` explains how to run it.
 """
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from posenc_lib.base.checks import one_line
 from posenc_lib.base.draws import Draws
 from posenc_lib.data import imageset
 from posenc_lib.data.files import class_of, is_left_behind, list_files, read_rgb
@@ -166,9 +168,29 @@ def configure(root: Path, c: ImageNetConfig, epochs: int, batch_size: int, learn
     recipe = CosineRecipe(epochs=epochs, epoch_steps=len(train) // batch_size, batch_size=batch_size, weight_decay=1e-4,
                           learning_rate=learning_rate, warmup=min(5, epochs - 1), flip=False)
     c = replace(c, data=sha256(repr(names).encode()).hexdigest()[:12], recipe=recipe)
-    with torch.device("meta"):
-        augshift.build(c, len(train.classes))   # raises here, not hours later
+    _check_network(c, len(train.classes))   # here, not hours later
     return c
+
+
+def _check_network(c: ImageNetConfig, classes: int) -> None:
+    """ValueError if the network cannot be built, or cannot train on images of `c.size` pixels."""
+    with torch.device("meta"):
+        augshift.build(c, classes)
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    views = len(augshift.METHODS[c.method].views)
+    images = torch.zeros(views * min(2, max(1, c.recipe.batch_size // processes)), 3, c.size, c.size)
+    net = augshift.initialise(c, classes, seed=0).train()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            z, logits = net(images)
+            augshift.objective(c, net, images.chunk(views), torch.zeros(len(images) // views, dtype=torch.long))
+    except Exception as error:   # of timm's code, of any type
+        raise ValueError(f"imagenet: {c.backbone} with {c.method} cannot train on images of {c.size} pixels: "
+                         f"{one_line(error)}; choose another --size or --arch") from error
+    if z.ndim != 2 or logits.shape != (len(images), classes):
+        raise ValueError(f"imagenet: {c.backbone} gives latents of shape {tuple(z.shape)} and logits of shape "
+                         f"{tuple(logits.shape)} for {len(images)} images; choose a --arch that gives (image, channel) "
+                         f"and (image, {classes})")
 
 
 def run(c: ImageNetConfig, seed: int, root: Path, workers: int, checkpoint: Path) -> dict:

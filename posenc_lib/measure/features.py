@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from posenc_lib.base import progress
+from posenc_lib.base.modules import parameters
 from posenc_lib.base.shapes import Features, Labels, Latents
 from posenc_lib.data.imageset import ImageSet, Trainable
 from posenc_lib.measure import canvas
@@ -113,7 +114,7 @@ def _resize(f: Features, side: int) -> Tensor:
 
 def _device(encoder: Encoder, default: torch.device) -> torch.device:
     """Return the device of the network's parameters, or `default` for a network without any, such as `Coordinates`."""
-    return next((p.device for p in encoder.net.parameters()), default)
+    return next((p.device for p in parameters(encoder.net)), default)
 
 
 def select_channels(

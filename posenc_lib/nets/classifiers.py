@@ -151,6 +151,18 @@ def vgg(num_classes: int, width: int = 64, *, task: str = "classify") -> nn.Sequ
     return nn.Sequential(OrderedDict(features=blocks, head=head))
 
 
+def check_timm_name(label: str, name: str, noun: str = "model") -> None:
+    """ValueError, beginning with `label`, unless timm has a model of that name and, if it has a tag, weights of it."""
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        similar = difflib.get_close_matches(architecture, timm.list_models(), n=3) or ["resnet18", "resnet50"]
+        raise ValueError(f"{label}: timm has no {noun} {name!r}; similar names are {', '.join(similar)}")
+    tags = [known.partition(".")[2] for known in timm.list_pretrained(architecture)]
+    if tag and tag not in tags:
+        known = f"its tags are {', '.join(tags)}" if tags else "it has none"
+        raise ValueError(f"{label}: timm's {architecture} has no weights tagged {tag!r}; {known}")
+
+
 class Classifier(nn.Module):
     """One of timm's networks, which also returns its pooled latent: images -> z (batch, channel), logits.
 
@@ -172,10 +184,8 @@ class Classifier(nn.Module):
             self.net.conv1 = nn.Conv2d(3, w, 3, padding=1, bias=False)
             nn.init.kaiming_normal_(self.net.conv1.weight, mode="fan_out", nonlinearity="relu")
             self.net.maxpool = nn.Identity()
-        elif not timm.is_model(name):
-            similar = difflib.get_close_matches(name, timm.list_models(), n=3) or ["resnet18", "resnet50"]
-            raise ValueError(f"backbone: timm has no model {name!r}; similar names are {', '.join(similar)}")
         else:
+            check_timm_name("backbone", name)
             try:
                 self.net = timm.create_model(name, num_classes=num_classes, **anti_aliased)
             except TypeError:

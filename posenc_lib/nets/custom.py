@@ -14,10 +14,14 @@ import torch
 import torchvision
 from huggingface_hub import try_to_load_from_cache
 from torch import nn
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from posenc_lib.base.checks import one_line
+from posenc_lib.base.modules import evaluate
 from posenc_lib.data.imageset import IMAGENET
-from posenc_lib.nets import pretrained
+from posenc_lib.nets import hooks, pretrained
+from posenc_lib.nets.classifiers import check_timm_name
+from posenc_lib.nets.pretrained import UNIT
 
 FORMS = "timm:NAME, torchvision:NAME or FILE.py:FUNCTION"
 SIZE = 224   # side of the images in pixels, for a network that does not state its own
@@ -44,8 +48,8 @@ def load(name: str, weights: Path | str = "", *, seed: int = 0) -> Network:
     """Load the network `name`, in evaluation mode.
 
     name     timm:NAME, torchvision:NAME, or FILE.py:FUNCTION, a function without arguments that returns an nn.Module
-    weights  a matching .safetensors state dict; "pretrained" downloads the library's own; "" keeps the initial weights:
-             random from `seed`, or those that the function sets
+    weights  a file with a matching state dict, see `pretrained.load_weights`; "pretrained" downloads the library's own;
+             "" keeps the initial weights: random from `seed`, or those that the function sets
     FileNotFoundError or ValueError if the network, the function or the file does not exist, or the weights do not fit.
     """
     library, _, rest = name.rpartition(":")
@@ -54,12 +58,14 @@ def load(name: str, weights: Path | str = "", *, seed: int = 0) -> Network:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         if library == "timm":
-            model = timm.create_model(_check_name(library, rest, timm.list_models()))
+            check_timm_name("model", rest, "network")
+            model = timm.create_model(rest)
         elif library == "torchvision":
             model = _from_torchvision(_check_name(library, rest, torchvision.models.list_models()))
         else:
             model = _from_file(Path(library), rest)
-    model.eval()
+    hooks.check_observable(model)
+    evaluate(model)
     if str(weights) == "pretrained":
         source = _download(model, library, rest)
     elif weights:
@@ -69,10 +75,24 @@ def load(name: str, weights: Path | str = "", *, seed: int = 0) -> Network:
         source = f"random weights, seed {seed}"
     else:
         source = f"weights set by {rest}()"
-    cfg = getattr(model, "pretrained_cfg", None) or {}
-    mean, std = (tuple(cfg.get(key, default)) for key, default in zip(("mean", "std"), IMAGENET, strict=True))
-    size = getattr(model, "image_size", cfg.get("input_size", (3, SIZE, SIZE))[-1])
-    return Network(model, name, source, size if isinstance(size, int) else SIZE, mean, std)
+    return Network(model, name, source, *_preprocessing(model, library, rest))
+
+
+def _preprocessing(model: nn.Module, library: str, name: str) -> tuple[int, tuple, tuple]:
+    """Size, mean and standard deviation of the network's images, as its library has them."""
+    if _is_detector(model):   # it normalises for itself
+        return SIZE, *UNIT
+    cfg = getattr(model, "pretrained_cfg", None)   # timm's
+    cfg = dict(cfg) if isinstance(cfg, dict) else {}
+    size = (*cfg.get("input_size", ()), SIZE)[:3][-1]
+    if library == "torchvision" and (weights := getattr(torchvision.models.get_model_weights(name), "DEFAULT", None)):
+        preset = weights.transforms()
+        cfg = {key: getattr(preset, key, None) for key in ("mean", "std")}
+        size = getattr(preset, "crop_size", [SIZE])[0]
+    size = getattr(model, "image_size", size)
+    mean, std = (tuple(cfg[key]) if isinstance(cfg.get(key), (tuple, list)) and len(cfg[key]) == 3 else default
+                 for key, default in zip(("mean", "std"), IMAGENET, strict=True))
+    return size if isinstance(size, int) else SIZE, mean, std
 
 
 def _check_name(library: str, name: str, known: Sequence[str]) -> str:
@@ -83,11 +103,21 @@ def _check_name(library: str, name: str, known: Sequence[str]) -> str:
 
 
 def _from_torchvision(name: str) -> nn.Module:
-    """Build torchvision's network without downloading anything, including the weights of its backbone."""
+    """Build torchvision's network without downloading anything, including the weights of its backbone.
+
+    A detector does not resize its images: it would enlarge them to some 800 pixels, out of step with its strides.
+    """
     build = torchvision.models.get_model_builder(name)
     options = {"weights": None, "weights_backbone": None, "init_weights": True}
     parameters = inspect.signature(build).parameters
-    return build(**{key: value for key, value in options.items() if key in parameters})
+    model = build(**{key: value for key, value in options.items() if key in parameters})
+    if _is_detector(model):
+        model.transform.resize = lambda image, target: (image, target)
+    return model
+
+
+def _is_detector(model: nn.Module) -> bool:
+    return isinstance(getattr(model, "transform", None), GeneralizedRCNNTransform)
 
 
 def _from_file(path: Path, function: str) -> nn.Module:
@@ -99,7 +129,7 @@ def _from_file(path: Path, function: str) -> nn.Module:
         raise ValueError(f"model: {path} has no function {function!r}; it defines {', '.join(defined) or 'none'}")
     try:
         model = getattr(module, function)()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"model: {function}() of {path} fails with {one_line(error)}; it must run without "
                          "arguments") from error
     if not isinstance(model, nn.Module):
@@ -115,7 +145,7 @@ def _import(path: Path) -> ModuleType:
     sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ValueError(f"model: {path} cannot be imported ({one_line(error)}); make it run by itself") from error
     finally:
         sys.path.remove(folder)

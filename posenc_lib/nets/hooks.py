@@ -1,23 +1,33 @@
 """Find layers, capture their outputs, ablate their channels.  Every hook is removed when its block ends."""
 import difflib
-import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from itertools import chain
+from contextlib import contextmanager, nullcontext, suppress
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
+
+from posenc_lib.base.checks import Refused, one_line
+from posenc_lib.base.modules import evaluate, modules, named_modules, parameters, submodule
 
 Keep = Callable[[Tensor], Tensor]   # layer output -> what is kept of it
 
 
 def layer(model: nn.Module, name: str) -> nn.Module:
-    """Look up the submodule `name` ("layer4", "layer3.0.conv1").  ValueError that lists similar names."""
-    modules = dict(model.named_modules())
-    if not name or name not in modules:
-        near = difflib.get_close_matches(name, modules, n=5, cutoff=0.3) or [n for n, _ in model.named_children()]
+    """Look up the submodule `name` ("layer4", "layer3.0.conv1"), by any of its names if it has several.
+
+    ValueError that lists similar names, and for a layer whose output cannot be observed.
+    """
+    found = submodule(model, name) if name else None
+    if found is None:
+        names = [name for name, _ in named_modules(model) if name]
+        near = difflib.get_close_matches(name, names, n=5, cutoff=0.3) or [n for n in names if "." not in n]
         raise ValueError(f"layer: {type(model).__name__} has no layer {name!r}; similar names are {', '.join(near)}")
-    return modules[name]
+    if isinstance(found, torch.jit.ScriptModule):
+        raise ValueError(f"layer: {name} of {type(model).__name__} is compiled by TorchScript, which hides its output; "
+                         "name another layer, or give the network as it was before")
+    return found
 
 
 @contextmanager
@@ -34,7 +44,7 @@ def captured(model: nn.Module, name: str, keep: Keep = Tensor.clone) -> Iterator
 
     def capture(_, __, output) -> None:
         if not isinstance(output, Tensor):
-            raise ValueError(f"captured: layer {name} outputs a {type(output).__name__}; name a layer that outputs a "
+            raise Refused(f"captured: layer {name} outputs a {type(output).__name__}; name a layer that outputs a "
                              "tensor")
         outputs.append(keep(output.detach()))
 
@@ -45,11 +55,22 @@ def captured(model: nn.Module, name: str, keep: Keep = Tensor.clone) -> Iterator
         handle.remove()
 
 
+def run(model: nn.Module, images: Tensor):
+    """The network's output for a copy of `images`; whatever it raises is a ValueError of one sentence."""
+    try:
+        return model(images.clone())   # some networks normalise their input in place
+    except Refused:
+        raise
+    except Exception as error:   # of somebody else's code, so of any type
+        raise ValueError(f"layers: {type(model).__name__} cannot take images of shape {tuple(images.shape)}: "
+                         f"{one_line(error)}; choose a size that it accepts") from error
+
+
 def ablate(f: Tensor, channels: Tensor, axis: int = 1) -> Tensor:
     """Return a copy of `f` with exact zeros in `channels` of `axis`.  ValueError for a channel that does not exist."""
     n = f.shape[axis]
     if len(channels) and not 0 <= int(channels.min()) <= int(channels.max()) < n:
-        raise ValueError(f"ablate: channels {int(channels.min())}..{int(channels.max())} were requested, but there are "
+        raise Refused(f"ablate: channels {int(channels.min())}..{int(channels.max())} were requested, but there are "
                          f"only 0..{n - 1}")
     return f.index_fill(axis, channels.to(f.device), 0)
 
@@ -84,100 +105,61 @@ def ablated(model: nn.Module, name: str, channels: Iterable[int] | Tensor, axis:
 def eval_and_restore(model: nn.Module) -> Iterator[nn.Module]:
     """Run the block in evaluation mode without gradients, then restore the model, also after an error.
 
-    Restores every submodule's training flag and buffers (the same tensors with the same bits: some networks update them
-    even in evaluation mode), and torch's random state.  Inside, cuDNN's float32 convolutions do not round to TF32 (see
-    `config.Workspace.device`).
+    Restores of every submodule its training flag, its attributes, the names and the bits of its buffers (some networks
+    create them in the first forward pass, or update them even in evaluation mode), and torch's random state.  Inside,
+    cuDNN's float32 convolutions do not round to TF32 (see `config.Workspace.device`), and what torch.compile has made
+    of the network runs eagerly, or it would not see hooks.
+    ValueError for a network whose layers cannot be observed, see `check_observable`.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = [(module, key, buffer, None if buffer is None else buffer.clone())
-               for module in model.modules() for key, buffer in module._buffers.items()]
-    devices = {tensor.device for tensor in chain(model.parameters(), model.buffers()) if tensor.is_cuda}
+    check_observable(model)
+    before = [_State(module) for module in modules(model)]
+    devices = {tensor.device for tensor in [*parameters(model), *_buffers(model)] if tensor.is_cuda}
+    compiled = torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
     allow_tf32 = torch.backends.cudnn.allow_tf32
     try:
         torch.backends.cudnn.allow_tf32 = False
-        with torch.random.fork_rng(devices=list(devices)), torch.no_grad():
-            yield model.eval()
+        with compiled, torch.random.fork_rng(devices=list(devices)), torch.no_grad():
+            yield evaluate(model)
     finally:
         torch.backends.cudnn.allow_tf32 = allow_tf32
-        with torch.no_grad():
-            for module, key, buffer, before in buffers:
-                module._buffers[key] = buffer if before is None else buffer.copy_(before)
-        for module, training in modes:
-            module.training = training
+        for state in before:
+            state.restore()
 
 
-def channel_axis(shape: tuple[int, ...]) -> int | None:
-    """Infer from a layer's output shape for square images which axis counts channels; None if it is no feature map.
-
-    (batch, channel, n, n) -> 1     (batch, n, n, channel) -> 3     (batch, token, channel) -> 2
-    A feature map has more than one position.
-    """
-    if len(shape) == 3:
-        return 2 if shape[1] > 1 else None
-    if len(shape) != 4 or max(sorted(shape[1:])[1:]) == 1:
-        return None
-    if shape[2] == shape[3]:
-        return 1 if shape[2] > 1 else None
-    return 3 if shape[1] == shape[2] > 1 else None
+def check_observable(model: nn.Module) -> None:
+    """ValueError for a network in TorchScript, and for one with lazy layers, whose weights do not exist yet."""
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ValueError(f"layers: {type(model).__name__} is compiled by TorchScript, which hides its layers; give the "
+                         "nn.Module from which it was made")
+    for name, module in named_modules(model):
+        if isinstance(module, LazyModuleMixin) and hasattr(module, "_initialize_hook"):
+            raise ValueError(f"layers: {name or 'the network'} is a {type(module).__name__} and has no weights before "
+                             "its first forward pass; run the network once on an image first")
 
 
-def trace_feature_maps(model: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]]:
-    """Run square `images` (batch, rgb, row, col) and return the layers that output feature maps: name -> shape.
-
-    In the order in which they finish, so a block follows its parts.  Left out are the model itself, layers without
-    features of their own (`nn.Identity`, `nn.Dropout`, `nn.Softmax`), and those whose output is not one tensor with the
-    same batch size.
-    """
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def record(name: str, output) -> None:
-        if isinstance(output, Tensor) and len(output) == len(images) and channel_axis(tuple(output.shape)):
-            shapes.pop(name, None)   # a layer that runs twice counts where it last finishes
-            shapes[name] = tuple(output.shape)
-
-    with ExitStack() as stack:
-        for name, module in model.named_modules():
-            if name and not isinstance(module, (nn.Identity, nn.Dropout, nn.Softmax)):
-                handle = module.register_forward_hook(lambda _, __, output, name=name: record(name, output))
-                stack.callback(handle.remove)
-        model(images)
-    return shapes
+def _buffers(model: nn.Module) -> list[Tensor]:
+    return [buffer for module in modules(model) for _, buffer in module._buffers.items() if buffer is not None]
 
 
-def stages(model: nn.Module, shapes: dict[str, tuple[int, ...]], *, at_most: int = 4) -> list[str]:
-    """Choose among traced layers those to examine by default, shallow to deep: the last one at each resolution.
+class _State:
+    """A module's training flag, attributes, and the content of its buffers and other collections (shallow)."""
+    def __init__(self, module: nn.Module):
+        self.module, self.training = module, module.training
+        self.buffers = [(buffer, buffer.clone()) for _, buffer in module._buffers.items() if buffer is not None]
+        self.attributes = dict(vars(module))
+        self.collections = [(value, value.copy()) for value in self.attributes.values()
+                            if type(value) in (dict, set, list)]   # hooks are in an OrderedDict and left alone
 
-    Outer layers are preferred, since a layer inside a block that ends at another resolution is no stage: names of up to
-    two parts ("layer1", "stages.0"), then those with the fewest parts.  Classifiers and heads are used only if there is
-    nothing else: their channels are predictions, not features.
-
-    A network that keeps one resolution, such as a vision transformer, has no such stages; it gets up to `at_most`
-    blocks, evenly spread over its longest series of layers of one shape whose names differ in a final number only.
-    """
-    features = {name: shape for name, shape in shapes.items() if _has_features(layer(model, name))}
-    without_heads = {name: shape for name, shape in features.items() if not re.match(r"\w*(classifier|head)", name)}
-    candidates = without_heads or features
-    innermost_first = sorted(candidates, key=lambda name: -max(name.count("."), 1))
-    last_at_resolution = {_n_positions(candidates[name]): name for name in innermost_first}
-    if len(last_at_resolution) > 2:
-        return [name for name in candidates if name in last_at_resolution.values()]
-    blocks = _longest_series(candidates)
-    n = min(at_most, len(blocks))
-    return [blocks[(i + 1) * len(blocks) // n - 1] for i in range(n)]
-
-
-def _has_features(module: nn.Module) -> bool:
-    return not isinstance(module, (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d))
-
-
-def _longest_series(shapes: dict[str, tuple[int, ...]]) -> list[str]:
-    """The most layers of one shape whose names differ in a final number only; all layers if no name ends in one."""
-    series: dict[tuple, list[str]] = {}
-    for name, shape in shapes.items():
-        if numbered := re.fullmatch(r"(.*?)\d+", name):
-            series.setdefault((numbered[1], shape), []).append(name)
-    return max(series.values(), key=len, default=list(shapes))
-
-
-def _n_positions(shape: tuple[int, ...]) -> int:
-    return torch.Size(shape[1:]).numel() // shape[channel_axis(shape)]
+    @torch.no_grad()
+    def restore(self) -> None:
+        if isinstance(self.module, torch.jit.ScriptModule):
+            self.module.training = self.training
+        else:
+            vars(self.module).clear()
+            vars(self.module).update(self.attributes)
+            for collection, content in self.collections:
+                collection.clear()
+                collection.extend(content) if isinstance(collection, list) else collection.update(content)
+        for buffer, content in self.buffers:
+            with suppress(RuntimeError), torch.inference_mode(buffer.is_inference()):
+                buffer.copy_(content)   # refused for an expanded buffer, which nothing else can have written to either

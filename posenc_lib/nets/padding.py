@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
-from posenc_lib.base.checks import check_choice
+from posenc_lib.base.checks import Refused, check_choice
 from posenc_lib.base.draws import Drawing
+from posenc_lib.base.modules import modules, named_modules
 
 PadMap = Callable[[Tensor, Sequence[int]], Tensor]   # (x, [left, right, top, bottom]) -> padded x
 
@@ -136,7 +137,7 @@ class _Conv2d(nn.Conv2d):
 @contextmanager
 def switched(model: nn.Module, mode: str) -> Iterator[nn.Module]:
     """Apply `set_padding_mode` inside the block and restore the model afterwards, even after an exception."""
-    before = [(m, type(m), m.padding_mode, dict(m._forward_pre_hooks)) for m in model.modules()
+    before = [(m, type(m), m.padding_mode, dict(m._forward_pre_hooks)) for m in modules(model)
               if isinstance(m, nn.Conv2d)]
     try:
         yield set_padding_mode(model, mode)
@@ -165,18 +166,21 @@ def border_fill(module: nn.Module) -> str:
     Only what a layer declares is seen, not padding inside its forward.
     """
     if isinstance(module, nn.Conv2d):
-        if type(module).forward is not nn.Conv2d.forward:
-            return "pads in its own forward"
-        return module.padding_mode if any(_amounts(module)) else ""
-    amount = getattr(module, "padding", 0)
-    if any(amount) if isinstance(amount, (tuple, list)) else amount:
+        return "pads in its own forward" if _has_own_forward(module) else module.padding_mode * any(_amounts(module))
+    amount = getattr(module, "padding", 0)   # of other people's modules, anything
+    if any(amount) if isinstance(amount, (tuple, list)) else isinstance(amount, int) and amount:
         if isinstance(module, nn.AvgPool2d) and not module.count_include_pad:
             return "nothing, averages fewer pixels"
         for cls, fill in _FILLS.items():
             if isinstance(module, cls):
                 return fill
-        return getattr(module, "pad_mode", "")   # timm's BlurPool2d
-    return "windows that extend past it" if getattr(module, "ceil_mode", False) else ""
+        mode = getattr(module, "pad_mode", "")   # timm's BlurPool2d
+        return mode if isinstance(mode, str) else ""
+    return "windows that extend past it" if getattr(module, "ceil_mode", False) is True else ""
+
+
+def _has_own_forward(conv: nn.Conv2d) -> bool:
+    return type(conv).forward is not nn.Conv2d.forward or "forward" in vars(conv)
 
 
 def remove_padding(model: nn.Module) -> nn.Module:
@@ -233,9 +237,9 @@ def pad_at_random(model: nn.Module, layers: Iterable[str]) -> nn.Module:
 
 def _convolutions(model: nn.Module, caller: str) -> list[tuple[str, nn.Conv2d]]:
     """(name, layer) of every convolution; ValueError for one that pads in its own forward."""
-    convolutions = [(name or "model", m) for name, m in model.named_modules() if isinstance(m, nn.Conv2d)]
+    convolutions = [(name or "model", m) for name, m in named_modules(model) if isinstance(m, nn.Conv2d)]
     for name, conv in convolutions:
-        if type(conv).forward is not nn.Conv2d.forward:
+        if _has_own_forward(conv):
             raise ValueError(f"{caller}: layer {name} is a {type(conv).__name__}, which pads in its own forward and "
                              f"would ignore the change; build the model with plain Conv2d layers")
     return convolutions
@@ -252,5 +256,5 @@ def _check_size(name: str, mode: str, conv: nn.Conv2d, inputs: tuple[Tensor, ...
     rows, cols = inputs[0].shape[-2:]
     spare = PADDING_MODES[mode].spare
     if max(top, bottom) > rows - spare or max(left, right) > cols - spare:
-        raise ValueError(f"layer {name}: {mode} padding of {conv.padding} does not fit its {rows}x{cols} input; use "
+        raise Refused(f"layer {name}: {mode} padding of {conv.padding} does not fit its {rows}x{cols} input; use "
                          f"larger images or another padding mode")

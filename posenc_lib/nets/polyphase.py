@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
 
+from posenc_lib.base.modules import modules, named_modules
 from posenc_lib.base.shapes import Features
 
 STRIDED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
@@ -61,12 +62,12 @@ def sample_adaptively(model: nn.Module) -> nn.Module:
     Parameters and their names stay as they are.  Returns the model.  ValueError naming the layer if another layer has a
     stride, such as ImageNet's stem, a bottleneck, or the shortcut of BlurPool.
     """
-    for block in model.modules():
+    for block in modules(model):
         if type(block) is BasicBlock and block.stride == 2 and isinstance(block.downsample[0], nn.Conv2d):
             for conv in (block.conv1, block.downsample[0]):
                 conv.stride = (1, 1)
             block.__class__ = PolyphaseBlock   # keeps parameters and buffers
-    for name, layer in model.named_modules():
+    for name, layer in named_modules(model):
         if isinstance(layer, STRIDED) and layer.stride not in (1, (1, 1)):
             raise ValueError(f"polyphase: layer {name} has a stride of {layer.stride}, and only that of basic blocks "
                              "can be made adaptive; choose cifar_resnet18")

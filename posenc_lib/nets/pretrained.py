@@ -13,14 +13,12 @@ from pickle import UnpicklingError
 import timm
 import torch
 import torchvision
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from posenc_lib.base.checks import check_choice, one_line
 from posenc_lib.base.shapes import Features, Images
 from posenc_lib.data.imageset import IMAGENET, ImageSet
-from posenc_lib.nets import hooks
+from posenc_lib.nets import hooks, weights
 
 SYMMETRIC = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))   # to -1..1
 UNIT = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))        # unchanged, 0..1
@@ -208,24 +206,14 @@ def fingerprint(name: str, root: Path | str, file: Path | str = "") -> str:
 
 
 def load_weights(model: nn.Module, path: Path | str) -> nn.Module:
-    """Load a .safetensors state dict of the model's own architecture; returns the model, in evaluation mode.
+    """Load a state dict of the model's own architecture; returns the model, in evaluation mode.
 
+    path  .safetensors, or saved by torch.save, also by a trainer, see `weights.read` and `weights.load`
     FileNotFoundError if the file does not exist; ValueError if it is damaged or of another architecture.
-    Half-precision weights are widened.  No pickle is read.
+    Half-precision weights are widened.  No code in a file is run.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"weights: {path} does not exist; put a .safetensors state dict of "
                                 f"{type(model).__name__} there")
-    try:
-        weights = load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"weights: {path} is damaged or not a safetensors file ({error}); download it again") from None
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError:
-        expected = model.state_dict()
-        differing = sorted(set(weights) ^ set(expected))[:3] or ["the shapes of its tensors"]
-        raise ValueError(f"weights: {path} does not fit {type(model).__name__}: it has {len(weights)} tensors, the "
-                         f"model {len(expected)}; they differ in {', '.join(differing)}") from None
-    return model.eval()
+    return weights.load(model, weights.read(path), path)

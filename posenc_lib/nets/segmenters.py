@@ -1,31 +1,24 @@
 """DeepLabv3 and DeepLabv3+ on a ResNet."""
-import codecs
 from collections.abc import Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 
-import numpy as np
 import timm
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file
 from timm.models.resnet import BasicBlock, ResNet
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
-from posenc_lib.base import files
 from posenc_lib.base.checks import check_choice
 from posenc_lib.base.draws import Dropout
 from posenc_lib.base.shapes import Features, Images
+from posenc_lib.nets import weights
 from posenc_lib.nets.pretrained import load_imagenet_backbone
 
 Low = Float[Tensor, "batch low_channel low_row low_col"]   # layer1's feature map
 BACKBONES = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
 STAGES = ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3", "layer4")
-# The released code saves its best score, a NumPy scalar, along with the weights.
-_SCALARS = [(np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
-            np._core.multiarray.scalar, np.dtype, type(np.dtype(np.float64)), codecs.encode]
 
 
 def _aspp(channels: int, rates: Sequence[int], head: int) -> ASPP:
@@ -121,45 +114,23 @@ def from_imagenet(net: Segmenter, name: str, root: Path | str) -> Segmenter:
 def load_checkpoint(net: Segmenter, path: Path | str) -> Segmenter:
     """Load a user's weights into `net` and return it in evaluation mode.
 
-    path  .safetensors, or a torch.save file of a state dict, bare or in a dictionary under "model_state" (the authors'
-          code), "state_dict" or "model"
-    Prefixes of DataParallel ("module.") and of the authors' code ("classifier.classifier.") are converted;
+    path  .safetensors, or a torch.save file of a state dict, bare or in a trainer's checkpoint (`weights.read`)
+    Prefixes of trainers (`weights.load`) and of the authors' code ("classifier.classifier.") are converted;
     torchvision's auxiliary classifier is dropped.  Files are read with weights_only, so that none can run code.
     FileNotFoundError without a file.  ValueError if it is damaged, holds anything but tensors and plain values, or has
     other classes or another architecture.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint: {path} does not exist; give the path of a state dict, .safetensors or "
                                 "saved by torch.save")
-    try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            with torch.serialization.safe_globals(_SCALARS):
-                state = files.read(path)
-    except UnpicklingError:
-        raise ValueError(f"checkpoint: {path} holds more than tensors and plain values, or is not a checkpoint; it was "
-                         "not loaded, because that could run code in it; save net.state_dict() alone") from None
-    except Exception as error:   # the type depends on where the file is damaged
-        reason = str(error).splitlines()[0] if str(error) else "it ends too early"
-        raise ValueError(f"checkpoint: {path} is damaged or not a checkpoint ({reason}); copy it again") from None
-    for key in ("model_state", "state_dict", "model"):
-        state = state.get(key, state) if isinstance(state, dict) else {}
-    expected, weights = net.state_dict(), {}
-    for name, tensor in state.items():
-        if not isinstance(name, str) or not isinstance(tensor, Tensor) or "aux_classifier." in name:
-            continue
-        name = name.removeprefix("module.")
-        weights[name if name in expected else name.replace("classifier.classifier.", "classifier.")] = tensor
+    expected = net.state_dict()
+    state = {name: tensor for name, tensor in weights.read(path, "checkpoint").items() if "aux_classifier." not in name}
+    if not isinstance(net.classifier, _Plus):
+        state = {name.replace("classifier.classifier.", "classifier."): tensor for name, tensor in state.items()}
     last = list(expected)[-1]   # the classifier's bias
-    if last in weights and weights[last].ndim == 1 and weights[last].shape != expected[last].shape:
-        raise ValueError(f"checkpoint: {path} has {len(weights[last])} classes, but the image set has "
-                         f"{len(expected[last])}; give one that was trained on these classes")
-    try:
-        net.load_state_dict(weights)
-    except RuntimeError:
-        differing = sorted(set(weights) ^ set(expected))[:3] or ["the shapes of its tensors"]
-        raise ValueError(f"checkpoint: {path} does not fit this network: it has {len(weights)} tensors, the network "
-                         f"{len(expected)}; they differ in {', '.join(differing)}") from None
-    return net.eval()
+    theirs = next((tensor for name, tensor in state.items() if name.endswith(last)), expected[last])
+    if theirs.ndim == 1 and theirs.shape != expected[last].shape:
+        raise ValueError(f"checkpoint: {path} has {len(theirs)} classes, but the image set has {len(expected[last])}; "
+                         "give one that was trained on these classes")
+    return weights.load(net, state, path, "checkpoint", noun="network", kind="this network")

@@ -16,6 +16,7 @@ from posenc_lib.base import progress
 from posenc_lib.base.checks import one_line
 from posenc_lib.base.draws import Draws, drawing
 from posenc_lib.base.files import read, save_atomically
+from posenc_lib.base.modules import modules
 from posenc_lib.data.imageset import Trainable
 from posenc_lib.run import streams
 from posenc_lib.run.config import Recipe, device_type
@@ -273,7 +274,7 @@ def _memory_format(model: nn.Module, device: torch.device) -> torch.memory_forma
     """
     unsafe = device.type == "cpu" and any(
         isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) and m.stride != (1, 1) and m.in_channels < 16
-        for m in model.modules())
+        for m in modules(model))
     return torch.contiguous_format if unsafe else torch.channels_last
 
 

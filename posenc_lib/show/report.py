@@ -1,7 +1,7 @@
 """Write the results of `probe` for one network as a report: figures, tables, report.md and report.html."""
 import base64
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from math import isnan
 from pathlib import Path
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import posenc_lib
 from posenc_lib import probe
+from posenc_lib.base.modules import like, parameters
 from posenc_lib.base.shapes import Images
 from posenc_lib.measure import channels
 from posenc_lib.nets import hooks
@@ -32,7 +33,10 @@ LEGEND = {"fontsize": "small", "loc": "center left", "bbox_to_anchor": (1, 0.5)}
 TITLE = """# How much position does {name} encode?
 
 {kind}, {parameters:,} parameters, {weights}. Probed with {n_images} images ({source}), each placed in all {cells} cells
-of a {grid}×{grid} canvas of {size} pixels; a cell has {cell}."""
+of a {grid}×{grid} canvas of {size} pixels; a cell has {cell}.{notes}"""
+SINGLE = " One image at a time: the network takes no batches, or mixes the images of a batch."
+DRAWN = """ The output of {layers} differs between two passes over the same image: the network draws random numbers in
+evaluation mode, or keeps a state. All that is measured there contains this noise."""
 LOCATION = """## Which layers encode location? Decoding it from the pooled channels
 
 {summary}
@@ -82,8 +86,8 @@ only where they are below *random* and below *random, RMS-matched*.
 {table}"""
 NO_ABLATION = """## What breaks without them?
 
-The network does not output a single tensor that varies between images, so its outputs cannot be compared here; call
-`posenc_lib.probe.attack` with a score of your own."""
+The network does not output a single tensor of floating-point numbers that is finite, varies between images and is the
+same in two passes, so its outputs cannot be compared here; call `posenc_lib.probe.attack` with a score of your own."""
 LIMITS = """## What this shows, and what it does not
 
 * If a head decodes the location, the layer *encodes* it; that does not show that the network *uses* it.
@@ -104,13 +108,14 @@ Rankings = Mapping[str, tuple[Tensor, Tensor]]   # rule -> channels, responses
 
 
 def write(network: Network, out: Path, *, images: Images, source: str, command: str, layers: list[str] | None = None,
-          grid: int = 3, seed: int = 0) -> Path:
+          grid: int = 3, seed: int = 0, note: str = "") -> Path:
     """Probe a network and write the report to `out`; returns the path of report.html, which embeds the figures.
 
     images   (image, rgb, side, side), side the canvas's; similar images should be neighbours: the first half ranks the
              channels, the second half is used for the ablation
     source   of the images, in words; command  that was called
     layers   see `probe.probe`; the channels of the deepest one are ranked and ablated
+    note     a sentence on how the network is run
     """
     style.use_style()
     model = network.model
@@ -120,15 +125,18 @@ def write(network: Network, out: Path, *, images: Images, source: str, command: 
     out.mkdir(parents=True, exist_ok=True)   # only now: nothing is left behind if the network cannot be probed
     for name in FILES:                       # of an earlier report, whose text must not stand beside new figures
         (out / name).unlink(missing_ok=True)
+    notes = f" {note}" * bool(note) + SINGLE * result.single
+    if result.draws:
+        notes += DRAWN.format(layers=_several(result.draws))
     versions = {name: version(name) for name in ("torch", "torchvision", "timm")}
     text = "\n\n".join([
         TITLE.format(name=network.name, kind=type(model).__name__, weights=network.weights, n_images=result.n_images,
-                     source=source, parameters=sum(p.numel() for p in model.parameters()), cells=result.grid ** 2,
-                     grid=result.grid, size=result.size, cell=result.cell),
+                     source=source, parameters=sum(p.numel() for p in parameters(model)), cells=result.grid ** 2,
+                     grid=result.grid, size=result.size, cell=result.cell, notes=notes),
         _location(result, out),
         _border(border, [layer.name for layer in result.layers], out),
         _place_fields(result, deepest.name, out),
-        _channels(model, deepest, images, out, seed),
+        _channels(model, deepest, images, out, seed, 1 if result.single else len(images)),
         LIMITS,
         PROVENANCE.format(command=command, python=platform.python_version(), book=posenc_lib.__version__, **versions)])
     _write(out / "report.md", text + "\n")
@@ -174,17 +182,20 @@ def _border(border: probe.PaddingReport, stages: list[str], out: Path) -> str:
     figures.border_by_layer(rows, "energy", axes[0]).set_ylabel("border energy (log2 ratio)")
     figures.border_by_layer(rows, "shift_sensitivity", axes[1]).set_ylabel("shift sensitivity (fraction of the latent)")
     axes[0].axhline(0, **style.CHANCE)
-    axes[1].axhline(probe.MIN_SENSITIVITY, **style.CHANCE)
+    axes[1].axhline(border.rounding, **style.CHANCE)
     axes[1].legend(title="padding", **LEGEND)
     first, circular = border.leak(probe.AS_BUILT), border.leak("circular")
-    summary = [f"As built, the first layer that responds to the border is `{first}`." if first else
-               "As built, no layer responds to the border."]
+    no_layer = "none of the other layers" if border.untold else "no layer"
+    summary = [f"Whether {_several(layers)} responds to the border cannot be told: {reason}."
+               for reason, layers in _invert(border.untold).items()]
+    summary.append(f"As built, the first layer that responds to the border is `{first}`." if first else
+                   f"As built, {no_layer} responds to the border.")
     if circular:
         summary.append(f"With circular padding in every convolution it is `{circular}`, so position does not come from "
                        "the convolutions' padding alone.")
     elif "circular" not in border.refused:
-        summary.append("With circular padding in every convolution no layer does, so the network then cannot encode "
-                       "where an image is.")
+        conclusion = "" if border.untold else ", so the network then cannot encode where an image is"
+        summary.append(f"With circular padding in every convolution {no_layer} does{conclusion}.")
     summary += [f"It cannot run with {mode} padding: {reason}." for mode, reason in border.refused.items()]
     operations = border.operations.groupby(["operation", "fills"], sort=False, as_index=False).agg(
         layers=("layer", "size"), first=("layer", "first"))
@@ -204,7 +215,7 @@ def _place_fields(result: probe.ProbeResult, layer: str, out: Path) -> str:
     return PLACE_FIELDS.format(layer=layer, figure=_figure(fig, out, "place_fields", caption))
 
 
-def _channels(model: nn.Module, layer: probe.Layer, images: Images, out: Path, seed: int) -> str:
+def _channels(model: nn.Module, layer: probe.Layer, images: Images, out: Path, seed: int, batch: int) -> str:
     half = len(images) // 2
     ranking_images, ablation_images = images[:half:max(1, half // 16)], images[half::max(1, half // 8)]
     rankings = {rule: probe.rank(model, layer.name, ranking_images, rule) for rule in RULES}
@@ -215,7 +226,8 @@ def _channels(model: nn.Module, layer: probe.Layer, images: Images, out: Path, s
         for rule, (_, response) in rankings.items()])
     ranking = RANKING.format(layer=layer.name, n=len(ranking_images), top=_table(top, 0),
                              agreement=_table(agreement, 2))
-    rows = pd.concat([_ablate(model, layer, fraction, rankings, ablation_images, seed) for fraction in FRACTIONS])
+    rows = pd.concat([_ablate(model, layer, fraction, rankings, ablation_images, seed, batch)
+                      for fraction in FRACTIONS])
     if rows.empty:
         return f"{ranking}\n\n{NO_ABLATION}"
     fig, ax = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
@@ -232,16 +244,19 @@ def _channels(model: nn.Module, layer: probe.Layer, images: Images, out: Path, s
 
 
 def _ablate(model: nn.Module, layer: probe.Layer, fraction: float, rankings: Rankings, images: Images,
-            seed: int) -> pd.DataFrame:
+            seed: int, batch: int) -> pd.DataFrame:
     """R² of the output without the most decodable channels, those of highest flip response, and random sets.
 
     Empty if the network's outputs cannot be compared.
     """
-    like = next(model.parameters(), images)
-
     def predict(net: nn.Module) -> Tensor:
-        output = net(images.to(like))
-        return output.flatten(1).double() if isinstance(output, Tensor) else torch.empty(0)
+        """(image, value), float64; without values if the outputs are no floating-point numbers for every image."""
+        outputs = [hooks.run(net, part) for part in images.to(like(net)).split(batch)]
+        if not all(isinstance(output, Tensor) and output.is_floating_point() and output.ndim
+                   and output.layout is torch.strided for output in outputs):
+            return torch.empty(0)
+        output = torch.cat(outputs)
+        return output.reshape(len(images), -1).double() if len(output) == len(images) else torch.empty(0)
 
     def r_squared(net: nn.Module) -> float:
         return float(1 - (predict(net) - intact).square().sum() / spread)
@@ -249,7 +264,8 @@ def _ablate(model: nn.Module, layer: probe.Layer, fraction: float, rankings: Ran
     n = max(1, round(fraction * layer.channels))
     with hooks.eval_and_restore(model):
         intact = predict(model)
-        spread = (intact - intact.mean(0)).square().sum() if intact.numel() else 0
+        comparable = intact.numel() and intact.isfinite().all() and torch.equal(intact, predict(model))
+        spread = (intact - intact.mean(0)).square().sum() if comparable else 0
         if not spread:
             return pd.DataFrame()
         with hooks.ablated(model, layer.name, rankings["flip"][0][:n], layer.axis):
@@ -259,6 +275,16 @@ def _ablate(model: nn.Module, layer: probe.Layer, fraction: float, rankings: Ran
     rows = rows[rows["ablated"] != "none"].replace({"ablated": {"targets": "highest_decodability"}})
     flip_row = pd.DataFrame([{"ablated": "highest_flip", "mean": highest_flip, "n": 1}])
     return pd.concat([rows, flip_row]).assign(percent=100 * fraction)
+
+
+def _several(layers: Sequence[str]) -> str:
+    return f"`{layers[0]}`" if len(layers) == 1 else f"`{layers[0]}` (and {len(layers) - 1} more layers)"
+
+
+def _invert(reasons: Mapping[str, str]) -> dict[str, list[str]]:
+    """reason -> layers, from layer -> reason."""
+    return {reason: [layer for layer, of_layer in reasons.items() if of_layer == reason]
+            for reason in dict.fromkeys(reasons.values())}
 
 
 def _join(names: Iterable) -> str:
