@@ -84,9 +84,10 @@ def outcome(name: str, seconds: int, gigabytes: int) -> tuple[str, str]:
         resource.setrlimit(resource.RLIMIT_CPU, (seconds,) * 2)
 
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run([sys.executable, __file__, "--probe", name, folder], capture_output=True, text=True,
-                              env=os.environ | {"OMP_NUM_THREADS": "1"}, preexec_fn=limit)
-        text = Path(folder, "report.md").read_text() if done.returncode == 0 else ""
+        command = [sys.executable, __file__, "--probe", name, folder]
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", preexec_fn=limit,
+                              env=os.environ | {"OMP_NUM_THREADS": "1"})
+        text = Path(folder, "report.md").read_text(encoding="utf-8") if done.returncode == 0 else ""
     if "Traceback" in done.stderr:
         return "traceback", done.stderr.strip().splitlines()[-1]
     if done.returncode < 0:
@@ -108,7 +109,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.probe:
         sys.exit(probe(*args.probe))
-    rows = [] if args.again or not TABLE.is_file() else list(csv.DictReader(TABLE.open()))
+    rows = [] if args.again or not TABLE.is_file() else list(csv.DictReader(TABLE.open(encoding="utf-8")))
     rows = [row for row in rows if row["family"] not in args.only]
     done = {row["family"] for row in rows}
     chosen = {family: names for family, names in families().items() if not args.only or family in args.only}
@@ -122,7 +123,7 @@ def main() -> None:
         rows.append(dict(zip(COLUMNS, (family, name, parameters, size, ended, what, seconds), strict=True)))
         print(f"{family:42} {ended:10} {what}", flush=True)
         rows.sort(key=lambda row: row["family"])
-        with TABLE.open("w", newline="") as file:
+        with TABLE.open("w", encoding="utf-8", newline="") as file:
             table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             table.writeheader()
             table.writerows(rows)
