@@ -130,7 +130,3 @@ def test_the_command_calls_itself_as_it_was_called(monkeypatch, capsys, started,
         with pytest.raises(SystemExit):
             main([argument])
         assert capsys.readouterr().out.startswith(line)
-
-
-def test_the_citation_has_the_version():
-    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
