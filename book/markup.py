@@ -75,7 +75,8 @@ def _boxes(lines: list[str]):
 def contents(pages: list[str]) -> str:
     """The book's tables of contents, for its sidebar, of the pages that are in this build."""
     groups = {title: [page for page in pages if page[:2] in numbers] for title, numbers in GROUPS.items()}
-    groups["Reference"] = [*(page for page in pages if page[:2] == "99"), "glossary", "bibliography"]
+    groups["Reference"] = [*(page for page in pages if page[:2] == "99"), "glossary", "bibliography",
+                           "licences"]
     return "\n".join(f":::{{toctree}}\n:hidden:\n:caption: {title}\n{chr(10).join(entries)}\n:::"
                      for title, entries in groups.items() if entries)
 

@@ -1,4 +1,4 @@
-"""Command line of the library: python -m posenc_lib probe, python -m posenc_lib augshift."""
+"""Command line of the library, as posenc or python -m posenc_lib: probe, augshift."""
 import argparse
 import os
 import shlex
@@ -8,12 +8,12 @@ from pathlib import Path
 
 # As in run_all.sh: waiting threads spin for microseconds, then sleep; on a busy machine, spinning is many times slower.
 os.environ["GOMP_SPINCOUNT"] = os.environ.get("GOMP_SPINCOUNT", "5000")
-if __name__ == "__main__":
+if __name__ == "__main__" or Path(sys.argv[0]).stem == "posenc":
     os.environ["MPLBACKEND"] = "agg"   # figures go to files; a backend with windows fails where there is no display
 
 from torch import distributed
 
-from posenc_lib import probe
+from posenc_lib import __version__, probe
 from posenc_lib.base import modules
 from posenc_lib.data import files
 from posenc_lib.experiments import augshift_imagenet
@@ -48,8 +48,14 @@ MIN_IMAGES = 12
 MIN_SIZE = 16
 
 
+def program() -> str:
+    """The command under which this runs."""
+    return "posenc" if Path(sys.argv[0]).stem == "posenc" else "python -m posenc_lib"
+
+
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m posenc_lib", description=__doc__)
+    parser = argparse.ArgumentParser(prog=program(), description=__doc__)
+    parser.add_argument("--version", action="version", version=f"posenc {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     train = commands.add_parser("augshift", help="train AugShift or a control on ImageNet, on one or more GPUs",
                                 description=AUGSHIFT, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -117,7 +123,7 @@ def run_probe(args: argparse.Namespace) -> None:
         images = probe.normalise(pixels, **normalisation)
     else:
         images, source = probe.sample_images(size, args.n_images, **normalisation), "photographs bundled with the book"
-    command = "python -m posenc_lib " + shlex.join(sys.argv[1:])
+    command = f"{program()} {shlex.join(sys.argv[1:])}"
     page = report.write(network, out, images=images, source=source, command=command, layers=args.layer, grid=args.grid,
                         seed=args.seed, note=note)
     print(f"probe: {network.name}, {network.weights}: {page} ({time.time() - start:.0f} s)")
@@ -151,7 +157,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         args.command(args)
     except (OSError, ValueError, FloatingPointError) as error:
-        print(f"python -m posenc_lib: {error}", file=sys.stderr)
+        print(f"{program()}: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -106,7 +106,7 @@ def test_a_page_is_translated_and_its_titled_cells_are_folded(tmp_path):
     start, titled, plain = json.loads(source[0])["cells"]
     assert "::::{admonition} In short" in start["source"]
     assert ":caption: How it is written\n03_heads\n" in start["source"] and "Where it comes from" not in start["source"]
-    assert ":caption: Reference\n99_rules\nglossary\nbibliography\n" in start["source"]
+    assert ":caption: Reference\n99_rules\nglossary\nbibliography\nlicences\n" in start["source"]
     assert titled["metadata"]["mystnb"]["code_prompt_show"] == "Train"
     assert titled["metadata"]["tags"] == ["x", "hide-input"] and not plain["metadata"]
     source = ["# Glossary, {term}`kept`"]

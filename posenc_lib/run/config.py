@@ -16,7 +16,22 @@ from torch import nn
 
 from posenc_lib.base.checks import check_choice
 
-PROJECT = Path(__file__).resolve().parents[2]
+
+def _find_project() -> Path:
+    """The checkout that contains the library; for an installed library, the one around the current folder, else that
+    folder: nothing is written or looked for between the packages of an environment.
+    """
+    def is_project(folder: Path) -> bool:
+        return (folder / "run_all.sh").is_file() and (folder / "records").is_dir()
+
+    checkout = Path(__file__).resolve().parents[2]
+    if is_project(checkout):
+        return checkout
+    here = Path.cwd()
+    return next(filter(is_project, (here, *here.parents)), here)
+
+
+PROJECT = _find_project()
 PROFILES = ("smoke", "quick", "paper")
 
 
@@ -47,6 +62,8 @@ def device_type() -> str:
 @dataclass(frozen=True)
 class Workspace:
     """Where a page reads and writes, and which device it computes on.
+
+    The project is the checkout of the library, or the current folder of an installed one.
 
     profile    smoke (wiring, seconds), quick (a laptop, minutes), paper (the papers' schedules, a GPU)
     data_root  folder of data sets; "" means $POSENC_DATA, else `data/` in the project

@@ -25,6 +25,7 @@ from jaxtyping import Int
 from PIL import Image
 from torch import Tensor
 
+from posenc_lib import __version__
 from posenc_lib.base import files as base_files
 from posenc_lib.base import git, progress
 from posenc_lib.base.checks import one_line, optional_packages
@@ -159,7 +160,7 @@ def _machine() -> dict:
     device = torch.cuda.get_device_name() if device_type() == "cuda" else f"{platform.machine()} CPU"
     return {"device": device, "threads": torch.get_num_threads(), "python": platform.python_version(),
             "torch": version("torch"), "torchvision": version("torchvision"),
-            "commit": git.output("describe", "--always", "--dirty", "--abbrev=12") or "unknown"}
+            "commit": git.output("describe", "--always", "--dirty", "--abbrev=12") or f"version {__version__}"}
 
 
 def new_record(experiment: str, config, seed: int, results: dict, start: float) -> Record:
