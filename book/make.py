@@ -41,6 +41,8 @@ sys.path.insert(0, str(ROOT))
 from posenc_lib.base.checks import optional_packages  # like status, of the standard library alone
 from posenc_lib.run import status
 
+LIBRARY = sorted((ROOT / "posenc_lib").rglob("*.py"))   # what pages run and the API pages are made from
+
 
 def prepare_output(args):
     """Create the folders that a run writes to."""
@@ -87,9 +89,8 @@ class Page:
                           for name, value in args.given.items() if name in self.names}}
         self.executed = args.base / "build" / "notebooks" / f"{self.name}.ipynb"
         self.partial = self.executed.with_suffix(".partial.ipynb")
-        library = sorted((ROOT / "posenc_lib").rglob("*.py"))
         self.slices, self.gaps, self.spent = args.base / "build" / "slices" / self.name, [], []
-        self.inputs = digest(self.values, args.on_file, contents([source, *library, ROOT / "requirements.lock"]))
+        self.inputs = digest(self.values, args.on_file, contents([source, *LIBRARY, ROOT / "requirements.lock"]))
 
     def unchanged(self) -> dict | None:
         """The stamp of the last run if another run would give the same page."""
@@ -316,7 +317,7 @@ def build_book(args) -> Path:
         shutil.copy2(ROOT / "figures" / "paper" / figure, sources / "reference")
 
     everything = sorted(path for path in sources.rglob("*") if path.is_file())
-    key = digest(args.profile, repository(), contents([*everything, ROOT / "requirements.lock"]),
+    key = digest(args.profile, repository(), contents([*everything, *LIBRARY, ROOT / "requirements.lock"]),
                  [str(path) for path in everything])
     stamp = build / "book.sha256"
     if not (html.exists() and stamp.exists() and stamp.read_text() == key):

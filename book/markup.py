@@ -23,6 +23,7 @@ HERE = Path(__file__).parent
 KINDS = {"in short": "short", "puzzle": "puzzle", "guess": "guess", "prediction": "guess", "exercise": "exercise"}
 GROUPS = {"Where it comes from": ("01", "02"), "How it is written": ("03", "04"), "Is it used?": ("05", "06", "07"),
           "Your network": ("08",)}   # the sidebar's, by pages
+LIBRARY = ["three_questions", "api_probe", "api_padding", "api_hooks", "api_heads", "api_channels"]
 TITLE = re.compile(r"> \*\*(.+)\*\*$")
 OPEN = re.compile(r"<details>\s*<summary>(.*?)</summary>$")
 TERM = re.compile(r"\[([^]]*)\]\(\.\./book/glossary\.md#([\w-]+)\)")
@@ -75,6 +76,7 @@ def _boxes(lines: list[str]):
 def contents(pages: list[str]) -> str:
     """The book's tables of contents, for its sidebar, of the pages that are in this build."""
     groups = {title: [page for page in pages if page[:2] in numbers] for title, numbers in GROUPS.items()}
+    groups["The library"] = LIBRARY
     groups["Reference"] = [*(page for page in pages if page[:2] == "99"), "glossary", "bibliography"]
     return "\n".join(f":::{{toctree}}\n:hidden:\n:caption: {title}\n{chr(10).join(entries)}\n:::"
                      for title, entries in groups.items() if entries)

@@ -12,7 +12,11 @@ Keep = Callable[[Tensor], Tensor]   # layer output -> what is kept of it
 
 
 def layer(model: nn.Module, name: str) -> nn.Module:
-    """Look up the submodule `name` ("layer4", "layer3.0.conv1").  ValueError that lists similar names."""
+    """Look up the submodule `name` ("layer4", "layer3.0.conv1").  ValueError that lists similar names.
+
+    >>> layer(resnet18(), "layer3.0.conv1")
+    Conv2d(128, 256, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), bias=False)
+    """
     modules = dict(model.named_modules())
     if not name or name not in modules:
         near = difflib.get_close_matches(name, modules, n=5, cutoff=0.3) or [n for n, _ in model.named_children()]
@@ -29,6 +33,12 @@ def captured(model: nn.Module, name: str, keep: Keep = Tensor.clone) -> Iterator
         f = outputs[-1]                                     # (batch, channel, row, col)
 
     keep  what to keep of each output.  By default a clone: an in-place ReLU after the layer would overwrite the output
+
+    >>> net, images = resnet18(), torch.zeros(2, 3, 64, 64)
+    >>> with captured(net, "layer4") as outputs:
+    ...     logits = net(images)
+    >>> outputs[-1].shape
+    torch.Size([2, 512, 2, 2])
     """
     outputs: list[Tensor] = []
 
@@ -46,7 +56,11 @@ def captured(model: nn.Module, name: str, keep: Keep = Tensor.clone) -> Iterator
 
 
 def ablate(f: Tensor, channels: Tensor, axis: int = 1) -> Tensor:
-    """Return a copy of `f` with exact zeros in `channels` of `axis`.  ValueError for a channel that does not exist."""
+    """Return a copy of `f` with exact zeros in `channels` of `axis`.  ValueError for a channel that does not exist.
+
+    >>> ablate(torch.ones(1, 3, 1, 2), torch.tensor([1])).tolist()
+    [[[[1.0, 1.0]], [[0.0, 0.0]], [[1.0, 1.0]]]]
+    """
     n = f.shape[axis]
     if len(channels) and not 0 <= int(channels.min()) <= int(channels.max()) < n:
         raise ValueError(f"ablate: channels {int(channels.min())}..{int(channels.max())} were requested, but there are "
@@ -66,6 +80,11 @@ def ablated(model: nn.Module, name: str, channels: Iterable[int] | Tensor, axis:
     axis      of the output that counts channels; if None, the last of (batch, token, channel), otherwise 1
     The output is replaced, not modified in place, so the caller's tensors do not change.  Blocks can be nested.
     Source: ICCV 2021, Sec. 4.2 (the authors set the channels of the pooled layer to 0).
+
+    >>> net, images = resnet18(), torch.zeros(2, 3, 64, 64)
+    >>> with ablated(net, "layer4", range(512)):
+    ...     torch.equal(net(images), net.fc.bias.expand(2, -1))
+    True
     """
     channels = torch.as_tensor(channels if isinstance(channels, Tensor) else list(channels), dtype=torch.long)
 
@@ -87,6 +106,13 @@ def eval_and_restore(model: nn.Module) -> Iterator[nn.Module]:
     Restores every submodule's training flag and buffers (the same tensors with the same bits: some networks update them
     even in evaluation mode), and torch's random state.  Inside, cuDNN's float32 convolutions do not round to TF32 (see
     `config.Workspace.device`).
+
+    >>> net = resnet18()
+    >>> with eval_and_restore(net):
+    ...     net.training
+    False
+    >>> net.training
+    True
     """
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(module, key, buffer, None if buffer is None else buffer.clone())
