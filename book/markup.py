@@ -10,6 +10,7 @@
     [Islam et al. (2021)](../book/bibliography.md#islam2021global)     a citation, in the book's own form
     ([Islam et al., 2021](../book/bibliography.md#islam2021global))    the same, in brackets
     [figure 03_accuracy](#fig-03_accuracy), [table ...](#tab-...)      a figure or table, by its number
+    [text](../book/api_probe.md)                                       another page of this folder
     ![...](../figures/paper/03_accuracy.png)                           a committed figure
 
 A code cell with a title (`# %% Train and test`) is folded in the book, under its title.
@@ -38,6 +39,7 @@ def to_myst(text: str) -> str:
     text = BRACKETED.sub(lambda m: "{cite:p}`" + ",".join(re.findall(CITATION, m[0])) + "`", text)
     text = re.sub(CITATION, r"{cite:t}`\1`", text)
     text = TERM.sub(lambda m: f"{{term}}`{m[1]} <{terms()[m[2]]}>`", text)
+    text = text.replace("](../book/", "](")
     text = LABEL.sub(r"{numref}`\1`", text)
     return "\n".join(_boxes(text.splitlines()))
 

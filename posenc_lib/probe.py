@@ -346,7 +346,7 @@ def attack(model: nn.Module, layer: str, targets: Sequence[int] | Tensor, evalua
 
     >>> net, images = resnet18(), sample_images(96, 4)
     >>> channels, _ = rank(net, "layer4", images)
-    >>> table = attack(net, "layer4", channels[:256], lambda net: float(net(images).std()), draws=5)
+    >>> table = attack(net, "layer4", channels[:256], lambda net: net(images).std(), draws=5)
     >>> table[["ablated", "n"]]
        ablated  n
     0     none  1

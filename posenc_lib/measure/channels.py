@@ -109,7 +109,7 @@ def decodability(encode: Encode, batches: Iterable[Tensor], k: int = 3, stride: 
 
     >>> def left_half(x):
     ...     return x[..., :48].mean((-2, -1))
-    >>> decodability(left_half, [torch.ones(2, 3, 96, 96)])   # equal images: only the cell changes z
+    >>> decodability(left_half, [torch.ones(2, 3, 96, 96)])
     tensor([1., 1., 1.], dtype=torch.float64)
     """
     z, location = [], []
@@ -173,7 +173,7 @@ def rms_matched_sets(rms: Float[Tensor, " channel"], targets: Int[Tensor, " n"],
     few others: all of those are taken, and the rest at random from the targets, so that the set shares channels with
     `targets` (`overlap` counts them).  If `targets` is the uppermost stratum, so is every set.
 
-    >>> rms = torch.arange(20.0)   # strata of two channels; each set has one of the same stratum for each target
+    >>> rms = torch.arange(20.0)   # ten strata of two channels
     >>> rms_matched_sets(rms, torch.tensor([0, 19]), n_sets=1, seed=0)
     [tensor([ 1, 18])]
     """
@@ -238,8 +238,9 @@ def stability(changes: Float[Tensor, "image channel"], n: int, weights: Float[Te
 
     weights  how often each image counts in each draw, see `metrics.bootstrap`
 
-    >>> changes = torch.tensor([[1.0, 0.0], [0.0, 2.0]])   # channel 1 has the higher mean
-    >>> stability(changes, 1, weights=torch.tensor([[2.0, 0.0], [0.0, 2.0]]))   # only image 0; only image 1
+    >>> changes = torch.tensor([[1.0, 0.0], [0.0, 2.0]])   # channel 1 changes most
+    >>> only_0, only_1 = [2.0, 0.0], [0.0, 2.0]
+    >>> stability(changes, 1, weights=torch.tensor([only_0, only_1]))
     tensor([0., 1.])
     """
     magnitude = changes.abs()
@@ -284,7 +285,7 @@ def rank(features: Callable[[Tensor], Tensor], batches: Callable[[], Iterable[Te
     batches   returns a new iterable of image tensors at every call
     stride    of the network, see `decodability`
 
-    >>> ranking = rank(lambda x: x, lambda: [torch.rand(4, 3, 96, 96)])   # the identity: colours are channels
+    >>> ranking = rank(lambda x: x, lambda: [torch.rand(4, 3, 96, 96)])   # channels are colours
     >>> sorted(ranking.rules), ranking.flips.shape
     (['decodability', 'flip', 'rms_activation', 'shift'], torch.Size([4, 3]))
     """
