@@ -14,6 +14,7 @@ from pathlib import Path
 from docutils import nodes
 
 sys.path.insert(0, str(Path(__file__).parent))
+import docstrings
 import markup
 
 sys.modules["rfc3987_syntax"] = None   # see make.py
@@ -27,7 +28,8 @@ release = os.environ.get("POSENC_VERSION", "")
 root_doc = "00_index"        # gets the tables of contents from `markup`
 language = "en"
 exclude_patterns = ["_build", "figures", "jupyter_execute", "*.partial.ipynb", ".*"]
-extensions = ["myst_nb", "sphinx_design", "sphinx_copybutton", "sphinx_togglebutton", "sphinxcontrib.bibtex"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx_design", "sphinx_copybutton", "sphinx_togglebutton",
+              "sphinxcontrib.bibtex"]
 
 # Pages: executed before, never here.
 nb_execution_mode = "off"
@@ -38,14 +40,22 @@ nb_render_markdown_format = "myst"
 nb_mime_priority_overrides = [("html", "text/markdown", 0)]   # figures and tables come as text/html too, for JupyterLab
 myst_enable_extensions = ["amsmath", "attrs_block", "attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
-copybutton_selector = ".cell_input pre, div.highlight-bash pre"
-copybutton_exclude = ".linenos, .gp"
+copybutton_selector = ".cell_input pre, :is(.highlight-bash, .highlight-python, .highlight-pycon, .doctest) pre"
+copybutton_exclude = ".linenos, .gp, .go"
 togglebutton_hint = "Show"
 togglebutton_hint_hide = "Hide"
 
 bibtex_bibfiles = ["references.bib"]
 bibtex_default_style = "plain"     # sorted by author; its numbers are hidden, as the text cites by author and year
 bibtex_reference_style = "author_year"
+
+# The library, from its docstrings.
+default_role = "py:obj"            # a name in single backticks, a link if these pages have it
+add_module_names = False
+maximum_signature_line_length = 80
+toc_object_entries_show_parents = "hide"
+html_domain_indices = False
+nitpick_ignore_regex = [("py:.*", r"(?!posenc_lib\.).*")]   # names of other libraries, of arguments and of shapes
 
 # Maths: one local file, and an unknown macro is an error node (a test counts them), not red text.
 mathjax_source = Path(find_spec("sphinx-mathjax-offline").origin).parent / "static/mathjax/tex-svg-full.js"
@@ -113,6 +123,8 @@ def plain_citations(app, page, template, context, doctree):
 
 
 def setup(app):
+    app.connect("autodoc-process-docstring", docstrings.translate)
+    app.connect("autodoc-process-signature", docstrings.as_written)
     app.connect("source-read", markup.translate)
     app.connect("doctree-read", given_widths)
     app.connect("env-get-updated", number_by_page, priority=900)   # after Sphinx has numbered them

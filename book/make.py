@@ -45,6 +45,8 @@ from posenc_lib.base import git
 from posenc_lib.base.checks import optional_packages  # like status, of the standard library alone
 from posenc_lib.run import status
 
+LIBRARY = sorted((ROOT / "posenc_lib").rglob("*.py"))   # what pages run and the API pages are made from
+
 
 def prepare_output(args):
     """Create the folders that a run writes to."""
@@ -91,9 +93,8 @@ class Page:
                           for name, value in args.given.items() if name in self.names}}
         self.executed = args.base / "build" / "notebooks" / f"{self.name}.ipynb"
         self.partial = self.executed.with_suffix(".partial.ipynb")
-        library = sorted((ROOT / "posenc_lib").rglob("*.py"))
         self.slices, self.gaps, self.spent = args.base / "build" / "slices" / self.name, [], []
-        self.inputs = digest(self.values, args.on_file, contents([source, *library, ROOT / "requirements.lock"]))
+        self.inputs = digest(self.values, args.on_file, contents([source, *LIBRARY, ROOT / "requirements.lock"]))
 
     def words(self) -> frozenset[str]:
         """The texts that parameters have, whole and between commas: names of data sets, NAME=FILE, paths."""
@@ -348,7 +349,7 @@ def build_book(args) -> Path:
         shutil.copy2(ROOT / "figures" / "paper" / figure, sources / "reference")
 
     everything = sorted(path for path in sources.rglob("*") if path.is_file())
-    key = digest(args.profile, repository(), contents([*everything, ROOT / "requirements.lock"]),
+    key = digest(args.profile, repository(), contents([*everything, *LIBRARY, ROOT / "requirements.lock"]),
                  [str(path) for path in everything])
     stamp = build / "book.sha256"
     if not (html.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == key):

@@ -10,6 +10,7 @@
     [Islam et al. (2021)](../book/bibliography.md#islam2021global)     a citation, in the book's own form
     ([Islam et al., 2021](../book/bibliography.md#islam2021global))    the same, in brackets
     [figure 03_accuracy](#fig-03_accuracy), [table ...](#tab-...)      a figure or table, by its number
+    [text](../book/api_probe.md)                                       another page of this folder
     ![...](../figures/paper/03_accuracy.png)                           a committed figure
 
 A code cell with a title (`# %% Train and test`) is folded in the book, under its title.
@@ -23,6 +24,7 @@ HERE = Path(__file__).parent
 KINDS = {"in short": "short", "puzzle": "puzzle", "guess": "guess", "prediction": "guess", "exercise": "exercise"}
 GROUPS = {"Where it comes from": ("01", "02"), "How it is written": ("03", "04"), "Is it used?": ("05", "06", "07"),
           "Your network": ("08",)}   # the sidebar's, by pages
+LIBRARY = ["three_questions", "api_probe", "api_padding", "api_hooks", "api_heads", "api_channels"]
 TITLE = re.compile(r"> \*\*(.+)\*\*$")
 OPEN = re.compile(r"<details>\s*<summary>(.*?)</summary>$")
 TERM = re.compile(r"\[([^]]*)\]\(\.\./book/glossary\.md#([\w-]+)\)")
@@ -37,6 +39,7 @@ def to_myst(text: str) -> str:
     text = BRACKETED.sub(lambda m: "{cite:p}`" + ",".join(re.findall(CITATION, m[0])) + "`", text)
     text = re.sub(CITATION, r"{cite:t}`\1`", text)
     text = TERM.sub(lambda m: f"{{term}}`{m[1]} <{terms()[m[2]]}>`", text)
+    text = text.replace("](../book/", "](")
     text = LABEL.sub(r"{numref}`\1`", text)
     return "\n".join(_boxes(text.splitlines()))
 
@@ -75,6 +78,7 @@ def _boxes(lines: list[str]):
 def contents(pages: list[str]) -> str:
     """The book's tables of contents, for its sidebar, of the pages that are in this build."""
     groups = {title: [page for page in pages if page[:2] in numbers] for title, numbers in GROUPS.items()}
+    groups["The library"] = LIBRARY
     groups["Reference"] = [*(page for page in pages if page[:2] == "99"), "glossary", "bibliography",
                            "licences"]
     return "\n".join(f":::{{toctree}}\n:hidden:\n:caption: {title}\n{chr(10).join(entries)}\n:::"

@@ -63,7 +63,8 @@ print(page.provenance(workspace, splits))
 # own: [probe](../book/glossary.md#probe) measures how well location can be decoded from each layer; `rank`, which
 # channels encode it; `attack`, what the network loses without them; `padding_report`, which layers respond to the
 # border. This page judges no claim of the papers, and the authors' code has no counterpart to it. The functions are in
-# `posenc_lib.probe`, and there is one command:
+# [`posenc_lib.probe`](../book/api_probe.md); for a first look, ask
+# [three questions about a torchvision network](../book/three_questions.md). There is also one command:
 #
 # ```bash
 # python -m posenc_lib probe --model timm:resnet18 --weights resnet18.safetensors --images ~/photos

@@ -124,6 +124,9 @@ def find_layers(model: nn.Module, names: Sequence[str] | None = None, *, size: i
 
     ValueError if a name does not exist or its layer outputs no feature map (the message lists those that do), and if
     the network cannot take square images of `size` pixels.
+
+    >>> [layer.name for layer in find_layers(resnet18())]
+    ['relu', 'layer1', 'layer2', 'layer3', 'layer4']
     """
     return _select(model, _trace(model, size), names)
 
@@ -203,6 +206,9 @@ def sample_images(side: int, n: int | None = None, *, full_height: bool = False,
 
     n            the number of crops, evenly spread.  All if n is None or exceeds their number
     full_height  the left and the right end of each photograph, instead of 15 windows of half its height
+
+    >>> sample_images(96, 6).shape
+    torch.Size([6, 3, 96, 96])
     """
     crops = []
     for photo in photographs().values():
@@ -217,7 +223,12 @@ def sample_images(side: int, n: int | None = None, *, full_height: bool = False,
 
 
 def normalise(pixels: Tensor, mean: Sequence[float] = IMAGENET[0], std: Sequence[float] = IMAGENET[1]) -> Images:
-    """Normalise pixels 0..255 (image, rgb, row, col) as a network expects: (p / 255 - mean) / std for each colour."""
+    """Normalise pixels 0..255 (image, rgb, row, col) as a network expects: (p / 255 - mean) / std for each colour.
+
+    >>> grey = torch.full((1, 3, 1, 1), 127.5)
+    >>> normalise(grey, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)).flatten().tolist()
+    [0.0, 0.0, 0.0]
+    """
     return (pixels / 255 - torch.tensor(mean).reshape(-1, 1, 1)) / torch.tensor(std).reshape(-1, 1, 1)
 
 
@@ -244,6 +255,15 @@ def probe(model: nn.Module, layers: Sequence[str] | None = None, *, grid: int = 
     in order for *permuted_labels*, the control that cannot beat chance.
     ValueError for fewer images than folds, a grid too fine for the layers' stride, unknown layers, and latents that
     are not finite.
+
+    >>> result = probe(resnet18(), ["layer4"], images=sample_images(32, 6), size=96, folds=2)
+    >>> result.accuracy[["layer", "head", "chance"]].round(1)
+        layer             head  chance
+    0  layer4         in_order    11.1
+    1  layer4         shuffled    11.1
+    2  layer4  permuted_labels    11.1
+    >>> result.place_fields["layer4"].shape
+    torch.Size([512, 3, 3])
     """
     rgb = 3 if images is None else _check_images("probe", images).shape[1]
     size = fitting_size(model, size, rgb)
@@ -355,6 +375,10 @@ def rank(model: nn.Module, layer: str, images: Images, rule: str = "flip", *, ba
             ("left", "right", "top", "bottom", "centre", "periphery"), by the signed response.  See `measure.channels`,
             and page 06 for what they measure
     ValueError for an unknown layer or rule, other images, and responses that are not finite.
+
+    >>> channels, response = rank(resnet18(), "layer4", sample_images(96, 4), "flip")
+    >>> bool(response[channels[0]] == response.max())
+    True
     """
     check_choice("rule", rule, RULES)
     _, rgb, size, _ = _check_images("rank", images).shape
@@ -401,6 +425,15 @@ def attack(model: nn.Module, layer: str, targets: Sequence[int] | Tensor, evalua
     Returns one row per ablation, "none", "targets", "random" and "rms_matched": ablated, mean score, low and high (the
     range of 95 percent of the sets; nan for a single set), n sets, and harm, the mean drop of the score.
     ValueError if a channel does not exist, and if `evaluate` does not run the layer.
+
+    >>> net, images = resnet18(), sample_images(96, 4)
+    >>> channels, _ = rank(net, "layer4", images)
+    >>> table = attack(net, "layer4", channels[:256], lambda net: net(images).std(), draws=5)
+    >>> table[["ablated", "n"]]
+       ablated  n
+    0     none  1
+    1  targets  1
+    2   random  5
     """
     with hooks.eval_and_restore(model):
         kinds: list[tuple[torch.Size, torch.dtype, torch.layout]] = []
@@ -444,6 +477,10 @@ def padding_report(model: nn.Module, images: Images | None = None, *, size: int 
     A network whose convolutions all pad circularly cannot encode where an image is, unless something else responds to
     the border: max-pooling, which pads with minus infinity, padding inside a forward method, or an added positional
     encoding.  `PaddingReport.leak` names the first such layer.  Covers every layer, not only the stages.
+
+    >>> report = padding_report(resnet18(), sample_images(96, 2), modes=("circular",))
+    >>> report.leak("as_built"), report.leak("circular")
+    ('conv1', 'maxpool')
     """
     rgb, size = (3, size) if images is None else _check_images("padding_report", images).shape[1:3]
     size = fitting_size(model, size, rgb)

@@ -148,7 +148,7 @@ def overprint(visit):
 def cut_code(visit):
     """On a screen of 1,400 pixels, no open code box is cut at the right."""
     visit.page.set_viewport_size(dict(width=1400, height=900))
-    cut = visit.run("""() => [...document.querySelectorAll("div.cell_input pre")]
+    cut = visit.run("""() => [...document.querySelectorAll(":is(.cell_input, .doctest, .highlight-pycon) pre")]
         .filter(e => e.clientWidth && e.scrollWidth > e.clientWidth + 1)
         .map(e => `${e.scrollWidth - e.clientWidth} px of code hidden: ${e.textContent.slice(0, 80)}`)""")
     visit.look(visit.view)

@@ -82,6 +82,7 @@ def test_the_title_says_what_kind_of_box_it_is(title, kind):
     ("so ([A, 2020](../book/bibliography.md#a2020); [B, 2021](../book/bibliography.md#b2021))",
      "so {cite:p}`a2020,b2021`"),
     ("([figure 03_x](#fig-03_x), [table 03_y](#tab-03_y))", "({numref}`fig-03_x`, {numref}`tab-03_y`)"),
+    ("[functions](../book/api_probe.md)", "[functions](api_probe.md)"),
     ("![alt](../figures/paper/03_x.png)", "![alt](reference/03_x.png)"),
     ("[the appendix](99_rules.ipynb) and [here](#a-heading)", "[the appendix](99_rules.ipynb) and [here](#a-heading)"),
 ])
@@ -106,6 +107,7 @@ def test_a_page_is_translated_and_its_titled_cells_are_folded(tmp_path):
     start, titled, plain = json.loads(source[0])["cells"]
     assert "::::{admonition} In short" in start["source"]
     assert ":caption: How it is written\n03_heads\n" in start["source"] and "Where it comes from" not in start["source"]
+    assert ":caption: The library\nthree_questions\napi_probe\n" in start["source"]
     assert ":caption: Reference\n99_rules\nglossary\nbibliography\nlicences\n" in start["source"]
     assert titled["metadata"]["mystnb"]["code_prompt_show"] == "Train"
     assert titled["metadata"]["tags"] == ["x", "hide-input"] and not plain["metadata"]

@@ -22,12 +22,20 @@ Change = Callable[[Tensor], Tensor]   # images -> images
 
 
 def flip_horizontally(images: Images) -> Images:
-    """Swap left and right."""
+    """Swap left and right.
+
+    >>> flip_horizontally(torch.tensor([[[[1.0, 2, 3, 4]]]])).flatten().tolist()
+    [4.0, 3.0, 2.0, 1.0]
+    """
     return images.flip(-1)
 
 
 def flip_vertically(images: Images) -> Images:
-    """Swap top and bottom."""
+    """Swap top and bottom.
+
+    >>> flip_vertically(torch.tensor([[[[1.0], [2]]]])).flatten().tolist()
+    [2.0, 1.0]
+    """
     return images.flip(-2)
 
 
@@ -35,6 +43,9 @@ def roll_half_width(images: Images) -> Images:
     """Swap centre and periphery: a circular shift by half the width.
 
     Nothing is mirrored or lost, but a seam runs down the middle.
+
+    >>> roll_half_width(torch.tensor([[[[1.0, 2, 3, 4]]]])).flatten().tolist()
+    [3.0, 4.0, 1.0, 2.0]
     """
     return images.roll(images.shape[-1] // 2, -1)
 
@@ -57,6 +68,10 @@ def response_changes(
     """z(x) - z(change(x)) of every image, in float64.
 
     batches  image tensors of any size.  ValueError without images
+
+    >>> images = torch.tensor([[[[1.0, 2, 3, 4]]]])
+    >>> response_changes(lambda x: x[..., 0].flatten(1), [images])   # z is the leftmost pixel
+    tensor([[-3.]], dtype=torch.float64)
     """
     changes = [encode(images).double() - encode(change(images)).double() for images in batches]
     if not changes:
@@ -75,6 +90,10 @@ def mean_response(encode: Encode, batches: Iterable[Tensor], change: Change = fl
             circular padding if its stride divides half the width
     Independent of the batch size.  A high flip response does not imply a code of position: a one-sided edge detector
     has one too, even under circular padding.
+
+    >>> images = torch.tensor([[[[1.0, 2, 3, 4]]], [[[5.0, 5, 5, 5]]]])
+    >>> mean_response(lambda x: x[..., 0].flatten(1), [images])   # z is the leftmost pixel
+    tensor([1.5000], dtype=torch.float64)
     """
     difference = response_changes(encode, batches, change)
     return (difference if signed else difference.abs()).mean(0)
@@ -87,6 +106,11 @@ def decodability(encode: Encode, batches: Iterable[Tensor], k: int = 3, stride: 
     A central patch of each image, about 1/k as high and wide, is placed in every cell of an empty canvas, as in page 03
     (`metrics.place_fields`).  The sides of a cell are multiples of `stride`, that of the network, so that under
     circular padding no two cells are distinguishable.
+
+    >>> def left_half(x):
+    ...     return x[..., :48].mean((-2, -1))
+    >>> decodability(left_half, [torch.ones(2, 3, 96, 96)])
+    tensor([1., 1., 1.], dtype=torch.float64)
     """
     z, location = [], []
     for images in batches:
@@ -106,6 +130,9 @@ def rms_activation(features: Callable[[Tensor], Tensor], batches: Iterable[Tenso
     """RMS activation of each channel over images and space: the size of the change when it is ablated to zero.
 
     features  images -> f (batch, channel, row, col)
+
+    >>> rms_activation(lambda x: x, [torch.tensor([[[[3.0, 4]], [[0, 0]]]])])
+    tensor([3.5355, 0.0000], dtype=torch.float64)
     """
     total, count = 0.0, 0
     for images in batches:
@@ -116,7 +143,11 @@ def rms_activation(features: Callable[[Tensor], Tensor], batches: Iterable[Tenso
 
 
 def top_channels(response: Num[Tensor, " channel"], n: int) -> Int[Tensor, " {n}"]:
-    """The n channels of highest response, descending, ties in channel order.  ValueError if n exceeds the layer."""
+    """The n channels of highest response, descending, ties in channel order.  ValueError if n exceeds the layer.
+
+    >>> top_channels(torch.tensor([0.1, 0.7, 0.3]), 2)
+    tensor([1, 2])
+    """
     if not 0 <= n <= len(response):
         raise ValueError(f"top_channels: n is {n}, but the layer has {len(response)} channels; give 0 to "
                          f"{len(response)}")
@@ -124,7 +155,11 @@ def top_channels(response: Num[Tensor, " channel"], n: int) -> Int[Tensor, " {n}
 
 
 def random_sets(channels: int, n: int, n_sets: int, seed: int) -> list[Int[Tensor, " {n}"]]:
-    """`n_sets` random sets of n of the layer's `channels`, each without replacement."""
+    """`n_sets` random sets of n of the layer's `channels`, each without replacement.
+
+    >>> [len(channels.unique()) for channels in random_sets(512, 100, n_sets=3, seed=0)]
+    [100, 100, 100]
+    """
     generator = torch.Generator().manual_seed(seed)
     return [top_channels(torch.rand(channels, generator=generator), n) for _ in range(n_sets)]
 
@@ -137,6 +172,10 @@ def rms_matched_sets(rms: Float[Tensor, " channel"], targets: Int[Tensor, " n"],
     Each set has as many channels of each stratum as `targets`.  A stratum of which more than half are targets has too
     few others: all of those are taken, and the rest at random from the targets, so that the set shares channels with
     `targets` (`overlap` counts them).  If `targets` is the uppermost stratum, so is every set.
+
+    >>> rms = torch.arange(20.0)   # ten strata of two channels
+    >>> rms_matched_sets(rms, torch.tensor([0, 19]), n_sets=1, seed=0)
+    [tensor([ 1, 18])]
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -153,12 +192,20 @@ def rms_matched_sets(rms: Float[Tensor, " channel"], targets: Int[Tensor, " n"],
 
 
 def overlap(first: Int[Tensor, " n"], second: Int[Tensor, " n"]) -> int:
-    """Number of channels in both lists.  For two random lists of n out of C it is n * n / C on average."""
+    """Number of channels in both lists.  For two random lists of n out of C it is n * n / C on average.
+
+    >>> overlap(torch.tensor([3, 1, 2]), torch.tensor([2, 3, 9]))
+    2
+    """
     return int(torch.isin(first, second).sum())
 
 
 def rank_correlation(first: Num[Tensor, " channel"], second: Num[Tensor, " channel"]) -> float:
-    """Spearman's rank correlation of two responses, -1..1; nan if one of them is constant."""
+    """Spearman's rank correlation of two responses, -1..1; nan if one of them is constant.
+
+    >>> rank_correlation(torch.tensor([1, 2, 3]), torch.tensor([9, 8, 7]))
+    -1.0
+    """
     if first.min() == first.max() or second.min() == second.max():
         return float("nan")
     return float(stats.spearmanr(first.cpu(), second.cpu()).statistic)
@@ -190,6 +237,11 @@ def stability(changes: Float[Tensor, "image channel"], n: int, weights: Float[Te
     """Fraction of the top n channels by mean |change| that remain so in each bootstrap draw of the images.
 
     weights  how often each image counts in each draw, see `metrics.bootstrap`
+
+    >>> changes = torch.tensor([[1.0, 0.0], [0.0, 2.0]])   # channel 1 changes most
+    >>> only_0, only_1 = [2.0, 0.0], [0.0, 2.0]
+    >>> stability(changes, 1, weights=torch.tensor([only_0, only_1]))
+    tensor([0., 1.])
     """
     magnitude = changes.abs()
     top = top_channels(magnitude.mean(0), n)
@@ -232,6 +284,10 @@ def rank(features: Callable[[Tensor], Tensor], batches: Callable[[], Iterable[Te
     features  images -> f (batch, channel, row, col), the output of the layer
     batches   returns a new iterable of image tensors at every call
     stride    of the network, see `decodability`
+
+    >>> ranking = rank(lambda x: x, lambda: [torch.rand(4, 3, 96, 96)])   # channels are colours
+    >>> sorted(ranking.rules), ranking.flips.shape
+    (['decodability', 'flip', 'rms_activation', 'shift'], torch.Size([4, 3]))
     """
     def encode(images: Tensor) -> Tensor:
         return gap(features(images))

@@ -22,6 +22,10 @@ class Shuffle(Drawing):
     test    none in training; like "batch" in evaluation mode
 
     Permutations come from a run's own generator inside `draws.drawing`, otherwise from torch's global generator.
+
+    >>> shuffled = Shuffle("batch", channels=4)(torch.tensor([[1, 2, 3, 4]]))
+    >>> shuffled.sort().values.tolist()
+    [[1, 2, 3, 4]]
     """
     def __init__(self, permutation: str, channels: int):
         super().__init__()
@@ -40,7 +44,11 @@ class Shuffle(Drawing):
 
 
 def gap(f: Features) -> Latents:
-    """Global average pooling: z_c is the mean of channel c over space."""
+    """Global average pooling: z_c is the mean of channel c over space.
+
+    >>> gap(torch.tensor([[[[1.0, 2], [3, 4]]]]))
+    tensor([[2.5000]])
+    """
     return f.mean((-2, -1))
 
 
@@ -54,6 +62,9 @@ class Readout(nn.Module):
     size      side of the predicted maps, 224 in the paper
     Each convolution is followed by batch normalisation, which the paper does not mention, and by a ReLU or, after the
     last one, the sigmoid.  Xavier initialisation.  Source: ICLR 2020, Sec. 3.1; released code.
+
+    >>> Readout(512, maps=2, size=96)(torch.zeros(1, 512, 12, 12)).shape
+    torch.Size([1, 2, 96, 96])
     """
     def __init__(self, channels: int, maps: int = 1, *, kernel: int = 3, depth: int = 1, padding: int = 0,
                  hidden: int | None = None, size: int = 224):
@@ -84,6 +95,11 @@ class Heads(nn.Module):
                   not "sample"
     weight (head, label, read) and bias (head, label) start as those of `nn.Linear`.  A head that reads fewer channels
     than another reads zeros in their place.
+
+    >>> every, first = torch.arange(512), torch.arange(100)
+    >>> heads = Heads([every, every, first], ["none", "batch", "none"], num_classes=9)
+    >>> heads(torch.zeros(8, 512)).shape
+    torch.Size([3, 8, 9])
     """
     def __init__(self, channels: Sequence[Tensor], permutations: Sequence[str], num_classes: int):
         super().__init__()

@@ -18,6 +18,9 @@ def layer(model: nn.Module, name: str) -> nn.Module:
     """Look up the submodule `name` ("layer4", "layer3.0.conv1"), by any of its names if it has several.
 
     ValueError that lists similar names, and for a layer whose output cannot be observed.
+
+    >>> layer(resnet18(), "layer3.0.conv1")
+    Conv2d(128, 256, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1), bias=False)
     """
     found = submodule(model, name) if name else None
     if found is None:
@@ -39,6 +42,12 @@ def captured(model: nn.Module, name: str, keep: Keep = Tensor.clone) -> Iterator
         f = outputs[-1]                                     # (batch, channel, row, col)
 
     keep  what to keep of each output.  By default a clone: an in-place ReLU after the layer would overwrite the output
+
+    >>> net, images = resnet18(), torch.zeros(2, 3, 64, 64)
+    >>> with captured(net, "layer4") as outputs:
+    ...     logits = net(images)
+    >>> outputs[-1].shape
+    torch.Size([2, 512, 2, 2])
     """
     outputs: list[Tensor] = []
 
@@ -67,7 +76,11 @@ def run(model: nn.Module, images: Tensor):
 
 
 def ablate(f: Tensor, channels: Tensor, axis: int = 1) -> Tensor:
-    """Return a copy of `f` with exact zeros in `channels` of `axis`.  ValueError for a channel that does not exist."""
+    """Return a copy of `f` with exact zeros in `channels` of `axis`.  ValueError for a channel that does not exist.
+
+    >>> ablate(torch.ones(1, 3, 1, 2), torch.tensor([1])).tolist()
+    [[[[1.0, 1.0]], [[0.0, 0.0]], [[1.0, 1.0]]]]
+    """
     n = f.shape[axis]
     if len(channels) and not 0 <= int(channels.min()) <= int(channels.max()) < n:
         raise Refused(f"ablate: channels {int(channels.min())}..{int(channels.max())} were requested, but there are "
@@ -87,6 +100,11 @@ def ablated(model: nn.Module, name: str, channels: Iterable[int] | Tensor, axis:
     axis      of the output that counts channels; if None, the last of (batch, token, channel), otherwise 1
     The output is replaced, not modified in place, so the caller's tensors do not change.  Blocks can be nested.
     Source: ICCV 2021, Sec. 4.2 (the authors set the channels of the pooled layer to 0).
+
+    >>> net, images = resnet18(), torch.zeros(2, 3, 64, 64)
+    >>> with ablated(net, "layer4", range(512)):
+    ...     torch.equal(net(images), net.fc.bias.expand(2, -1))
+    True
     """
     channels = torch.as_tensor(channels if isinstance(channels, Tensor) else list(channels), dtype=torch.long)
 
@@ -110,6 +128,13 @@ def eval_and_restore(model: nn.Module) -> Iterator[nn.Module]:
     cuDNN's float32 convolutions do not round to TF32 (see `config.Workspace.device`), and what torch.compile has made
     of the network runs eagerly, or it would not see hooks.
     ValueError for a network whose layers cannot be observed, see `check_observable`.
+
+    >>> net = resnet18()
+    >>> with eval_and_restore(net):
+    ...     net.training
+    False
+    >>> net.training
+    True
     """
     check_observable(model)
     before = [_State(module) for module in modules(model)]

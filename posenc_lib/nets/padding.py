@@ -50,6 +50,10 @@ def set_padding_mode(model: nn.Module, mode: str) -> nn.Module:
     Raises ValueError naming the layer if the mode would be ignored or wrong: for a convolution whose `padding` was
     edited after construction (Conv2d caches it: pytorch #51711), and for one that pads in its own forward (timm's
     Conv2dSame).  In a forward pass, a map too small to be padded is a ValueError that names the layer.
+
+    >>> net = set_padding_mode(resnet18(), "circular")
+    >>> net.conv1.padding_mode
+    'circular'
     """
     check_choice("padding_mode", mode, PADDING_MODES)
     convolutions = _convolutions(model, "set_padding_mode")
@@ -136,7 +140,15 @@ class _Conv2d(nn.Conv2d):
 
 @contextmanager
 def switched(model: nn.Module, mode: str) -> Iterator[nn.Module]:
-    """Apply `set_padding_mode` inside the block and restore the model afterwards, even after an exception."""
+    """Apply `set_padding_mode` inside the block and restore the model afterwards, even after an exception.
+
+    >>> net = resnet18()
+    >>> with switched(net, "reflect"):
+    ...     print(net.conv1.padding_mode)
+    reflect
+    >>> net.conv1.padding_mode
+    'zeros'
+    """
     before = [(m, type(m), m.padding_mode, dict(m._forward_pre_hooks)) for m in modules(model)
               if isinstance(m, nn.Conv2d)]
     try:
@@ -164,6 +176,11 @@ def border_fill(module: nn.Module) -> str:
     """What a layer pads its input with: "zeros", "reflect", ..., for max pooling "minus infinity"; "" without padding.
 
     Only what a layer declares is seen, not padding inside its forward.
+
+    >>> border_fill(nn.Conv2d(3, 8, 3, padding=1))
+    'zeros'
+    >>> border_fill(nn.MaxPool2d(3, padding=1))
+    'minus infinity'
     """
     if isinstance(module, nn.Conv2d):
         return "pads in its own forward" if _has_own_forward(module) else module.padding_mode * any(_amounts(module))
@@ -188,6 +205,10 @@ def remove_padding(model: nn.Module) -> nn.Module:
 
     Source: ICLR 2020, Table 4, "without padding".  Branches that are added or concatenated no longer fit each other.
     Raises ValueError, as `set_padding_mode` does, for a convolution that pads in its own forward.
+
+    >>> net = remove_padding(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU()))
+    >>> net(torch.zeros(1, 3, 32, 32)).shape
+    torch.Size([1, 8, 30, 30])
     """
     for _, conv in _convolutions(model, "remove_padding"):
         conv.padding = (0, 0)
@@ -219,6 +240,10 @@ def pad_at_random(model: nn.Module, layers: Iterable[str]) -> nn.Module:
             with its shortcut, and the network hardly learns
     Source: Yang et al., 2023 (arXiv 2302.08682), zeros on a random half of the border; the sampling is our reading.
     Raises ValueError for a layer without numeric zero padding, and for one that pads in its own forward.
+
+    >>> net = pad_at_random(resnet18(), ["conv1"])
+    >>> net(torch.zeros(2, 3, 64, 64)).shape
+    torch.Size([2, 1000])
     """
     convolutions = dict(_convolutions(model, "pad_at_random"))
     chosen = {name: convolutions.get(name) for name in layers}
