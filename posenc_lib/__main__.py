@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 import time
+from io import TextIOWrapper
 from pathlib import Path
 
 # As in run_all.sh: waiting threads spin for microseconds, then sleep; on a busy machine, spinning is many times slower.
@@ -115,14 +116,14 @@ def run_probe(args: argparse.Namespace) -> None:
         raise ValueError(f"size: a canvas of {requested} pixels was requested; use at least {MIN_SIZE}")
     size = probe.fitting_size(network.model, requested)
     note = "" if size == requested else f"A side of {requested} pixels is no multiple of the network's total stride."
-    normalisation = {"mean": network.mean, "std": network.std}
     if args.images:
         pixels, source = files.pictures(args.images, size, args.n_images), str(args.images)
         if len(pixels) < MIN_IMAGES:
             raise ValueError(f"images: {args.images} has {len(pixels)} images; at least {MIN_IMAGES} are needed")
-        images = probe.normalise(pixels, **normalisation)
+        images = probe.normalise(pixels, network.mean, network.std)
     else:
-        images, source = probe.sample_images(size, args.n_images, **normalisation), "photographs bundled with the book"
+        images = probe.sample_images(size, args.n_images, mean=network.mean, std=network.std)
+        source = "photographs bundled with the book"
     command = f"{program()} {shlex.join(sys.argv[1:])}"
     page = report.write(network, out, images=images, source=source, command=command, layers=args.layer, grid=args.grid,
                         seed=args.seed, note=note)
@@ -152,7 +153,7 @@ def run_augshift(args: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns 0, or 2 after printing what was wrong with the request in one sentence."""
     args = parse(argv)
-    if sys.stdout.errors == "strict":
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")   # as of stderr: any file name can be printed in any locale
     try:
         args.command(args)

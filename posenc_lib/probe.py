@@ -173,6 +173,7 @@ def _select(model: nn.Module, trace: tracing.Trace, names: Sequence[str] | None)
 
 def _layer(name: str, output: tracing.Output) -> Layer:
     axis = tracing.channel_axis(output.shape)
+    assert axis is not None   # a trace has feature maps only
     return Layer(name, axis, output.shape[axis], output.stride, output.shape[1:])
 
 
@@ -268,9 +269,9 @@ def probe(model: nn.Module, layers: Sequence[str] | None = None, *, grid: int = 
     rgb = 3 if images is None else _check_images("probe", images).shape[1]
     size = fitting_size(model, size, rgb)
     trace = _trace(model, size, rgb)
-    layers = _select(model, trace, layers)
+    probed = _select(model, trace, layers)
     batch = 1 if trace.single else batch
-    stride = max(layer.stride for layer in layers)
+    stride = max(layer.stride for layer in probed)
     cell = size // grid // stride * stride if grid > 0 else 0
     if grid < 2 or cell == 0:
         allowed = f"2 to {size // stride} cells per side" if size // stride > 1 else "none"
@@ -283,7 +284,7 @@ def probe(model: nn.Module, layers: Sequence[str] | None = None, *, grid: int = 
     image, location = torch.cartesian_prod(torch.arange(len(patches)), torch.arange(grid ** 2)).T
     batches = list(zip(image.split(batch), location.split(batch), strict=True))
     canvases = (_centred(canvas.place(patches[i], at, grid), size) for i, at in progress.bar(batches, "canvases"))
-    latents = _pooled_latents(model, layers, canvases)
+    latents = _pooled_latents(model, probed, canvases)
     rows = []
     for fold, part in enumerate(torch.arange(len(patches)).tensor_split(folds)):
         test = torch.isin(image, part)
@@ -294,7 +295,7 @@ def probe(model: nn.Module, layers: Sequence[str] | None = None, *, grid: int = 
     percent = {key: 100 * accuracy.to_numpy() for key, accuracy in by_fold}
     table = []
     for (number, head), values in percent.items():
-        layer, z = layers[number - 1], latents[number - 1]
+        layer, z = probed[number - 1], latents[number - 1]
         mean, low, high = metrics.mean_interval(values)
         margin, margin_low, _ = metrics.mean_interval(values - percent[number, "shuffled"])
         ceiling = 100 * decoding.n_distinguishable_cells(z[image == 0]) / grid ** 2
@@ -302,10 +303,10 @@ def probe(model: nn.Module, layers: Sequence[str] | None = None, *, grid: int = 
                       "high": high, "n": folds, "chance": 100 / grid ** 2, "margin": margin, "margin_low": margin_low,
                       "ceiling": ceiling})
     place_fields, variance_explained = {}, {}
-    for layer, z in zip(layers, latents, strict=True):
+    for layer, z in zip(probed, latents, strict=True):
         place_fields[layer.name], explained = metrics.place_fields(z, location, grid)
         variance_explained[layer.name] = explained.nan_to_num(0.0, posinf=0.0).clamp(0, 1)
-    return ProbeResult(pd.DataFrame(table), place_fields, variance_explained, layers, grid, cell, size, len(patches),
+    return ProbeResult(pd.DataFrame(table), place_fields, variance_explained, probed, grid, cell, size, len(patches),
                        [name for name in trace.outputs if name in trace.draws], trace.single)
 
 

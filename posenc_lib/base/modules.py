@@ -30,11 +30,12 @@ def modules(model: nn.Module) -> Iterator[nn.Module]:
 
 def submodule(model: nn.Module, name: str) -> nn.Module | None:
     """As `nn.Module.get_submodule`, by any of a module's names; None if there is no such submodule."""
+    found: nn.Module | None = model
     for part in name.split("."):
-        if model is None or part not in model._modules:
+        if found is None or part not in found._modules:
             return None
-        model = model._modules[part]
-    return model
+        found = found._modules[part]
+    return found
 
 
 def parameters(model: nn.Module) -> list[nn.Parameter]:

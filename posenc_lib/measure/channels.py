@@ -5,6 +5,7 @@ Built by hand in page 06.  Source: Islam et al., ICCV 2021, Sec. 4.2 and Eq. 2; 
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import torch
@@ -134,12 +135,14 @@ def rms_activation(features: Callable[[Tensor], Tensor], batches: Iterable[Tenso
     >>> rms_activation(lambda x: x, [torch.tensor([[[[3.0, 4]], [[0, 0]]]])])
     tensor([3.5355, 0.0000], dtype=torch.float64)
     """
-    total, count = 0.0, 0
+    sums, count = [], 0
     for images in batches:
         f = features(images).double()
-        total = total + f.square().sum((0, 2, 3))
+        sums.append(f.square().sum((0, 2, 3)))
         count += f[:, 0].numel()
-    return (total / count).sqrt()
+    if not sums:
+        raise ValueError("rms_activation: `batches` is empty; give at least one batch of images")
+    return (reduce(torch.add, sums) / count).sqrt()
 
 
 def top_channels(response: Num[Tensor, " channel"], n: int) -> Int[Tensor, " {n}"]:
@@ -293,7 +296,8 @@ def rank(features: Callable[[Tensor], Tensor], batches: Callable[[], Iterable[Te
         return gap(features(images))
 
     parts: dict[Change, list[Tensor]] = {flip_horizontally: [], flip_vertically: [], roll_half_width: []}
-    active, mean, energy, count = dict.fromkeys(REGIONS, 0.0), 0.0, 0.0, 0
+    contrasts: dict[str, list[Tensor]] = {region: [] for region in REGIONS}
+    sums, energies, count = [], [], 0
     for images in batches():
         f = features(images)
         z = gap(f).double()
@@ -303,17 +307,17 @@ def rank(features: Callable[[Tensor], Tensor], batches: Callable[[], Iterable[Te
         for region, numbers in canvas.REGIONS.items():
             inside = torch.isin(zone, torch.tensor(numbers, device=f.device))
             contrast = f[..., inside].mean(-1) - f[..., ~inside].mean(-1)
-            active[region] = active[region] + contrast.double().sum(0)
-        mean = mean + z.sum(0)
-        energy = energy + f.double().square().mean((-2, -1)).sum(0)         # as in `rms_activation`
+            contrasts[region].append(contrast.double().sum(0))
+        sums.append(z.sum(0))
+        energies.append(f.double().square().mean((-2, -1)).sum(0))          # as in `rms_activation`
         count += len(f)
     changes = {change: torch.cat(of_change) for change, of_change in parts.items()}
     rules = {
         "flip": changes[flip_horizontally].abs().mean(0),
         "shift": changes[roll_half_width].abs().mean(0),
         "decodability": decodability(encode, batches(), stride=stride),
-        "rms_activation": (energy / count).sqrt(),
+        "rms_activation": (reduce(torch.add, energies) / count).sqrt(),
     }
     signed = {region: sign * changes[change].mean(0) for region, (change, sign) in REGIONS.items()}
-    active = {region: total / count for region, total in active.items()}
-    return Ranking(changes[flip_horizontally], rules, signed, active, mean / count)
+    active = {region: reduce(torch.add, parts) / count for region, parts in contrasts.items()}
+    return Ranking(changes[flip_horizontally], rules, signed, active, reduce(torch.add, sums) / count)

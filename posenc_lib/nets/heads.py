@@ -31,6 +31,7 @@ class Shuffle(Drawing):
         super().__init__()
         self.permutation = check_choice("permutation", permutation, ("none", "fixed", "batch", "sample", "test"))
         if permutation == "fixed":
+            self.order: Tensor
             self.register_buffer("order", torch.randperm(channels))
 
     def forward(self, z: Num[Tensor, "batch channel"]) -> Num[Tensor, "batch channel"]:
@@ -76,7 +77,7 @@ class Readout(nn.Module):
             conv = nn.Conv2d(wide * (maps if n else 1), narrow * maps, kernel, padding=padding, groups=maps if n else 1)
             for weight in conv.weight.data.chunk(maps):
                 nn.init.xavier_uniform_(weight)
-            nn.init.zeros_(conv.bias)
+            nn.init.zeros_(conv.get_parameter("bias"))
             layers += [conv, nn.BatchNorm2d(narrow * maps), nn.Sigmoid() if n == depth - 1 else nn.ReLU()]
         self.output = nn.Sequential(*layers)
 

@@ -3,6 +3,7 @@ import difflib
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from posenc_lib.base.checks import Refused, one_line
 from posenc_lib.base.modules import evaluate, modules, named_modules, parameters, submodule
 
-Keep = Callable[[Tensor], Tensor]   # layer output -> what is kept of it
+Keep = Callable[[Tensor], Any]   # layer output -> what is kept of it
 
 
 def layer(model: nn.Module, name: str) -> nn.Module:
@@ -34,7 +35,7 @@ def layer(model: nn.Module, name: str) -> nn.Module:
 
 
 @contextmanager
-def captured(model: nn.Module, name: str, keep: Keep = Tensor.clone) -> Iterator[list[Tensor]]:
+def captured(model: nn.Module, name: str, keep: Keep = Tensor.clone) -> Iterator[list[Any]]:
     """Collect the outputs of layer `name`, one detached tensor per forward pass.
 
         with captured(model, "layer4") as outputs:
@@ -49,7 +50,7 @@ def captured(model: nn.Module, name: str, keep: Keep = Tensor.clone) -> Iterator
     >>> outputs[-1].shape
     torch.Size([2, 512, 2, 2])
     """
-    outputs: list[Tensor] = []
+    outputs: list[Any] = []
 
     def capture(_, __, output) -> None:
         if not isinstance(output, Tensor):

@@ -65,7 +65,7 @@ def set_padding_mode(model: nn.Module, mode: str) -> nn.Module:
             raise ValueError(f"set_padding_mode: layer {name} is a {type(conv).__name__}, which cannot pad by {mode}; "
                              f"build the model with plain Conv2d layers")
     for name, conv in convolutions:
-        conv.padding_mode = mode
+        conv.padding_mode = mode   # type: ignore[assignment]  # of torch's four, or one added to PADDING_MODES
         if type(conv) is nn.Conv2d:
             conv.__class__ = _Conv2d
         for key, hook in list(conv._forward_pre_hooks.items()):
@@ -221,6 +221,7 @@ class _RandomlyPadded(Drawing, nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
+        assert not isinstance(self.padding, str)   # which `pad_at_random` refuses
         row, col = (2 * amount for amount in self.padding)
         padded = pad(x, (col, col, row, row))   # twice the zeros on both sides, of which a window keeps one side's
         for axis, amount in zip((-2, -1), self.padding, strict=True):
@@ -272,14 +273,15 @@ def _convolutions(model: nn.Module, caller: str) -> list[tuple[str, nn.Conv2d]]:
 
 def _amounts(conv: nn.Conv2d) -> list[int]:
     """[left, right, top, bottom], as Conv2d computes it from its padding when it is built."""
-    return list(nn.Conv2d(1, 1, conv.kernel_size, padding=conv.padding, dilation=conv.dilation,
-                          device="meta")._reversed_padding_repeated_twice)
+    like = nn.Conv2d(1, 1, conv.kernel_size, padding=conv.padding, dilation=conv.dilation,   # type: ignore[arg-type]
+                     device="meta")
+    return list(like._reversed_padding_repeated_twice)
 
 
 def _check_size(name: str, mode: str, conv: nn.Conv2d, inputs: tuple[Tensor, ...]) -> None:
     left, right, top, bottom = _amounts(conv)
     rows, cols = inputs[0].shape[-2:]
-    spare = PADDING_MODES[mode].spare
+    spare = PADDING_MODES[mode].spare or 0
     if max(top, bottom) > rows - spare or max(left, right) > cols - spare:
         raise Refused(f"layer {name}: {mode} padding of {conv.padding} does not fit its {rows}x{cols} input; use "
                          f"larger images or another padding mode")

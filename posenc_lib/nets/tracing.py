@@ -1,6 +1,6 @@
 """Find out which layers of any network output feature maps, and by how many pixels their positions are apart."""
 import re
-from collections.abc import Mapping
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from math import isqrt, lcm
@@ -71,7 +71,7 @@ def trace(model: nn.Module, images: Tensor) -> Trace:
             fixed.add(name)
         elif _differ(own, again[name].moments, rounding):
             draws.add(name)
-        elif not of_images or _differ(own, together.moments[:1], max(SAME, rounding)):
+        elif together is None or not of_images or _differ(own, together.moments[:1], max(SAME, rounding)):
             single = True
         if of_images or name not in fixed:
             outputs[name] = output
@@ -204,7 +204,7 @@ def channel_axis(shape: tuple[int, ...]) -> int | None:
     return 3 if shape[1] == shape[2] > 1 else None
 
 
-def side(shape: tuple[int, ...], known: Mapping[int, object] | set[int] = frozenset()) -> int | None:
+def side(shape: tuple[int, ...], known: Collection[int] = ()) -> int | None:
     """The side of a layer's map in positions.
 
     Tokens form a map of a known side, after up to `PREFIX` tokens of no position, or one into which a known side

@@ -23,8 +23,9 @@ from posenc_lib.base.modules import evaluate
 
 # Plain values that trainers save along with the weights: NumPy scalars (the released code's best score) and the
 # command's arguments.
-_VALUES = [(np._core.multiarray.scalar, "numpy.core.multiarray.scalar"), np._core.multiarray.scalar, np.dtype,
-           type(np.dtype(np.float64)), type(np.dtype(np.int64)), codecs.encode, argparse.Namespace]
+_SCALAR = np._core.multiarray.scalar   # type: ignore[attr-defined]  # private, but what files name
+_VALUES = [(_SCALAR, "numpy.core.multiarray.scalar"), _SCALAR, np.dtype, type(np.dtype(np.float64)),
+           type(np.dtype(np.int64)), codecs.encode, argparse.Namespace]
 # Entries of a checkpoint that hold the weights.  An average over the training (EMA) comes first, as timm reads it.
 ENTRIES = ("state_dict_ema", "model_ema", "ema_state_dict", "model_state", "model_state_dict", "state_dict", "model")
 PREFIXES = ("", "model.", "net.", "network.")   # preferred if a file has the weights several times, as with an EMA

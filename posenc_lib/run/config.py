@@ -230,7 +230,7 @@ class PolyRecipe(_Sgd):
     flip: bool = False   # the loss mirrors images together with their label maps
 
     def groups(self, model: nn.Module) -> list[dict]:
-        backbone = list(model.backbone.parameters())
+        backbone = list(model.get_submodule("backbone").parameters())
         others = [p for p in model.parameters() if all(p is not q for q in backbone)]
         return [{"params": backbone, "scale": self.backbone_scale}, {"params": others, "scale": 1.0}]
 

@@ -69,7 +69,8 @@ def _row(experiment: str, states: list[State]) -> tuple[str, ...]:
     half = [state for state in states if state.epoch and not state.on_file]
     epochs = ", ".join(f"{state.epoch} of {state.epochs}" for state in half)
     left = [state.seconds for state in states if not state.on_file]
-    time = "-" if not left else "not measured yet" if None in left else f"about {_duration(sum(left))}"
+    known = [seconds for seconds in left if seconds is not None]
+    time = "-" if not left else "not measured yet" if len(known) < len(left) else f"about {_duration(sum(known))}"
     return (experiment, str(len(states)), str(done), f"{len(half)} (epoch {epochs})" if half else "0",
             str(len(states) - done - len(half)), time)
 
