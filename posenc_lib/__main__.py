@@ -1,9 +1,10 @@
-"""Command line of the library, as posenc or python -m posenc_lib: probe, augshift."""
+"""Command line of the library, as posenc or python -m posenc_lib: probe, augshift, records."""
 import argparse
 import os
 import shlex
 import sys
 import time
+import warnings
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -44,6 +45,9 @@ random weights, without --images it is shown the photographs bundled with the bo
 report.html with the figures embedded, report.md, and every figure as svg and png with its numbers as csv.  Page 08 of
 the book explains how to read it.
 """
+
+RECORDS = """Check that every line of these files is a record, and that its digest is that of its configuration; after a
+merge or a repair by hand, for instance."""
 
 MIN_IMAGES = 12
 MIN_SIZE = 16
@@ -91,6 +95,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     probing.add_argument("--seed", type=int, default=0, help="of random weights, heads and random sets (0)")
     probing.add_argument("--out", type=Path, metavar="DIR", help="an empty or new folder for the report (probe-MODEL)")
     probing.add_argument("--overwrite", action="store_true", help="replace an earlier report in that folder")
+    checking = commands.add_parser("records", help="check files of records", description=RECORDS)
+    checking.set_defaults(command=run_records)
+    checking.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a .jsonl file of records")
     args = parser.parse_args(argv)
     for name, value in vars(args).items():
         if isinstance(value, str | Path):
@@ -148,6 +155,20 @@ def run_augshift(args: argparse.Namespace) -> None:
         print(f"augshift: {args.method}, {args.arch}: top-1 {100 * results['top1']:.1f} %; recorded in {path}")
     if distributed.is_initialized():
         distributed.destroy_process_group()
+
+
+def run_records(args: argparse.Namespace) -> None:
+    n = 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")   # of an incomplete last line
+        for file in args.files:
+            if not file.is_file():
+                raise FileNotFoundError(f"records: {file} does not exist; name files of records")
+            try:
+                n += len(records.load(file))
+            except UserWarning as warning:
+                raise ValueError(warning) from None
+    print(f"records: {n} runs in {len(args.files)} files, all valid")
 
 
 def main(argv: list[str] | None = None) -> int:
