@@ -78,8 +78,15 @@ html_show_search_summary = False   # would fetch() the pages, which file:// forb
 html_show_sphinx = False
 html_context = {"default_mode": "auto"}
 repository = os.environ.get("POSENC_REPOSITORY", "")
+on_github = repository.startswith("https://github.com/")
+launch = {"binderhub_url": "https://mybinder.org", "notebook_interface": "jupyterlab",
+          "colab_url": "https://colab.research.google.com" if on_github else ""}   # Binder reads from any git server
 html_theme_options = {
     "repository_url": repository,
+    "repository_provider": "github" if on_github else "gitlab",   # the theme refuses a server that it does not know
+    "repository_branch": "main",
+    "path_to_docs": "notebooks",
+    "launch_buttons": launch if repository else {},
     "use_repository_button": bool(repository),
     "navbar_persistent": [],       # a second search box and a dead toggle on phones otherwise
     "logo": {"text": html_title, "alt_text": f"{html_title} - start page"},

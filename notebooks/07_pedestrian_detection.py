@@ -41,6 +41,19 @@ backbone = ""         # random | imagenet: what training starts from; "" is the 
 seeds = 0             # how many; 0 is the profile's number
 steps = 0             # optimiser steps of each training; 0 is the profile's
 
+# %% Install the library where it is missing tags=["remove-cell"]
+import site
+import sysconfig
+from importlib.util import find_spec
+
+source = ""   # what pip installs: a wheel, or -e git+ADDRESS#egg=posenc-book
+if not find_spec("posenc_lib"):   # in a notebook opened on its own, for instance on Colab
+    if not source:
+        raise ModuleNotFoundError("posenc_lib is not installed; run this notebook in its repository, "
+                                  "or set `source` in this cell")
+    get_ipython().run_line_magic("pip", f"install --quiet {source}")
+    site.addsitedir(sysconfig.get_path("purelib"))
+
 # %% Imports and data
 from functools import partial
 from types import SimpleNamespace

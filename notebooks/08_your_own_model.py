@@ -33,6 +33,19 @@ out = ""              # where records and figures go; "" is the project folder
 pretrained = ""       # "resnet18=FILE.safetensors"; "": weights in the data root, or trained here
 seeds = 1             # random networks of every architecture
 
+# %% Install the library where it is missing tags=["remove-cell"]
+import site
+import sysconfig
+from importlib.util import find_spec
+
+source = ""   # what pip installs: a wheel, or -e git+ADDRESS#egg=posenc-book
+if not find_spec("posenc_lib"):   # in a notebook opened on its own, for instance on Colab
+    if not source:
+        raise ModuleNotFoundError("posenc_lib is not installed; run this notebook in its repository, "
+                                  "or set `source` in this cell")
+    get_ipython().run_line_magic("pip", f"install --quiet {source}")
+    site.addsitedir(sysconfig.get_path("purelib"))
+
 # %% Imports and data
 from contextlib import suppress
 from dataclasses import replace
