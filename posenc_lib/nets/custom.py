@@ -86,7 +86,7 @@ def _preprocessing(model: nn.Module, library: str, name: str) -> tuple[int, tupl
     cfg = dict(cfg) if isinstance(cfg, dict) else {}
     size = (*cfg.get("input_size", ()), SIZE)[:3][-1]
     if library == "torchvision" and (weights := getattr(torchvision.models.get_model_weights(name), "DEFAULT", None)):
-        preset = weights.transforms()
+        preset = weights.transforms() if weights.transforms else None
         cfg = {key: getattr(preset, key, None) for key in ("mean", "std")}
         size = getattr(preset, "crop_size", [SIZE])[0]
     size = getattr(model, "image_size", size)
