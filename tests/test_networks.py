@@ -148,9 +148,21 @@ def test_what_cannot_be_told_at_a_fixed_size_is_not_called_a_border():
     report = probe.padding_report(net, probe.sample_images(225, 3, full_height=True), modes=())
     assert report.size == 225 and report.leak(probe.AS_BUILT) is None
     assert report.layers["shift_sensitivity"].isna().all()
-    assert set(report.untold.values()) == {"its total stride is 14, of which 225 pixels are no multiple"}
+    assert set(report.untold.values()) == {"its total stride is 14, of which 225 pixels are no multiple above one"}
     fixed = Patches(16, side=224)
     assert probe.padding_report(fixed, modes=()).layers["shift_sensitivity"].max() < 1e-6
+
+
+def test_a_shift_by_the_whole_image_tells_nothing():
+    """Patches of 4 and of 6 pixels: their total stride is 12, and so is the side."""
+    def forward(self, x):
+        assert x.shape[-1] == 12, "images of 12 pixels"
+        return self.four(x).mean((2, 3)) + self.six(x).mean((2, 3))
+
+    net = Net(forward, four=nn.Conv2d(3, 8, 4, 4), six=nn.Conv2d(3, 8, 6, 6))
+    report = probe.padding_report(net, torch.rand(3, 3, 12, 12), modes=())
+    assert report.untold == {"six": "its total stride is 12, of which 12 pixels are no multiple above one"}
+    assert report.layers["shift_sensitivity"].isna().tolist() == [False, True] and report.leak("as_built") is None
 
 
 def test_two_resolutions_are_two_stages():
