@@ -489,13 +489,12 @@ def padding_report(model: nn.Module, images: Images | None = None, *, size: int 
     trace = _trace(model, size, rgb)
     layers = [_layer(name, output) for name, output in trace.outputs.items()]
     _select(model, trace, None)   # refuses a network without layers
-    stride = max(layer.stride for layer in layers)
+    untold = {layer.name: f"its total stride is {layer.stride}, of which {size} pixels are no multiple above one"
+              for layer in layers if size % layer.stride or layer.stride == size}
+    untold |= dict.fromkeys(trace.draws, "its output differs between two passes over the same image")
+    stride = max((layer.stride for layer in layers if size % layer.stride == 0 and layer.stride < size), default=size)
     shift = stride * max(1, size // stride // 2)
     shifted = images.roll((shift, shift), (-2, -1))
-    untold = dict.fromkeys(trace.draws, "its output differs between two passes over the same image")
-    if size % stride:
-        untold = {layer.name: f"its total stride is {layer.stride}, of which {size} pixels are no multiple"
-                  for layer in layers if size % layer.stride} | untold
     batch = 1 if trace.single else 4
     eps = max(torch.finfo(dtype).eps for dtype in (torch.float32, like(model).dtype))
     rounding = MIN_SENSITIVITY * eps / torch.finfo(torch.float32).eps

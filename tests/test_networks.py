@@ -148,9 +148,21 @@ def test_what_cannot_be_told_at_a_fixed_size_is_not_called_a_border():
     report = probe.padding_report(net, probe.sample_images(225, 3, full_height=True), modes=())
     assert report.size == 225 and report.leak(probe.AS_BUILT) is None
     assert report.layers["shift_sensitivity"].isna().all()
-    assert set(report.untold.values()) == {"its total stride is 14, of which 225 pixels are no multiple"}
+    assert set(report.untold.values()) == {"its total stride is 14, of which 225 pixels are no multiple above one"}
     fixed = Patches(16, side=224)
     assert probe.padding_report(fixed, modes=()).layers["shift_sensitivity"].max() < 1e-6
+
+
+def test_a_shift_by_the_whole_image_tells_nothing():
+    """Patches of 4 and of 6 pixels: their total stride is 12, and so is the side."""
+    def forward(self, x):
+        assert x.shape[-1] == 12, "images of 12 pixels"
+        return self.four(x).mean((2, 3)) + self.six(x).mean((2, 3))
+
+    net = Net(forward, four=nn.Conv2d(3, 8, 4, 4), six=nn.Conv2d(3, 8, 6, 6))
+    report = probe.padding_report(net, torch.rand(3, 3, 12, 12), modes=())
+    assert report.untold == {"six": "its total stride is 12, of which 12 pixels are no multiple above one"}
+    assert report.layers["shift_sensitivity"].isna().tolist() == [False, True] and report.leak("as_built") is None
 
 
 def test_two_resolutions_are_two_stages():
@@ -270,7 +282,7 @@ def test_a_network_whose_layers_are_whole_numbers_or_not_finite_is_refused():
 def test_of_a_layer_that_runs_several_times_the_last_output_of_its_shape_counts():
     def forward(self, x):
         self.act(self.act(self.conv(x))[:, :, ::2, ::2] - 1)
-        return self.act(2 * self.conv(x)).mean((2, 3))
+        return self.act(self.act(2 * self.conv(x)).mean((2, 3), keepdim=True))   # at last of one position
 
     net = Net(forward, conv=conv(3, 4), act=nn.ReLU())
     images = torch.rand(3, 3, 16, 16)
@@ -321,6 +333,15 @@ def test_batch_norm_without_running_statistics_sees_one_image_at_a_time():
     net = nn.Sequential(conv(3, 8), nn.BatchNorm2d(8, track_running_stats=False))
     assert probe._trace(net, 16).single
     assert not probe._trace(nn.Sequential(conv(3, 8), nn.BatchNorm2d(8), nn.InstanceNorm2d(8)), 16).single
+
+
+def test_a_network_that_fails_later_is_refused_and_not_without_a_border():
+    def few(self, x):
+        assert len(x) < 3, "two images at most"
+        return self.head(self.body(x))
+
+    with pytest.raises(ValueError, match=r"Net cannot take images of shape \(4, 3, 32, 32\): AssertionError: two im"):
+        probe.padding_report(net_of(few), torch.rand(4, 3, 32, 32), modes=())
 
 
 def picks(net: nn.Module, channels: int) -> nn.Module:
@@ -430,11 +451,26 @@ class Late(nn.Module):
 
     def forward(self, x):
         self.seen.append(x.shape)
+        self.last = x
         if not self.made:
             self.register_buffer("pos", torch.ones(1, 1, *x.shape[-2:]), persistent=True)
             self.register_buffer("hidden", torch.ones(1), persistent=False)
             self.scale, self.extra, self.made = nn.Parameter(torch.ones(1)), nn.Identity(), True
         return self.net(self.extra(x + self.pos * self.scale))
+
+
+class Counts(nn.Module):
+    """Counts its calls in a buffer that exists in inference mode only."""
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(*plain())
+        with torch.inference_mode():
+            self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        with torch.inference_mode():
+            self.calls += 1
+        return self.net(x)
 
 
 def in_inference_mode() -> nn.Module:
@@ -451,13 +487,13 @@ def parametrised(how) -> nn.Module:
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("build", [
-    lambda: nn.Sequential(Norm(True), *plain()), in_inference_mode, Late, lambda: parametrised(weight_norm),
+    lambda: nn.Sequential(Norm(True), *plain()), in_inference_mode, Counts, Late, lambda: parametrised(weight_norm),
     lambda: parametrised(spectral_norm), lambda: parametrised(parametrizations.weight_norm),
     lambda: parametrised(parametrizations.spectral_norm), lambda: parametrised(parametrizations.orthogonal),
     lambda: nn.Sequential(*plain()).half(), lambda: nn.Sequential(*plain()).to(torch.bfloat16),
     lambda: nn.Sequential(*plain()).double(), lambda: nn.DataParallel(nn.Sequential(*plain())),
-], ids=["expanded", "inference", "late", "weight_norm", "spectral_norm", "weight_norm, new", "spectral_norm, new",
-        "orthogonal", "half", "bfloat16", "double", "DataParallel"])
+], ids=["expanded", "inference", "counts", "late", "weight_norm", "spectral_norm", "weight_norm, new",
+        "spectral_norm, new", "orthogonal", "half", "bfloat16", "double", "DataParallel"])
 @pytest.mark.parametrize("training", [False, True])
 def test_a_network_is_left_bit_for_bit_as_it_was(build, training):
     net = build().train(training)
