@@ -71,8 +71,9 @@ def installed(wheel, about, tmp_path_factory):
                     "--no-index", "--no-compile", wheel], capture_output=True, check=True)
 
     def run(command, *arguments, cwd) -> subprocess.CompletedProcess:
-        return subprocess.run([folder / "bin" / command, *arguments], cwd=cwd, env=environment(PYTHONPATH=""),
-                              capture_output=True, text=True)
+        variables = environment(PYTHONPATH="", MPLBACKEND="module://nowhere")   # no part in a command's figures
+        return subprocess.run([folder / "bin" / command, *arguments], cwd=cwd, env=variables, capture_output=True,
+                              text=True)
     return run
 
 
