@@ -55,6 +55,13 @@ def test_the_sidebar_has_every_page():
     assert sorted(markup.LIBRARY) == sorted([page.stem for page in PAGES] + ["three_questions"])
 
 
+def test_the_page_on_probe_has_all_of_its_functions_and_results():
+    page = BOOK / "api_probe.md"
+    own = [name for name, value in vars(module(page)).items()
+           if getattr(value, "__module__", "") == module(page).__name__ and not name.startswith("_")]
+    assert sorted(own) == sorted(documented(page))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_documented_function_has_an_example_that_runs(page):
     torch.manual_seed(0)
