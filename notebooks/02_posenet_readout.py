@@ -45,11 +45,11 @@ import site
 import sysconfig
 from importlib.util import find_spec
 
-source = ""   # what pip installs: a wheel, or -e git+ADDRESS#egg=posenc-book
+source = ""   # a wheel, or -e git+ADDRESS#egg=posenc-book
 if not find_spec("posenc_lib"):   # in a notebook opened on its own, for instance on Colab
     if not source:
-        raise ModuleNotFoundError("posenc_lib is not installed; run this page in its repository, "
-                                  "or set `source` in this cell")
+        raise ModuleNotFoundError("posenc_lib is not installed; run this notebook in its "
+                                  "repository, or set `source` in this cell")
     get_ipython().run_line_magic("pip", f"install --quiet {source}")
     site.addsitedir(sysconfig.get_path("purelib"))
 

@@ -69,7 +69,8 @@ class ProbeResult:
     place_fields        layer -> (channel, grid, grid), each channel's mean response by cell
     variance_explained  layer -> (channel,), the fraction of a channel's variance that the cell explains, 0..1
     layers    probed, shallow to deep
-    grid      cells per side; cell, size  side of a cell and of the canvas in pixels
+    grid      cells per side
+    cell, size  side of a cell and of the canvas in pixels
     n_images  the number of images, each placed in every cell
     draws     the layers whose output differs between two passes over one image: the network draws random numbers in
               evaluation mode, or keeps a state
@@ -183,6 +184,9 @@ def fitting_size(model: nn.Module, size: int, channels: int = 3) -> int:
     It is a multiple of the network's total stride, 224 for 16 or 14 and 225 for 9: on an image of another side, even
     a network without any border treats a pixel's neighbours at both ends of a row differently.  `size` itself if the
     network takes no such image.  ValueError if it does not take one of `size` pixels either.
+
+    >>> fitting_size(resnet18(), 100)
+    96
     """
     with hooks.eval_and_restore(model):
         def stride(side: int) -> int:

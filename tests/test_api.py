@@ -1,11 +1,16 @@
 """The book's pages on the library: every function has an example, and every example gives what it shows."""
 import doctest
 import inspect
+import os
 import re
+import shutil
+import subprocess
+import sys
 from importlib import import_module
 
 import docstrings
 import markup
+import nbformat
 import pytest
 import torch
 from conftest import ROOT
@@ -50,6 +55,13 @@ def test_the_sidebar_has_every_page():
     assert sorted(markup.LIBRARY) == sorted([page.stem for page in PAGES] + ["three_questions"])
 
 
+def test_the_page_on_probe_has_all_of_its_functions_and_results():
+    page = BOOK / "api_probe.md"
+    own = [name for name, value in vars(module(page)).items()
+           if getattr(value, "__module__", "") == module(page).__name__ and not name.startswith("_")]
+    assert sorted(own) == sorted(documented(page))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_documented_function_has_an_example_that_runs(page):
     torch.manual_seed(0)
@@ -68,6 +80,20 @@ def test_the_three_questions_are_answered_as_the_page_shows():
     text = (BOOK / "three_questions.md").read_text()
     code = "\n".join(re.findall(r"```pycon\n(.+?)```", text, re.DOTALL))
     assert not problems(doctest.DocTestParser().get_doctest(code, {}, "three_questions", None, 0), Near())
+
+
+def test_the_pages_on_the_library_are_in_a_book_of_any_pages(tmp_path):
+    shutil.copytree(BOOK, tmp_path / "book", ignore=shutil.ignore_patterns("_build", "__pycache__"))
+    start = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Start")])
+    nbformat.write(start, tmp_path / "book" / "00_index.ipynb")
+    done = subprocess.run([sys.executable, "-m", "sphinx", "-q", "-n", "-W", "--keep-going", "-b", "html",
+                           tmp_path / "book", tmp_path / "html"], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
+    for page in PAGES:
+        html = (tmp_path / "html" / f"{page.stem}.html").read_text(encoding="utf-8")
+        for name in documented(page):
+            assert f'id="{module(page).__name__}.{name}"' in html
 
 
 @pytest.mark.parametrize("want, got, near", [("97.0 b", "96.0  b", True), ("97.0 b", "86.0 b", False),
