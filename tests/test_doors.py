@@ -203,7 +203,7 @@ def test_a_notebook_on_its_own_says_that_the_library_is_missing(bare_python):
     cell = re.sub(r'source = ".*?"', 'source = ""', install_cell(PAGES[0]))
     done = run_cell(bare_python, cell)
     assert done.returncode == 1
-    assert done.stderr.strip().endswith("ModuleNotFoundError: posenc_lib is not installed; run this page in its "
+    assert done.stderr.strip().endswith("ModuleNotFoundError: posenc_lib is not installed; run this notebook in its "
                                         "repository, or set `source` in this cell")
 
 
