@@ -6,6 +6,7 @@ from file://.
 """
 import gc
 import os
+import re
 import sys
 from datetime import date
 from importlib.util import find_spec
@@ -52,7 +53,7 @@ bibtex_reference_style = "author_year"
 # The library, from its docstrings.
 default_role = "py:obj"            # a name in single backticks, a link if these pages have it
 add_module_names = False
-maximum_signature_line_length = 80
+maximum_signature_line_length = 70
 toc_object_entries_show_parents = "hide"
 html_domain_indices = False
 nitpick_ignore_regex = [("py:.*", r"(?!posenc_lib\.).*")]   # names of other libraries, of arguments and of shapes
@@ -123,10 +124,20 @@ def given_widths(app, doctree):
             table["classes"] = [name for name in table["classes"] if name != "colwidths-auto"]
 
 
-def plain_citations(app, page, template, context, doctree):
-    """Sphinx calls the bibliography a list, and its entries something that no list may hold."""
+ARGUMENTS = re.compile(r'<dl>\n((?:<dd><em class="sig-param">.*</dd>\n)+)</dl>')
+
+
+def valid_lists(app, page, template, context, doctree):
+    """Sphinx calls the bibliography a list, and its entries something that no list may hold; arguments that stand on
+    lines of their own are to it a list of definitions without terms."""
     if "body" in context:
-        context["body"] = context["body"].replace(' role="list" class="citation-list"', ' class="citation-list"')
+        body = context["body"].replace(' role="list" class="citation-list"', ' class="citation-list"')
+        context["body"] = ARGUMENTS.sub(as_spans, body)
+
+
+def as_spans(arguments: re.Match) -> str:
+    lines = arguments[1].replace("<dd>", "<span>").replace("</dd>", "</span>")
+    return f'<span class="arguments">{lines}</span>'
 
 
 def setup(app):
@@ -135,4 +146,4 @@ def setup(app):
     app.connect("source-read", markup.translate)
     app.connect("doctree-read", given_widths)
     app.connect("env-get-updated", number_by_page, priority=900)   # after Sphinx has numbered them
-    app.connect("html-page-context", plain_citations)
+    app.connect("html-page-context", valid_lists)
