@@ -152,7 +152,7 @@ def _takes(model: nn.Module, channels: int) -> Iterator[None]:
         if first == channels:
             raise
         advice = f"its first convolution takes {first} channels: wrap it in a module that makes them from {channels}"
-        raise ValueError(str(error).replace("choose a size that it accepts", advice)) from error
+        raise ValueError(str(error).replace(hooks.ADVICE, advice)) from error
 
 
 def _select(model: nn.Module, trace: tracing.Trace, names: Sequence[str] | None) -> list[Layer]:

@@ -58,7 +58,7 @@ def test_a_librarys_network_has_random_weights_of_the_seed(name, kind, offline):
     ("timm:test_vit.r160_in1k", 160, (0.5, 0.5, 0.5)),
     ("torchvision:vgg11", 224, (0.485, 0.456, 0.406)), ("torchvision:efficientnet_b1", 240, (0.485, 0.456, 0.406)),
     ("torchvision:lraspp_mobilenet_v3_large", 224, (0.485, 0.456, 0.406)),
-    ("torchvision:ssdlite320_mobilenet_v3_large", 224, (0, 0, 0))])   # normalises for itself
+    ("torchvision:ssdlite320_mobilenet_v3_large", 320, (0, 0, 0))])   # normalises for itself
 def test_a_network_states_its_input_size_and_normalisation(name, size, mean):
     network = custom.load(name)
     assert (network.size, network.mean, network.weights) == (size, mean, "random weights, seed 0")

@@ -81,7 +81,7 @@ def load(name: str, weights: Path | str = "", *, seed: int = 0) -> Network:
 def _preprocessing(model: nn.Module, library: str, name: str) -> tuple[int, tuple, tuple]:
     """Size, mean and standard deviation of the network's images, as its library has them."""
     if _is_detector(model):   # it normalises for itself
-        return SIZE, *UNIT
+        return (model.transform.fixed_size or (SIZE,))[0], *UNIT
     cfg = getattr(model, "pretrained_cfg", None)   # timm's
     cfg = dict(cfg) if isinstance(cfg, dict) else {}
     size = (*cfg.get("input_size", ()), SIZE)[:3][-1]

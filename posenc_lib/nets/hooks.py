@@ -12,6 +12,7 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from posenc_lib.base.checks import Refused, one_line
 from posenc_lib.base.modules import evaluate, modules, named_modules, parameters, submodule
 
+ADVICE = "choose a size that it accepts, or wrap it in a module that takes such images"
 Keep = Callable[[Tensor], Any]   # layer output -> what is kept of it
 
 
@@ -73,7 +74,7 @@ def run(model: nn.Module, images: Tensor):
         raise
     except Exception as error:   # of somebody else's code, so of any type
         raise ValueError(f"layers: {type(model).__name__} cannot take images of shape {tuple(images.shape)}: "
-                         f"{one_line(error)}; choose a size that it accepts") from error
+                         f"{one_line(error)}; {ADVICE}") from error
 
 
 def ablate(f: Tensor, channels: Tensor, axis: int = 1) -> Tensor:
