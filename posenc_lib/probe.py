@@ -96,24 +96,24 @@ class PaddingReport:
     layers      one row per layer and padding mode (`AS_BUILT`, then each requested mode): layer, padding_mode; energy,
                 low, high (border energy, a log2 ratio; mean and Student's t interval over n images; nan for a map
                 without interior); shift_sensitivity, the relative change of the pooled latent when the image is rolled
-                by a multiple of the stride: 0 where the layer does not respond to the border, nan where that cannot be
-                told
+                by a multiple of the stride: 0 where the layer does not respond to the border, nan where this cannot be
+                determined
     refused     padding mode -> why the network cannot run with it
-    untold      layer -> why its shift sensitivity is nan in every mode
+    undetermined  layer -> why its shift sensitivity is nan in every mode
     size        side of the images in pixels, see `fitting_size`
     rounding    a shift sensitivity of at most this is rounding: `MIN_SENSITIVITY`, more for a network in half precision
     """
     operations: pd.DataFrame
     layers: pd.DataFrame
     refused: dict[str, str]
-    untold: dict[str, str]
+    undetermined: dict[str, str]
     size: int
     rounding: float = MIN_SENSITIVITY
 
     def leak(self, padding_mode: str = "circular") -> str | None:
         """The first layer, in execution order, that responds to the border under `padding_mode`.
 
-        None if none does, as far as it can be told (`untold`).
+        None if none does, except for layers that are `undetermined`.
         """
         rows = self.layers[self.layers["padding_mode"] == padding_mode]
         sensitive = rows[rows["shift_sensitivity"] > self.rounding]
@@ -179,7 +179,7 @@ def _layer(name: str, output: tracing.Output) -> Layer:
 
 
 def fitting_size(model: nn.Module, size: int, channels: int = 3) -> int:
-    """The side nearest to `size` at which a shift of the image can be told from a response to the border.
+    """The side nearest to `size` at which the effect of a shift can be distinguished from a response to the border.
 
     It is a multiple of the network's total stride, 224 for 16 or 14 and 225 for 9: on an image of another side, even
     a network without any border treats a pixel's neighbours at both ends of a row differently.  `size` itself if the
@@ -493,9 +493,10 @@ def padding_report(model: nn.Module, images: Images | None = None, *, size: int 
     trace = _trace(model, size, rgb)
     layers = [_layer(name, output) for name, output in trace.outputs.items()]
     _select(model, trace, None)   # refuses a network without layers
-    untold = {layer.name: f"its total stride is {layer.stride}, of which {size} pixels are no multiple above one"
-              for layer in layers if size % layer.stride or layer.stride == size}
-    untold |= dict.fromkeys(trace.draws, "its output differs between two passes over the same image")
+    undetermined = {
+        layer.name: f"its total stride is {layer.stride}, and {size} pixels are not two or more whole strides"
+        for layer in layers if size % layer.stride or layer.stride == size}
+    undetermined |= dict.fromkeys(trace.draws, "its output differs between two passes over the same image")
     stride = max((layer.stride for layer in layers if size % layer.stride == 0 and layer.stride < size), default=size)
     shift = stride * max(1, size // stride // 2)
     shifted = images.roll((shift, shift), (-2, -1))
@@ -522,13 +523,14 @@ def padding_report(model: nn.Module, images: Images | None = None, *, size: int 
             rounded = (change == 0) | (relative > rounding) & (of_rms <= eps)   # z is 0 behind an instance norm
             sensitivity = float(torch.where(rounded, 0.0, relative).mean())
             if isnan(sensitivity):
-                untold.setdefault(layer.name, "its output is not finite")
+                undetermined.setdefault(layer.name, "its output is not finite")
             rows.append({"layer": layer.name, "padding_mode": mode, "energy": mean, "low": low, "high": high,
-                         "n": len(finite), "shift_sensitivity": nan if layer.name in untold else sensitivity})
+                         "n": len(finite), "shift_sensitivity": nan if layer.name in undetermined else sensitivity})
     operations = [{"layer": name, "operation": type(module).__name__, "fills": fills}
                   for name, module in named_modules(model) if (fills := padding.border_fill(module))]
     return PaddingReport(pd.DataFrame(operations, columns=["layer", "operation", "fills"]), pd.DataFrame(rows), refused,
-                         {layer.name: untold[layer.name] for layer in layers if layer.name in untold}, size, rounding)
+                         {layer.name: undetermined[layer.name] for layer in layers if layer.name in undetermined},
+                         size, rounding)
 
 
 def _border_energy_and_moments(f: Tensor) -> Tensor:

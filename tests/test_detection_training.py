@@ -188,13 +188,14 @@ RECIPE = PolyRecipe(epochs=5, epoch_steps=10, batch_size=4, learning_rate=1e-2, 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_detector_learns(kind):
-    c = config(kind, width=8, head=16, units=32, heights=((60, 80), (100, 120), (140, 160)), recipe=RECIPE)
+    recipe = replace(RECIPE, epoch_steps=20)   # with half of it, the rounding of a CPU decides how far training comes
+    c = config(kind, width=8, head=16, units=32, heights=((60, 80), (100, 120), (140, 160)), recipe=recipe)
     train = scenes()
     torch.manual_seed(0)
     net = pedestrian_detection.build(c)
     assert missed(net, train) > 0.9
-    training.fit(net, train, partial(pedestrian_detection.objective, c), c.recipe, seed=0)
-    assert missed(net, train) < 0.3
+    training.fit(net, train, partial(pedestrian_detection.objective, c), recipe, seed=0)
+    assert missed(net, train) < 0.1
 
 
 def test_training_is_the_seeds_and_goes_on_from_a_checkpoint(tmp_path):

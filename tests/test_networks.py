@@ -125,7 +125,7 @@ def test_a_network_without_a_border_has_none_at_any_stride_and_size(build, size,
     net = build()
     report = probe.padding_report(net, probe.sample_images(size, 3, full_height=True), modes=())
     assert report.size == probe.fitting_size(net, size) == fits and report.leak(probe.AS_BUILT) is None
-    assert not report.untold and report.layers["shift_sensitivity"].max() < 1e-6
+    assert not report.undetermined and report.layers["shift_sensitivity"].max() < 1e-6
     assert probe.find_layers(net, size=fits)[-1].stride == stride
     result = probe.probe(net, size=size, grid=2, folds=2, images=probe.sample_images(32, 4), recipe=QUICK)
     assert result.size == fits and result.cell % stride == 0
@@ -148,7 +148,8 @@ def test_what_cannot_be_told_at_a_fixed_size_is_not_called_a_border():
     report = probe.padding_report(net, probe.sample_images(225, 3, full_height=True), modes=())
     assert report.size == 225 and report.leak(probe.AS_BUILT) is None
     assert report.layers["shift_sensitivity"].isna().all()
-    assert set(report.untold.values()) == {"its total stride is 14, of which 225 pixels are no multiple above one"}
+    assert set(report.undetermined.values()) == {
+        "its total stride is 14, and 225 pixels are not two or more whole strides"}
     fixed = Patches(16, side=224)
     assert probe.padding_report(fixed, modes=()).layers["shift_sensitivity"].max() < 1e-6
 
@@ -161,7 +162,7 @@ def test_a_shift_by_the_whole_image_tells_nothing():
 
     net = Net(forward, four=nn.Conv2d(3, 8, 4, 4), six=nn.Conv2d(3, 8, 6, 6))
     report = probe.padding_report(net, torch.rand(3, 3, 12, 12), modes=())
-    assert report.untold == {"six": "its total stride is 12, of which 12 pixels are no multiple above one"}
+    assert report.undetermined == {"six": "its total stride is 12, and 12 pixels are not two or more whole strides"}
     assert report.layers["shift_sensitivity"].isna().tolist() == [False, True] and report.leak("as_built") is None
 
 
@@ -273,7 +274,7 @@ def test_a_network_whose_layers_are_whole_numbers_or_not_finite_is_refused():
     with pytest.raises(ValueError, match=r"rank: layer body\.1 outputs values that are not finite"):
         probe.rank(net, "body.1", torch.rand(2, 3, 32, 32))
     report = probe.padding_report(net, size=32, modes=())
-    assert report.leak(probe.AS_BUILT) is None and report.untold["body.0"] == "its output is not finite"
+    assert report.leak(probe.AS_BUILT) is None and report.undetermined["body.0"] == "its output is not finite"
 
 
 # ------------------------------------------------------------------------------------------ calls
@@ -400,7 +401,7 @@ def test_the_callers_images_are_not_normalised_in_place():
     before = images.clone()
     probe.rank(net, "body.0", images)
     report = probe.padding_report(net, images, modes=())
-    assert torch.equal(images, before) and not report.untold
+    assert torch.equal(images, before) and not report.undetermined
 
 
 # ------------------------------------------------------------------------------------------ draws
@@ -414,14 +415,15 @@ def test_a_network_that_draws_is_said_to_draw_and_has_no_border(command):
     text = command(build)
     assert ("The output of `drop` (and 1 more layers) differs between two passes over the same image: the network "
             "draws") in text
-    assert ("Whether `drop` (and 1 more layers) responds to the border cannot be told: its output differs between two "
-            "passes over the same image. As built, the first layer that responds to the border is `body.0`.") in text
+    assert ("Whether `drop` (and 1 more layers) responds to the border cannot be determined: its output differs "
+            "between two passes over the same image. As built, the first layer that responds to the border is "
+            "`body.0`.") in text
     assert "The network does not output a single tensor" in text
     circular = build()
     for name in "024":
         circular.body[int(name)].padding_mode = "circular"
     report = probe.padding_report(circular, size=64, modes=())
-    assert report.leak(probe.AS_BUILT) is None and set(report.untold) == {"drop", "mix"}
+    assert report.leak(probe.AS_BUILT) is None and set(report.undetermined) == {"drop", "mix"}
 
 
 @pytest.mark.parametrize("noise", [lambda f: torch.from_numpy(np.random.rand(*f.shape)).to(f), torch.randn_like],
@@ -506,7 +508,7 @@ def test_a_network_is_left_bit_for_bit_as_it_was(build, training):
         report = probe.padding_report(net, images, modes=("circular", "reflect"))
         probe.attack(net, layer.name, ranked[:2], lambda net: float(hooks.run(net, images.to(modules.like(net))).sum()),
                      draws=1)
-    assert list(net.state_dict()) == names and result.accuracy["mean"].notna().all() and not report.untold
+    assert list(net.state_dict()) == names and result.accuracy["mean"].notna().all() and not report.undetermined
     assert_untouched(net, before)
     for module, kept in zip(net.modules(), attributes, strict=True):
         assert vars(module).keys() == kept.keys() and all(vars(module)[key] is kept[key] for key in kept)

@@ -1,8 +1,7 @@
-"""Display names of what configurations, records and rows call by an identifier."""
+"""Display names, in figures, tables and evidence, of the identifiers in configurations, records and rows."""
 from collections.abc import Hashable
 
-# Display names, in figures and tables, of the identifiers in configs, records and rows; the rest print as they are.
-NAMES = {
+NAMES = {   # identifiers that are not here print as they are
     # heads and probes
     "gapnet": "GAPNet", "permutenet": "PermuteNet", "posenet": "PosENet",
     "in_order": "in order", "shuffled": "shuffled", "permuted_labels": "permuted labels",

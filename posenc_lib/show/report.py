@@ -185,16 +185,16 @@ def _border(border: probe.PaddingReport, stages: list[str], out: Path) -> str:
     axes[1].axhline(border.rounding, **style.CHANCE)
     axes[1].legend(title="padding", **LEGEND)
     first, circular = border.leak(probe.AS_BUILT), border.leak("circular")
-    no_layer = "none of the other layers" if border.untold else "no layer"
-    summary = [f"Whether {_several(layers)} responds to the border cannot be told: {reason}."
-               for reason, layers in _invert(border.untold).items()]
+    no_layer = "none of the other layers" if border.undetermined else "no layer"
+    summary = [f"Whether {_several(layers)} responds to the border cannot be determined: {reason}."
+               for reason, layers in _invert(border.undetermined).items()]
     summary.append(f"As built, the first layer that responds to the border is `{first}`." if first else
                    f"As built, {no_layer} responds to the border.")
     if circular:
         summary.append(f"With circular padding in every convolution it is `{circular}`, so position does not come from "
                        "the convolutions' padding alone.")
     elif "circular" not in border.refused:
-        conclusion = "" if border.untold else ", so the network then cannot encode where an image is"
+        conclusion = "" if border.undetermined else ", so the network then cannot encode where an image is"
         summary.append(f"With circular padding in every convolution {no_layer} does{conclusion}.")
     summary += [f"It cannot run with {mode} padding: {reason}." for mode, reason in border.refused.items()]
     operations = border.operations.groupby(["operation", "fills"], sort=False, as_index=False).agg(
