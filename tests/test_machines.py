@@ -17,6 +17,7 @@ import pytest
 from conftest import ROOT
 from test_run_all import Tiny
 
+from posenc_lib import __version__
 from posenc_lib.base import git
 from posenc_lib.data import registry
 from posenc_lib.show import style
@@ -264,6 +265,7 @@ def read_only(tmp_path):
     checkout = tmp_path / "ein Pfad é ü" / "project"
     for name in ("book", "posenc_lib"):
         shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("_build", "__pycache__"))
+    (checkout / "records").mkdir()
     for name in ("run_all.sh", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, checkout)
     subprocess.run(["chmod", "-R", "a-w", checkout], check=True)
@@ -301,8 +303,8 @@ def test_nothing_of_the_machine_has_a_part_in_the_book(read_only, tmp_path, lati
                           capture_output=True, text=True, encoding="utf-8", preexec_fn=without_privileges, umask=0o077)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert json.loads(tiny.printed("01_dots")) == {
-        "size": 10.8, "tex": False, "own": False, "safe": False, "commit": "unknown", "asserts": True, "user": 1,
-        "cwd": str(tiny.folder / "notebooks"), "project": str(read_only)}
+        "size": 10.8, "tex": False, "own": False, "safe": False, "commit": f"version {__version__}", "asserts": True,
+        "user": 1, "cwd": str(tiny.folder / "notebooks"), "project": str(read_only)}
     assert (tiny.out / "figures" / "smoke" / "01_table.md").read_text(encoding="utf-8").startswith("| η |")
     assert "March" in (tiny.html / "index.html").read_text(encoding="utf-8")   # not as the locale has it
     assert not (read_only / "build").exists()
