@@ -63,7 +63,7 @@ jaxtyping.install_import_hook(shaped_modules(), f"{__name__}.{checked_once_calle
 # ------------------------------------------------------------------------------------------ which tests run together
 
 BOOK = {"smoke_book", "browser"}   # fixtures; their tests run in one process, so that there is one book and one browser
-ALONE = {"test_run_all.py", "test_faults_interrupts.py"}   # long tests that share nothing
+ALONE = {"test_contributing.py", "test_faults_interrupts.py", "test_run_all.py"}   # long tests that share nothing
 
 
 def slow(item) -> bool:

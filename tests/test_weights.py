@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_model, save, save_file, save_model
 from torch import nn
@@ -301,6 +301,8 @@ def test_mutated_files_are_loaded_or_refused_in_one_sentence(tmp_path_factory, s
     try:
         load_weights(net, file)
     except ValueError as error:
+        event("refused")
         assert str(error).startswith(f"weights: {file} ") and "\n" not in str(error), seed
     else:
+        event("loaded")
         assert [tensor.shape for tensor in net.state_dict().values()] == [tensor.shape for tensor in STATE.values()]
