@@ -11,5 +11,6 @@ probe        position in any network
 experiments  what is trained and measured, one module a page
 claims       what the papers claim, and the rules, one module a page
 show         figures, tables, pages, reports
+commands     probe, augshift and records of the command line
 """
 __version__ = "0.1.0"

@@ -67,6 +67,7 @@ def test_the_library_does_not_print_and_moves_nothing_to_a_fixed_device(module):
 
 @pytest.mark.parametrize("module, missing", [
     ("posenc_lib", {"torch", "numpy", "pandas"}), ("posenc_lib.run.status", {"torch", "numpy", "pandas"}),
+    ("posenc_lib.__main__", {"torch", "numpy", "pandas"}),
     ("posenc_lib.probe", {"lightning", "matplotlib", "timm", "torchvision", "sklearn", "skimage", "distributed"})])
 def test_importing_the_package_imports_no_heavy_library(module, missing):
     code = f"import sys, {module}; print(*{{m.partition('.')[0] for m in sys.modules}} & {missing})"

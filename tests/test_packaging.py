@@ -1,4 +1,5 @@
 """The wheel, with the packages that it requires and no others: its command, its imports, its version, its contents."""
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from posenc_lib import __version__
-from posenc_lib.__main__ import main
+from posenc_lib.__main__ import main, parse
+from posenc_lib.experiments.augshift import METHODS, AugShiftConfig
+from posenc_lib.nets import custom
 
 NEED_EXTRAS = ["posenc_lib.run.cluster", "posenc_lib.show.interactive", "posenc_lib.show.page"]   # cluster, book, book
 
@@ -120,6 +123,18 @@ def test_the_command_probes_a_network_of_torchvision(installed, tmp_path):
     report = tmp_path / "probe-torchvision-squeezenet1_1"
     assert "posenc probe --model torchvision:squeezenet1_1 --size 64" in (report / "report.md").read_text()
     assert (report / "report.html").is_file()
+
+
+def test_the_help_lists_what_there_is_to_choose_from(capsys):
+    """It is written out: --help does not import the library."""
+    with pytest.raises(SystemExit):
+        main(["augshift", "--help"])
+    out = capsys.readouterr().out.split("--method")[-1]
+    assert set(METHODS) <= set(re.findall(r"\w+", out.split("--arch")[0]))
+    assert parse(["augshift", "--data", "x"]).weight == AugShiftConfig.weight
+    with pytest.raises(SystemExit):
+        main(["probe", "--help"])
+    assert custom.FORMS in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize("started, command", [("/env/bin/posenc", "posenc"), ("__main__.py", "python -m posenc_lib")])
