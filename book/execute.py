@@ -35,9 +35,16 @@ def made(source: str, line: int = 1) -> set[str]:
 
 
 def imports(source: str) -> list[str]:
-    """Modules that a cell imports, in order; of `from a import b` both a and a.b, which need not be one."""
-    names = []
-    for node in ast.walk(parsed(source)):
+    """Modules that a cell imports, in order; of `from a import b` both a and a.b, which need not be one.
+
+    None of a cell that is no Python: its page fails, and the error is reported, when it runs.
+    """
+    names: list[str] = []
+    try:
+        nodes = list(ast.walk(parsed(source)))
+    except SyntaxError:
+        return names
+    for node in nodes:
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:

@@ -1,6 +1,6 @@
 """Portable Markdown, which reads right in JupyterLab, VS Code and on GitHub, as the MyST that the book is built from.
 
-    > **A guess to make**             a quotation under a bold title: a box, whose kind follows from its title
+    > **Make a guess**                a quotation under a bold title: a box, whose kind follows from its title
     >
     <details><summary>Solution</summary>      a box that opens on a click, also inside a quotation
     ...
@@ -58,9 +58,14 @@ def terms() -> dict[str, str]:
 
 
 def _boxes(lines: list[str]):
-    """Yield the lines, quotations under a bold title and what opens on a click as admonitions."""
+    """Yield the lines, quotations under a bold title and what opens on a click as admonitions.
+
+    ValueError for a </details> that shares its line: the box would not end there.
+    """
     inside = False
     for line in [*lines, ""]:
+        if "</details>" in line and line.removeprefix("> ") != "</details>":
+            raise ValueError(f"{line!r}: </details> needs a line of its own")
         if inside and not line.startswith(">"):
             inside = False
             yield "::::"

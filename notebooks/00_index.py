@@ -68,14 +68,17 @@ figures.accuracy_by_size(placed, left, two_places.smallest_hopeless_size(3))
 left.set(title="Is the image top left or bottom right?", xlabel="side of the canvas (pixels)",
          ylabel="accuracy (%)")
 left.legend(fontsize="small", loc="center right")
-figures.seeds_by_group(heads, right, chance=100 / 9)
+figures.seeds_by_group(heads, right, 100 / 9, [style.PADDING_COLOURS[mode] for mode in
+                                               ("zeros", "zeros", "circular")])
+right.tick_params(axis="x", labelsize="small")
 right.set(title="In which of nine places is the image?", ylabel="accuracy (%)", ylim=(0, 104))
-page.show(fig, "00_answer", f"""Padding lets a network distinguish places, and after averaging the
-    difference remains in the order of the channels. Left: two places, by the size of the canvas;
+page.show(fig, "00_answer", f"""Padding lets a network distinguish places, and after averaging, the
+    order of the channels still carries the difference. Left: two places, by the size of the canvas;
     shaded, where the image is too far from the border (digits, CPU, n =
     {placed["seed"].nunique()}). Right: nine places after global average pooling (CIFAR-10,
     ResNet-18; zero padding at the paper's scale, n = {at_scale["seed"].nunique()}; circular padding
-    at width 8, n = {len(circular)}); one dot per network. Dotted: chance.""",
+    at width 8, n = {len(circular)}); one dot per network (equal values
+    coincide). Dotted: chance.""",
           "A schematic from padding to feature map to averages to head; accuracy for two places "
           "by size and padding; "
           "accuracy for nine places with channels in order, shuffled, and under circular padding.",
@@ -89,13 +92,15 @@ assert abs(circular["accuracy"] - 100 / 9).max() < 0.1
 # %% [markdown]
 # ## Results
 #
-# * **Padding provides position information.** A network whose units see both the image and the border can predict where the image is; with circular
-#   padding, which has no border, it is exactly at chance.
-# * **Averaging over space preserves it.** Position is then encoded in *how strongly* each channel responds, and in the order of the channels: a
-#   network of the paper's size predicts the cell without error, and with its channels shuffled it still recognises six or seven of nine cells.
+# * **Padding provides position information.** A network whose units see both the image and the border can predict
+#   where the image is; with circular padding, which has no border, networks whose every layer is padded in this way
+#   are exactly at chance.
+# * **Averaging over space preserves it.** Position is then encoded in *how strongly* each channel responds, and in the
+#   order of the channels: a network of the paper's size predicts the cell without error; trained with its channels
+#   shuffled, it still recognises six or seven of the nine cells.
 # * **Open questions** are what training adds, and whether networks need position. Location can be decoded from networks with random weights as well
 #   as from trained ones. In fifteen small segmentation networks, removing the channels that respond most to mirroring, which the paper takes as those
-#   that encode position, costs no more than removing random ones.
+#   that encode position, costs no more accuracy than removing as many at random.
 
 # %% [markdown]
 # ## The pages
@@ -139,7 +144,8 @@ page.table(
 # * **Read.** Each page begins with its answer, explains the idea with numbers that you can check by hand, builds the tool in a few lines before
 #   importing it, and then presents the experiment, the controls and the comparison with the paper. Solutions to the exercises open on a click. Terms
 #   are in the [glossary](../book/glossary.md), sources in the [bibliography](../book/bibliography.md).
-# * **Run.** `./run_all.sh` runs every page on images that come with the packages, in about ten minutes on two cores, and builds this book.
-#   `./run_all.sh --profile paper` runs the papers' models and schedules on a GPU. `README.md` lists all options.
+# * **Run.** `./run_all.sh` runs every page on images that come with the packages, in five to ten minutes on two cores
+#   (two pages at a time), and builds this book. `./run_all.sh --profile paper` runs the papers' models and schedules
+#   on a GPU. `README.md` lists all options.
 # * **Intervals** are 95 % intervals, and each caption states over what: seeds, images or draws.
 # * **Cite** the papers, and this book by `CITATION.cff`. The code is under the MIT licence.

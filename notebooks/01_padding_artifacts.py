@@ -14,10 +14,10 @@
 # > A convolution applies the same kernel everywhere, and [global average pooling](../book/glossary.md#gap) (GAP)
 # > averages over all positions. How can a network that ends in GAP still know where in the image something is?
 # >
-# > **From the border. Zero padding marks the border of the feature maps even before any training, and averaging does
-# > not remove the marks. Two places can be distinguished if the image is less than a receptive field away from the
-# > border, and not beyond.** A network without padding can distinguish them up to the same distance; with circular
-# > padding, which has no border, accuracy is at chance.
+# > **It knows from the border. Zero padding marks the border of the feature maps even before any training, and
+# > averaging does not remove the marks. Two places can be distinguished if a single receptive field reaches from the
+# > image past the border, and not otherwise.** A network without padding can distinguish them up to the same distance;
+# > with circular padding, which has no border, accuracy is at chance.
 # >
 # > ![Accuracy of distinguishing two places against the size of the canvas, for zero, no and circular padding](../figures/paper/01_two_places.png)
 # >
@@ -81,9 +81,9 @@ print(page.provenance(workspace, splits))
 # %% [markdown]
 # ## One digit, two places
 #
-# The slides to [Islam et al. (2021)](../book/bibliography.md#islam2021global) introduce the question with two classes
-# of images, and [Kayhan and van Gemert (2020)](../book/bibliography.md#kayhan2020translation) study the same effect.
-# Each digit below occurs in both classes with the same pixels; only its place differs.
+# The authors' slides for [Islam et al. (2021)](../book/bibliography.md#islam2021global) introduce the question with
+# two classes of images, and [Kayhan and van Gemert (2020)](../book/bibliography.md#kayhan2020translation) study the
+# same effect. Each digit below occurs in both classes with the same pixels; only its place differs.
 
 # %% Draw the figure
 digits = inputs.load_for(workspace, "digits", size=two_places.SIDE, validation=0)
@@ -108,7 +108,7 @@ page.show(fig, "01_two_classes", f"""The two classes: a digit of
 # read zeros beyond the edge. With *circular padding*, they read the opposite side of the image. With *no padding*, they
 # read nothing, and every map is smaller than the one before.
 #
-# > **A guess to make**
+# > **Make a guess**
 # >
 # > Up to what size of the canvas can each of the three networks distinguish the classes? And without padding, when no
 # > values are made up beyond the edge, can the network know where the edge is?
@@ -132,7 +132,8 @@ page.show(fig, "01_two_classes", f"""The two classes: a digit of
 #
 # The prediction: with zero padding and without padding, the classes can be distinguished up to a gap of $2r-1=R-2$
 # pixels. Beyond it, accuracy is at chance; with circular padding, it always is. What matters is the distance from the
-# border, not the size of the canvas: a digit in the corner can be on a canvas of any size.
+# border, not the size of the canvas: the two places of a digit in a corner can be distinguished on a canvas of any
+# size.
 #
 # That a network without padding still has access to the border is a point of
 # [Kayhan and van Gemert (2020)](../book/bibliography.md#kayhan2020translation): close to the edge, some weights of a
@@ -223,10 +224,10 @@ fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize="small", loc="outsi
            ncols=4)
 counts = "; ".join(f"{name.lower()}: {records.origin(parts[name])}, n = {networks(rows)} seeds"
                    for name, rows in places.items())
-page.show(fig, "01_two_places", f"""Where the digit is a receptive field from the border or more
-          (shaded, $g \\ge R - 1$), accuracy is at chance, 50 %, as predicted. Accuracy of
-          distinguishing the two places, by size of the canvas and padding. Lines: means; marks:
-          single seeds. On the right, the digit stays in the corner.
+page.show(fig, "01_two_places", f"""Where no receptive field contains both the digit and
+          what lies beyond the border (shaded, $g \\ge R - 1$), accuracy is at chance, 50 %, as
+          predicted. Accuracy of distinguishing the two places, by size of the canvas and padding.
+          Lines: means; marks: single seeds. On the right, the digit stays in the corner.
           {counts[0].upper() + counts[1:]}; width 8.""",
           """Accuracy against size of the canvas for zero, no and circular padding, in panels by
           receptive field.""", workspace=workspace,
@@ -248,7 +249,8 @@ sizes_table[whole] = sizes_table[whole].astype("Int64").astype(object)
 page.table(sizes_table, "01_two_places_sizes", f"""Side, in pixels, of the largest canvas on which
            every network classifies at least 99 % of the test images correctly, with the digit at
            the centre of its quadrant; and the largest size that was run at which this is possible
-           (predicted). A dash: at no size. {counts[0].upper() + counts[1:]}.""",
+           (predicted). A dash: at no size. Not every size was run.
+           {counts[0].upper() + counts[1:]}.""",
            workspace=workspace, hidden=[name for name in ("n", "its n") if name in sizes_table])
 for name, rows in places.items():
     beyond, within = rows[~rows["can_differ"]], rows[rows["can_differ"]]
@@ -289,7 +291,7 @@ if reference_placed:
 # %% [markdown]
 # ## What the paper claims
 #
-# How does the border show inside a network? The slides to
+# How does the border show inside a network? The authors' slides for
 # [Islam et al. (2021)](../book/bibliography.md#islam2021global) say that zero padding produces lines along the border
 # of [feature maps](../book/glossary.md#feature-map), and print no number. So this page defines a measure and a rule for
 # it, with the other padding modes for comparison. When the rule was fixed, the results of short CPU runs that are not
@@ -341,7 +343,7 @@ page.show(show_images.padded_squares({mode: p.numpy() for mode, p in padded.item
           workspace=workspace)
 
 # %% [markdown]
-# > **A guess to make**
+# > **Make a guess**
 # >
 # > Take a constant image, 5×5 pixels of value 1, and a 3×3 kernel of ones. What is the output under each mode? And
 # > under which modes could you see from the output alone where the border was?
@@ -520,9 +522,10 @@ def described(part):
 what = {name: described(part) for name, part in parts.items()}
 for name, part in parts.items():
     accuracies = [run.results["accuracy"] for run in part if run.config["net"] == "trained"]
-    print(f"{name}: {what[name]}; trained networks name the photograph of {min(accuracies):.0%} to "
-          f"{max(accuracies):.0%} of {len(splits.test)} test crops "
-          f"(chance {metrics.chance(splits.test.labels):.0%})")
+    print(f"{name}: {what[name]}; trained networks name the photograph of "
+          f"{100 * min(accuracies):.0f} to {100 * max(accuracies):.0f} % of "
+          f"{len(splits.test)} test crops "
+          f"(chance {100 * metrics.chance(splits.test.labels):.0f} %)")
 
 # %% [markdown]
 # ## Lines along the border
@@ -565,6 +568,9 @@ page.show(show_images.feature_maps(rows, signed), "01_lines", f"""At every depth
           one for true surroundings; below each row the difference from the truth, coloured along
           the border.""",
           workspace=workspace)
+
+# %% [markdown]
+# Try it: choose a padding mode and a layer.
 
 # %% Make the frames
 found = {mode: maps(padding.set_padding_mode(net, mode), x[:1, :, inner, inner], layers)
@@ -637,7 +643,8 @@ by_depth = {name: without_intervals_of_two(experiments.excess_by_layer(part))
 for name, part in scores.items():
     undefined = sum(score.excess is None for score in part)
     print(f"{name}: excess undefined for {undefined} of {len(part)} "
-          "(a crop, a layer, a mode, a network), left out")
+          "combinations of crop, layer, mode and network, "
+          "which are left out")
 
 nets = list(by_depth[next(iter(parts))]["net"].unique())
 fig, axes = plt.subplots(len(parts), len(nets), sharex="col", sharey=True, squeeze=False,
@@ -649,8 +656,7 @@ for axes_row, (name, frame) in zip(axes, by_depth.items(), strict=True):
             ax.set_axis_off()
             continue
         figures.excess_by_depth(of_net, ax).tick_params(labelbottom=True)
-        title = {"trained": "trained here"}.get(of, style.label(of))
-        ax.set_title(title if ax in axes[0] else "")
+        ax.set_title(style.label(of) if ax in axes[0] else "")
     axes_row[0].set_ylabel(f"{name}\nexcess (log2 ratio)")
 fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize="small", loc="outside lower center",
            ncols=5)
@@ -725,10 +731,10 @@ for ax, of in zip(axes[:, 0], ("random", "trained"), strict=True):
 fig.legend(*axes[0, 0].get_legend_handles_labels(), fontsize="small", loc="outside upper center",
            ncols=4)
 fig.supxlabel("distance to the border (pixels of the image)", fontsize="medium")
-drawn = " (dotted, the ".join(f"{name.lower()}: {words}" for name, words in what.items())
+drawn = "; dotted, ".join(f"{name.lower()} ({words})" for name, words in what.items())
 page.show(fig, "01_padding_error", f"""Padding error falls to 0, to within rounding, at the distance
           that padding can reach, by arithmetic (vertical line; in layer4 it is larger than the
-          crop). Mean over crops and seeds: solid, the {drawn}{")" * (len(what) - 1)}. A padding
+          crop). Lines: mean over crops and seeds; {drawn}. A padding
           error of 1 (grey, dotted) is the error of predicting each channel's mean. Nothing below
           $10^{{-9}}$ is drawn.""",
           """Padding error falls steeply with distance to the border, in ten panels, layer by
@@ -819,7 +825,8 @@ page.show(fig, "01_uneven", """At 128 pixels the frame is thicker on the left an
 # >
 # > A network trained with zeros could adapt to them. If the excess came from the *weights*, it would remain when the
 # > same network is run with reflect padding, and a network trained with reflect padding would not have it when run with
-# > zeros. If it comes from the padding, the columns of the figure below differ, and the rows do not.
+# > zeros. If it comes from the padding, the excess differs more between the columns of the figure below than between
+# > its rows.
 
 # %% Draw the figure
 crossed, matrices = {}, {}
@@ -837,8 +844,7 @@ for ax, (name, matrix) in zip(axes[0], matrices.items(), strict=True):
     ax.set_title(name)
 numbers = ". ".join(f"{name}: {evidence}" for name, (_, evidence) in control.items())
 page.show(fig, "01_swapped", f"""Excess border energy of networks trained with one mode and run
-          with another, mean over five layers, crops and seeds. By standard deviation, seed by
-          seed: {numbers}.""",
+          with another, mean over five layers, crops and seeds. {numbers}.""",
           "Tables of excess border energy, four by four: trained with by run with.",
           workspace=workspace,
           data=pd.concat(matrix.assign(runs=name)
@@ -908,7 +914,8 @@ page.against_paper(judged.get("Reference runs", {claim: none}), judged.get("This
 #
 # * Two places that differ only in their distances to the borders can be distinguished after global average pooling,
 #   with zero padding and without padding, up to a gap of $R - 2$ pixels and no farther; with circular padding never.
-# * On a constant image, only zero padding produces a frame. On any other image, every mode makes the border wrong.
+# * On a constant image, only zero padding produces a frame. On other images, every mode generally makes the border
+#   wrong.
 # * Excess border energy measures whether a border stands out; padding error measures whether it is wrong. A border can
 #   be wrong without standing out.
 # * The error reaches no farther than the receptive field. At even sizes, it is not the same on both sides.

@@ -19,7 +19,7 @@
 # > **Roughly, and not because of what the network has learned. From frozen features, the map is predicted far better
 # > than from pixels, although the photograph shows through. From the same networks with random weights, it is predicted
 # > even better, in 14 of 15 pairs of network and map.** A small network loses more than half of the SPC, the rank
-# > correlation with the map, when its zero padding is removed; the paper reports such a loss for VGG-16. Whether
+# > correlation with the map, when its zero padding is removed; the paper reports a similar loss for VGG-16. Whether
 # > position is lost, or the network no longer works without its padding, is undecided.
 # >
 # > ![SPC by target map for trained and random networks, on photographs, black, white and noise images](../figures/paper/02_table1.png)
@@ -93,7 +93,7 @@ print(page.provenance(workspace, splits))
 # [Islam et al. (2020)](../book/bibliography.md#islam2020how) make seven claims: two from Table 1 and one from each
 # later table. Each is listed with the rule by which this page judges it, a rival explanation, the experiment that tests
 # that explanation, and the rule for its outcome. Every rule states the smallest effect of interest and the minimum
-# training needed to detect it.
+# training needed to detect it. Tables and figures whose number has no dot are the paper's.
 
 # %% tags=["remove-input"]
 page.claim_box(*claims.CLAIMS)
@@ -130,11 +130,11 @@ page.show(show_images.picture_grid({"target": pictured}, floor), "02_targets",
 # | | pixels | ranks | minus 2.5 |
 # |---|---|---|---|
 # | target | 0, 0, 1, 1 | 1.5, 1.5, 3.5, 3.5 | −1, −1, 1, 1 |
-# | predicted | .2, .3, .3, .9 | 1, 2.5, 2.5, 4 | −1.5, 0, 0, 1.5 |
+# | predicted | 0.2, 0.3, 0.3, 0.9 | 1, 2.5, 2.5, 4 | −1.5, 0, 0, 1.5 |
 #
 # The products sum to 3, the squares to 4 and 4.5, so $\mathrm{SPC} = 3 / \sqrt{4 \cdot 4.5}$.
 #
-# > **A guess to make**
+# > **Make a guess**
 # >
 # > For an entirely black image, an unpadded convolution of the *pixels* predicts the same value everywhere. What is the
 # > SPC of a constant map? The paper prints .0.
@@ -200,9 +200,9 @@ print("spread on a black image:", {mode: f"{spread:.1g}" for mode, spread in spr
 # trained here or left random, that network as well. Table 1, on which the first two claims rest, has two more seeds
 # than the other tables.
 #
-# The page shows two sets of runs, which are never mixed. The **reference runs** are committed with the book, and the
-# verdicts rest on them. **This run** was just computed on your machine, in profile `quick` with tiny networks and few
-# steps: it shows that the code works.
+# The verdicts rest on the **reference runs**, which are committed with the book. When you run the page in another
+# profile, your own runs, **this run**, stand beside them and are never mixed with them: their networks are tiny and
+# trained for few steps, and they show that the code works.
 #
 # The most important deviations: the networks are smaller than the paper's VGG-16 and ResNet-152, the readouts are
 # trained on far fewer photographs and for fewer steps, and there is no saliency. Random networks, which the paper does
@@ -334,17 +334,17 @@ for name, part in parts.items():
                     "constant" if spc is None else f"SPC {spc:.2f}".replace("-", "−"))
         drawn = experiments.predicted_maps(record)["H"]
         unexplained[name, key] = 1 - drawn.mean(0).var() / drawn.var()
-shown_through = ", ".join(f"{style.label(key)} {fraction:.2f}"
+shown_through = "; ".join(f"{style.label(key).replace(', ', ' (')}) {fraction:.2f}"
                           for (name, key), fraction in unexplained.items()
                           if name == rests_on and key != "pixels")
 page.show(show_images.picture_grid(rows, under), "02_drawn",
           f"""In the maps predicted from one image, the photograph shows through; in the mean over
           test images, it averages out. The maps H and G that the readouts of seed 0 predict from
           two test images, and the mean over all test images, by the network that provides the
-          frozen features: in the {rests_on.lower()}, and below them in this run. Below each map:
-          its SPC (28×28 pixels in whole percent, as recorded). A predicted H should be constant
-          down each column; the fraction of the first map's variance that columns do not explain is
-          {shown_through}. {what}.""",
+          frozen features{", above in the reference runs, below in this run" * (len(parts) > 1)}.
+          Below each map: its SPC (from the recorded map of 28×28 pixels, rounded to whole percent).
+          A predicted H should be constant down each column. Fraction of the first map's variance
+          that columns do not explain: {shown_through}. {what}.""",
           """A grid of small maps with their SPC: the first row has the targets, then one row per
           network; blotched for single images, smoother in the mean over
           all.""", workspace=workspace)
@@ -374,11 +374,12 @@ fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", 
            fontsize="small")
 [*_, above] = claims.POSENET_READOUT.judge(claims.judged(first.scores))   # the finding, in words
 higher, n_twins = claims.random_above_trained(claims.summarise(first.scores))
-page.show(fig, "02_table1", f"""Table 1. {rests_on}: {above}; random weights have a higher mean SPC
-          than trained ones in {higher} of {n_twins} pairs of network and map on natural images. SPC
-          by target map and frozen network, on natural images and on images without content,
+page.show(fig, "02_table1", f"""Random weights have a higher mean SPC than trained ones in {higher} of
+          {n_twins} pairs of network and map on natural images. Against the pixels: {above}. SPC
+          (Table 1) by target map and frozen network, on natural images and on images without content,
           {over_seeds}. Filled: trained; open: the same architecture with random weights. No marker:
-          all predicted maps are constant. Dotted: 0, no correlation. {what}.""",
+          all predicted maps are constant. Intervals are cut at 1, the largest possible SPC. Dotted:
+          0, no correlation. {what}.""",
           """Four panels of SPC by target map, one marker per network, with the paper's VGG-16
           dashed.""",
           workspace=workspace,
@@ -412,7 +413,7 @@ if found := verdicts.get("Reference runs"):
 # architecture with random weights has the higher SPC. So the score is more a property of the padded architecture than
 # of what the network has learned.
 #
-# The paper's Fig. 6 shows the same for one photograph and the map $G$, with padding and without.
+# The paper's Fig. 6 shows predictions of the map $G$ for one photograph, with padding and without.
 
 # %% Draw the figure
 columns = {"posenet": "pixels,\npadding 0", "posenet/padding_1": "pixels,\npadding 1",
@@ -494,11 +495,12 @@ page.table(errors, "02_mae", f"""Table 1 on natural images, MAE: {half}. On HS a
            hidden=["runs", "network", *(name for name in errors if name.startswith("MSE"))])
 
 # %% [markdown]
-# A constant map has no information about position. Compare each trained network with the random one, and each set of
-# images with the next: a map that can be predicted from a random network was not learned, and a map predicted for a
-# black image does not come from the image.
+# A constant map has no information about position. Compare each trained network with the random one
+# ([figure 02_table1](#fig-02_table1), [table 02_controls](#tab-02_controls)), and each set of images with the next: a
+# map that can be predicted from a random network was not learned, and a map predicted for a black image does not come
+# from the image.
 #
-# ## Tables 2, 3, 4 and 6
+# ## The paper's Tables 2, 3, 4 and 6: readout, depth, padding and task
 #
 # *What to look for:* solid lines with the slope of the dashed ones (the paper). Their *level* depends on the network
 # and the schedule.
@@ -518,6 +520,10 @@ matched = next((cell.config.channels for cell in first.cells
 numbers = claims.summarise(first.scores)
 
 
+PLAIN = {("4", "vgg"): "with\npadding", ("4", "posenet"): "padding 0",
+         ("6", "vgg"): "classification"}   # the networks above, by their place in these tables
+
+
 def show_ladders(name, panels, tables, caption):
     """The panels (table, network) that one claim rests on."""
     n_rows = -(-len(panels) // 2)
@@ -528,7 +534,7 @@ def show_ladders(name, panels, tables, caption):
     for ax, (table, net) in zip(axes.flat, panels, strict=False):
         rows = ladder(first, table, net)
         figures.score_ladder(rows, list(dict.fromkeys(rows["variant"])), ax,
-                             beside and ladder(beside, table, net))
+                             beside and ladder(beside, table, net), PLAIN.get((table, net), ""))
         read_from = rows["network"].map(style.label).str.partition(", ")[0]
         title = f"Table {table}"
         if table == "matched_channels":
@@ -537,10 +543,10 @@ def show_ladders(name, panels, tables, caption):
                      fontsize="medium")
     for ax in axes[:, 0]:
         ax.set_ylabel("SPC on photographs")
-    page.show(fig, name, f"""{rests_on}, {claims.ladders_in_words(numbers, tables)}. {caption}
-              Solid: {rests_on.lower()}, {over_seeds}; a letter names the target map. Dashed: the
-              paper, whose network is VGG-16. Open circles: this run, mean over seeds, from its
-              own networks. {what}.""",
+    of_this_run = " Open circles: this run, mean over seeds, from its own networks."
+    page.show(fig, name, f"""{claims.ladders_in_words(numbers, tables)}. {caption} Solid:
+              {rests_on.lower()}, {over_seeds}; a letter names the target map. Dashed: the paper,
+              whose network is VGG-16.{of_this_run * bool(beside)} {what}.""",
               "Panels of SPC against the variants of a table, one labelled line per target map.",
               workspace=workspace, data=pd.concat(
                   part.summary[part.summary["table"].isin([table for table, _ in panels])]
@@ -583,12 +589,12 @@ shown.insert(0, "readout", [f"{row.depth} layer{'s' * (row.depth > 1)}, {row.ker
 shown.insert(0, "training photographs", shown["n_train"])
 shown = shown.rename(columns={"loss": "training loss", "test_mse": "the same on test photographs"})
 hidden = ["n_train", "depth", "kernel", "n", "the same on test photographs"]
-seeds_of = "; ".join(f"{n_train}: {', '.join(map(str, sorted(set(of['n']))))}"
+seeds_of = ", ".join(f"{' or '.join(map(str, sorted(set(of['n']))))} with {n_train}"
                      for n_train, of in shown.groupby("n_train"))
 page.table(shown, "02_readout_size", f"""Readouts of {style.label(main.key)} by number of training
            photographs, layers and kernel: the sum of the mean squared errors of all six maps in
-           the last epoch of training, and SPC on test photographs; means over seeds (n by
-           training photographs: {seeds_of}). {rests_on}.""",
+           the last epoch of training, and SPC on test photographs; means over seeds (n =
+           {seeds_of} photographs). {rests_on}.""",
            workspace=workspace, digits=3, hidden=hidden)
 for n_train in fits.index.unique("n_train"):
     sizes = fits.loc[n_train]
@@ -628,9 +634,9 @@ for axes_row, (name, part) in zip(axes, parts.items(), strict=True):
         ax.set_title(f"{where[0]}, {where[1]} images", fontsize="medium")
     axes_row[0].set_ylabel(f"{name}\nSPC")
 page.show(fig, "02_untrained", f"""SPC of the small network by padding mode, random (open) and
-          trained to distinguish photographs (filled); *none* is built, and if trained also
-          *trained*, without padding. Dots: single seeds. Bars: 95 % interval (Student's t) over
-          them. {what}.""",
+          trained to distinguish photographs (filled; with zero padding and without padding only).
+          *none*: built and, where trained, trained without padding. Dots: single seeds. Bars: 95 %
+          interval (Student's t) over them. {what}.""",
           "Rows of four panels of SPC by padding mode, for random and trained networks.",
           workspace=workspace,
           data=pd.concat(part.summary.assign(runs=name) for name, part in parts.items()))
@@ -669,15 +675,16 @@ for name, part in parts.items():
         assert min(three.values()) > 0.9
 
 # %% [markdown]
-# A map that is predicted on photographs but not on noise comes from what photographs have in common. The spread of the
-# dots shows how informative a single run of each network is, which is what the paper has.
+# A map that is predicted on photographs but not on noise may come from what photographs have in common. The spread of
+# the dots shows how informative a single run of each network is, which is what the paper has.
 #
 # ## From scratch, with padding and without
 #
 # In Table 5, networks are trained from scratch to label pixels. Without padding, each 3×3 convolution removes one pixel
 # of its own map on every side: the eight of our small network, two at each stride, $2 \cdot (1 + 2 + 4 + 8) = 30$
 # pixels of the image. The small map that remains is resized to the whole image, so its predictions are in the wrong
-# places. (VGG-16 loses more: of 224 pixels, its thirteen convolutions leave a map of 2×2.)
+# places. (In the reference runs' crops of 96 pixels, the unpadded map covers only 32×32. VGG-16 loses more: of 224
+# pixels, its thirteen convolutions leave a map of 2×2.)
 #
 # > **Is it the position, or the size of the map?**
 # >
@@ -732,6 +739,7 @@ iou = {name: table5.merge(pd.DataFrame(claims.summarise_miou(rows)), how="right"
 fig, axes = plt.subplots(len(scratch), 2, figsize=(8.6, 2.6 * len(scratch)), sharex=True,
                          sharey=True, layout="constrained", squeeze=False)
 colours = style.PADDING_COLOURS | {"none": "0.35"}
+any_chance, most_frequent = False, " Dotted: every pixel labelled as the most frequent class."
 for axes_row, name in zip(axes, scratch, strict=True):
     for ax, where in zip(axes_row, ("picture", "window"), strict=True):
         single = pd.DataFrame(scratch[name])
@@ -745,6 +753,7 @@ for axes_row, name in zip(axes, scratch, strict=True):
             pixels = y[y != VOID].bincount()                                    # of each class
             chance = float(pixels.max() / pixels.sum()) / int((pixels > 0).sum())
             ax.axvline(100 * chance, **style.CHANCE)
+            any_chance = True
         scored_on = {"picture": "whole image", "window": "window"}[where]
         ax.set_title(f"{name}, scored on the {scored_on}", fontsize="medium")
         ax.set(xlabel="mean IoU (%)", yticklabels=["zero", "reflect", "none"])
@@ -754,8 +763,7 @@ gains = "; ".join(f"zero minus {gain.against} on the {area[gain.scored_on]} {poi
 page.show(fig, "02_scratch", f"""Table 5, {next(iter(scratch)).lower()}: {gains}. Mean IoU on test
           images by padding mode, trained from scratch. On the window *none* is also trained there.
           Dots: seeds; diamonds: mean and 95 % interval (Student's t) over them; dashed: the paper,
-          on VOC 2012; dotted, where shown: every pixel labelled as the most frequent class.
-          {what5}.""",
+          on VOC 2012.{most_frequent * any_chance} {what5}.""",
           "Panels of mean IoU for zero, reflect and no padding.", workspace=workspace,
           data=pd.concat(rows.assign(runs=name) for name, rows in iou.items()))
 
@@ -793,8 +801,9 @@ if "Reference runs" in scratch:
 #
 # First the verdicts, then every number available in both the paper and the reference runs. The **direction** of a
 # number refers to its difference from the number that the paper compares it with: a network with pixels (Table 1),
-# three layers with one (2a), and so on. It is *same*, *opposite*, or *open* if the 95 % interval of that difference,
-# taken seed by seed, includes 0. An undefined SPC counts as 0 here, as printed in the paper.
+# three layers with one (2a), and so on. It is *open* if the 95 % interval of that difference, taken seed by seed,
+# includes 0; otherwise *same* or *opposite*, as its sign agrees with the paper's or not. An undefined SPC counts as 0
+# here, as printed in the paper.
 
 # %% Judge the claims
 for name, of_run in verdicts.items():
@@ -829,7 +838,9 @@ for cell in claims.summarise(first.scores):
             "against": style.label(step.against) if step else None})
         if step and step.direction == "opposite":
             before, after = style.label(step.against), style.label(cell.variant)
-            print(f"Table {style.label(cell.table)}, map {cell.target}, {cell.images} images: from "
+            table = style.label(cell.table)
+            table = table if table.startswith("Fig") else f"Table {table}"
+            print(f"{table}, map {cell.target}, {cell.images} images: from "
                   f"\"{before}\" to \"{after}\" the paper's SPC changes by {step.paper:+.2f}, here "
                   f"({style.label(cell.network)}) by {step.mean:+.2f} "
                   f"[{step.low:+.2f}, {step.high:+.2f}].")
@@ -906,8 +917,8 @@ print(compared.groupby(["table", "direction"]).size().unstack(fill_value=0).to_s
 # > **Exercise 2, in code**
 # >
 # > Give the readout two pixels of zero padding of its own and *no* network
-# > (`encoder=EncoderConfig(net="pixels"), padding=2`). The paper reaches an SPC of .397 on H. How much of that remains
-# > if the padding is `reflect`? (`padding.set_padding_mode` works on a readout.)
+# > (`encoder=EncoderConfig(net="pixels"), padding=2`). The paper reaches an SPC of 0.397 on H. How much of that
+# > remains if the padding is `reflect`? (`padding.set_padding_mode` works on a readout.)
 # >
 # > <details><summary>A start</summary>
 # >

@@ -103,7 +103,7 @@ page.claim_box(*claims)
 # needs no border. A network halves its feature maps several times by keeping every second value (a *stride* of 2). Take
 # a row of eight pixels, all dark except one of brightness 4.
 #
-# > **A guess to make**
+# > **Make a guess**
 # >
 # > Keep every second pixel, counted from 0, and sum the kept pixels. What is the sum if the bright pixel is number 2?
 # > If it is number 3? And if the row is blurred first, so that each pixel becomes a quarter of its left neighbour plus

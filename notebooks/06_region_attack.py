@@ -121,7 +121,7 @@ page.claim_box(*claims)
 # This is the [flip response](../book/glossary.md#flip-response). To rank channels for a [region](../book/glossary.md#region), the released code
 # leaves out the absolute value: the channels with the largest *signed* change are those for the left.
 #
-# > **A guess to make**
+# > **Make a guess**
 # >
 # > Take an image of one row, `0 1 2 3 0 1 2 3`, and three channels. The first is the brightness. The second is the
 # > brightness times the column, so it encodes position. The third is 1 at every pixel whose right neighbour is brighter
@@ -944,7 +944,7 @@ for part in shown:
 # So $|z(x) - \overleftarrow{z}(\overleftarrow{x})|$ is the effect of the sampling alone, and the flip response
 # $|z(x) - z(\overleftarrow{x})|$ is the joint effect of sampling and kernels.
 #
-# > **A guess to make**
+# > **Make a guess**
 # >
 # > Which widths are symmetric? For a ResNet-18, whose four strided layers all have odd kernels with equal padding:
 # > $16m + 1$. For a VGG, with 2×2 pools? For SqueezeNet, whose first layer has no padding?
@@ -1297,7 +1297,9 @@ if first.name == "Reference runs" and first.c.profile == "quick":   # the commit
 # > `./run_all.sh --only 06 -p layer layer3 --out /tmp/layer3` keeps the run separate. Start with the correlation of flip
 # > and shift response.
 # >
-# > </details> **Exercise 3, to overturn the interpretation**
+# > </details>
+#
+# > **Exercise 3, to overturn the interpretation**
 # >
 # > RMS-matched sets match the flip-ranked set in activation only. Match them also in the size of the weights *applied
 # > to* them (`classifier.aspp.convs`). Does the flip-ranked set then cost more?

@@ -111,7 +111,7 @@ page.claim_box(paper.PEDESTRIANS)
 #
 # $$ \mathrm{MR}^{-2} = \exp \Big( \tfrac{1}{9} \sum_{i=0}^{8} \ln m\big(10^{-2 + i/4}\big) \Big) . $$
 #
-# > **A guess to make**
+# > **Make a guess**
 # >
 # > One image, two people, three boxes: score 0.9 on the first person, 0.8 on nobody, 0.7 on the second. The miss rate is
 # > 1/2 until one false positive per image is allowed, then 0. What is the geometric mean?
@@ -725,7 +725,9 @@ if first.name == "Reference runs" and first.used["csp"].profile == "quick":   # 
 # > `./run_all.sh --only 07 -p schedule long -p detectors csp --out /tmp/long` takes a few minutes, and keeps the run
 # > separate.
 # >
-# > </details> **Exercise 3, to overturn the interpretation**
+# > </details>
+#
+# > **Exercise 3, to overturn the interpretation**
 # >
 # > A shift moves the image against the sampling grid of the strides. Give the detectors an anti-aliased backbone (page
 # > 05), so that a shift changes them less. Does removing the flip-ranked channels then cost more than a shift in every

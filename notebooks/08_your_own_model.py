@@ -89,7 +89,7 @@ print(page.provenance(workspace, splits))
 # Take a max-pool of width three, with stride one and padding one, on a row of four numbers. Beyond the border it reads
 # *minus infinity*, which is never the maximum.
 #
-# > **A guess to make**
+# > **Make a guess**
 # >
 # > For which rows does this differ from a max-pool that reads the *other end* of the row beyond the border, as under
 # > circular padding? Can a *constant* row show the difference, as it did for zero padding on page 01?
@@ -299,7 +299,7 @@ page.show(fig, "08_removal",
 # positional encoding. `your_own_model.run` probes the last layer of one of them, and uses `padding_report` to find the
 # first layer that responds to the border.
 #
-# > **A guess to make**
+# > **Make a guess**
 # >
 # > Which of these will be *exactly* at chance? And in each of the others, which layer will be the first to respond to
 # > the border?
@@ -502,7 +502,9 @@ print(f"{len(report.operations)} layers declare a padding; the first to respond 
 # > For example `net.features[0] = nn.Sequential(nn.MaxPool2d(3, 1, 1), net.features[0])` after
 # > `set_padding_mode(net, "circular")`; `padding_report(net, modes=()).leak("as_built")` names `features.0.0`.
 # >
-# > </details> **Exercise 3, to overturn the interpretation**
+# > </details>
+#
+# > **Exercise 3, to overturn the interpretation**
 # >
 # > "Location cannot be decoded from a network whose shift sensitivity is 0." The shifts are by multiples of the stride,
 # > and so are the sides of the cells. Place the images at offsets that are *not* multiples of it, and probe the ResNet

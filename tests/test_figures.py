@@ -534,7 +534,7 @@ def test_confusions_share_one_scale_and_have_the_true_label_by_row():
 
 
 def test_seeds_by_group_are_dots_with_their_mean_beside_them(ax):
-    figures.seeds_by_group({"in order": [100.0, 99.0], "shuffled": [70.0], "none": []}, ax, chance=11.1)
+    figures.seeds_by_group({"in order": [100.0, 99.0], "shuffled": [70.0], "none": []}, ax, 11.1, ["C0", "C0", "C1"])
     assert drawn(ax) == {(0, 100.0), (0, 99.0), (1, 70.0)}
     assert [text.get_text() for text in ax.texts] == ["100 %", "70 %"]
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["in order", "shuffled", "none"]

@@ -7,7 +7,7 @@ import pytest
 
 BOX = """# A title
 
-> **A guess to make**
+> **Make a guess**
 >
 > How many?
 >
@@ -26,7 +26,7 @@ After it.
 """
 ADMONITIONS = """# A title
 
-::::{admonition} A guess to make
+::::{admonition} Make a guess
 :class: guess
 
 
@@ -53,6 +53,11 @@ After it.
 
 def test_boxes_and_what_opens_on_a_click_become_admonitions():
     assert markup.to_myst(BOX).rstrip("\n") == ADMONITIONS
+
+
+def test_a_box_whose_end_shares_its_line_is_refused():
+    with pytest.raises(ValueError, match="needs a line of its own"):
+        markup.to_myst(BOX.replace("> </details>", "> </details> **Exercise 3**"))
 
 
 def test_a_quotation_without_a_bold_title_stays_one():

@@ -712,9 +712,9 @@ def test_committed_readouts_of_128_photographs_learn_them_by_heart(committed):
 def test_the_ladders_in_words_and_how_often_random_weights_draw_better():
     rows = posenet_readout.summarise(runs({"1|vgg|H": 0.3, "untrained|zeros|V": 0.9}))
     assert posenet_readout.ladders_in_words(rows) == (
-        "SPC on H, first row to last: Table 2a 0.10 to 0.30, Table 2b 0.10 to 0.70, Table 3 0.10 to 0.10, "
-        "Table 6 0.80 to 0.80")
-    assert posenet_readout.ladders_in_words(rows, ["3"]) == "SPC on H, first row to last: Table 3 0.10 to 0.10"
+        "From the first variant to the last, SPC on H changes from 0.10 to 0.30 in Table 2a, from 0.10 to 0.70 in "
+        "Table 2b, from 0.10 to 0.10 in Table 3, from 0.80 to 0.80 in Table 6")
+    assert posenet_readout.ladders_in_words(rows, ["3"]).endswith("SPC on H changes from 0.10 to 0.10 in Table 3")
     assert posenet_readout.random_above_trained(rows) == (2, 10)   # H of the small VGG, 0.4 against 0.3, and V
 
 

@@ -306,6 +306,12 @@ def test_a_failing_page_is_reported_and_the_book_has_the_others(tiny, make):
     assert tiny.printed("00_index") == "02_bad,03_dead 02_bad,03_dead\n"
     assert not make("--only", "01").returncode and in_the_book() == ["00_index", "01_dots"]   # nor an old one of it
 
+    (tiny.folder / "notebooks" / "03_dead.py").unlink()
+    tiny.page("02_bad", "\n# %%\nif True:\nprint(1)\n")   # no Python
+    done = make()
+    assert done.returncode == 1 and "02_bad failed in cell 3" in done.stderr and "IndentationError" in done.stderr
+    assert done.stderr.endswith("run_all.sh: 1 of 3 page(s) failed, and the book is without: 02_bad.\n")
+
     before = (tiny.html / "index.html").stat().st_ino
     tiny.page("00_index", FAILING)
     done = make("--only", "01")

@@ -124,14 +124,14 @@ def _padding_swapped(rows: Sequence[SeedExcess]) -> tuple[str, str]:
     ruled_out = low > 0 and line_low > 0
     holds = high < 0 or line_high < SMALLEST_EXCESS
     return rival(ruled_out, holds, len(seeds), (
-        f"log2 ratio: the excess varies by {over_modes.mean():.2f} with the mode that a network is run with and by "
-        f"{over_trained.mean():.2f} with the mode that it was trained with, difference "
+        f"standard deviation of the excess (log2 ratio) over the modes that a network is run with "
+        f"{over_modes.mean():.2f}, over those that it was trained with {over_trained.mean():.2f}, difference "
         f"{_interval(difference, low, high)}; trained without zeros but run with them "
         f"{_interval(mean_line, line_low, line_high)}, n = {len(seeds)}"))
 
 
 def _interval(mean: float, low: float, high: float) -> str:
-    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
+    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]".replace("-", "\u2212")
 
 
 PADDING_ARTIFACTS = Claim(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from posenc_lib.base.names import label
 from posenc_lib.claims.claim import (
     CONTRADICTED,
     IN_DIRECTION,
@@ -448,8 +449,8 @@ def _posenet_readout(steps: Sequence[Step]) -> tuple[str, str]:
     n_above = sum(found.low > 0 for found in effects)
     worst = min(effects, key=lambda found: found.mean - found.paper)
     return _verdict(effects, SMALLEST_READOUT, near), (
-        f"{n_above} of {len(effects)} (network, map) above pixels; furthest below the paper: {worst.network}, "
-        f"{_maps([worst])}{_n(effects)}")
+        f"{n_above} of {len(effects)} (network, map) above pixels; furthest below the paper: {label(worst.network)}, "
+        f"SPC minus that of the pixels {_maps([worst])}{_n(effects)}")
 
 
 def _posenet_content(changes: Sequence[ContentChange]) -> tuple[str, str]:
@@ -836,8 +837,9 @@ def ladders_in_words(cells: Iterable[CellScore], tables: Sequence[str] = ("2a", 
     spc = {cell.cell: cell.mean for cell in cells}
     moves = [(table, spc.get((table, first, "H", "natural")), spc.get((table, last, "H", "natural")))
              for table, (first, last) in ends.items() if table in tables]
-    return "SPC on H, first row to last: " + ", ".join(
-        f"Table {table} {first:.2f} to {last:.2f}" for table, first, last in moves if None not in (first, last))
+    return "From the first variant to the last, SPC on H changes " + ", ".join(
+        f"from {first:.2f} to {last:.2f} in Table {table}".replace("-", "\u2212")
+        for table, first, last in moves if None not in (first, last))
 
 
 def random_above_trained(cells: Iterable[CellScore]) -> tuple[int, int]:

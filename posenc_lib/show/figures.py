@@ -17,7 +17,15 @@ from scipy.special import softmax
 from posenc_lib.claims import claim
 from posenc_lib.measure.canvas import POSITION_MAPS
 from posenc_lib.show import style
-from posenc_lib.show.style import CHANCE, COLOURS, HEAD_MARKERS, MAP_COLOURS, PADDING_COLOURS, PAPER
+from posenc_lib.show.style import (
+    CHANCE,
+    COLOURS,
+    HEAD_MARKERS,
+    MAP_COLOURS,
+    NETWORK_COLOURS,
+    PADDING_COLOURS,
+    PAPER,
+)
 
 Looks = Mapping[Hashable, tuple[ColorType, str]]    # kind -> colour and marker
 BESIDE = {"loc": "center left", "bbox_to_anchor": (1, 0.5)}    # a legend to the right of the axes
@@ -145,7 +153,8 @@ def answers_held(curves: pd.DataFrame, x: str, ax: Axes) -> Axes:
     held = curves.assign(held=curves["accuracy"] * curves["answers"])
     for n, (answers, rows) in enumerate(held.groupby("answers")):
         mean = rows.groupby(x)["held"].mean()
-        ax.plot(mean.index, mean, "o-", markersize=3, color=COLOURS[n], label=f"of {answers}")
+        ax.plot(mean.index, mean, f"{'o^s'[n % 3]}-", markersize=4, color=NETWORK_COLOURS[1 + n % 4],
+                label=f"of {answers}")
     ax.set(ylim=(0, None))
     ax.legend(fontsize="small")
     return ax
@@ -234,13 +243,15 @@ def scores_by_padding(summary: pd.DataFrame, single: pd.DataFrame, ax: Axes) -> 
     return ax
 
 
-def score_ladder(summary: pd.DataFrame, variants: Sequence[str], ax: Axes, beside: pd.DataFrame | None = None) -> Axes:
+def score_ladder(summary: pd.DataFrame, variants: Sequence[str], ax: Axes, beside: pd.DataFrame | None = None,
+                 plain: str = "as it is") -> Axes:
     """SPC from one variant to the next, a line per target map, named at its end: runs with their interval, the paper
     dashed.
 
     summary   variant, target, mean, low, high, paper_spc
     variants  in order; each is labelled with what follows the first comma of its display name
     beside    variant, target, mean of other runs, drawn as open circles
+    plain     label of the variant whose display name has no comma
     """
     for n, (target, rows) in enumerate(summary.groupby("target", sort=False)):
         rows = rows.set_index("variant").reindex(variants)
@@ -254,9 +265,10 @@ def score_ladder(summary: pd.DataFrame, variants: Sequence[str], ax: Axes, besid
     below = -np.inf
     for target, end in zip(ends["target"], ends["mean"], strict=True):
         below = max(end, below + 0.09)   # names do not overlap
-        ax.annotate(target, (len(variants) - 0.82, below), color=MAP_COLOURS[target], va="center", weight="bold")
+        ax.annotate(target, (len(variants) - 0.82, below), color=MAP_COLOURS[target], va="center", weight="bold",
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})   # above the line at 0
     ax.axhline(0, **CHANCE)
-    labels = [style.label(variant).partition(", ")[2].replace(" ", "\n") or "as it is" for variant in variants]
+    labels = [style.label(variant).partition(", ")[2].replace(" ", "\n") or plain for variant in variants]
     ax.set_xticks(range(len(variants)), labels, fontsize="small")
     ax.set(ylim=(-0.25, 1.03), xlim=(-0.3, len(variants) - 0.4))
     return ax
@@ -331,7 +343,7 @@ def error_by_distance(curves: pd.DataFrame, ax: Axes, floor: float = 1e-9, **lin
 def mode_matrix(values: pd.DataFrame, ax: Axes, label: str) -> Axes:
     """A heat map of one quantity by the padding mode in training (rows) and in evaluation (columns)."""
     sns.heatmap(values.rename(index=style.label, columns=style.label), ax=ax, annot=True, fmt="+.2f", cmap="vlag",
-                center=0, linewidths=1, cbar_kws={"label": label})
+                center=0, linewidths=1, annot_kws={"color": "black"}, cbar_kws={"label": label})
     ax.set(xlabel="run with", ylabel="trained with")
     ax.tick_params(axis="y", rotation=0)
     return ax
@@ -616,13 +628,13 @@ def accuracy_by_size(rows: pd.DataFrame, ax: Axes, hopeless: int | None = None) 
     return ax
 
 
-def seeds_by_group(groups: Mapping[str, Sequence[float]], ax: Axes, chance: float) -> Axes:
+def seeds_by_group(groups: Mapping[str, Sequence[float]], ax: Axes, chance: float,
+                   colours: Sequence[ColorType]) -> Axes:
     """A percentage of single networks as dots, one column for each group, with their mean beside them, and chance."""
-    for x, values in enumerate(groups.values()):
-        ax.plot([x] * len(values), values, "o", color=COLOURS[0], markersize=8, markerfacecolor="none")
+    for x, (values, colour) in enumerate(zip(groups.values(), colours, strict=True)):
+        ax.plot([x] * len(values), values, "o", color=colour, markersize=8, markerfacecolor="none")
         if len(values):
-            ax.annotate(f"{np.mean(values):.0f} %", (x, np.mean(values)), (12, 0), textcoords="offset points",
-                        va="center")
+            ax.annotate(f"{np.mean(values):.0f} %", (x, np.mean(values)), (12, 6), textcoords="offset points")
     ax.axhline(chance, **CHANCE)
     ax.set_xticks(range(len(groups)), groups)
     ax.set_xlim(-0.5, len(groups) - 0.2)

@@ -34,6 +34,7 @@ MISSING = "–"
 BLANK = base64.b64encode(   # stands in for a figure that has not been run
     b'<svg xmlns="http://www.w3.org/2000/svg" width="480" height="60"><rect x="1" y="1" width="478" height="58" '
     b'fill="none" stroke="#767676" stroke-dasharray="6 4"/></svg>').decode()
+INTERVAL = re.compile(r"\[([^][ ]+), ([^][ ]+)\]")
 LINK = re.compile(r"\[([^]]*)\]\([^)]*\)")
 # MyST for the book alone: [word]{.class}, {role}`word`, {numref}`Fig. %s <fig-word>`
 ROLE = re.compile(r"\[([^]]*)\]\{[^}]*\}|\{\w+\}`(?:[^`<]*<)?([^`>]*)>?`")
@@ -247,4 +248,4 @@ def _cell(value, digits: int) -> str:
         return MISSING
     if isinstance(value, float):
         return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")   # a true minus, and none before 0.0
-    return str(value).replace(" %", "\u00a0%")
+    return INTERVAL.sub("[\\1,\u00a0\\2]", str(value)).replace(" %", "\u00a0%")   # neither breaks between two lines
