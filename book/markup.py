@@ -41,6 +41,7 @@ def to_myst(text: str) -> str:
     text = TERM.sub(lambda m: f"{{term}}`{m[1]} <{terms()[m[2]]}>`", text)
     text = text.replace("](../book/", "](")
     text = LABEL.sub(r"{numref}`\1`", text)
+    text = re.sub(r"(?<=\d) %", "\u00a0%", text)   # not at the start of a line
     return "\n".join(_boxes(text.splitlines()))
 
 

@@ -963,6 +963,3 @@ page.against_paper(judged.get("Reference runs", {claim: none}), judged.get("This
 # > energy from a high-contrast border than they add.
 # >
 # > </details>
-
-# %%
-print(page.provenance(workspace, splits))

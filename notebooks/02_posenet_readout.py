@@ -940,6 +940,3 @@ print(compared.groupby(["table", "direction"]).size().unstack(fill_value=0).to_s
 # > bottom.
 # >
 # > </details>
-
-# %%
-print(page.provenance(workspace, splits))

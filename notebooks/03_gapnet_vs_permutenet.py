@@ -1357,6 +1357,3 @@ page.against_paper(reference, here, "03_against_paper", workspace=workspace,
 # > networks, with half of the cells left out.
 # >
 # > </details>
-
-# %%
-print(page.provenance(workspace, splits))

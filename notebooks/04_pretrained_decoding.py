@@ -618,6 +618,3 @@ if reference:
 # > ones. If the accuracy falls, training does matter: it can remove the effect of the padding.
 # >
 # > </details>
-
-# %%
-print(page.provenance(workspace, splits))

@@ -17,14 +17,14 @@
 # >
 # > **The prediction often changes, and training on shifted crops helps; AugShift's own loss term adds nothing
 # > detectable with three networks.** The baseline's prediction is the same at two shifts of up to 8 pixels for 39 % of
-# > the images. AugShift raises this to 68 %, and two crops without its term to 69 %. Invariance does not remove
-# > position: location can still be decoded from the averaged channels in more than 90 % of cases.
+# > the images. AugShift raises this to 68 %, and two crops without its term to 69 %. Greater consistency does not
+# > remove position: location can still be decoded from the averaged channels in more than 90 % of cases.
 # >
 # > ![Consistency and accuracy of five training methods](../figures/paper/05_methods.png)
 # >
 # > *Caveats.* These are small networks with short training, with 57 % accuracy where the paper has 93 %. So they cannot
-# > test the paper's numbers. Most of AugShift's lead is due to the black border that a shift uncovers: with true
-# > surroundings it shrinks from 28 points to 9.
+# > test the paper's numbers. Most of AugShift's lead is due to the black border that a shift uncovers: under shifts of
+# > up to 4 pixels, in a smaller window, the lead is 28 points with a black border and 9 with true surroundings.
 # >
 # > *Run it:* `./run_all.sh --only 05`, one to two minutes on two cores.
 
@@ -209,7 +209,8 @@ assert augshift.consistency(net, few, reach)["consistency"] == by_hand
 # An identity: under *circular* padding and circular fill, a shift by a multiple of the network's
 # [total stride](../book/glossary.md#total-stride) (8) only shifts its last feature maps circularly, and their averages
 # do not change. Such a network has a consistency of 100 % under these shifts, trained or not. Shifts in between still
-# change which values the strides keep.
+# change which values the strides keep. These networks are untrained and may predict one class for most images, so
+# compare how much of the latents' variance a shift causes, not the consistency.
 
 # %%
 stride = augshift.TOTAL_STRIDE
@@ -220,7 +221,7 @@ for method in ("baseline", "circular_padding"):
         shifts = f"multiples of {stride}" if step == stride else f"up to {stride} pixels"
         print(f"{style.NAMES.get(method, method):16s} shifts by {shifts}: "
               f"{result['shift_variance']:.1e} of the latents' variance, "
-              f"consistency {result['consistency']:.0%}")
+              f"consistency {100 * result['consistency']:.0f} %")
 
 # %% [markdown]
 # ## The experiment
@@ -242,8 +243,8 @@ for method in ("baseline", "circular_padding"):
 # * **Cons.N.** "Up to N pixels" can be interpreted in three ways: both views are shifted, each by up to N pixels; only
 #   one view is shifted, and compared with the original image; or the two views are at most N pixels apart. The first is
 #   used here. It is the strictest, because the views can be 2N pixels apart. In antialiased-cnns, where the measure
-#   comes from, a view has one of 32 offsets along each axis, which is N = 16 in these terms. A heading of the slide
-#   reads "8 pixels (Cons.16)", taken here as a misprint for 16 pixels.
+#   comes from, a view has one of 32 offsets along each axis, which is N = 16 in these terms. A heading in the authors'
+#   slides reads "8 pixels (Cons.16)", taken here as a misprint for 16 pixels.
 # * **What a shift uncovers.** The paper does not state what fills the border in Table 2 or in Fig. S2. Here it is black
 #   on CIFAR, whose images have no surroundings; four fills are compared below. On ImageNet the shifted windows lie
 #   within a larger image.
@@ -255,12 +256,12 @@ for method in ("baseline", "circular_padding"):
 # * **Precision.** On a GPU, training computes in bfloat16; consistency is measured in float32. The CPU runs are in
 #   float32 throughout.
 # * **Scale.** The reference runs are CIFAR-10 on a ResNet-18 of width 8, trained for 640 steps of 64 images on a CPU.
-#   `quick` trains one of width 4 for 48 steps of 24 digits (on other sets, as the reference runs); at 16 pixels a
-#   digit's Cons.4 stands for Cons.8. ImageNet has a separate command (see below).
+#   `quick` trains one of width 4 for 48 steps of 24 digits (on other data sets, with the schedule of the reference
+#   runs); at 16 pixels a digit's Cons.4 stands for Cons.8. ImageNet has a separate command (see below).
 # * **Seeds.** Table 2 prints one number for each method and measure, without seeds or intervals. Three seeds are few:
-#   the same seeds trained on another kind of CPU, which rounds differently, move means by one to two points. That is
-#   enough for the interval of a small lead to include 0 or not. (The earlier set of the first figure's five methods is
-#   in the history of `records/cpu/augshift.jsonl`; the later one has the accuracy after each epoch.)
+#   the same seeds trained on another kind of CPU, which rounds differently, move means by one to two points. That can
+#   decide whether the interval of a small lead includes 0. (The earlier set of the first figure's five methods is in
+#   the git history of `records/cpu/augshift.jsonl`; the later one has the accuracy after each epoch.)
 #
 # </details>
 
@@ -358,8 +359,9 @@ def mean_of(method, measure=None):
 
 colours = {name: style.METHOD_COLOURS.get(method, "0.55") for method, name in names.items()}
 colours["baseline"] = style.METHOD_COLOURS["baseline"]
-looks = {name: (colour, "os^Dv"[n % 5]) for n, (name, colour) in enumerate(colours.items())}
-over_seeds = "mean and 95 % interval (Student's t) over seeds, single seeds where there are two"
+looks = {name: (colour, "os^Dv<>PXd*"[n % 11])
+         for n, (name, colour) in enumerate(colours.items())}
+over_seeds = "mean and 95 % interval (Student's t) over seeds; no interval for two seeds"
 
 # %% [markdown]
 # ## Results
@@ -464,7 +466,7 @@ in_table2 = (*augshift.TABLE2_METHODS, "two_crops", "blurpool_augshift")
 in_table2 = [names.get(method, method) for method in in_table2]
 of_table2 = {name: frame[frame["method"].isin(in_table2)] for name, frame in summary.items()}
 page.table(beside(of_table2, ["method"]), "05_table2",
-           f"""Table 2, in percent, of the paper and of the reference runs, with 95 % intervals over
+           f"""The paper's Table 2 and the reference runs, in percent, with 95 % intervals over
            seeds ({described}). *Two crops* is AugShift without the term that pulls the latents
            together; Table 2 has no such row, nor one for *BlurPool + AugShift*. Consistency is
            Cons.N with N a quarter of the side.""", workspace=workspace)
@@ -485,11 +487,11 @@ page.table(beside(of_gains, ["method", "against"]), "05_gains",
 # * **Two crops** mean twice the computation and twice the views. So the baseline gets as much training (*twice as
 #   long*), and the crops without the term are in the figure above. **One crop** is what a standard training recipe
 #   uses.
-# * **MSE without crops** classifies whole images only; the crop enters only through the term.
+# * **Crop in the term only** classifies whole images; a crop enters only through the term.
 # * **Random padding** ([Yang et al., 2023](../book/bibliography.md#yang2023random)) shifts the border instead of the
 #   image.
-# * A **collapsed** network would be consistent for the wrong reason: its latents would have a small norm or a low
-#   [effective rank](../book/glossary.md#effective-rank).
+# * A **collapsed** network would be consistent for the wrong reason: its latents would vary in few directions, that
+#   is, have a low [effective rank](../book/glossary.md#effective-rank).
 
 # %% Draw the figure
 panels(["baseline", "baseline_long", "one_crop", "two_crops", "augshift", "mse_only",
@@ -517,7 +519,9 @@ page.table(means.rename(columns=columns)[[*on, *columns.values()]], "05_latents"
 
 # %% [markdown]
 # **Was the training long enough?** If accuracy still rises steeply at the end, the consistency may be that of a network
-# in mid-training. *What to look for:* whether the curves flatten, and which methods learn the classes more slowly.
+# in mid-training. *What to look for:* which methods learn the classes more slowly. The learning rate falls to 0 in
+# every run, so a flat end does not show that a network has finished learning; for that, compare with *twice as long* in
+# [figure 05_controls](#fig-05_controls).
 
 # %% Draw the figure
 fig, axes = plt.subplots(2, len(sources), figsize=(9, 5), sharex="col", sharey="row", squeeze=False,
@@ -827,7 +831,7 @@ page.show(figures.sliding_answers(
           differs.""", workspace=workspace)
 
 # %% [markdown]
-# ## Does it remove position?
+# ## Does AugShift remove position?
 #
 # If AugShift removed position from the averaged channels, a linear probe for location (page 03) on the frozen network
 # should be at chance.
@@ -877,8 +881,8 @@ page.show(fig, "05_location",
 # location: ignoring a small shift is not the same as ignoring the location. A zero-padded network trained with each
 # image *anywhere* checks that this schedule can learn the images.
 #
-# By hand, for three classes: the predictions for an image of class 0 in the cells 0, 1, 2 are 0, 0, 2; those for an
-# image of class 1 are 2, 1, 2.
+# *GAPNet*, *PermuteNet* and the *linear head* below are the heads of page 03. By hand, for three classes: the
+# predictions for an image of class 0 in the cells 0, 1, 2 are 0, 0, 2; those for an image of class 1 are 2, 1, 2.
 
 # %%
 answers, of_class = torch.tensor([[0, 0, 2], [2, 1, 2]]), torch.tensor([0, 1])
@@ -887,7 +891,8 @@ by_hand = {"place": (answers == torch.arange(3))[broken].double().mean().item(),
            "picture": (answers == of_class[:, None])[broken].double().mean().item()}
 followed = place_or_picture.follows(answers, of_class)
 assert by_hand == {name: followed[name] for name in by_hand}
-print({name: f"{share:.0%}" for name, share in followed.items()})
+print(f"follow the location: {100 * followed['place']:.0f} %, the image: "
+      f"{100 * followed['picture']:.0f} %, neither: {100 * followed['neither']:.0f} %")
 
 # %% Train and test
 used_schedule = {"paper": "reference"}.get(profile, profile)
@@ -980,14 +985,19 @@ if used_reference:
                              ("circular", "picture", "place"),
                              ("zero_anywhere", "picture", "place")):
         assert shown.loc[NETWORKS[name], cue] > shown.loc[NETWORKS[name], other] + 50
+    both_shuffled = [NETWORKS["zero_shuffled"], NETWORKS["circular_shuffled"]]
+    assert (shown.loc[both_shuffled, "neither"] > 50).all()
+    assert shown.loc[NETWORKS["zero_shuffled"], ["place", "picture"]].max() < 30
 
 # %% [markdown]
-# *Interpretation.* **If location is as good a cue as the image, a zero-padded network uses location.** The same network
-# with circular padding, which cannot use it, learns the images from the same canvases; so does the zero-padded network
-# when images are placed anywhere. So what is used depends on the training data, not only on what padding makes
-# available. Training on shifted canvases does not change this, with or without AugShift's term: the shifts are smaller
-# than a cell. *What this does not show:* that networks trained on ordinary photographs use position. There, the
-# correlation between position and class is weak, and how much of it a network uses is the subject of pages 06 and 07.
+# *Interpretation.* **If location is as good a cue as the image, a zero-padded network that has its channels in order
+# uses location.** With shuffled channels, as predicted, both cues are followed less: most predictions follow neither.
+# The same network with circular padding, which cannot use it, learns the images from the same canvases; so does the
+# zero-padded network when images are placed anywhere. So what is used depends on the training data, not only on what
+# padding makes available. Training on shifted canvases does not change this, with or without AugShift's term: the
+# shifts are smaller than a cell. *What this does not show:* that networks trained on ordinary photographs use
+# position. There, the correlation between position and class is weak, and how much of it a network uses is the subject
+# of pages 06 and 07.
 
 # %% [markdown]
 # ## Against the paper
@@ -1109,13 +1119,15 @@ if cpu_phases := records.load(workspace.records("shift_phase", "cpu")):
     assert (more.sum(), len(more)) == (1, 5)
 
 # %% [markdown]
-# * **Compare with two crops before crediting the term.** [Figure 05_controls](#fig-05_controls) and the row *AugShift,
-#   two crops* of [table 05_gains](#tab-05_gains) separate what the paper's comparison combines: training on shifted
-#   images, and pulling their latents together. The paper compares only with a network that was trained with neither.
-#   Here, the crops account for nearly all of the gain, and the interval of the term's contribution contains 0.
+# * **Compare with two crops before crediting the term.** [Figure 05_controls](#fig-05_controls) and the rows *AugShift
+#   against two crops* of [table 05_gains](#tab-05_gains) separate what the paper's comparison combines: training on
+#   shifted images, and pulling their latents together. The paper compares only with a network that was trained with
+#   neither. Here, the crops account for nearly all of the gain, and the interval of the term's contribution contains
+#   0.
 # * **Most of the gain is due to the border** ([figure 05_fills](#fig-05_fills)). A network that was never trained with
-#   a black margin changes its prediction when one appears, whatever the shift. With *true* surroundings, AugShift's
-#   lead over the baseline shrinks from 28 points to 9, and the interval of its lead over BlurPool contains 0.
+#   a black margin changes its prediction when one appears, whatever the shift. Under shifts of up to 4 pixels, in a
+#   smaller window, AugShift's lead over the baseline is 28 points with a black border and 9 with *true* surroundings,
+#   and the interval of its lead over BlurPool contains 0.
 # * **Crops and BlurPool address different causes.** BlurPool acts on the strides; crops train the network on shifted
 #   images. In Cons.8, the two together are more consistent than either alone. The mean lead over AugShift alone is five
 #   to six points with each of the four fills, but with three seeds its interval contains 0 with all but the black one.
@@ -1126,8 +1138,8 @@ if cpu_phases := records.load(workspace.records("shift_phase", "cpu")):
 #   than one trained on unshifted images: it is eight points behind on average, though with three seeds the interval
 #   contains 0 ([figure 05_training](#fig-05_training)). Twice the training still adds eleven points to the baseline, so
 #   the accuracies of this run cannot be compared with Table 2's. Short training also leaves more consistency to gain.
-# * **Invariance to small shifts does not remove the location.** The latents of AugShift's network still encode the cell
-#   of a canvas ([figure 05_location](#fig-05_location)), like those of every zero-padded network here.
+# * **Consistency under small shifts does not remove the location.** The latents of AugShift's network still encode the
+#   cell of a canvas ([figure 05_location](#fig-05_location)), like those of every zero-padded network here.
 # * **Circular padding is not enough for consistency.** A network with circular padding encodes no position. With
 #   Cons.8's black border, it is only six points more consistent than the baseline, because the shift adds a border of
 #   its own. Under circular shifts, which add no border, the lead is 14 to 20 points, and at multiples of the stride
@@ -1148,7 +1160,7 @@ if cpu_phases := records.load(workspace.records("shift_phase", "cpu")):
 #   contribute.
 # * Training on shifted crops makes it more consistent, mostly with the black border that the test adds. The term that
 #   pulls latents together adds nothing detectable with three seeds.
-# * Invariance of the prediction does not remove position from the averaged channels.
+# * A more consistent prediction does not mean that position is gone from the averaged channels.
 #
 # ## Exercises
 #

@@ -26,8 +26,9 @@
 # >
 # > *Caveats.* The networks are small, and CamVid stands in for Cityscapes. They contradict the claim as a general
 # > statement; the paper's own network was not available. Whether the periphery is harmed more than the centre remains
-# > open. Removing channels ranked for left or right does not harm their own half more than the other. But the same
-# > ranking also fails in networks in which left and right do differ, so this result says little about sides.
+# > open. On average, removing channels ranked for left or right harms their own half slightly more than the other, but
+# > not beyond the variation between networks. But the same ranking also fails in networks in which left and right do
+# > differ, so this result says little about sides.
 # >
 # > *Run it:* `./run_all.sh --only 06`, about two minutes on two cores.
 
@@ -67,6 +68,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from IPython.display import Markdown, display
 
 from posenc_lib.claims import region_attack as paper
 from posenc_lib.data import camvid, cityscapes, imageset, streets
@@ -103,8 +105,8 @@ print(page.provenance(workspace, splits))
 # %% [markdown]
 # ## What the paper claims
 #
-# There are three claims, from Sec. 4.2 and supplement S3. The paper shows these experiments in figures and prints no
-# number, so the rules judge the direction of each effect.
+# There are three claims, from Sec. 4.2, the authors' slides and supplement S3. The paper shows these experiments in
+# figures and prints no number, so the rules judge the direction of each effect.
 
 # %% tags=["remove-input"]
 claims = (paper.CHANNELS_OVERALL, paper.CHANNELS_PERIPHERY, paper.CHANNELS_REGION)
@@ -123,12 +125,12 @@ page.claim_box(*claims)
 #
 # > **Make a guess**
 # >
-# > Take an image of one row, `0 1 2 3 0 1 2 3`, and three channels. The first is the brightness. The second is the
+# > Take an image of one row, `0 1 2 3 0 0 0 0`, and three channels. The first is the brightness. The second is the
 # > brightness times the column, so it encodes position. The third is 1 at every pixel whose right neighbour is brighter
 # > by more than 2, with circular padding, so it *cannot* encode position. Which of the three have a flip response of 0?
 
 # %%
-row = torch.tensor([[[[0.0, 1, 2, 3, 0, 1, 2, 3]]]])          # (batch, rgb, row, col)
+row = torch.tensor([[[[0.0, 1, 2, 3, 0, 0, 0, 0]]]])          # (batch, rgb, row, col)
 
 
 def three_channels(x):                                        # -> z (batch, channel)
@@ -192,8 +194,8 @@ for width in (129, 128):
 # A stride of 2 keeps columns 0, 2, 4 … If the number of columns is odd, that choice is symmetric. If it is even, it is
 # not, and the zero padding is then read on one side only
 # ([Alsallakh et al., 2021](../book/bibliography.md#alsallakh2021mind)). So even a network with symmetric kernels
-# distinguishes left from right through its sampling, at all the usual widths. [table 06_mirrors](#tab-06_mirrors) shows
-# the size of this effect in the trained networks.
+# distinguishes left from right through its sampling, at all the usual widths. [Table 06_mirrors](#tab-06_mirrors)
+# shows the size of this effect in the trained networks.
 #
 # ## Build it
 #
@@ -251,7 +253,7 @@ assert torch.equal(left + right, counts.sum(2))               # the two halves a
 #
 # An RMS-matched set has as many channels from each tenth of the layer by RMS activation as the flip-ranked set, and
 # excludes the flip-ranked channels themselves. Where a tenth has too few others, flip-ranked channels fill the rest;
-# [table 06_overlap](#tab-06_overlap) counts these.
+# [Table 06_overlap](#tab-06_overlap) counts these.
 #
 # **Regions.** Signed responses rank channels for left and right (the image is mirrored), for top and bottom (it is
 # flipped upside down), and for centre and periphery (it is shifted by half its width, which exchanges the two).
@@ -329,6 +331,7 @@ if runs and not (workspace.is_reference and shown):
 records.require(shown, "the attack on a segmenter's channels")
 first, here = shown[0], shown[-1] if runs else None
 what = ". ".join(f"{part.name}: {part.what}; {part.spread}" for part in shown)
+of_runs = ". ".join(f"{part.name}: {part.what}" for part in shown)   # where no interval is theirs
 for part in shown:
     names = [part.names[r.digest] for r in part.runs if r not in part.base]
     counted = [f"{style.label(name)} {names.count(name)}" for name in dict.fromkeys(names)]
@@ -546,8 +549,8 @@ for part in shown:
           ", ".join(f"{style.label(kind)} {lost:.1f}" for kind, lost in last.items()))
 
 # %% [markdown]
-# **Network by network.** The paper has one network. *What to look for:* whether the red line lies above the grey one in
-# every network.
+# **Network by network.** The paper has one network. *What to look for:* whether the orange line lies above the grey
+# one in every network.
 
 # %% Draw the figure
 of_one = first.gaps[(first.gaps["network"] == "plain") & (first.gaps["kind"] == "flip")
@@ -612,13 +615,14 @@ for part in shown:
 table = pd.concat(tables)
 table["fraction"] = in_percent(table["fraction"])
 table = table[["run", "fraction", "kind", "n", "expected", "shared"]]
+no_overlap = (" A dash: recorded before the overlap was counted, when RMS-matched sets were drawn "
+              "from all channels.")
 page.table(table.map(style.label).rename(columns={
     "fraction": "ablated (%)", "kind": "sets", "n": "channels"}), "06_overlap",
-    """RMS-matched sets exclude the flip-ranked channels as long as there are enough others.
+    f"""RMS-matched sets exclude the flip-ranked channels as long as there are enough others.
     *Shared*: the number of channels that a random set shares with the flip-ranked set of the same
-    size, mean over sets and networks. *Expected*: n²/C of C channels, for a uniform set. A dash:
-    recorded before the overlap was counted, when RMS-matched sets were drawn from all
-    channels.""", workspace=workspace)
+    size, mean over sets and networks. *Expected*: n²/C of C channels, for a uniform
+    set.{no_overlap * int(table["shared"].isna().any())}""", workspace=workspace)
 
 # %% [markdown]
 # If the rankings identified the channels that encode position, they would also agree with each other:
@@ -640,7 +644,7 @@ page.show(fig, "06_rankings", f"""The rankings that are meant to measure positio
           the flip response has a rank correlation of {spearman["shift"]:.2f} with the shift
           response and of {spearman["decodability"]:.2f} with decodability; with RMS activation
           it is {spearman["rms_activation"]:.2f} ({first.name.lower()}). Means over plain
-          networks. {what}.""",
+          networks. {of_runs}.""",
           "Heat maps: rank correlation and number of shared channels of six rankings.",
           workspace=workspace)
 for part, n in zip(shown, n_top, strict=True):
@@ -738,6 +742,8 @@ table = pd.concat([pd.DataFrame([rule]).assign(source="by the released rule"),
                    released_lists.assign(source="the released lists"),
                    pd.DataFrame([chance]).assign(source="two random lists")])
 table = table[["source", *rule]].rename(columns={"spearman": "Spearman correlation"})
+for column in table.filter(like="shared of"):
+    table[column] = [f"{count:.3g}" for count in table[column]]
 page.table(table, "06_released",
            "Rankings of 2,048 channels: what the released rule implies, and the released lists.",
            workspace=workspace, digits=2)
@@ -879,7 +885,7 @@ for part, axes in panels:
     axes[0].get_legend().set_title("beyond", {"size": "small"})
     axes[0].set_title(f"{part.name}\nhighest flip response, 15 %", fontsize="small")
     axes[1].set_title(f"{part.name}\nranked by signed response, 15 %", fontsize="small")
-    axes[0].set(ylabel="lost (points of mean IoU)")
+    axes[0].set(ylabel="lost beyond random sets\n(points of mean IoU)")
     axes[1].set(ylabel="specificity\n(points of mean IoU)")
 
 
@@ -895,7 +901,7 @@ page.show(fig, "06_controls", f"""In networks with circular padding, which canno
           column, the flip-ranked set costs {of_networks(first, "circular_padding")} beyond
           random sets; in plain networks {of_networks(first, "plain")} ({first.name.lower()}).
           Left: loss beyond random sets. Right: specificity for left and right. One mark for
-          each network, with the 95 % interval of a bootstrap over test images. {what}.""",
+          each network, with the 95 % interval of a bootstrap over test images. {of_runs}.""",
           "Loss beyond random sets, and left and right specificity, one mark for each network.",
           workspace=workspace, data=pd.concat(drawn))
 
@@ -1202,8 +1208,7 @@ def findings(part, verdicts):
     yield f"Left and right (claim: {sided.verdict}; control: {sided.outcome})."
 
 
-for line in findings(first, judge(first)):
-    print("*", line)
+display(Markdown("\n".join(f"* {line}" for line in findings(first, judge(first)))))
 
 # %% Check the sentences above and below
 circular = [r for part in shown for r in part.runs if part.names[r.digest] == "circular_padding"]
@@ -1246,21 +1251,21 @@ if first.name == "Reference runs" and first.c.profile == "quick":   # the commit
 #   below ([figure 06_networks](#fig-06_networks)). The paper and its code have one network, and no number of test
 #   images can compensate for that.
 # * **Compare with activity.** Zeroing an active channel changes *f* more than zeroing a quiet one. Uniform random sets
-#   ignore this, so RMS-matched sets are the fairer comparison. [table 06_overlap](#tab-06_overlap) shows to what extent
-#   they could be drawn from other channels: when half of the layer is removed, there are too few.
+#   ignore this, so RMS-matched sets are the fairer comparison. [Table 06_overlap](#tab-06_overlap) shows to what
+#   extent they could be drawn from other channels: when half of the layer is removed, there are too few.
 # * **The flip response is not a measure of position.** Networks with circular padding cannot encode the column, and
 #   their shift response is 0 up to rounding, yet their channels have a flip response too. Part of it comes from the
 #   sampling at every even width ([table 06_mirrors](#tab-06_mirrors)). Flip response, shift response and decodability
 #   are all meant to measure position, but they rank the channels differently ([figure 06_rankings](#fig-06_rankings)),
-#   so they cannot all do so.
+#   so they do not measure the same thing.
 # * **Centre and periphery: undecided.** The interval includes 0 and effects of interest. The outer quarters of a street
 #   scene also differ in content from its middle: a larger loss there is evidence of position only if networks that
 #   cannot encode the column do not show it too ([table 06_periphery_gaps](#tab-06_periphery_gaps)).
 # * **Left and right: the ranking fails, not the measure.** Training on mirrored images, as in the released code, makes
-#   left and right alike, and the signed ranking then finds no side. It finds none in the two networks that were never
-#   trained on mirrored images either: there, ablating the channels ranked for the left harms the right half more. The
-#   measure itself does detect local damage (channels ablated only in one half), and ablating channels ranked by where
-#   they are active does harm their own side more. For top and bottom, the signed ranking works.
+#   left and right alike, and the signed ranking then finds no side. It is no more reliable in the two networks that
+#   were never trained on mirrored images: there, ablating the channels ranked for the left harms the right half more.
+#   The measure itself does detect local damage (channels ablated only in one half), and ablating channels ranked by
+#   where they are active does harm their own side more. For top and bottom, the signed ranking works.
 # * **Not shown:** Cityscapes and a DeepLabv3-ResNet50 at full scale (`--profile paper`), and the effect of the authors'
 #   own lists. The skip connection of DeepLabv3+ weakens the effect of every ablation, because thin objects do not need
 #   *f*: `-p dataset camvid` trains networks with and without it.
@@ -1313,6 +1318,3 @@ if first.name == "Reference runs" and first.c.profile == "quick":   # the commit
 # > network would overturn this page's interpretation: neither activity nor weights would explain it.
 # >
 # > </details>
-
-# %%
-print(page.provenance(workspace, splits))

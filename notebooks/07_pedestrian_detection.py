@@ -16,11 +16,13 @@
 # > the people, compared with 31.92 % without 100 random channels. They conclude that detectors rely on position. Is a
 # > difference of this size evidence, and does it occur in other detectors?
 # >
-# > **For one of three small detectors, yes, and activity alone does not explain it. For the other two, the difference
-# > is smaller than the effect of shifting the image by one pixel.** The one is CSP, whose head reads only the ablated
-# > map. Without its flip-ranked channels it misses nearly everybody: far more people than without random channels, or
-# > without equally active random channels. It does not follow that position is what is lost: removing its most active
-# > channels costs nearly as much. For Faster R-CNN and Cascade R-CNN, the difference is less than a point.
+# > **In one of three small detectors, removing these channels costs more than removing random ones, and activity alone
+# > does not explain it. In the other two, the difference is smaller than the effect of shifting the image by one
+# > pixel.** The one is CSP, whose head reads only the ablated map. It misses 80 % of the people with nothing removed,
+# > 88 % without random channels, and 98 % without the flip-ranked ones; equally active random channels cost less. It
+# > does not follow that position is what is lost: removing its most active channels costs nearly as much. In Faster
+# > R-CNN and Cascade R-CNN, the flip-ranked channels cost slightly less than random ones, by less than a point (one
+# > network each).
 # >
 # > ![Change of the miss rate by set-up when channels are ablated, one panel for each detector, and the paper's numbers](../figures/paper/07_table_s1.png)
 # >
@@ -62,6 +64,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from IPython.display import Markdown, display
 
 from posenc_lib.base import shapes
 from posenc_lib.claims import pedestrian_detection as paper
@@ -134,12 +137,15 @@ np.testing.assert_allclose(miss_rate.log_average(without), by_hand)
 
 # %% [markdown]
 # A single 0 makes the whole product 0, so on few or easy images the measure is unstable. Where nobody is missed, this
-# page counts *half a person*, half of the smallest possible step. The benchmark's own number, to its two decimals, is
-# `miss_rate.miss_rate`; average precision is reported too. The set-ups differ in which people they count:
+# page counts *half a person*, half of the smallest possible step. `miss_rate.miss_rate` returns the benchmark's own
+# number, to two decimals; average precision is reported too. The set-ups differ in which people they count:
 
 # %%
-pd.DataFrame({name: {"height (pixels)": "{:g} to {:g}".format(*s.height),
-                     "visible fraction": "{:g} to {:g}".format(*s.visible)}
+def between(least, most):
+    return f"{least:g} or more" if np.isinf(most) else f"{least:g} to {most:g}"
+
+
+pd.DataFrame({name: {"height (pixels)": between(*s.height), "visible fraction": between(*s.visible)}
               for name, s in miss_rate.SETUPS.items()}).T
 
 # %% [markdown]
@@ -173,9 +179,9 @@ for kind in KINDS:
 # %% [markdown]
 # ## The experiment
 #
-# **Ranked on training images, attacked on test images**, as on page 06. These sets of channels of *f* are set to zero,
-# and the miss rate is measured again: those with the highest flip response; with the highest RMS activation; with the
-# highest values of two other measures of position; with the lowest flip response; uniform random sets; and
+# **Channels are ranked on training images and ablated on test images**, as on page 06. These sets of channels of *f*
+# are set to zero, and the miss rate is measured again: those with the highest flip response; with the highest RMS
+# activation; with the highest shift response or decodability; with the lowest flip response; uniform random sets; and
 # [RMS-matched random sets](../book/glossary.md#rms-matched-random-sets) of channels that are not flip-ranked.
 #
 # **The yardstick.** The same test images are shifted by one pixel in each of four directions, with reflect padding;
@@ -352,7 +358,7 @@ page.show(fig, "07_examples", f"""People to detect, and detections. This run: te
           "Rows of street scenes with boxes around people.", workspace=workspace)
 
 # %% [markdown]
-# **Table S1.** *What to look for:* according to the paper, the red circles lie above the grey squares for every
+# **Table S1.** *What to look for:* according to the paper, the orange circles lie above the grey squares for every
 # detector and set-up (its own CSP is an exception on Heavy). Then look at the grey band, which shows how far a shift by
 # one pixel changes the miss rate with nothing ablated. Each panel has its own scale. With different networks and
 # images, only the *order* can agree with the paper.
@@ -429,7 +435,8 @@ page.table(table[[*key, *columns]].map(style.label).rename(columns={
 # %% [markdown]
 # **The cost beyond controls:** the gap between the flip-ranked set and uniform random sets, and the gap between the
 # flip-ranked set and *RMS-matched* random sets. *What to look for:* in the rows of the flip response, a gap that is
-# larger than the last two columns of [table 07_yardsticks](#tab-07_yardsticks).
+# larger than the effect of a one-pixel shift in [table 07_yardsticks](#tab-07_yardsticks). The last column of that
+# table shows how far single random sets lie apart, which is more than most gaps here.
 
 # %% Make the table
 by = ["detector", "kind", "against"]
@@ -447,8 +454,9 @@ page.table(table[[*by, *columns]].map(style.label).rename(columns={
     "bootstrap": "one network"}), "07_gaps",
     f"""Points of miss rate on All that an ablation costs beyond random sets, and beyond RMS-matched
     random sets: mean over networks, with the 95 % interval where there are three or more; and one
-    of these networks, with the 95 % interval of a bootstrap over test images. This run: the mean.
-    {what}.""", workspace=workspace, hidden=["n"])
+    of these networks, with the 95 % interval of a bootstrap over test
+    images.{" This run: the mean." * (len(shown) > 1)} {what}.""",
+           workspace=workspace, hidden=["n"])
 
 # %% Make the table
 intact = first.rows[first.rows["kind"] == "nothing"].groupby("detector")["All"].mean()
@@ -548,8 +556,8 @@ def larger_side(part, detector):
     return f"{style.label(detector)} {abs(beyond['left'] - beyond['right']):.1f}"
 
 
-page.show(fig, "07_regions", f"""Beyond random sets, the cost of the flip-ranked set in the left
-          half differs from that in the right half by these points:
+page.show(fig, "07_regions", f"""Beyond random sets, the flip-ranked set's cost differs between the
+          left and the right half, in points, by
           {", ".join(larger_side(first, detector) for detector in first.detectors)}
           ({first.name.lower()}). Miss rate by region of the image, with nothing, the flip-ranked,
           and random channels ablated. {what}.""",
@@ -564,14 +572,15 @@ for part in shown:
     means = per_seed.groupby(by, sort=False, as_index=False)[values].mean()
     means = means.assign(run=part.name.lower(), n=means["detector"].map(part.n))
     tables_of_mistakes.append(means)
-table = pd.concat(tables_of_mistakes)[["run", "detector", "kind", *values, "n"]]
+of_run = ["run"] * (len(shown) > 1)
+table = pd.concat(tables_of_mistakes)[[*of_run, "detector", "kind", *values, "n"]]
 page.table(table.map(style.label).rename(columns={
     "kind": "ablated", "false_positives": "false positives per image", "recall": "people found (%)",
     "ap": "AP at IoU 0.5 (%)"}), "07_mistakes",
     f"""False positives and people found at the score threshold that allows one false positive in
     ten training images; and average precision, for which higher is better. Means over networks.
     {what}.""",
-    workspace=workspace, hidden=["n"], digits=2)
+    workspace=workspace, hidden=["n"])
 
 # %% [markdown]
 # ## Could it be something else?
@@ -644,8 +653,7 @@ def findings(part):
                f"paper's difference is {paper.PRINTED[detector]:.2f}.")
 
 
-for line in findings(first):
-    print("*", line)
+display(Markdown("\n".join(f"* {line}" for line in findings(first))))
 
 # %% Check the sentences above and below
 assert printed.loc[("csp", "Heavy"), "flip"] < printed.loc[("csp", "Heavy"), "random"]
@@ -657,6 +665,12 @@ if first.name == "Reference runs" and first.used["csp"].profile == "quick":   # 
         ("flip", "random"), ("flip", "rms_matched"), ("rms_activation", "random")))
     assert flip["mean"] > max(2 * yardstick(first, "csp"), 2 * paper.PRINTED["csp"])
     assert matched["mean"] > 3 and active["mean"] > 0.7 * flip["mean"]
+    of_csp = first.rows.query("detector == 'csp' and fraction in [0, @first.main]")
+    on_all = of_csp.groupby("kind")["All"].mean()
+    assert [round(on_all[kind]) for kind in ("nothing", "random", "flip")] == [80, 88, 98]
+    assert on_all["rms_matched"] < on_all["flip"] - 3
+    assert all(cost.loc[(detector, "flip", "random"), "mean"] < 0
+               for detector in ("faster", "cascade"))
     more = at_main(first, "csp")
     assert more["shift"] > 0.9 * more["flip"] and more["rms_activation"] > 0.9 * more["flip"]
     without_flip = first.regions.query("detector == 'csp' and kind == 'flip'")
@@ -671,13 +685,13 @@ if first.name == "Reference runs" and first.used["csp"].profile == "quick":   # 
 # * **It depends on where the channels are removed.** Faster R-CNN uses several maps, and only the deepest loses
 #   channels; the others remain. CSP's head reads only *f*, so every ablation affects its entire input. Cascade R-CNN is
 #   in between: its *f* is four maps concatenated. The paper does not state which layer its 100 channels come from, so
-#   its table cannot be compared detector by detector. [figure 07_removal](#fig-07_removal) shows how differently the
+#   its table cannot be compared detector by detector. [Figure 07_removal](#fig-07_removal) shows how differently the
 #   three respond.
 # * **For CSP the direction is the paper's, and activity alone does not explain it.** Removing the flip-ranked channels
 #   costs more than removing random ones, more than removing RMS-matched ones, and more than a shift by one pixel. But
-#   removing the most active channels costs nearly as much, and so does removing those with the highest
-#   [shift response](../book/glossary.md#shift-response). That removing channels is costly does not show that they
-#   encode position. If they did, the loss would be larger in one region than in its opposite
+#   removing the most active channels costs nearly as much, and removing those with the highest
+#   [shift response](../book/glossary.md#shift-response) costs about as much. That removing channels is costly does not
+#   show that they encode position. If they did, the loss would be larger in one region than in its opposite
 #   ([figure 07_regions](#fig-07_regions)). But CSP misses nearly everybody in every region, so there is little to
 #   compare.
 # * **One random set is not enough.** In every detector here, random sets of one size differ from each other by more
@@ -687,10 +701,10 @@ if first.name == "Reference runs" and first.used["csp"].profile == "quick":   # 
 #   ([Manfredi and Wang, 2020](../book/bibliography.md#manfredi2020shift)); a table of detectors needs this sensitivity
 #   as a yardstick. How much a shift changes the miss rates of the paper's own detectors is not known here.
 # * **Not shown:** CityPersons, and detectors at the paper's scale (`--profile paper`). Streets are rendered, and the
-#   detectors of `quick` miss nearly everybody before anything is ablated ([table 07_miss_rates](#tab-07_miss_rates)),
-#   so they cannot test the claim. Detectors trained for longer (`-p schedule long`, `-p schedule many`) miss fewer
-#   people. A few dozen photographs (`-p dataset coco_person`) are too few to train a detector: with them, the page only
-#   shows that it runs on real images.
+#   detectors of `quick` miss nearly everybody before anything is ablated, so they cannot test the claim. Detectors
+#   trained for longer (`-p schedule long`, `-p schedule many`) miss fewer people. A few dozen photographs
+#   (`-p dataset coco_person`) are too few to train a detector: with them, the page only shows that it runs on real
+#   images.
 #
 # ## Summary
 #
@@ -741,6 +755,3 @@ if first.name == "Reference runs" and first.used["csp"].profile == "quick":   # 
 # > ablation costs, and RMS-matched sets cost less too, both rival explanations are ruled out.
 # >
 # > </details>
-
-# %%
-print(page.provenance(workspace, splits))

@@ -80,8 +80,8 @@ print(page.provenance(workspace, splits))
 # [three questions about a torchvision network](../book/three_questions.md). There is also one command:
 #
 # ```bash
-# python -m posenc_lib probe --model timm:resnet18 --weights resnet18.safetensors --images ~/photos
-# python -m posenc_lib probe --model my_network.py:build --layer stage4
+# posenc probe --model timm:resnet18 --weights resnet18.safetensors --images ~/photos
+# posenc probe --model my_network.py:build --layer stage4
 # ```
 #
 # ## By hand: a max-pool pads too
@@ -177,10 +177,10 @@ print(report.operations.groupby(["operation", "fills"]).size().to_string())
 # section is taken from the papers.
 
 # %% Probe the network
-preset = your_own_model.IN_DEPTH[profile]
+scale = "quick" if workspace.on_file else profile   # without a GPU, at the scale of a laptop
+preset = your_own_model.IN_DEPTH[scale]
 size, n = preset["size"], preset["images"]
-records.require_gpu(workspace)
-encoder, key = your_own_model.encoder_in_depth(pretrained, profile, workspace.data)
+encoder, key = your_own_model.encoder_in_depth(pretrained, scale, workspace.data)
 label = style.label(key)
 encoder.net.to(workspace.device)
 
@@ -294,10 +294,10 @@ page.show(fig, "08_removal",
 # %% [markdown]
 # ## The experiment: which architectures encode location before any training?
 #
-# Six architectures with random weights (`your_own_model.ARCHITECTURES`), each as built, and again with circular padding
-# in every convolution; ResNet-18 also without its max-pool and with BlurPool; and the transformer also without its
-# positional encoding. `your_own_model.run` probes the last layer of one of them, and uses `padding_report` to find the
-# first layer that responds to the border.
+# Five architectures with random weights (`your_own_model.ARCHITECTURES`): each as built, and the four convolutional
+# ones again with circular padding in every convolution; ResNet-18 also without its max-pool and with BlurPool, under
+# both paddings; and the transformer also without its positional encoding. `your_own_model.run` probes the last layer
+# of one of them, and uses `padding_report` to find the first layer that responds to the border.
 #
 # > **Make a guess**
 # >
@@ -422,7 +422,7 @@ for name, compared in frames.items():
 # ## Use your own network
 #
 # Any `nn.Module` that takes square images can be used. This one is written to a file and loaded in the same way as by
-# the command. It pads in its own forward method, which no list of layers shows.
+# the command. It pads inside its `forward`, so no list of its layers shows the padding.
 
 # %%
 code = '''
@@ -451,9 +451,9 @@ print(f"{len(report.operations)} layers declare a padding; the first to respond 
 # %% [markdown]
 # ## What it means, and what it does not
 #
-# * **Position comes from the border.** Random networks encode location ([figure
-#   08_architectures](#fig-08_architectures)). With circular padding, those in which nothing else responds to the border
-#   are exactly at chance.
+# * **In convolutional networks, position comes from the border.** Random networks encode location
+#   ([figure 08_architectures](#fig-08_architectures)). With circular padding, those in which nothing else responds to
+#   the border are exactly at chance.
 # * **"Circular padding in every convolution" does not mean "nothing responds to the border".** The usual max-pool of
 #   ResNet-18 still lets some position information in, and so does BlurPool, which pads by reflection. `padding_report`
 #   identifies them ([table 08_networks](#tab-08_networks)). In VGG-11 it identifies the adaptive pool *after* the layer
@@ -474,7 +474,7 @@ print(f"{len(report.operations)} layers declare a padding; the first to respond 
 # * Four functions for any network: `probe`, `rank`, `attack` and `padding_report`. The network is restored afterwards.
 # * A circular shift by the stride detects what no list of layers shows: if the shift sensitivity is 0, a layer cannot
 #   encode location.
-# * Random networks encode location if some layer responds to the border.
+# * Random networks encode location if some layer responds to the border, or if they are given a positional encoding.
 #
 # ## Exercises
 #
@@ -517,6 +517,3 @@ print(f"{len(report.operations)} layers declare a padding; the first to respond 
 # > phase, not the location. Two offsets that differ by a multiple of the stride still give the same latent.
 # >
 # > </details>
-
-# %%
-print(page.provenance(workspace, splits))

@@ -9,9 +9,10 @@
 # %% [markdown]
 # # Rules, controls and runs: how each claim was judged
 #
-# The verdicts of this book follow rules that were written down before they were applied; the last column of [table 99_controls](#tab-99_controls)
-# states when. This page lists all rules, with the controls, the numbers they rest on and the runs behind the numbers. Each claim is explained on its
-# own page.
+# The verdicts of this book follow written rules. Most rules were fixed after the runs on a CPU and before any run at
+# the papers' scale; where a CPU run still is the reference, the rule was therefore written with its result known. The
+# last column of [table 99_controls](#tab-99_controls) states this for each claim. This page lists all rules, with the
+# controls, the numbers they rest on and the runs behind the numbers. Each claim is explained on its own page.
 
 # %% Parameters tags=["parameters", "remove-input"]
 profile = "quick"     # smoke | quick | paper
@@ -44,8 +45,9 @@ style.use_style()
 # %% [markdown]
 # ## Verdicts at a glance
 #
-# A claim can be reproduced while its interpretation is wrong. So each claim has a control that tests the most plausible rival explanation: look for a
-# circle on the left and a cross on the right.
+# A claim can be reproduced while its interpretation is wrong. So each claim has a control that tests the most
+# plausible rival explanation: a claim that was reproduced although its rival explanation holds has a circle on the
+# left and a cross on the right.
 
 # %% tags=["remove-input"]
 scores = page.score_table(workspace)
@@ -59,18 +61,20 @@ page.show(fig, "99_verdicts", """The verdict on each claim and the outcome of it
 # %% [markdown]
 # ## The numbers behind the verdicts
 #
-# *Paper* is the printed value. *Reference runs* are on file in `records/paper` and `records/cpu`; the verdict rests on them alone. *This run* is the
-# one that built this book: small networks, which check that the code works correctly on your machine.
+# *Paper* is the source and, where there is one, the printed value. *Reference runs* are on file in `records/paper` and
+# `records/cpu`; the verdict rests on them alone. *This run*, if the book was built with one, has small networks, which
+# check that the code works on your machine.
 
 # %% tags=["remove-input"]
 marked = scores.assign(
     verdict=scores["verdict"].map(page.badge), outcome=scores["outcome"].map(page.badge)
 )
-columns = ["claim", "paper", "reference", "verdict", "this run", "figure"]
-page.table(marked[columns].rename(columns={"reference": "reference runs"}), "99_scores",
-           "Every claim: its number in the paper, in the reference runs and in this run, and its "
-           "verdict.",
-           workspace=workspace, widths=(14, 18, 25, 15, 20, 8))
+widths = {"claim": 14, "paper": 18, "reference": 25, "verdict": 15, "this run": 20, "figure": 8}
+if workspace.is_reference:
+    del widths["this run"]
+page.table(marked[list(widths)].rename(columns={"reference": "reference runs"}), "99_scores",
+           "Every claim: its number in the paper and in the runs, and its verdict.",
+           workspace=workspace, widths=list(widths.values()))
 
 # %% [markdown]
 # ## The controls: what could have overturned each interpretation
@@ -87,20 +91,23 @@ page.table(marked[["claim", "control", "outcome", "evidence", "fixed"]], "99_con
 
 # %% tags=["remove-input"]
 runs = scores[["page", "run", "run here"]].drop_duplicates()
+runs = runs.assign(page=runs["page"].str[:2])
+if workspace.is_reference:
+    runs = runs.drop(columns="run here")
 page.table(runs.rename(columns={"run": "reference runs", "run here": "this run"}), "99_runs",
            "Data, networks, schedules, devices and numbers of seeds.", workspace=workspace)
 
 # %% [markdown]
 # ## Where to find each table of the papers
 #
-# Each row of the papers' results tables, and of the figures shown in place of a table, is reproduced on one page.
+# Each row of the papers' results tables, and of the figures shown in place of a table, is covered on one page.
 
 # %% tags=["remove-input"]
 built = set(scores.loc[scores["verdict"] != page.NOT_RUN, "page"])
 rows = [{"table": table, "rows": "; ".join(map(style.label, keys)),
-         "page": f"[{name}]({name}.ipynb)" if name in built else name}
+         "page": f"[{name[:2]}]({name}.ipynb)" if name in built else name[:2]}
         for table, keys in claims.TABLES.items() for name in claims.pages_of(table)]
-page.table(pd.DataFrame(rows), "99_tables", "The page that reproduces each table of the papers.",
+page.table(pd.DataFrame(rows), "99_tables", "The page that covers each table of the papers.",
            workspace=workspace)
 
 # %% [markdown]

@@ -181,9 +181,10 @@ def _layer(name: str, output: tracing.Output) -> Layer:
 def fitting_size(model: nn.Module, size: int, channels: int = 3) -> int:
     """The side nearest to `size` at which the effect of a shift can be distinguished from a response to the border.
 
-    It is a multiple of the network's total stride, 224 for 16 or 14 and 225 for 9: on an image of another side, even
-    a network without any border treats a pixel's neighbours at both ends of a row differently.  `size` itself if the
-    network takes no such image.  ValueError if it does not take one of `size` pixels either.
+    It is a multiple of the network's total stride: for a `size` of 224, it is 224 for a stride of 16 or 14, and 225
+    for 9.  At another size, the grid of positions does not close when the image wraps round, so even a network that
+    ignores the border changes under a circular shift.  `size` itself if the network takes no such image.  ValueError
+    if it does not take one of `size` pixels either.
 
     >>> fitting_size(resnet18(), 100)
     96
@@ -379,7 +380,7 @@ def rank(model: nn.Module, layer: str, images: Images, rule: str = "flip", *, ba
             fraction of variance that the cell of a 3x3 canvas explains (2x2 if the stride allows no more); or a region
             ("left", "right", "top", "bottom", "centre", "periphery"), by the signed response.  See `measure.channels`,
             and page 06 for what they measure
-    ValueError for an unknown layer or rule, other images, and responses that are not finite.
+    ValueError for an unknown layer or rule, images of another shape, and responses that are not finite.
 
     >>> channels, response = rank(resnet18(), "layer4", sample_images(96, 4), "flip")
     >>> bool(response[channels[0]] == response.max())

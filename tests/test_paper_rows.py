@@ -59,4 +59,4 @@ def test_the_score_table_of_the_book_has_every_claim_with_a_verdict_and_a_contro
         assert figure == f"{{numref}}`Fig. %s <fig-{c.figure}>`" and (figures / f"{c.figure}.svg").is_file()
     tables = pd.read_csv(figures / "99_tables.csv")
     assert tables["table"].tolist() == list(claims.TABLES)
-    assert tables["page"].str.match(r"\[0\d_\w+\]\(0\d_\w+\.ipynb\)").all()
+    assert tables["page"].str.match(r"\[0\d\]\(0\d_\w+\.ipynb\)").all()

@@ -200,11 +200,11 @@ def test_without_a_gpu_what_is_not_on_file_is_told_with_the_command(no_gpu, monk
     with pytest.raises(
         NotRun,
         match=r"^no-such-claim: none of its 2 runs has been recorded; to run them, on a machine with a "
-        r"GPU: \./run_all\.sh --profile paper --data DIR$",
+        r"GPU: `\./run_all\.sh --profile paper --data DIR`$",
     ):
         show(no_gpu, [Frozen(Config(2, "d1"))])    # random weights are no pretrained ones
     monkeypatch.setenv("POSENC_PAGE", "07_pedestrians")
-    with pytest.raises(NotRun, match=r"--profile paper --only 07 --data DIR$"):
+    with pytest.raises(NotRun, match=r"--profile paper --only 07 --data DIR`$"):
         show(no_gpu, [Frozen(Config(5))])
     assert show(no_gpu, []) == []
     assert run_or_load("no-such-claim", [Frozen(Config(5))], print, seeds=[0], workspace=no_gpu, optional=True) == []

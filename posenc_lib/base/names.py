@@ -18,7 +18,7 @@ NAMES = {   # identifiers that are not here print as they are
     # training methods (page 05)
     "augshift": "AugShift", "blurpool": "BlurPool", "blurpool_augshift": "BlurPool + AugShift",
     "baseline_long": "baseline, twice as long", "one_crop": "one crop", "two_crops": "two crops",
-    "mse_only": "MSE without crops", "random_padding": "random padding", "circular_padding": "circular padding",
+    "mse_only": "crop in the term only", "random_padding": "random padding", "circular_padding": "circular padding",
     "polyphase": "adaptive sampling",
     # readouts and tables (page 02)
     **{f"depth_{n}": f"{n} layer{'s' * (n > 1)}" for n in (1, 2, 3)},

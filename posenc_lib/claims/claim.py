@@ -87,7 +87,7 @@ class Claim:
     minimum: Mapping[str, float] = field(default_factory=dict)
     control_minimum: Mapping[str, float] | None = None
     judge_one: Callable[..., tuple[str, str]] | None = None
-    fixed: str = "after the CPU runs on file, before the reference run"
+    fixed: str = "after the CPU runs on file, before any run at the paper's scale"
 
     @property
     def rule(self) -> str:
@@ -169,9 +169,15 @@ def interval_text(row, unit: str = "", spec: str = ".1f", with_n: bool = False) 
     row   a Series, mapping, dataclass or named tuple with mean, low, high and, for `with_n`, n
     spec  format specification of the three numbers
     """
-    mean, low, high = (format(_value(row, name), spec) for name in ("mean", "low", "high"))
+    mean, low, high = (signed(_value(row, name), spec) for name in ("mean", "low", "high"))
     n = f", n = {_value(row, 'n'):.0f}" if with_n else ""
     return f"{mean}{unit and ' '}{unit} [{low}, {high}]{n}"
+
+
+def signed(value: float, spec: str) -> str:
+    """Format a number; what rounds to 0 is no negative 0."""
+    text = format(value, spec)
+    return format(0.0, spec) if float(text) == 0 else text
 
 
 def interval(row) -> str:
@@ -194,7 +200,8 @@ def _seeds(rows: Rows) -> pd.Series:
 
 
 def _listed(sizes: Mapping[str, float]) -> str:
-    return " and ".join(f"{least:,g} {QUANTITIES[name]}" for name, least in sizes.items())
+    *before, last = (f"{least:,g} {QUANTITIES[name]}" for name, least in sizes.items())
+    return f"{', '.join(before)}{',' * (len(before) > 1)} and {last}" if before else last
 
 
 def _shortfall(minimum: Mapping[str, float], scale: Scale) -> str:

@@ -131,7 +131,7 @@ def _padding_swapped(rows: Sequence[SeedExcess]) -> tuple[str, str]:
 
 
 def _interval(mean: float, low: float, high: float) -> str:
-    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]".replace("-", "\u2212")
+    return f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
 PADDING_ARTIFACTS = Claim(

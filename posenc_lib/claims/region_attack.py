@@ -183,7 +183,7 @@ def _channels_periphery(rows: Sequence[Specificity]) -> tuple[str, str]:
 
 def _channels_region(rows: Sequence[Specificity]) -> tuple[str, str]:
     """Specificity: points of mean IoU that the left half loses minus those that the right half loses when the channels
-    ranked as left are ablated, minus the same for random sets of as many; and likewise for right, with the halves
+    ranked for the left are ablated, minus the same for random sets of as many; and likewise for right, with the halves
     exchanged; at 15 % of the channels, like the 300 of 2,048 that a folder name in the released code suggests; 95 %
     interval over networks. The paper prints no number, so only the direction is judged. *Reproduced* when the intervals
     lie above 0 for left and for right. *Contradicted* when they do not, and one of them lies below 1 point, the
@@ -237,7 +237,8 @@ def _channels_periphery_controls(rows: Sequence[Specificity]) -> tuple[str, str]
 
 
 def _beside_circular(beyond: Gap | Specificity, circular: Rows) -> str:
-    each = " and ".join(f"{row.mean:+.1f}" for row in circular)
+    *before, last = (f"{row.mean:+.1f}" for row in circular)
+    each = f"{', '.join(before)} and {last}" if before else last
     return f"beyond networks with circular padding {_points(beyond)}, which have {each}"
 
 
@@ -315,7 +316,8 @@ CHANNELS_PERIPHERY = Claim(
     _channels_periphery_controls, "06_periphery", ("ICCV 2021, Figs. 4 and 5",), PERIPHERY_MINIMUM, TRAINED)
 CHANNELS_REGION = Claim(
     "channels-region", "06_region_attack",
-    "Removing the channels ranked as left harms the left half of the image more than the right half, and vice versa.",
+    "Removing the channels ranked for the left harms the left half of the image more than the right half, and vice "
+    "versa.",
     "ICCV 2021, Sec. 4.2 and supplement S3", "", _channels_region,
     "The rival explanation of a missing effect, that the measure or the ranking cannot detect sides: tested with an "
     "ablation that is local by construction, and with networks trained without mirrored images, in which the sides do "

@@ -1,6 +1,6 @@
-"""Rankings of the channels of a pooled latent by their response to position, and control sets to compare them with.
+"""Rankings of the channels of a pooled latent by rules that are meant to measure position, and control sets.
 
-Built by hand in page 06.  Source: Islam et al., ICCV 2021, Sec. 4.2 and Eq. 2; their released code for the regions.
+Built by hand on page 06.  Source: Islam et al., ICCV 2021, Sec. 4.2 and Eq. 2; their released code for the regions.
 """
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -87,10 +87,10 @@ def mean_response(encode: Encode, batches: Iterable[Tensor], change: Change = fl
         r_c = 1/N sum_n |z_c(x_n) - z_c(change(x_n))|          signed: without the absolute value
 
     change  `flip_horizontally` gives the flip response (Eq. 2).  `roll_half_width` gives the shift response, the
-            sensitivity to a circular shift: exactly 0 where the network cannot encode the column, which is under
-            circular padding if its stride divides half the width
-    Independent of the batch size.  A high flip response does not imply a code of position: a one-sided edge detector
-    has one too, even under circular padding.
+            sensitivity to a circular shift: exactly 0 for a network that cannot encode the column, such as one with
+            circular padding whose stride divides half the width
+    Independent of the batch size.  A high flip response does not imply that the channel encodes position: a one-sided
+    edge detector has one too, even under circular padding.
 
     >>> images = torch.tensor([[[[1.0, 2, 3, 4]]], [[[5.0, 5, 5, 5]]]])
     >>> mean_response(lambda x: x[..., 0].flatten(1), [images])   # z is the leftmost pixel
@@ -104,7 +104,7 @@ def mean_response(encode: Encode, batches: Iterable[Tensor], change: Change = fl
 def decodability(encode: Encode, batches: Iterable[Tensor], k: int = 3, stride: int = 16) -> Float[Tensor, " channel"]:
     """Fraction of each channel's variance, 0..1, that is explained by the cell of a k x k canvas; 0 if it is constant.
 
-    A central patch of each image, about 1/k as high and wide, is placed in every cell of an empty canvas, as in page 03
+    A central patch of each image, about 1/k as high and wide, is placed in every cell of an empty canvas, as on page 03
     (`metrics.place_fields`).  The sides of a cell are multiples of `stride`, that of the network, so that under
     circular padding no two cells are distinguishable.
 
@@ -169,7 +169,7 @@ def random_sets(channels: int, n: int, n_sets: int, seed: int) -> list[Int[Tenso
 
 def rms_matched_sets(rms: Float[Tensor, " channel"], targets: Int[Tensor, " n"], n_sets: int, seed: int, *,
                      strata: int = 10) -> list[Int[Tensor, " n"]]:
-    """`n_sets` random sets of channels other than `targets`, RMS-matched to it by stratified sampling.
+    """`n_sets` random sets of channels other than `targets`, RMS-matched to them by stratified sampling.
 
     rms     RMS activation, or any measure to match; the channels, ordered by it, are divided into `strata` equal parts
     Each set has as many channels of each stratum as `targets`.  A stratum of which more than half are targets has too

@@ -13,7 +13,8 @@ from posenc_lib.base.shapes import Features, Latents, Maps
 
 
 class Shuffle(Drawing):
-    """Permute the channels of a pooled latent: z (batch, channel) -> z[:, permutation].
+    """Permute the channels of a pooled latent: z (batch, channel) -> z[:, permutation].  channels: the length of z.
+    `permutation` is one of
 
     none    no permutation
     fixed   one permutation, drawn when the layer is built, in training and evaluation

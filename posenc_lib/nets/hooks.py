@@ -125,10 +125,10 @@ def ablated(model: nn.Module, name: str, channels: Iterable[int] | Tensor, axis:
 def eval_and_restore(model: nn.Module) -> Iterator[nn.Module]:
     """Run the block in evaluation mode without gradients, then restore the model, also after an error.
 
-    Restores of every submodule its training flag, its attributes, the names and the bits of its buffers (some networks
-    create them in the first forward pass, or update them even in evaluation mode), and torch's random state.  Inside,
-    cuDNN's float32 convolutions do not round to TF32 (see `config.Workspace.device`), and what torch.compile has made
-    of the network runs eagerly, or it would not see hooks.
+    Restores, for every submodule, its training flag, its attributes, and the names and exact values of its buffers
+    (some networks create them in the first forward pass, or update them even in evaluation mode), and torch's random
+    state.  Inside, cuDNN's float32 convolutions do not round to TF32 (see `config.Workspace.device`), and a network
+    compiled with torch.compile runs eagerly, because compiled code would bypass the hooks.
     ValueError for a network whose layers cannot be observed, see `check_observable`.
 
     >>> net = resnet18()

@@ -1,7 +1,9 @@
-"""Set, swap or remove the padding of any model's convolutions.  Built by hand in page 01.
+"""Set, swap or remove the padding of any model's convolutions.  Built by hand on page 01.  Two values on each side:
 
-    zeros  1234 -> 00123400      reflect   1234 -> 32123432
-                                 replicate 1234 -> 11123444      circular 1234 -> 34123412      (2 on each side)
+    zeros      1234 -> 00123400
+    reflect    1234 -> 32123432
+    replicate  1234 -> 11123444
+    circular   1234 -> 34123412
 
 `PADDING_MODES` is the registry: a mode added there is available everywhere in the book.
 """
@@ -235,7 +237,8 @@ def pad_at_random(model: nn.Module, layers: Iterable[str]) -> nn.Module:
     """Make zero padding uninformative about position: in training, pad one random corner.  Returns the model.
 
     A convolution with padding 1 pads 2 pixels above or below and 2 to the left or right, drawn anew in every forward
-    pass, so its output keeps its size and shifts by a pixel.  In evaluation it pads as built.  Draws as `Drawing` does.
+    pass, so its output keeps its size and shifts by a pixel.  In evaluation it pads as built.  Its random
+    numbers come from the same generator as those of `Drawing`.
 
     layers  names of convolutions.  In a residual network, only the first: a block whose output shifts no longer aligns
             with its shortcut, and the network hardly learns

@@ -1,4 +1,4 @@
-"""Decode location from pooled latents with linear heads, layer by layer.  Built by hand in page 04.
+"""Decode location from pooled latents with linear heads, layer by layer.  Built by hand on page 04.
 
 Source: Islam et al., ICCV 2021, supplement S1: a 1x1 convolution and GAP, which is a linear head on the pooled latent.
 """

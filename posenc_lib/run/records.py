@@ -225,7 +225,7 @@ def run_or_load(experiment: str, configs: Sequence, run: Run, *, seeds: Sequence
 def _command() -> str:
     """The command that runs the current page at the papers' scale."""
     page = os.environ.get("POSENC_PAGE")
-    return f"./run_all.sh --profile paper{f' --only {page[:2]}' if page else ''} --data DIR"
+    return f"`./run_all.sh --profile paper{f' --only {page[:2]}' if page else ''} --data DIR`"
 
 
 def on_file(experiment: str, configs: Sequence, workspace: Workspace) -> list[Record]:
@@ -260,16 +260,10 @@ def require(available, what: str) -> None:
         raise NotRun(f"{what} has not been run yet")
 
 
-def require_gpu(workspace: Workspace) -> None:
-    """Raise NotRun if the workspace only shows recorded results: what follows computes at the papers' scale."""
-    if workspace.on_file:
-        raise NotRun(f"what follows computes at the papers' scale on a GPU: {_command()}")
-
-
 def require_data(splits: Splits) -> None:
     """Raise NotRun if the images that results are shown with are missing (`inputs.load_for`)."""
     if isinstance(splits, StandIn):
-        raise NotRun("results are shown with their own images, which are missing; pass --data DIR")
+        raise NotRun("results are shown with their own images, which are missing; pass `--data DIR`")
 
 
 def complete_seeds(runs: Sequence[Record], configs: Sequence) -> tuple[list[Record], list[int]]:

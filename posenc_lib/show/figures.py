@@ -353,7 +353,8 @@ def agreement_matrix(values: pd.DataFrame, ax: Axes, low: float, high: float) ->
     """A heat map of one quantity for every pair on the scale `low` to `high`, diverging if `low` is negative."""
     signed = low < 0
     sns.heatmap(values, ax=ax, annot=True, fmt=".2f" if signed else ".1f", cmap="vlag" if signed else "viridis",
-                vmin=low, vmax=high, linewidths=1, annot_kws={"fontsize": "small"})
+                vmin=low, vmax=high, linewidths=1,
+                annot_kws={"fontsize": "small"} | ({"color": "black"} if signed else {}))
     ax.set(xlabel="", ylabel="")
     ax.tick_params(axis="x", rotation=40)
     return ax
@@ -441,7 +442,7 @@ def border_by_layer(rows: pd.DataFrame, value: str, ax: Axes) -> Axes:
 def dots_by_network(rows: pd.DataFrame, ax: Axes) -> Axes:
     """Location accuracy (%), a row per network from the top: each head's mean and interval, and chance.
 
-    rows  run, head, mean, low, high, chance, first (the first layer that the border affects, printed on the right)
+    rows  run, head, mean, low, high, chance, first (the first layer that responds to the border, printed on the right)
     """
     for _, head, of_head, y in _dodged(rows, "run", "head", 0.2, centre=1):
         (marker, *_), colour, _ = PROBE_LOOKS[head]

@@ -129,7 +129,7 @@ function draw() {{
     const answers = data.answers[fill.value][name][picture.selectedIndex], chart = strip.getContext("2d");
     chart.clearRect(0, 0, strip.width, strip.height);
     answers.forEach((answer, n) => {{
-      chart.fillStyle = answer === answers[0] ? "#bbb" : "#d55e00";
+      chart.fillStyle = answer === answers[0] ? "#bbb" : "#de8f05";
       chart.fillRect(8 * n, n % {stride} ? 6 : 2, 7, n % {stride} ? 8 : 16);
     }});
     chart.strokeStyle = chart.fillStyle = "#0173b2"; chart.lineWidth = 3;

@@ -34,7 +34,8 @@ MISSING = "–"
 BLANK = base64.b64encode(   # stands in for a figure that has not been run
     b'<svg xmlns="http://www.w3.org/2000/svg" width="480" height="60"><rect x="1" y="1" width="478" height="58" '
     b'fill="none" stroke="#767676" stroke-dasharray="6 4"/></svg>').decode()
-INTERVAL = re.compile(r"\[([^][ ]+), ([^][ ]+)\]")
+INTERVAL = re.compile(r"([[(][^][() ]+), ([^][() ]+[])])")
+MINUS = re.compile(r"(?<![\w{])-(?=[\d.])")
 LINK = re.compile(r"\[([^]]*)\]\([^)]*\)")
 # MyST for the book alone: [word]{.class}, {role}`word`, {numref}`Fig. %s <fig-word>`
 ROLE = re.compile(r"\[([^]]*)\]\{[^}]*\}|\{\w+\}`(?:[^`<]*<)?([^`>]*)>?`")
@@ -59,9 +60,9 @@ def claim_box(*claims: Claim) -> None:
         + "\n\n".join(f"**{name}:** {text}" for name, text in part.items()) + "\n:::\n::::\n"
         for c, part in zip(claims, parts, strict=True))
     as_html = "".join(
-        f"<p><b>Claim <code>{c.id}</code>.</b> {html.escape(c.statement)} <i>{html.escape(c.reference)}.</i></p>"
+        f"<p><b>Claim <code>{c.id}</code>.</b> {_as_html(c.statement)} <i>{_as_html(c.reference)}.</i></p>"
         "<details><summary>How it is judged</summary><ul>"
-        + "".join(f"<li><b>{name}:</b> {html.escape(text)}</li>" for name, text in part.items()) + "</ul></details>"
+        + "".join(f"<li><b>{name}:</b> {_as_html(text)}</li>" for name, text in part.items()) + "</ul></details>"
         for c, part in zip(claims, parts, strict=True))
     _display(markdown, as_html, "\n".join(c.statement for c in claims))
 
@@ -81,7 +82,8 @@ def show(fig: Figure, name: str, caption: str, alt: str, *, workspace: Workspace
     quoted = json.dumps(_line(alt), ensure_ascii=False)
     markdown = (f"```{{figure}} figures/{name}.svg\n:name: fig-{name}\n:alt: {quoted}\n\n"
                 f"{_line(caption)}\n\n{_downloads(name, *kinds)}\n```\n")
-    as_html = (f'<figure><img alt="{html.escape(alt)}" src="data:image/png;base64,{png}" style="max-width:100%">'
+    image = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{png}" style="max-width:100%">'
+    as_html = (f'<figure id="fig-{name}">{image}'
                f"<figcaption>{_caption('figure', name, caption)}</figcaption></figure>")
     _display(markdown, as_html, f"{caption}\n({alt})")
 
@@ -100,9 +102,9 @@ def not_run(labels: Sequence[str], sentence: str, reason: str = "") -> None:
                         f"{_line(sentence)}\n~~~\n")
         else:
             markdown = f"~~~{{csv-table}} {_line(sentence)}\n:name: {label}\n\nnot run yet\n~~~\n"
-        _display(markdown, f"<p>{html.escape(_line(sentence))}</p>", sentence)
+        _display(markdown, f"<p>{_as_html(_line(sentence))}</p>", sentence)
     if reason or not labels:
-        _display(f"*{text}*\n", f"<p><i>{html.escape(text)}</i></p>", text)
+        _display(f"*{text}*\n", f"<p><i>{_as_html(text)}</i></p>", text)
 
 
 def cards(pages: Sequence[Path], built: Collection[str]) -> None:
@@ -148,7 +150,7 @@ def table(frame: pd.DataFrame, name: str, caption: str, *, workspace: Workspace,
     layout = f":widths: {' '.join(map(str, widths))}\n:class: full-width\n" if widths else ""
     markdown = (f"```{{table}} {_line(caption)}\n:name: tab-{name}\n{layout}\n{markdown_table(cells)}```\n\n"
                 f"{_downloads(name, 'csv', 'md')}\n")
-    as_html = f"<p>{_caption('table', name, caption)}</p>{html_table(plain)}"
+    as_html = f'<p id="tab-{name}">{_caption("table", name, caption)}</p>{html_table(plain)}'
     if folded:
         summary = f"{folded} ({len(frame)} rows)"
         markdown = f":::{{dropdown}} {summary}\n{markdown}:::\n"
@@ -231,7 +233,13 @@ def _downloads(name: str, *kinds: str) -> str:
 def _caption(kind: str, name: str, text: str) -> str:
     """A caption for JupyterLab, which does not number figures and tables: there they go by name."""
     plain = ROLE.sub(r"\1\2", _line(text))
-    return f"<b>{kind.capitalize()} {name}.</b> {html.escape(plain)}"
+    return f"<b>{kind.capitalize()} {name}.</b> {_as_html(plain)}"
+
+
+def _as_html(text: str) -> str:
+    """Emphasis and code of Markdown as HTML, which JupyterLab shows."""
+    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
+    return re.sub(r"(?<![\w*])\*(?=\S)([^*]+)\*(?![\w*])", r"<em>\1</em>", text)
 
 
 def _folder(workspace: Workspace) -> Path:
@@ -240,7 +248,12 @@ def _folder(workspace: Workspace) -> Path:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    return _numbers(" ".join(text.split()))
+
+
+def _numbers(text: str) -> str:
+    """With true minus signs, and percent signs on the line of their number."""
+    return MINUS.sub("−", re.sub(r"(?<=\d) %", "\u00a0%", text))
 
 
 def _cell(value, digits: int) -> str:
@@ -248,4 +261,4 @@ def _cell(value, digits: int) -> str:
         return MISSING
     if isinstance(value, float):
         return f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")   # a true minus, and none before 0.0
-    return INTERVAL.sub("[\\1,\u00a0\\2]", str(value)).replace(" %", "\u00a0%")   # neither breaks between two lines
+    return _numbers(INTERVAL.sub("\\1,\u00a0\\2", str(value)))   # an interval does not break between two lines

@@ -39,5 +39,6 @@ def with_interval(row, digits: int = 1) -> str | None:
     """
     if pd.isna(row.mean):
         return None
-    mean, low, high = (f"{value:.{digits}f}".replace("-", "\u2212") for value in (row.mean, row.low, row.high))
+    mean, low, high = (f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "\u2212")
+                       for value in (row.mean, row.low, row.high))
     return mean if pd.isna(row.low) else f"{mean} [{low}, {high}]"
