@@ -32,12 +32,12 @@ def digits(size: int) -> tuple[ImageSet, ImageSet]:
     grey, labels = load_digits(return_X_y=True)
     grey = (grey.reshape(-1, 1, 8, 8) * (255 / 16)).round().astype(np.uint8)
     images = torch.from_numpy(grey.repeat(size // 8, axis=2).repeat(size // 8, axis=3)).repeat(1, 3, 1, 1)
-    train, test = train_test_split(np.arange(len(labels)), test_size=500, stratify=labels, random_state=SPLIT_SEED)
+    parts = train_test_split(np.arange(len(labels)), test_size=500, stratify=labels, random_state=SPLIT_SEED)
+    train, test = (torch.from_numpy(np.sort(index)) for index in parts)
     mean, std = float(grey.mean() / 255), float(grey.std() / 255)
     labels = torch.from_numpy(labels).long()
     both = ImageSet("digits", "", images, labels, tuple("0123456789"), (mean,) * 3, (std,) * 3)
-    indices = {"train": train, "test": test}
-    return tuple(both.take(torch.from_numpy(np.sort(index)), split) for split, index in indices.items())
+    return both.take(train, "train"), both.take(test, "test")
 
 
 @cache
@@ -76,7 +76,8 @@ def photos(size: int) -> tuple[ImageSet, ImageSet]:
     for split, images in crops.items():
         labels = torch.arange(len(classes)).repeat_interleave(len(images) // len(classes))
         parts.append(ImageSet("photos", split, torch.stack(images), labels, classes, *IMAGENET))
-    return tuple(parts)
+    train, test = parts
+    return train, test
 
 
 @cache
@@ -102,7 +103,8 @@ def digits_on_photos(size: int) -> tuple[ImageSet, ImageSet]:
             labels[window] = torch.where(ink[n, 0], 1 + pasted.labels[n], 0)
         classes = ("photograph", *pasted.classes)
         parts.append(replace(crops, name="digits_on_photos", images=images, labels=labels, classes=classes))
-    return tuple(parts)
+    train, test = parts
+    return train, test
 
 
 def draw_streets(rows: int, cols: int, **seeds: range) -> Iterator[tuple[str, list[streets.Scene], Tensor]]:
@@ -121,4 +123,5 @@ def street_scenes(rows: int, cols: int, **seeds: range) -> tuple[ImageSet, Image
     for split, scenes, images in draw_streets(rows, cols, **seeds):
         labels = torch.from_numpy(np.stack([scene.labels for scene in scenes])).long()
         parts.append(ImageSet("streets", split, images, labels, streets.CLASSES, *IMAGENET))
-    return tuple(parts)
+    train, test = parts
+    return train, test

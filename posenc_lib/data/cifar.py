@@ -76,8 +76,9 @@ def read(name: str, root: Path, size: Rectangle) -> tuple[ImageSet, ImageSet]:
             f"{variant.dataset.tgz_md5}), run: python -c \"from posenc_lib.data import cifar; "
             f"cifar.download('{name}', '{root}')\"")
     classes = tuple(str(n) for n in range(int(max(labels.max() for _, labels in parts.values())) + 1))
-    return tuple(ImageSet(name, split, images, labels, classes, variant.mean, variant.std)
-                 for split, (images, labels) in parts.items())
+    train, test = [ImageSet(name, split, images, labels, classes, variant.mean, variant.std)
+                   for split, (images, labels) in parts.items()]
+    return train, test
 
 
 def _read_torchvision(name: str, root: Path, split: str, size: Rectangle) -> tuple[Pixels, Labels]:
@@ -97,13 +98,15 @@ def _list_shards(name: str, folder: Path) -> dict[str, list[Path]]:
     train.parquet, train-00000-of-00004.parquet, plain_text/train/0000.parquet.  The folders above the first such word
     are the name of a configuration, of which there must be only one.
     """
-    shards, configurations = {"train": [], "test": []}, set()
+    shards: dict[str, list[Path]] = {"train": [], "test": []}
+    configurations = set()
     for file in list_files(folder, (".parquet",)):
         parts = file.relative_to(folder).parts
         words = [next((word for word in re.split("[^a-z]+", part.lower()) if word in shards), None) for part in parts]
-        if named := [n for n, word in enumerate(words) if word]:
-            shards[words[named[-1]]].append(file)
-            configurations.add("/".join(parts[:named[0]]) or ".")
+        if named := [(n, word) for n, word in enumerate(words) if word]:
+            (first, _), (_, split) = named[0], named[-1]
+            shards[split].append(file)
+            configurations.add("/".join(parts[:first]) or ".")
     if len(configurations) > 1:
         raise ValueError(f"{name}: {folder} has several configurations, {', '.join(sorted(configurations))}; keep the "
                          "files of one of them there")
@@ -130,14 +133,14 @@ def _read_parquet(name: str, shards: list[Path], size: Rectangle) -> tuple[Pixel
     if not labels:
         raise ValueError(f"{name}: {shards[0]} has no rows; download it again")
 
-    def images() -> Iterator[Image.Image]:
+    def decoded() -> Iterator[Image.Image]:
         for content, where in encoded:
             image = read_rgb(content, where)
             if image.size != (SIDE, SIDE):
                 raise ValueError(f"{name}: {where} has {image.height}x{image.width} pixels, but images of {name} have "
                                  f"{SIDE}x{SIDE}; put those there")
             yield image
-    return stack(images(), size), torch.tensor(labels)
+    return stack(decoded(), size), torch.tensor(labels)
 
 
 def _columns(shard: Path, name: str) -> tuple[list[bytes], list[int]]:

@@ -65,16 +65,17 @@ def read_rgb(source: Path | str | bytes, where: str = "") -> Image.Image:
     So transparency is dropped, and the colour below it shows.  Of 16-bit greyscale the high byte is kept, as Pillow
     does for 16-bit colours.  ValueError for 32-bit greyscale, in which no value stands for white.
     """
+    where = where or str(source)
     image = read_image(source, where)
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
-        raise ValueError(f"data: {where or source} is 32-bit greyscale, in which no value stands for white; save it "
-                         "with 8 or 16 bits, as RGB or greyscale")
+        raise ValueError(f"data: {where} is 32-bit greyscale, in which no value stands for white; save it with 8 or "
+                         "16 bits, as RGB or greyscale")
     try:
         return image.convert("RGB")
     except ValueError as error:
-        raise _unreadable(where or str(source), one_line(error)) from None
+        raise _unreadable(where, one_line(error)) from None
 
 
 def resize_and_crop(image: Image.Image, size: Rectangle, resampling: Image.Resampling) -> np.ndarray:
@@ -174,7 +175,7 @@ def read_folder(name: str, root: Path, size: Rectangle) -> tuple[ImageSet, Image
         labels = torch.tensor([index.get(label, 0) for label in found[folder]])
         images = stack(map(read_rgb, files[folder.name]), size)
         parts.append(ImageSet(name, split, images, labels, classes, *IMAGENET))
-    return tuple(parts)
+    return parts[0], parts[1]
 
 
 def class_of(file: Path, folder: Path) -> str:
@@ -189,7 +190,7 @@ def _check_classes(found: dict[Path, list[str]]) -> None:
         raise ValueError(f"data: {unsorted} images in {' and '.join(map(str, found))} are not in the folder of a "
                          "class; move each of them into one")
     for folder, labels in found.items():
-        empty = {entry.name for entry in folder.iterdir() if entry.is_dir()} - set(labels)
-        if empty := sorted(name for name in empty if not is_left_behind(name)):
+        folders = {entry.name for entry in folder.iterdir() if entry.is_dir()}
+        if empty := sorted(name for name in folders - set(labels) if not is_left_behind(name)):
             raise FileNotFoundError(f"data: {folder} has the classes {', '.join(empty)} without an image "
                                     f"({', '.join(SUFFIXES)}); put their images there, or remove their folders")

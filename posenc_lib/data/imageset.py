@@ -24,7 +24,13 @@ class Trainable:
 
     on_device  whether `batch` takes indices on the device and reads tensors there, as CUDA graph capture requires
     """
-    on_device = True
+    @property
+    def on_device(self) -> bool:
+        return True
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs and labels at these indices."""
+        raise NotImplementedError
 
     def batches(self, indices: Iterable[Tensor], seed: int) -> Iterable[tuple[Tensor, Tensor]]:
         """Inputs and labels of each batch of indices; `seed` is the epoch's, and tensors need no random numbers."""
@@ -66,7 +72,8 @@ class ImageSet(Trainable):
     @cached_property
     def per_colour(self) -> tuple[Tensor, Tensor]:
         """`mean` and `std` on the images' device, each (rgb, 1, 1); cached, so that they are copied only once."""
-        return tuple(torch.tensor(v, device=self.images.device).reshape(-1, 1, 1) for v in (self.mean, self.std))
+        mean, std = (torch.tensor(v, device=self.images.device).reshape(-1, 1, 1) for v in (self.mean, self.std))
+        return mean, std
 
     def normalise(self, pixels: Pixels) -> Images:
         """Convert uint8 pixels to float and standardise each colour channel: (p / 255 - mean) / std."""

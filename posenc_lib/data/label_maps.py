@@ -24,7 +24,8 @@ def read_pairs(name: str, pairs: dict[str, list[Pair]], size: Rectangle, labels:
     for split, of_split, (label_maps, sizes) in zip(("train", "test"), pairs.values(), maps, strict=True):
         images = stack(_read_images(name, of_split, sizes), size)
         parts.append(ImageSet(name, split, images, label_maps, classes, *IMAGENET))
-    return tuple(parts)
+    train, test = parts
+    return train, test
 
 
 def _read_maps(name: str, pairs: Iterable[Pair], size: Rectangle,

@@ -64,8 +64,9 @@ def image_sets(name: str, parts: dict[str, Part]) -> tuple[ImageSet, ImageSet]:
     boxes = [torch.from_numpy(rows).float() for part in parts.values() for rows in part.people]
     padded = pad_sequence(boxes, batch_first=True, padding_value=math.nan)
     labels = padded.split([len(part.images) for part in parts.values()])
-    return tuple(ImageSet(name, split, part.images, of_split, ("person",), *IMAGENET)
-                 for (split, part), of_split in zip(parts.items(), labels, strict=True))
+    train, test = [ImageSet(name, split, part.images, of_split, ("person",), *IMAGENET)
+                   for (split, part), of_split in zip(parts.items(), labels, strict=True)]
+    return train, test
 
 
 def unit(name: str, rows: int) -> float:

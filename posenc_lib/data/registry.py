@@ -44,7 +44,8 @@ class DataSet:
 
 
 def _street_stand_in(size: Rectangle) -> Parts:
-    return bundled.street_scenes(*size, **bundled.STAND_IN_SEEDS)
+    rows, cols = size
+    return bundled.street_scenes(rows, cols, **bundled.STAND_IN_SEEDS)
 
 
 def _cifar(name: str) -> DataSet:
@@ -85,7 +86,8 @@ SETS = {   # labels: classes or label maps
 
 
 def _people_stand_in(size: Rectangle) -> Parts:
-    return people.read_streets(*size, **bundled.STAND_IN_SEEDS)
+    rows, cols = size
+    return people.read_streets(rows, cols, **bundled.STAND_IN_SEEDS)
 
 
 BOX_SETS = {   # labels: boxes of people

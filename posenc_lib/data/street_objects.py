@@ -76,7 +76,9 @@ class Canvas:
         self.front = Image.new("I", (2 * cols, 2 * rows))
         self.shade = Image.new("L", (2 * cols, 2 * rows))
         self.front_pen, self.shade_pen = ImageDraw.Draw(self.front), ImageDraw.Draw(self.shade)
-        self.kinds, self.looks, self.owners = [], [], []
+        self.kinds: list[str] = []
+        self.looks: list[tuple[float, ...]] = []
+        self.owners: list[int] = []
         self.bodies: list[tuple[str, list]] = []
 
     def project(self, x: float, y: float, z: float) -> tuple[float, float]:

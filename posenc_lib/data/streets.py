@@ -259,7 +259,7 @@ def _place_rider(placed: list, canvas: Canvas, dice: Dice, side: Side):
 def _render(canvas: Canvas, dice: Dice, weather: Weather, front: np.ndarray) -> np.ndarray:
     """Colour, shade, texture and light the visible polygons: uint8 (row, col, rgb)."""
     rows, cols, rng = canvas.rows, canvas.cols, dice.rng
-    zenith, horizon, light, sun = map(np.float32, weather)
+    zenith, horizon, light, sun = (np.asarray(value, np.float32) for value in weather)
     looks = np.asarray(canvas.looks, np.float32)   # of each polygon: red, green, blue, grain, depth
     is_sky = np.array([kind == "sky" for kind in canvas.kinds])
     is_ground = np.array([kind in ("road", "sidewalk", "terrain") for kind in canvas.kinds])
@@ -281,8 +281,8 @@ def _render(canvas: Canvas, dice: Dice, weather: Weather, front: np.ndarray) -> 
     slant = dice.between(-0.12, 0.12)              # one side of the image is brighter than the other
     sensor_noise = dice.between(1.5, 4)
     coarse = [Image.fromarray(rng.standard_normal((n // 2, n), np.float32)) for n in (12, 64)]
-    noise = sum(0.6 * np.asarray(grid.resize((cols, rows), Image.Resampling.BICUBIC)) for grid in coarse)
-    noise += 0.3 * rng.standard_normal((rows, cols), np.float32)
+    blotches = sum(0.6 * np.asarray(grid.resize((cols, rows), Image.Resampling.BICUBIC)) for grid in coarse)
+    noise = blotches + 0.3 * rng.standard_normal((rows, cols), np.float32)
     gradient = 1 + slant * np.linspace(-1, 1, cols, dtype=np.float32)
     brightness = (1 + np.clip(grain * noise, -0.6, 0.6)) * gradient * exposure
     image = image * brightness[..., None] * light + sensor_noise * rng.standard_normal(image.shape, np.float32)

@@ -27,7 +27,8 @@ def stacked_features(
     Stored in half precision unless a value overflows it: one image of VGG-16 takes 2.3 MB.  Bilinear with aligned
     corners, as in the released code.  Source: ICLR 2020, Sec. 3.1.
     """
-    images, stacked, channels = encoder.view(images), torch.empty(0), []
+    images, stacked = encoder.view(images), torch.empty(0)
+    channels: list[int] = []
     for index in progress.bar(torch.arange(len(images)).split(batch), "features"):
         full, channels = _compute_stacked(encoder, images, index, side)
         half = full.half()

@@ -78,10 +78,10 @@ def match(people: Boxes, detections: Sequence[Detections], setup: Setup, *, unit
         raise ValueError(f"match: unit is {unit}; give a positive number, the image pixels per benchmark pixel")
     # Compared in the boxes' own precision, in which a visible fraction of 0.65 lies within its bound.
     height, visible = people[..., 3] / unit, people[..., 4]
-    evaluated = people[..., 5] == 0
-    evaluated &= (height >= setup.height[0]) & (height <= setup.height[1])
-    evaluated &= (visible >= setup.visible[0]) & (visible <= setup.visible[1])
-    evaluated = evaluated.cpu().numpy()                                     # (image, person)
+    in_setup = people[..., 5] == 0
+    in_setup &= (height >= setup.height[0]) & (height <= setup.height[1])
+    in_setup &= (visible >= setup.visible[0]) & (visible <= setup.visible[1])
+    evaluated = in_setup.cpu().numpy()                                      # (image, person)
     truth = people[..., :4].double().cpu().numpy()                          # (image, person, 4)
 
     counts = np.array([len(scores) for _, scores in detections])
@@ -270,7 +270,9 @@ def miss_rate(ground_truth: dict, detections: list[dict], setup: str) -> float:
     number = {image: n for n, image in enumerate(sorted({image["id"] for image in ground_truth["images"]}))}
     if not number:
         raise ValueError("miss_rate: the ground truth has no image; give those that the detector was run on")
-    people, boxes, scores = ([[] for _ in number] for _ in range(3))
+    people: list[list[list[float]]] = [[] for _ in number]
+    boxes: list[list[list[float]]] = [[] for _ in number]
+    scores: list[list[float]] = [[] for _ in number]
     for n, entry in _pedestrians("annotation", ground_truth["annotations"], number, "image_id", "bbox"):
         ignore = entry.get("ignore", entry.get("iscrowd", 0))
         people[n].append([*entry["bbox"], entry.get("vis_ratio", 1), ignore])

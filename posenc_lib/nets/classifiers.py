@@ -6,6 +6,7 @@ Source: Islam et al., ICCV 2021, Sec. 3, and ICLR 2020, Sec. 3; released code fo
 """
 import difflib
 from collections import OrderedDict
+from typing import Any
 
 import timm
 from timm.layers import BlurPool2d
@@ -147,6 +148,7 @@ def vgg(num_classes: int, width: int = 64, *, task: str = "classify") -> nn.Sequ
             if task == "classify" else nn.Sequential(nn.Conv2d(8 * width, num_classes, 1), nn.Upsample(scale_factor=8)))
     for conv in (m for m in blocks if isinstance(m, nn.Conv2d)):   # torchvision's initialisation
         nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        assert conv.bias is not None
         nn.init.zeros_(conv.bias)
     return nn.Sequential(OrderedDict(features=blocks, head=head))
 
@@ -172,14 +174,17 @@ class Classifier(nn.Module):
     blur   BlurPool (Zhang, 2019) in every strided layer after the stem, 2x2 averages in strided shortcuts; ResNets only
     Initial weights are drawn from torch's global generator.
     """
+    net: Any   # timm's networks have methods in common, but no class that has these
+
     def __init__(self, name: str, num_classes: int, *, width: int | None = None, blur: bool = False):
         super().__init__()
-        anti_aliased = {"aa_layer": BlurPool2d, "avg_down": True} if blur else {}
+        anti_aliased: dict[str, Any] = {"aa_layer": BlurPool2d, "avg_down": True} if blur else {}
         if name == "cifar_resnet18":
             w = width or 64
             if w % 2:
                 raise ValueError(f"cifar_resnet18: width {w} is odd; give an even number")
-            self.net = ResNet(TimmBlock, (2, 2, 2, 2), num_classes, channels=(w, 2 * w, 4 * w, 8 * w),
+            self.net = ResNet(TimmBlock,   # type: ignore[arg-type]  # timm's annotation lacks a `type[...]`
+                              (2, 2, 2, 2), num_classes, channels=(w, 2 * w, 4 * w, 8 * w),
                               stem_type="deep", stem_width=w // 2, zero_init_last=False, **anti_aliased)
             self.net.conv1 = nn.Conv2d(3, w, 3, padding=1, bias=False)
             nn.init.kaiming_normal_(self.net.conv1.weight, mode="fan_out", nonlinearity="relu")

@@ -80,10 +80,9 @@ def load(name: str, weights: Path | str = "", *, seed: int = 0) -> Network:
 
 def _preprocessing(model: nn.Module, library: str, name: str) -> tuple[int, tuple, tuple]:
     """Size, mean and standard deviation of the network's images, as its library has them."""
-    if _is_detector(model):   # it normalises for itself
-        return (model.transform.fixed_size or (SIZE,))[0], *UNIT
-    cfg = getattr(model, "pretrained_cfg", None)   # timm's
-    cfg = dict(cfg) if isinstance(cfg, dict) else {}
+    if transform := _detector_transform(model):   # it normalises for itself
+        return (transform.fixed_size or (SIZE,))[0], *UNIT
+    cfg = _timm_cfg(model)
     size = (*cfg.get("input_size", ()), SIZE)[:3][-1]
     if library == "torchvision" and (weights := getattr(torchvision.models.get_model_weights(name), "DEFAULT", None)):
         preset = weights.transforms() if weights.transforms else None
@@ -111,13 +110,21 @@ def _from_torchvision(name: str) -> nn.Module:
     options = {"weights": None, "weights_backbone": None, "init_weights": True}
     parameters = inspect.signature(build).parameters
     model = build(**{key: value for key, value in options.items() if key in parameters})
-    if _is_detector(model):
+    if _detector_transform(model):
         model.transform.resize = lambda image, target: (image, target)
     return model
 
 
-def _is_detector(model: nn.Module) -> bool:
-    return isinstance(getattr(model, "transform", None), GeneralizedRCNNTransform)
+def _detector_transform(model: nn.Module) -> GeneralizedRCNNTransform | None:
+    """What a detector of torchvision does with its images; None for another network."""
+    transform = getattr(model, "transform", None)
+    return transform if isinstance(transform, GeneralizedRCNNTransform) else None
+
+
+def _timm_cfg(model: nn.Module) -> dict:
+    """What timm states of a network's weights and images; empty for a network that is not timm's."""
+    cfg = getattr(model, "pretrained_cfg", None)
+    return dict(cfg) if isinstance(cfg, dict) else {}
 
 
 def _from_file(path: Path, function: str) -> nn.Module:
@@ -140,6 +147,7 @@ def _from_file(path: Path, function: str) -> nn.Module:
 def _import(path: Path) -> ModuleType:
     """Import a file under a name that no library has; it can import modules from its own folder."""
     spec = importlib.util.spec_from_file_location(f"network_of_{path.stem}", path)
+    assert spec and spec.loader   # every .py file has them
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)   # dataclasses look their module up there
     folder = str(path.parent.resolve())
     sys.path.insert(0, folder)
@@ -156,8 +164,9 @@ def _download(model: nn.Module, library: str, name: str) -> str:
     """Fill the model with the library's own weights; returns their source, in words."""
     try:
         if library == "timm":
-            model.load_state_dict(_from_timm(name, model.pretrained_cfg).state_dict())
-            return f"timm's own, {model.pretrained_cfg['tag'] or 'untagged'}"
+            cfg = _timm_cfg(model)
+            model.load_state_dict(_from_timm(name, cfg).state_dict())
+            return f"timm's own, {cfg['tag'] or 'untagged'}"
         if library == "torchvision":
             weights = torchvision.models.get_model_weights(name).DEFAULT
             model.load_state_dict(pretrained.download_weights(weights))

@@ -49,6 +49,8 @@ class PolyphaseBlock(BasicBlock):
     """timm's basic block of stride 2, sampled adaptively after its first activation; the shortcut keeps the same
     component of its input.
     """
+    downsample: nn.Module   # which a strided block has
+
     def forward(self, x: Float[Tensor, "batch channel row col"]) -> Float[Tensor, "batch out half_row half_col"]:
         out = self.act1(self.bn1(self.conv1(x)))
         component = strongest(out)
@@ -63,10 +65,11 @@ def sample_adaptively(model: nn.Module) -> nn.Module:
     stride, such as ImageNet's stem, a bottleneck, or the shortcut of BlurPool.
     """
     for block in modules(model):
-        if type(block) is BasicBlock and block.stride == 2 and isinstance(block.downsample[0], nn.Conv2d):
-            for conv in (block.conv1, block.downsample[0]):
-                conv.stride = (1, 1)
-            block.__class__ = PolyphaseBlock   # keeps parameters and buffers
+        if type(block) is BasicBlock and block.stride == 2 and isinstance(block.downsample, nn.Sequential):
+            shortcut = block.downsample[0]
+            if isinstance(shortcut, nn.Conv2d):
+                block.conv1.stride = shortcut.stride = (1, 1)
+                block.__class__ = PolyphaseBlock   # keeps parameters and buffers
     for name, layer in named_modules(model):
         if isinstance(layer, STRIDED) and layer.stride not in (1, (1, 1)):
             raise ValueError(f"polyphase: layer {name} has a stride of {layer.stride}, and only that of basic blocks "

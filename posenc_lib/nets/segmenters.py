@@ -1,6 +1,7 @@
 """DeepLabv3 and DeepLabv3+ on a ResNet."""
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -59,6 +60,9 @@ class Segmenter(nn.Module):
     plus           DeepLabv3+, also in the released code: the head has layer1 as a second input, for thin objects
     Parameters have torchvision's names and order.  Weights are random, from torch's global generator.
     """
+    backbone: Any   # timm's ResNet, whose own annotations do not allow for another stem
+    classifier: nn.Module
+
     def __init__(self, name: str, num_classes: int, *, width: int | None = None, output_stride: int = 16,
                  rates: tuple[int, ...] = (6, 12, 18), head: int = 256, plus: bool = False):
         super().__init__()
@@ -69,7 +73,8 @@ class Segmenter(nn.Module):
         elif width % 2:
             raise ValueError(f"segmenter: width {width} is odd; give an even number")
         else:   # timm's output stride includes the max pool, which is removed below
-            self.backbone = ResNet(BasicBlock, blocks, output_stride=2 * output_stride, num_classes=0, global_pool="",
+            self.backbone = ResNet(BasicBlock,   # type: ignore[arg-type]  # timm's annotation lacks a `type[...]`
+                                   blocks, output_stride=2 * output_stride, num_classes=0, global_pool="",
                                    zero_init_last=False, stem_type="deep", stem_width=width // 2,
                                    channels=tuple(width * n for n in (1, 2, 4, 8)))
             self.backbone.conv1 = nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False)
@@ -102,7 +107,8 @@ class Segmenter(nn.Module):
         return interpolate(logits, size, mode="bilinear", align_corners=False)
 
     def forward(self, images: Images) -> Float[Tensor, "batch label row col"]:
-        return self.decode(*self.features(images), tuple(images.shape[-2:]))
+        rows, cols = images.shape[-2:]
+        return self.decode(*self.features(images), (rows, cols))
 
 
 def from_imagenet(net: Segmenter, name: str, root: Path | str) -> Segmenter:
@@ -133,4 +139,5 @@ def load_checkpoint(net: Segmenter, path: Path | str) -> Segmenter:
     if theirs.ndim == 1 and theirs.shape != expected[last].shape:
         raise ValueError(f"checkpoint: {path} has {len(theirs)} classes, but the image set has {len(expected[last])}; "
                          "give one that was trained on these classes")
-    return weights.load(net, state, path, "checkpoint", noun="network", kind="this network")
+    weights.load(net, state, path, "checkpoint", noun="network", kind="this network")
+    return net

@@ -72,7 +72,9 @@ def dispatch(work: Callable, jobs: Sequence[tuple], spec: str, describe: Callabl
             "such as open files, inside the run, or run without a cluster"
         ) from error
     client = connect(spec)
-    waiting, tries, failed = deque(range(len(jobs))), Counter(), {}
+    waiting = deque(range(len(jobs)))
+    tries: Counter[int] = Counter()
+    failed: dict[int, BaseException] = {}
     functions: dict[str, Future] = {}             # worker -> `work`, sent once
     running: dict[str, tuple[int, Future]] = {}   # worker -> its job
     try:
@@ -90,20 +92,20 @@ def dispatch(work: Callable, jobs: Sequence[tuple], spec: str, describe: Callabl
                 if future.status == "finished":
                     yield future.result()
                     continue
-                error = future.exception() if future.status == "error" else ConnectionError("its worker died")
+                reason = future.exception() if future.status == "error" else ConnectionError("its worker died")
                 functions.pop(worker, None)
                 tries[n] += 1
                 if tries[n] == 1:
                     waiting.append(n)
                 else:
-                    failed[n] = error
+                    failed[n] = reason
     finally:
         with suppress(Exception):   # the cluster may be gone
             client.cancel([*functions.values(), *(future for _, future in running.values())], force=True)
             if running:   # threads cannot be interrupted
                 client.run(os._exit, 1, workers=list(running), on_error="ignore")
     if failed:
-        report = "\n".join(f"  {describe(*jobs[n])}: {one_line(error)}" for n, error in failed.items())
+        report = "\n".join(f"  {describe(*jobs[n])}: {one_line(reason)}" for n, reason in failed.items())
         raise RuntimeError(f"cluster: {len(failed)} of {len(jobs)} runs failed twice and are not recorded; the others "
                            f"are:\n{report}") from next(reversed(failed.values()))
 
@@ -245,6 +247,7 @@ def served(spec: str) -> Iterator[dict[str, str]]:
     """
     client = connect(spec)
     try:
+        assert client.scheduler and client.scheduler.address   # of a connected client
         address, tls = client.scheduler.address, client.security.get_tls_config_for_role("client")
         names = {"ca_file": "CA_FILE", "cert": "CLIENT__CERT", "key": "CLIENT__KEY"}
         yield {"POSENC_CLUSTER": address,

@@ -9,7 +9,7 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -181,6 +181,9 @@ class Stopped:
     seconds: float
 
 
+Outcome = Record | Stopped | None   # of a run; None if it got nowhere before the deadline
+
+
 def run_or_load(experiment: str, configs: Sequence, run: Run, *, seeds: Sequence[int], workspace: Workspace,
                 side_by_side: int = 1, before: Callable[[], None] | None = None,
                 optional: bool = False) -> list[Record]:
@@ -294,16 +297,25 @@ def _run(experiment: str, described: dict, run: Run, seeds: Sequence[int], works
         before()
     side_by_side = side_by_side if workspace.device.type == "cuda" else 1
     beside = "; side by side" if missing and (spec or side_by_side > 1) else ""
-    note, stopped = f"{len(on_file)} were on file{beside}", []
-    with closing(_each(partial(_made, run), missing, spec, side_by_side)) as runs:
-        ended = (one for one in runs if isinstance(one, Record) or (one and stopped.append(one)))
-        for record in progress.counted_bar(ended, len(missing), experiment, note):
+    note = f"{len(on_file)} were on file{beside}"
+    stopped: list[Stopped] = []
+
+    def recorded(outcomes: Iterator[Outcome]) -> Iterator[Record]:
+        """The records among them; what the deadline interrupted is noted in `stopped`."""
+        for outcome in outcomes:
+            if isinstance(outcome, Record):
+                yield outcome
+            elif outcome:
+                stopped.append(outcome)
+
+    with closing(_each(partial(_made, run), missing, spec, side_by_side)) as outcomes:
+        for record in progress.counted_bar(recorded(outcomes), len(missing), experiment, note):
             append(path, record)
             base_files.discard(workspace.checkpoint(record.config, record.seed))
     return {record.key: record for record in load(path) if record.key in wanted}, stopped
 
 
-def _made(run: Run, experiment: str, config, seed: int, checkpoint: training.Checkpoint) -> Record | Stopped | None:
+def _made(run: Run, experiment: str, config, seed: int, checkpoint: training.Checkpoint) -> Outcome:
     """The record of a run; None if the deadline passes before it starts.
 
     If it resumed from a checkpoint, source["part"] is the fraction of its epochs that source["seconds"] covers.
@@ -331,7 +343,7 @@ def _alike(experiment: str, described: dict, workspace: Workspace) -> dict[tuple
         (workspace.records(experiment), workspace.records(experiment, "paper"))
     )  # of --out, then of the project
     records = [record for file in files for record in load(file)]
-    found = {}
+    found: dict[tuple, Record] = {}
     for name, config in described.items():
         plain = _without_fingerprints(json.loads(json.dumps(describe(config))))
         same = [record for record in records if _without_fingerprints(record.config) == plain]
@@ -374,8 +386,8 @@ def _named(experiment: str, config, seed: int, checkpoint: training.Checkpoint) 
     return f"{experiment}, seed {seed}, {describe(config)}"
 
 
-def _each(work: Callable[..., Record], jobs: list[tuple], spec: str,
-          side_by_side: int = 1) -> Iterator[Record | Stopped | None]:
+def _each(work: Callable[..., Outcome], jobs: list[tuple], spec: str,
+          side_by_side: int = 1) -> Generator[Outcome, None, None]:
     """work(*job) for each job: here, in order or `side_by_side` at a time, or on a cluster, as they finish."""
     if spec and jobs:
         with optional_packages("cluster", "--cluster"):
@@ -388,7 +400,7 @@ def _each(work: Callable[..., Record], jobs: list[tuple], spec: str,
             yield _noted(work, *job)
 
 
-def _noted(work: Callable[..., Record], *job) -> Record | Stopped | None:
+def _noted(work: Callable[..., Outcome], *job) -> Outcome:
     """work(*job); errors name the run."""
     try:
         return work(*job)

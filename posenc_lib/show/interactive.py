@@ -155,7 +155,7 @@ def pictures(frames: Mapping[tuple[str, ...], np.ndarray], choices: Sequence[str
              combination of values has an image
     choices  what the values of each part are, as in ("padding", "layer")
     """
-    images = []
+    images: list[str] = []
     for key, pixels in frames.items():
         file = io.BytesIO()
         plt.imsave(file, np.asarray(pixels), format="png")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from math import isnan
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -29,7 +30,7 @@ FRACTIONS = (0.05, 0.15, 0.5)   # of the layer's channels, ablated
 DRAWS = 10                      # random sets
 FIGURES = ("location", "border", "place_fields", "ablation")
 FILES = ("report.md", "report.html", *(f"{name}.{kind}" for name in FIGURES for kind in ("svg", "png", "csv")))
-LEGEND = {"fontsize": "small", "loc": "center left", "bbox_to_anchor": (1, 0.5)}
+LEGEND: dict[str, Any] = {"fontsize": "small", "loc": "center left", "bbox_to_anchor": (1, 0.5)}
 TITLE = """# How much position does {name} encode?
 
 {kind}, {parameters:,} parameters, {weights}. Probed with {n_images} images ({source}), each placed in all {cells} cells

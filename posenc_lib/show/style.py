@@ -1,6 +1,7 @@
 """The visual style: one set of colours, display names and line styles for all figures, and how a figure is saved."""
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -32,8 +33,8 @@ KIND_LOOKS = {
 METHOD_COLOURS = {   # of page 05, none of them a padding mode's but that of circular padding
     "baseline": "0.3", "two_crops": COLOURS[5], "augshift": COLOURS[9], "blurpool": "#999933",
     "blurpool_augshift": "#882255", "circular_padding": PADDING_COLOURS["circular"], "polyphase": "black"}
-PAPER = {"color": "0.25", "linestyle": "--", "linewidth": 1.2}    # the paper's value
-CHANCE = {"color": "0.45", "linestyle": ":", "linewidth": 1.4}    # chance level
+PAPER: dict[str, Any] = {"color": "0.25", "linestyle": "--", "linewidth": 1.2}   # the paper's value
+CHANCE: dict[str, Any] = {"color": "0.45", "linestyle": ":", "linewidth": 1.4}   # chance level
 
 
 def use_style() -> None:
