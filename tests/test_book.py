@@ -127,6 +127,19 @@ def links(visit):
     return dead
 
 
+def raw_markup(visit):
+    """No Markdown, directive, role or dollar sign is left as text."""
+    return visit.run(r"""() => {
+        const walker = document.createTreeWalker(document.querySelector("article"), NodeFilter.SHOW_TEXT), found = [];
+        while (walker.nextNode()) {
+            const raw = walker.currentNode.data.match(/\*\*|:::|\]\(|\{\w+\}`|\$|<\/?(details|summary)/);
+            if (raw && !walker.currentNode.parentElement.closest("pre, code, script, style, mjx-container, .math"))
+                found.push(`left as text: ${walker.currentNode.data.trim().slice(0, 80)}`);
+        }
+        return found;
+    }""")
+
+
 def overflow(visit):
     """Nothing is wider than the screen, except in a scrolling container."""
     return visit.run("""() => document.documentElement.scrollWidth <= innerWidth ? [] :
@@ -191,6 +204,7 @@ def accessibility(visit):
 
 CHECKS = {  # check: the views it applies to
     console_errors: VIEWS, external_requests: VIEWS, images: VIEWS, maths: ("light",), links: ("light",),
+    raw_markup: ("light",),
     overflow: ("phone",), overprint: ("light", "phone"), cut_code: ("light",), late_figure: ("light",),
     accessibility: ("light", "dark"),
 }
@@ -205,6 +219,8 @@ FAULTS = [  # check, a fault that it has to report, words of its report
     (maths, r"<span class='math'>\frac{1}{2}</span>", r"not typeset: \frac{1}{2}"),
     (links, "<a href='glossary.html#term-no-such'>planted</a>", "#term-no-such"),
     (links, "<a href='09_no_such_page.html'>planted</a>", "09_no_such_page"),
+    (raw_markup, "<p>planted **bold**</p>", "planted **bold**"),
+    (raw_markup, "<p>planted :::{note}</p>", "planted :::{note}"),
     (overflow, "<div style='width: 700px'>planted</div>", "px wide"),
     (overprint, "<table class='table' style='table-layout: fixed; width: 30px'><tr><td>plantedword</td></tr></table>",
      "over its cell: planted"),
