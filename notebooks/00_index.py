@@ -71,7 +71,8 @@ left.legend(fontsize="small", loc="center right")
 figures.seeds_by_group(heads, right, 100 / 9, [style.PADDING_COLOURS[mode] for mode in
                                                ("zeros", "zeros", "circular")])
 right.tick_params(axis="x", labelsize="small")
-right.set(title="In which of nine places is the image?", ylabel="accuracy (%)", ylim=(0, 104))
+right.set(title="In which of nine places is the image?", ylabel="accuracy (%)", ylim=(0, 114),
+          yticks=range(0, 101, 20))
 page.show(fig, "00_answer", f"""Padding lets a network distinguish places, and after averaging, the
     order of the channels still carries the difference. Left: two places, by the size of the canvas;
     shaded, where the image is too far from the border (digits, CPU, n =

@@ -1087,9 +1087,9 @@ page.show(fig, "03_selectivity", f"""How much of each channel's variance the cel
 
 # %% [markdown]
 # Trained for location, every cell has its channel, and at the paper's scale the cell explains nearly all of the
-# variance of nearly every channel. Random weights have less of this, but not little. In the full-size network trained
-# for image class, the cell explains less than a tenth of any channel's variance: training has removed most of what
-# random weights had. The small network that was trained briefly has kept more. (One network of each kind.)
+# variance of nearly every channel. Random weights have less of this, but far from none. In the full-size network
+# trained for image class, the cell explains less than a tenth of any channel's variance: training has removed most of
+# what random weights had. The small network that was trained briefly has kept more. (One network of each kind.)
 
 # %% Check the sentences above
 if grids[0] == 3 and backbones[0] == "resnet18" and "At the paper's scale" in frames:

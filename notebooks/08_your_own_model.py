@@ -273,7 +273,8 @@ for ax, rule in zip(axes, ("decodability", "flip"), strict=True):
     rows = ablations[(ablations["rule"] == rule) & (ablations["ablated"] != "none")]
     rows = rows.replace({"ablated": {"targets": f"highest_{rule}"}})
     rows[["mean", "low", "high"]] = rows[["mean", "low", "high"]].clip(-1)
-    figures.curves(rows, "percent", "ablated", ax)
+    looks = style.KIND_LOOKS | {f"highest_{rule}": style.KIND_LOOKS[rule]}
+    figures.curves(rows, "percent", "ablated", ax, looks)
     ax.set(xlabel="channels ablated (%)", title=f"ranked by {style.label(rule)}")
     ax.axhline(0, **style.CHANCE)
     ax.legend(fontsize="small", loc="lower left")

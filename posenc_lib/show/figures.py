@@ -452,7 +452,7 @@ def dots_by_network(rows: pd.DataFrame, ax: Axes) -> Axes:
     right = {"xycoords": ("axes fraction", "data"), "fontsize": "small"}
     for y, first in enumerate(runs["first"]):
         ax.annotate(first, (1.01, y), va="center", color="0.3", **right)
-    ax.annotate("first layer affected\nby the border", (1.01, -0.7), **right)
+    ax.annotate("first layer that responds\nto the border", (1.01, -0.7), **right)
     ax.axvline(rows["chance"].iloc[0], **CHANCE, label="chance")
     ax.set_yticks(range(len(runs)), runs["run"])
     ax.set(ylim=(len(runs) - 0.4, -0.6), xlim=(-2, 103))
