@@ -374,12 +374,12 @@ fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", 
            fontsize="small")
 [*_, above] = claims.POSENET_READOUT.judge(claims.judged(first.scores))   # the finding, in words
 higher, n_twins = claims.random_above_trained(claims.summarise(first.scores))
-page.show(fig, "02_table1", f"""Random weights have a higher mean SPC than trained ones in {higher} of
-          {n_twins} pairs of network and map on natural images. Against the pixels: {above}. SPC
-          (Table 1) by target map and frozen network, on natural images and on images without content,
-          {over_seeds}. Filled: trained; open: the same architecture with random weights. No marker:
-          all predicted maps are constant. Intervals are cut at 1, the largest possible SPC. Dotted:
-          0, no correlation. {what}.""",
+page.show(fig, "02_table1", f"""Random weights have a higher mean SPC than trained ones in {higher}
+          of {n_twins} pairs of network and map on natural images. Against the pixels: {above}. SPC
+          (Table 1) by target map and frozen network, on natural images and on images without
+          content, {over_seeds}. Filled: trained; open: the same architecture with random weights.
+          No marker: all predicted maps are constant. Intervals are cut at 1, the largest possible
+          SPC. Dotted: 0, no correlation. {what}.""",
           """Four panels of SPC by target map, one marker per network, with the paper's VGG-16
           dashed.""",
           workspace=workspace,

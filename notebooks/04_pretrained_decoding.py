@@ -335,12 +335,12 @@ by_network = "; ".join(
     f"{last_stage(shown[0], shown[0].plan.random_twin[c.key], coarse):.1f} %"
     for c in shown[0].plan.trained)
 page.show(fig, "04_by_stage",
-          f"""In the {coarse}×{coarse} grid, location is decoded from random weights as accurately as
-          from trained ones, or more so. From the last stage: {by_network}. Accuracy by stage, one
-          column per network, one row per grid. Filled circles: trained, channels in order; open:
-          the same architecture with random weights; squares: trained, shuffled. Dotted: chance.
-          Grey bar: the ceiling of the trained network, from the number of cells that the stage can
-          distinguish. {what}.""",
+          f"""In the {coarse}×{coarse} grid, location is decoded from random weights as accurately
+          as from trained ones, or more so. From the last stage: {by_network}. Accuracy by stage,
+          one column per network, one row per grid. Filled circles: trained, channels in order;
+          open: the same architecture with random weights; squares: trained, shuffled. Dotted:
+          chance. Grey bar: the ceiling of the trained network, from the number of cells that the
+          stage can distinguish. {what}.""",
           """Accuracy by stage, one column per network, one row per grid; trained and random weights
           lie close together, shuffled channels near chance.""",
           workspace=workspace, data=pd.concat(drawn))

@@ -130,7 +130,8 @@ def links(visit):
 def raw_markup(visit):
     """No Markdown, directive, role or dollar sign is left as text."""
     return visit.run(r"""() => {
-        const walker = document.createTreeWalker(document.querySelector("article"), NodeFilter.SHOW_TEXT), found = [];
+        const text = document.querySelector("article") ?? document.createElement("p");   // the search has none
+        const walker = document.createTreeWalker(text, NodeFilter.SHOW_TEXT), found = [];
         while (walker.nextNode()) {
             const raw = walker.currentNode.data.match(/\*\*|:::|\]\(|\{\w+\}`|\$|<\/?(details|summary)/);
             if (raw && !walker.currentNode.parentElement.closest("pre, code, script, style, mjx-container, .math"))

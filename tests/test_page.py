@@ -43,16 +43,20 @@ def draw():
 
 def test_a_figure_is_saved_and_displayed_with_number_caption_alt_and_downloads(workspace, outputs):
     fig = draw()
-    page.show(fig, "03_a", "Mean of 3 seeds,\n95 % interval.", 'A line "rising": <3 to 4>.', workspace=workspace,
-              data=pd.DataFrame({"x": [1 / 3]}))
+    page.show(fig, "03_a", "*Mean* of 3 seeds,\n95 % interval from -1 by `a*b*c`.", 'A line "rising": <3 to 4>.',
+              workspace=workspace, data=pd.DataFrame({"x": [1 / 3]}))
     assert sorted(f.name for f in workspace.figures.iterdir()) == ["03_a.csv", "03_a.png", "03_a.svg"]
     assert (workspace.figures / "03_a.csv").read_text() == "x\n0.333333\n"
     markdown = outputs[0]["text/markdown"]
     assert markdown.startswith("```{figure} figures/03_a.svg\n:name: fig-03_a\n")
-    assert ':alt: "A line \\"rising\\": <3 to 4>."\n\nMean of 3 seeds, 95 % interval.\n\n' in markdown
+    assert ':alt: "A line \\"rising\\": <3 to 4>."\n\n' in markdown
+    assert '\n\n*Mean* of 3 seeds, 95\u00a0% interval from \u22121 by `a*b*c`.\n\n' in markdown
     for kind in ("svg", "png", "csv"):
         assert f"{{download}}`{kind} <figures/03_a.{kind}>`" in markdown
-    assert 'alt="A line &quot;rising&quot;: &lt;3 to 4&gt;."' in outputs[0]["text/html"]
+    as_html = outputs[0]["text/html"]
+    assert 'alt="A line &quot;rising&quot;: &lt;3 to 4&gt;."' in as_html
+    assert as_html.startswith('<figure id="fig-03_a">')
+    assert "<em>Mean</em> of 3 seeds" in as_html and "<code>a*b*c</code>" in as_html
     assert not plt.fignum_exists(fig.number)   # closed, or JupyterLab would show it a second time
 
 
@@ -97,7 +101,7 @@ def test_a_folded_table_says_how_long_it_is(workspace, outputs):
     markdown = outputs[0]["text/markdown"]
     assert markdown.startswith(":::{dropdown} All of it (30 rows)\n```{table} Table.\n:name: tab-t\n")
     assert markdown.rstrip().endswith(":::")
-    assert "<details><summary>All of it (30 rows)</summary><p><b>Table t.</b>" in outputs[0]["text/html"]
+    assert '<details><summary>All of it (30 rows)</summary><p id="tab-t"><b>Table t.</b>' in outputs[0]["text/html"]
 
 
 def test_a_table_of_given_widths_takes_the_margin(workspace, outputs):
@@ -154,9 +158,9 @@ def test_jupyterlab_sees_words_where_the_book_has_roles(workspace, outputs):
     cells = ["[passed]{.verdict .reproduced} 3 of [0, 5]", "{numref}`Fig. %s <fig-03_a>`", "[03](03.ipynb)"]
     frame = pd.DataFrame({"a": cells})
     page.table(frame, "03_t", "Table.", workspace=workspace)
-    assert (workspace.figures / "03_t.md").read_text().splitlines()[2] == "| passed 3 of [0, 5] |"
+    assert (workspace.figures / "03_t.md").read_text().splitlines()[2] == "| passed 3 of [0,\u00a05] |"
     text = outputs[0]["text/html"]
-    assert ">passed 3 of [0, 5]</td>" in text and ">fig-03_a</td>" in text and "{" not in text
+    assert ">passed 3 of [0,\u00a05]</td>" in text and ">fig-03_a</td>" in text and "{" not in text
 
 
 def test_the_score_table_has_every_claim_from_what_the_pages_left(workspace, outputs):

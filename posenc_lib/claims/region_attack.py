@@ -237,8 +237,8 @@ def _channels_periphery_controls(rows: Sequence[Specificity]) -> tuple[str, str]
 
 
 def _beside_circular(beyond: Gap | Specificity, circular: Rows) -> str:
-    *before, last = (f"{row.mean:+.1f}" for row in circular)
-    each = f"{', '.join(before)} and {last}" if before else last
+    each = ", ".join(f"{row.mean:+.1f}" for row in circular)
+    each = " and ".join(each.rsplit(", ", 1))
     return f"beyond networks with circular padding {_points(beyond)}, which have {each}"
 
 

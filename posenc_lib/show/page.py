@@ -34,7 +34,7 @@ MISSING = "–"
 BLANK = base64.b64encode(   # stands in for a figure that has not been run
     b'<svg xmlns="http://www.w3.org/2000/svg" width="480" height="60"><rect x="1" y="1" width="478" height="58" '
     b'fill="none" stroke="#767676" stroke-dasharray="6 4"/></svg>').decode()
-INTERVAL = re.compile(r"([[(][^][() ]+), ([^][() ]+[])])")
+INTERVAL = re.compile(r"([\[(][^\]\[() ]+), ([^\]\[() ]+[\])])")
 MINUS = re.compile(r"(?<![\w{])-(?=[\d.])")
 LINK = re.compile(r"\[([^]]*)\]\([^)]*\)")
 # MyST for the book alone: [word]{.class}, {role}`word`, {numref}`Fig. %s <fig-word>`
