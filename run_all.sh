@@ -2,7 +2,7 @@
 # Everything this book is made of, from one command.
 #
 #   ./run_all.sh [options]        set up if needed (requirements.lock), run the pages, build the book
-#     --profile smoke|quick|paper   seconds a page | the whole book in some 10 minutes (default) | the papers' own scale
+#     --profile smoke|quick|paper   seconds a page | the whole book in 5 to 10 minutes (default) | the papers' own scale
 #     --data DIR                    where data sets lie (else $POSENC_DATA, else data/)
 #     --only 01,03                  these pages, by number or name; start page and appendix always run after them
 #     -p NAME VALUE                 set a parameter on every chosen page that has it; may be repeated

@@ -189,7 +189,8 @@ for mode in (*padding.PADDING_MODES, "none"):
     spreads[mode] = float((last.amax((-2, -1)) - last.amin((-2, -1))).max())
 assert max(spreads[mode] for mode in spreads if mode != "zeros") < 1e-5 < spreads["zeros"]
 print("stages:", [tuple(stage.shape[1:]) for stage in stages])
-print("spread on a black image:", {mode: f"{spread:.1g}" for mode, spread in spreads.items()})
+print("spread on a black image:", ", ".join(f"{style.label(mode)} {spread:.1g}"
+                                            for mode, spread in spreads.items()))
 
 # %% [markdown]
 # ## The experiment

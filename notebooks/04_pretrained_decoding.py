@@ -162,7 +162,8 @@ size = patches.images.shape[-1]
 by_hand = [n_distinguishable(z[number == 0]) for z in latents]
 assert experiment.distinguishable_cells(encoder, patches, 3) == by_hand
 counts = {f"{k}×{k}": experiment.distinguishable_cells(encoder, patches, k) for k in (3, 5, 7)}
-print(f"random network, cells of {size} pixels, distinguishable cells by stage:", counts)
+print(f"random network, cells of {size} pixels, distinguishable cells by stage: "
+      + "; ".join(f"{grid} {', '.join(map(str, cells))}" for grid, cells in counts.items()))
 
 # %% [markdown]
 # A map shows which cells are confused. This network has random biases, since a trained network has biases too: with

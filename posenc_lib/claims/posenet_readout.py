@@ -474,8 +474,8 @@ def _posenet_content(changes: Sequence[ContentChange]) -> tuple[str, str]:
     n_kept, n_maps = sum(row.kept.low > 0 for row in drawn), len(rows) // len(CONTENTLESS)
     return _verdict([row.kept for row in drawn], 0.0, within), (
         f"{n_kept} of {len(drawn)} (network, map, images) keep more than half, {len(drawn) // len(CONTENTLESS)} of "
-        f"{n_maps} maps can be read; least: {worst.network}, {worst.target}, {worst.images} {_spc(worst)} against "
-        f"natural{_n(drawn)}")
+        f"{n_maps} maps can be read; least: {label(worst.network)}, {worst.target}, {worst.images} {_spc(worst)} "
+        f"against natural{_n(drawn)}")
 
 
 def _posenet_size(steps: Sequence[Step]) -> tuple[str, str]:
