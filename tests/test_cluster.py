@@ -161,6 +161,12 @@ def test_a_worker_that_dies_costs_one_run_which_is_done_again(workspace, tmp_pat
     assert len(workspace.records("a-claim").read_text().splitlines()) == 6
 
 
+def test_a_worker_that_takes_the_place_of_a_dead_one_is_set_up_as_it_was(workspace, tmp_path):
+    sweep(dies, workspace)
+    later = Workspace("smoke", out=str(tmp_path / "later"), cluster=HERE)
+    test_each_worker_has_one_run_at_a_time_and_a_gpu_of_its_own(later)
+
+
 def fails(c, seed, checkpoint):
     first = first_time(checkpoint)
     if (c.grid, seed) == (3, 0):

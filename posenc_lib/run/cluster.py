@@ -187,13 +187,14 @@ def _local(n: int) -> SpecCluster:
                                              "silence_logs": logging.CRITICAL}}
                for i, gpu in enumerate(_gpus(n))}
     scheduler = {"cls": Scheduler, "options": {**common, "dashboard_address": "127.0.0.1:0"}}
-    # After this delay Dask looks for a lost worker's name and mistakes one that is starting for one that never came
-    dask.config.set({"distributed.deploy.lost-worker-timeout": "1000 days"})
-    # Without Dask's MALLOC_TRIM_THRESHOLD_, which returns memory to the system in every step (1.6 times slower), and
-    # its profiler, which samples workers every 10 ms (1.1 times slower)
-    with dask.config.set({"distributed.nanny.pre-spawn-environ": dict.fromkeys(THREADS, threads),
-                          "distributed.worker.profile.enabled": False}):
-        return SpecCluster(workers, scheduler, security=security, silence_logs=logging.CRITICAL)
+    dask.config.set({   # for good: a worker that takes the place of a dead one reads it too
+        # After this delay Dask looks for a lost worker's name and mistakes one that is starting for one that never came
+        "distributed.deploy.lost-worker-timeout": "1000 days",
+        # Without Dask's MALLOC_TRIM_THRESHOLD_, which returns memory to the system in every step (1.6 times slower),
+        # and its profiler, which samples workers every 10 ms (1.1 times slower)
+        "distributed.nanny.pre-spawn-environ": dict.fromkeys(THREADS, threads),
+        "distributed.worker.profile.enabled": False})
+    return SpecCluster(workers, scheduler, security=security, silence_logs=logging.CRITICAL)
 
 
 def _gpus(n: int) -> list[dict[str, str]]:
